@@ -20,6 +20,7 @@ import pyproj
 import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
+from shapely.geometry.base import BaseGeometry
 
 from pipeline.errors import BadInput
 
@@ -144,9 +145,7 @@ class Tile:
     @property
     def window(self) -> Window:
         """The tile's pixels."""
-        return Window(
-            self.zone, self.row * self.side, self.col * self.side, self.side, self.side
-        )
+        return Window(self.zone, self.row * self.side, self.col * self.side, self.side, self.side)
 
 
 def parse_tile(name: str, side: int) -> Tile:
@@ -193,13 +192,13 @@ def zone_of(lon: NDArray[np.float64] | float) -> NDArray[np.int64]:
     return np.clip(np.floor((np.asarray(lon) + 180.0) / 6.0).astype(np.int64) + 1, 1, 60)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def to_lonlat(zone: int) -> Transformer:
     """From the zone's eastings and northings to longitude and latitude."""
     return Transformer.from_crs(zone_crs(zone), "EPSG:4326", always_xy=True)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def from_lonlat(zone: int) -> Transformer:
     """From longitude and latitude to the zone's eastings and northings."""
     return Transformer.from_crs("EPSG:4326", zone_crs(zone), always_xy=True)
@@ -224,8 +223,8 @@ def owned(window: Window, margin: int = DEFAULT_MARGIN) -> NDArray[np.bool_]:
     bool (height, width)
     """
     west, _, _, north = window.bounds
-    eastings = west + (np.arange(window.width) + 0.5) * PIXEL
-    northings = north - (np.arange(window.height) + 0.5) * PIXEL
+    eastings = west + (np.arange(window.width, dtype=np.float64) + 0.5) * PIXEL
+    northings = north - (np.arange(window.height, dtype=np.float64) + 0.5) * PIXEL
     low, high = zone_meridians(window.zone, northings)
     reach = margin * PIXEL
     inside = (eastings[None, :] >= (low - reach)[:, None]) & (
@@ -285,7 +284,7 @@ def window_of_bounds(zone: int, bounds: tuple[float, float, float, float]) -> Wi
     return Window(zone, top, left, max(bottom - top, 0), max(right - left, 0))
 
 
-def zones_touched(region: shapely.Geometry) -> list[int]:
+def zones_touched(region: BaseGeometry) -> list[int]:
     """Zones that own ground of a region given in degrees."""
     touched = []
     for zone in range(1, 61):
@@ -296,7 +295,7 @@ def zones_touched(region: shapely.Geometry) -> list[int]:
     return touched
 
 
-def region_window(zone: int, region: shapely.Geometry) -> Window:
+def region_window(zone: int, region: BaseGeometry) -> Window:
     """Smallest window of a zone that holds the part of a region which the zone owns.
 
     Parameters
@@ -310,7 +309,7 @@ def region_window(zone: int, region: shapely.Geometry) -> Window:
     return window_of_bounds(zone, projected.bounds)
 
 
-def tiles_of_region(region: shapely.Geometry, side: int) -> Iterator[Tile]:
+def tiles_of_region(region: BaseGeometry, side: int) -> Iterator[Tile]:
     """Tiles whose ground touches a region, zone by zone, row by row.
 
     Parameters
@@ -335,12 +334,10 @@ def tiles_of_region(region: shapely.Geometry, side: int) -> Iterator[Tile]:
                     yield tile
 
 
-def _project(zone: int, region: shapely.Geometry) -> shapely.Geometry:
+def _project(zone: int, region: BaseGeometry) -> BaseGeometry:
     """The part of a region which a zone owns, in metres, with edges that follow the degrees."""
     west = -180.0 + 6.0 * (zone - 1)
-    part = shapely.intersection(
-        region, shapely.box(west, SOUTH_LIMIT, west + 6.0, NORTH_LIMIT)
-    )
+    part = shapely.intersection(region, shapely.box(west, SOUTH_LIMIT, west + 6.0, NORTH_LIMIT))
     if part.is_empty:
         return part
     dense = shapely.segmentize(part, 0.1)
@@ -349,7 +346,7 @@ def _project(zone: int, region: shapely.Geometry) -> shapely.Geometry:
     )
 
 
-def parse_box(text: str) -> shapely.Geometry:
+def parse_box(text: str) -> BaseGeometry:
     """Read `west,south,east,north` in degrees; west beyond east means across the antimeridian.
 
     Raises

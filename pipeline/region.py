@@ -1,0 +1,316 @@
+"""What part of the Earth a user asks for: a box, a file, a country, a Sentinel-2 tile, `global`.
+
+A region is a shapely polygon in longitude and latitude (WGS 84), cut at the antimeridian. Files
+are untrusted: their size, coordinates, geometry and reference system are checked before use.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pyogrio  # type: ignore[import-untyped]
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError, ProjError
+from rasterio.features import rasterize
+from shapely.affinity import translate
+from shapely.geometry.base import BaseGeometry
+
+from pipeline.errors import BadInput
+from pipeline.grid import (
+    NORTH_LIMIT,
+    SOUTH_LIMIT,
+    Window,
+    from_lonlat,
+    lonlat_bounds,
+    parse_box,
+    zone_crs,
+)
+
+MAX_BYTES = 512 * 2**20
+"""Largest region file that is opened: read whole, it takes a few times its size in memory."""
+
+MAX_VERTICES = 2_000_000
+"""Most corners a region may have, some seconds of work. The world's coast at 1:10 million has a
+quarter of that."""
+
+FORMATS = {
+    ".geojson": "GeoJSON",
+    ".json": "GeoJSON",
+    ".gpkg": "GPKG",
+    ".shp": "ESRI Shapefile",
+    ".fgb": "FlatGeobuf",
+    ".kml": "LIBKML",
+}
+"""Vector files that are opened, with GDAL's name of the format. Others can reach for further files
+or servers when they are opened."""
+
+SENTINEL2_TILE = 109_800
+"""Side of a Sentinel-2 tile in metres: from the north-west corner of its 100 km MGRS square (ESA,
+Sentinel-2 tiling grid)."""
+
+TURNS = (-360.0, 0.0, 360.0)
+"""Longitudes that differ by these are the same."""
+
+_BANDS = "CDEFGHJKLMNPQRSTUVWX"
+_COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
+_ROWS = "ABCDEFGHJKLMNPQRSTUV"
+
+log = logging.getLogger(__name__)
+
+
+def read_region(text: str) -> BaseGeometry:
+    """Read a region.
+
+    Parameters
+    ----------
+    text
+        `global`; `west,south,east,north` in degrees; a GeoJSON file or another vector file that
+        declares its reference system; or the name of a Sentinel-2 tile, such as `31UFS`.
+
+    Returns
+    -------
+    Polygon or MultiPolygon in degrees, valid, not empty, longitudes -180 to 180.
+
+    Raises
+    ------
+    BadInput
+        If the text is none of these, or the file cannot be used.
+    """
+    if text == "global":
+        return shapely.box(-180.0, SOUTH_LIMIT, 180.0, NORTH_LIMIT)
+    if Path(text).exists():
+        region = read_vector(Path(text))
+    elif text.count(",") == 3:
+        region = parse_box(text)
+    elif re.fullmatch(r"\d{1,2}[A-Z]{3}", text):
+        region = sentinel2_tile(text)
+    else:
+        raise BadInput(
+            f"region {text!r} is no file here, no west,south,east,north box in degrees, "
+            "no Sentinel-2 tile such as 31UFS and not 'global'"
+        )
+    _, south, _, north = region.bounds
+    if north <= SOUTH_LIMIT or south >= NORTH_LIMIT:
+        raise BadInput(
+            f"region {text!r} lies beyond the latitudes that UTM covers, "
+            f"{SOUTH_LIMIT:g} to {NORTH_LIMIT:g}"
+        )
+    return region
+
+
+def read_vector(path: Path) -> BaseGeometry:
+    """Read all areas of a vector file as one region in degrees.
+
+    Raises
+    ------
+    BadInput
+        In one line, if the file is too large, cannot be read, declares no reference system, has
+        no area, has coordinates that are not finite or out of range, or has several layers.
+    """
+    _check_file(path)
+    try:
+        with warnings.catch_warnings():
+            # What GDAL and GEOS murmur about is checked below.
+            warnings.simplefilter("ignore")
+            layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
+            if len(layers) != 1:
+                names = ", ".join(layers) or "none"
+                raise BadInput(f"region {path} needs one layer with areas, and has {names}")
+            info, _, blobs, _ = pyogrio.raw.read(path, layer=layers[0], columns=[], force_2d=True)
+            shapes = shapely.from_wkb([blob for blob in blobs if blob is not None])
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
+        raise BadInput(f"region {path} is no {FORMATS[path.suffix.lower()]} file") from None
+    except (shapely.errors.ShapelyError, pyogrio.errors.GeometryError) as error:
+        raise BadInput(f"region {path} has a broken geometry: {_line(error)}") from None
+    crs = _crs(path, info["crs"])
+    parts = _polygons(shapes, str(path))
+    if not crs.is_geographic:
+        parts = _to_degrees(parts, crs, str(path))
+    elif not crs.equals(CRS("OGC:CRS84"), ignore_axis_order=True):
+        move = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform
+        parts = shapely.transform(parts, lambda at: np.stack(move(at[:, 0], at[:, 1]), axis=1))
+    return _joined(parts, str(path))
+
+
+def sentinel2_tile(name: str) -> BaseGeometry:
+    """Ground of a Sentinel-2 tile, by its MGRS name.
+
+    Raises
+    ------
+    BadInput
+        If there is no such tile.
+    """
+    match = re.fullmatch(r"(\d{1,2})([C-X])([A-Z])([A-Z])", name)
+    zone = int(match[1]) if match else 0
+    if match is None or not 1 <= zone <= 60 or match[2] not in _BANDS:
+        raise BadInput(f"{name!r} is no Sentinel-2 tile: names look like 31UFS")
+    column = _COLUMNS[zone % 3].find(match[3])
+    row = _ROWS.find(match[4])
+    if column < 0 or row < 0:
+        raise BadInput(f"{name!r} is no Sentinel-2 tile: zone {zone} has no square {name[-2:]}")
+    # Rows of even zones start five letters later, and repeat every 2,000 km from the equator.
+    row = (row - (0 if zone % 2 else 5)) % 20
+    south = -80.0 + 8.0 * _BANDS.index(match[2])
+    north = 84.0 if match[2] == "X" else south + 8.0
+    west = (column + 1) * 100_000
+    band = from_lonlat(zone).transform(
+        6.0 * zone - 183.0 + np.array([0.0, 3.0, 0.0, 3.0]), [south, south, north, north]
+    )[1]
+    for turn in range(-5, 5):
+        bottom = turn * 2_000_000 + row * 100_000
+        if bottom < max(band) and bottom + 100_000 > min(band):
+            top = bottom + 100_000
+            square = shapely.box(west, top - SENTINEL2_TILE, west + SENTINEL2_TILE, top)
+            return _joined(_to_degrees(np.array([square]), CRS(zone_crs(zone)), name), name)
+    raise BadInput(f"{name!r} is no Sentinel-2 tile: band {match[2]} has no such row")
+
+
+def pixels_inside(region: BaseGeometry, window: Window) -> NDArray[np.bool_]:
+    """Which pixels of a window have their centres inside a region.
+
+    Parameters
+    ----------
+    region
+        In degrees.
+    window
+        Of the lattice.
+
+    Returns
+    -------
+    bool (height, width)
+    """
+    west, south, east, north = lonlat_bounds(window)
+    near = [
+        shapely.intersection(region, shapely.box(west + turn, south, east + turn, north))
+        for turn in TURNS
+    ]
+    project = from_lonlat(window.zone).transform
+    ground = [
+        shapely.transform(
+            shapely.segmentize(part, 0.01),
+            lambda at: np.stack(project(at[:, 0], at[:, 1]), axis=1),
+        )
+        for part in near
+        if not part.is_empty and part.area > 0
+    ]
+    if not ground:
+        return np.zeros(window.shape, bool)
+    burnt: NDArray[np.uint8] = rasterize(
+        ground, out_shape=window.shape, transform=window.transform, dtype="uint8"
+    )
+    return burnt.astype(bool)
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what should not be opened at all."""
+    if path.suffix.lower() not in FORMATS:
+        raise BadInput(f"region {path} is no vector file: use one of {', '.join(FORMATS)}")
+    if not path.is_file():
+        raise BadInput(f"region {path} is a folder: give the file in it")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise BadInput(f"region {path} has {size:,} bytes, more than {MAX_BYTES:,}: simplify it")
+    with path.open("rb") as file:
+        head = file.read(4096).lstrip()
+    # GDAL goes by content: XML can name a server that would be asked when the file is opened.
+    if head.startswith(b"<") and not (path.suffix.lower() == ".kml" and b"<kml" in head):
+        raise BadInput(f"region {path} is no {FORMATS[path.suffix.lower()]} file")
+
+
+def _crs(path: Path, declared: str | None) -> CRS:
+    if path.suffix.lower() in (".geojson", ".json"):
+        # GDAL takes an unknown name in a GeoJSON's old `crs` member for WGS 84.
+        named = re.search(rb'"crs"\s*:\s*\{[^{}]*\{[^{}]*"name"\s*:\s*"([^"]+)"', path.read_bytes())
+        declared = named[1].decode(errors="replace") if named else declared
+    if not declared:
+        raise BadInput(
+            f"region {path} does not say which reference system its coordinates are in: "
+            "add it (a shapefile needs its .prj)"
+        )
+    try:
+        return CRS.from_user_input(declared)
+    except CRSError:
+        raise BadInput(f"region {path} declares an unknown system, {declared[:80]!r}") from None
+
+
+def _polygons(shapes: NDArray[np.object_], name: str) -> NDArray[np.object_]:
+    """The single polygons of the shapes, after the checks that hold in any reference system."""
+    parts = shapely.get_parts(shapely.get_parts(shapes))
+    parts = parts[~shapely.is_empty(parts)]
+    if len(parts) == 0:
+        raise BadInput(f"region {name} is empty")
+    if not (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON).all():
+        raise BadInput(f"region {name} has points or lines: a region is made of areas")
+    corners = int(shapely.get_num_coordinates(parts).sum())
+    if corners > MAX_VERTICES:
+        raise BadInput(
+            f"region {name} has {corners:,} corners, more than {MAX_VERTICES:,}: simplify it first"
+        )
+    if not np.isfinite(shapely.get_coordinates(parts)).all():
+        raise BadInput(f"region {name} has a coordinate that is not a number")
+    return parts
+
+
+def _to_degrees(parts: NDArray[np.object_], crs: CRS, name: str) -> NDArray[np.object_]:
+    """Polygons of a projected system in degrees, cut at the antimeridian."""
+    west, south, east, north = shapely.total_bounds(parts)
+    edge = max(east - west, north - south) / 256
+    try:
+        move = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform
+        parts = shapely.transform(
+            shapely.segmentize(parts, edge) if edge > 0 else parts,
+            lambda at: np.stack(move(at[:, 0], at[:, 1]), axis=1),
+        )
+    except (ProjError, CRSError) as error:
+        raise BadInput(f"region {name} cannot be brought to degrees: {_line(error)}") from None
+    if not np.isfinite(shapely.get_coordinates(parts)).all():
+        raise BadInput(f"region {name} reaches beyond the ground that its system can describe")
+    return np.concatenate([_cut(part, name) for part in parts])
+
+
+def _cut(polygon: shapely.Polygon, name: str) -> NDArray[np.object_]:
+    """A polygon whose edges are all short, cut where it crosses the antimeridian."""
+    rings: list[NDArray[np.float64]] = []
+    for ring in (polygon.exterior, *polygon.interiors):
+        at = shapely.get_coordinates(ring)
+        at[:, 0] = np.unwrap(at[:, 0], period=360.0)
+        if abs(at[-1, 0] - at[0, 0]) > 1.0:
+            raise BadInput(f"region {name} holds a pole: give it in degrees")
+        if rings:
+            at[:, 0] += 360.0 * np.round((rings[0][0, 0] - at[0, 0]) / 360.0)
+        rings.append(at)
+    whole = shapely.make_valid(shapely.Polygon(rings[0], rings[1:]))
+    turns = [shapely.box(-180.0 + turn, -90.0, 180.0 + turn, 90.0) for turn in TURNS]
+    pieces = shapely.intersection(whole, turns)
+    return shapely.get_parts(
+        [translate(piece, -turn) for piece, turn in zip(pieces, TURNS, strict=True)]
+    )
+
+
+def _joined(parts: NDArray[np.object_], name: str) -> BaseGeometry:
+    """One valid region of polygons in degrees."""
+    west, south, east, north = shapely.total_bounds(parts)
+    if not (-180.0 <= west <= east <= 180.0 and -90.0 <= south <= north <= 90.0):
+        raise BadInput(
+            f"region {name} reaches from {west:g},{south:g} to {east:g},{north:g}, which are no "
+            "longitudes -180..180 and latitudes -90..90: declare its system, cut it at 180"
+        )
+    if not shapely.is_valid(parts).all():
+        parts = shapely.make_valid(parts, method="structure", keep_collapsed=False)
+        log.warning("region %s has an outline that crosses itself: repaired", name)
+    region = shapely.union_all(parts)
+    areas = shapely.get_parts(region)
+    areas = areas[shapely.get_type_id(areas) == shapely.GeometryType.POLYGON]
+    if len(areas) == 0 or shapely.area(areas).sum() == 0:
+        raise BadInput(f"region {name} has no area")
+    return areas[0] if len(areas) == 1 else shapely.multipolygons(areas)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
