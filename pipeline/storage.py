@@ -1,0 +1,285 @@
+"""Bytes by key: a folder, a bucket, or any other place that fsspec knows.
+
+Every write is whole and atomic: a reader finds the old object or the new one, never a part. On
+local disk that is a temporary file, flushed to disk and then renamed; on an object store it is one
+upload. Credentials come from the environment alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, ParamSpec, TypeVar
+
+import fsspec
+from fsspec.core import split_protocol
+from fsspec.exceptions import FSTimeoutError
+
+from pipeline.errors import StoreError
+
+PARTIAL = ".partial"
+"""Folder of a local store that holds files still being written, and locks."""
+
+ATTEMPTS = 4
+"""Tries of a remote request before it counts as failed; the libraries retry within each."""
+
+FIRST_PAUSE = 1.0
+"""Seconds before the second try; doubled before each later one."""
+
+REQUEST_TIMEOUT = 120.0
+"""Seconds without an answer after which a remote request is tried again."""
+
+LOCK_EXPIRY = 120.0
+"""Seconds after which a remote lock that nobody renews counts as left behind by the dead."""
+
+LOCK_POLL = 1.0
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "gs": {"use_listings_cache": False, "requests_timeout": REQUEST_TIMEOUT},
+    "gcs": {"use_listings_cache": False, "requests_timeout": REQUEST_TIMEOUT},
+    "s3": {
+        "use_listings_cache": False,
+        "config_kwargs": {"read_timeout": REQUEST_TIMEOUT, "retries": {"mode": "standard"}},
+    },
+}
+"""What the file systems are opened with: no stale listings, no endless silence."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Objects under one root.
+
+    Parameters
+    ----------
+    url
+        A local path, or a URL that fsspec opens: `gs://`, `s3://`, `memory://`.
+    """
+
+    url: str
+
+    def __post_init__(self) -> None:
+        protocol, path = split_protocol(str(self.url))
+        if protocol in (None, "file", "local"):
+            object.__setattr__(self, "url", str(Path(path).expanduser().absolute()))
+        else:
+            object.__setattr__(self, "url", str(self.url).rstrip("/"))
+
+    @property
+    def folder(self) -> Path | None:
+        """The root on local disk; None elsewhere."""
+        return None if "://" in self.url else Path(self.url)
+
+    def locate(self, key: str) -> str:
+        """Path or URL of an object."""
+        return f"{self.url}/{key}" if key else self.url
+
+    def read(self, key: str) -> bytes:
+        """Bytes of an object.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        """
+        return self._try(self._fs.cat_file, self.locate(key))
+
+    def read_range(self, key: str, start: int, length: int) -> bytes:
+        """Part of an object; a negative start counts from its end."""
+        end = start + length
+        stop = None if start < 0 and end >= 0 else end
+        return self._try(self._fs.cat_file, self.locate(key), start=start, end=stop)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is such an object."""
+        return self._try(self._fs.isfile, self.locate(key))
+
+    def size(self, key: str) -> int:
+        """Bytes in an object; FileNotFoundError where there is none."""
+        return int(self._try(self._fs.info, self.locate(key))["size"])
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Keys of the objects in a folder and below it, in order."""
+        root = self._fs._strip_protocol(self.url)
+        found = self._try(self._fs.find, self.locate(prefix.rstrip("/")))
+        keys = (path[len(root) :].lstrip("/") for path in sorted(found))
+        yield from (key for key in keys if not key.startswith(f"{PARTIAL}/"))
+
+    def delete(self, key: str) -> None:
+        """Remove an object; none there is no error."""
+        with contextlib.suppress(FileNotFoundError):
+            self._try(self._fs.rm_file, self.locate(key))
+
+    def write(self, key: str, data: bytes) -> None:
+        """Put an object, in place of any that was there."""
+        if self.folder is None:
+            self._try(self._fs.pipe_file, self.locate(key), data)
+            return
+        with self.replacing(key) as file:
+            file.write(data)
+
+    def put_file(self, key: str, path: str | os.PathLike[str]) -> None:
+        """Put the bytes of a local file."""
+        if self.folder is None:
+            self._try(self._fs.put_file, os.fspath(path), self.locate(key))
+            return
+        with open(path, "rb") as source, self.replacing(key) as file:
+            shutil.copyfileobj(source, file, 1 << 20)
+
+    @contextlib.contextmanager
+    def replacing(self, key: str) -> Iterator[IO[bytes]]:
+        """A file to write an object into, which is put when the block ends without an error."""
+        if self.folder is None:
+            with tempfile.NamedTemporaryFile() as file:
+                yield file
+                file.flush()
+                self.put_file(key, file.name)
+            return
+        target = self.folder / key
+        with _partial_file(self.folder) as (file, path):
+            yield file
+            _settle(file)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+            _sync_folder(target.parent)
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Put an object only if there is none; whether it was put."""
+        if self.folder is None:
+            try:
+                self._fs.pipe_file(self.locate(key), data, mode="create")
+            except FileExistsError:
+                return False
+            return True
+        target = self.folder / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _partial_file(self.folder) as (file, path):
+            file.write(data)
+            _settle(file)
+            try:
+                os.link(path, target)
+            except FileExistsError:
+                return False
+            _sync_folder(target.parent)
+        return True
+
+    @contextlib.contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Hold a lock that at most one process holds at a time, for edits that take seconds.
+
+        On local disk the kernel drops it with its holder. Elsewhere it is an object, which a
+        waiter removes when it has seen the same one for `LOCK_EXPIRY` seconds.
+        """
+        if self.folder is not None:
+            with _flocked(self.folder / PARTIAL / f"{name}.lock"):
+                yield
+            return
+        key, token = f"{PARTIAL}/{name}.lock", uuid.uuid4().hex.encode()
+        seen, since = b"", time.monotonic()
+        while not self.create(key, token):
+            with contextlib.suppress(FileNotFoundError):
+                holder = self.read(key)
+                if holder == token:
+                    break
+                if holder != seen:
+                    seen, since = holder, time.monotonic()
+                elif time.monotonic() - since > LOCK_EXPIRY:
+                    self.delete(key)
+            time.sleep(LOCK_POLL)
+        try:
+            yield
+        finally:
+            self.delete(key)
+
+    def sweep(self) -> int:
+        """Remove what killed writers left on local disk; how many files that were."""
+        swept = 0
+        if self.folder is None or not (self.folder / PARTIAL).is_dir():
+            return swept
+        for path in (self.folder / PARTIAL).glob("*.part"):
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+                swept += 1
+        return swept
+
+    @property
+    def _fs(self) -> Any:
+        return _filesystem(self.url.partition("://")[0] if "://" in self.url else "file")
+
+    def _try(self, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Ask again when a remote store does not answer; what it answers is final."""
+        for attempt in range(ATTEMPTS):
+            try:
+                return request(*args, **kwargs)
+            except (FSTimeoutError, TimeoutError, ConnectionError) as error:
+                if self.folder is not None or attempt == ATTEMPTS - 1:
+                    raise StoreError(f"{self.url} does not answer: {error!r}") from error
+                time.sleep(FIRST_PAUSE * 2**attempt)
+        raise AssertionError("unreachable")
+
+
+@functools.cache
+def _filesystem(protocol: str) -> Any:
+    return fsspec.filesystem(protocol, **OPTIONS.get(protocol, {}))
+
+
+@contextlib.contextmanager
+def _partial_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """A file under a name that no reader knows; gone at the end unless it was renamed.
+
+    It stays locked while its writer lives, so that `Storage.sweep` can tell the dead.
+    """
+    (folder / PARTIAL).mkdir(parents=True, exist_ok=True)
+    while True:
+        path = folder / PARTIAL / f"{uuid.uuid4().hex}.part"
+        file = open(path, "xb", buffering=1 << 20)  # noqa: SIM115
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            break
+        file.close()
+    try:
+        yield file, path
+    finally:
+        file.close()
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _flocked(path: Path) -> Iterator[None]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with open(path, "ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if not os.fstat(file.fileno()).st_nlink:
+                continue
+            try:
+                yield
+            finally:
+                path.unlink()
+            return
+
+
+def _settle(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename last through a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
