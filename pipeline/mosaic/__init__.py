@@ -1,0 +1,17 @@
+"""The Zarr store: its layout, making it, writing a shard, reading it back."""
+
+from pipeline.mosaic.layout import COUNTS, Array, Layout
+from pipeline.mosaic.shards import Pixels, ShardWriter, StoredObject
+from pipeline.mosaic.store import Mosaic, create_store, read_mosaic
+
+__all__ = [
+    "COUNTS",
+    "Array",
+    "Layout",
+    "Mosaic",
+    "Pixels",
+    "ShardWriter",
+    "StoredObject",
+    "create_store",
+    "read_mosaic",
+]

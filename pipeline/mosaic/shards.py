@@ -1,0 +1,286 @@
+"""One tile-year's shards: written block by block, put whole, read back.
+
+A block's pixels are compressed into inner chunks as it arrives and spooled to a temporary file, so
+that a worker never holds a shard. When the tile is complete each array's chunks are put in row
+order behind one another with their index at the end, so the bytes do not depend on how the tile
+was cut into blocks, nor on the order in which they came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+import google_crc32c
+import numcodecs.blosc
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import BadEmbedding, StoreError
+from pipeline.grid import Tile, Window
+from pipeline.mosaic.layout import COUNTS, Array, Layout
+from pipeline.storage import Storage
+
+# Workers have threads of their own; inside a chunk more would only contend.
+numcodecs.blosc.use_threads = False
+
+MISSING = np.uint64(2**64 - 1)
+"""Offset and length in the index of an inner chunk that holds nothing but fill."""
+
+INDEX_ENTRY = 16
+CHECKSUM = 4
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object of the store: its key, size in bytes and sha256."""
+
+    key: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """What the mosaic holds of a window.
+
+    Parameters
+    ----------
+    codes
+        int8 (height, width, dims).
+    scales
+        float32 (height, width); +inf where nothing is, NaN where water is.
+    counts
+        uint16 (height, width) by name, as in `COUNTS`.
+    """
+
+    codes: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    counts: dict[str, NDArray[np.uint16]]
+
+
+class ShardWriter:
+    """Writes the shards of one tile and year.
+
+    Nothing reaches the store before `close`. Use it in a `with` block, which drops what was
+    spooled if the block is left by an error.
+
+    Parameters
+    ----------
+    storage
+        Of the mosaic.
+    layout
+        Of the mosaic.
+    tile
+        Which tile.
+    step
+        The year's place on the time axis.
+    """
+
+    def __init__(self, storage: Storage, layout: Layout, tile: Tile, step: int) -> None:
+        self._storage, self._layout, self._tile, self._step = storage, layout, tile, step
+        self._spools = {array.name: _Spool(array) for array in layout.arrays}
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.abort()
+
+    def put(
+        self,
+        window: Window,
+        codes: NDArray[np.int8],
+        scales: NDArray[np.float32],
+        counts: dict[str, NDArray[np.uint16]],
+    ) -> None:
+        """Take a block of the tile. Pixels of no block stay fill.
+
+        Parameters
+        ----------
+        window
+            The block, within the tile; each pixel is put once.
+        codes, scales, counts
+            As in `Pixels`; codes where a scale is not finite are stored as 0.
+
+        Raises
+        ------
+        BadEmbedding
+            If a finite scale is not in (0, 1), or a code is -128.
+        """
+        rows, cols = window.within(self._tile.window)
+        finite = np.isfinite(scales)
+        if not ((scales[finite] > 0) & (scales[finite] < 1)).all() or np.isneginf(scales).any():
+            raise BadEmbedding(
+                f"tile {self._tile.name}: a scale is neither in (0, 1) nor a sentinel"
+            )
+        if (codes == -128).any():
+            raise BadEmbedding(f"tile {self._tile.name}: a code is -128, beyond -127..127")
+        kept = codes if finite.all() else np.where(finite[..., None], codes, np.int8(0))
+        for name in COUNTS:
+            self._spools[name].put(rows.start, cols.start, counts[name])
+        self._spools["scales"].put(rows.start, cols.start, scales)
+        bands_first = kept.transpose(2, 0, 1)
+        for array in self._layout.embeddings:
+            self._spools[array.name].put(rows.start, cols.start, bands_first[: array.bands])
+
+    def close(self) -> tuple[StoredObject, ...]:
+        """Put the shards, each whole, in the layout's order; what was put.
+
+        Every array gets its object, even one that holds nothing but fill, so that a missing
+        object always means a loss.
+        """
+        stored = tuple(
+            self._spools[array.name].put_object(self._storage, array.key(self._tile, self._step))
+            for array in self._layout.arrays
+        )
+        self.abort()
+        return stored
+
+    def abort(self) -> None:
+        """Drop what was spooled."""
+        for spool in self._spools.values():
+            spool.file.close()
+
+
+class _Spool:
+    """One array's encoded inner chunks, in the order in which they became complete."""
+
+    def __init__(self, array: Array) -> None:
+        self.array = array
+        self.file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
+        self.places = np.full((array.across, array.across, 2), MISSING, np.uint64)
+        self.done = np.zeros((array.across, array.across), np.bool_)
+        self.open: dict[tuple[int, int], tuple[NDArray[Any], int]] = {}
+
+    def put(self, row: int, col: int, values: NDArray[Any]) -> None:
+        """Take pixels whose north-west corner is at `row`, `col` of the tile."""
+        n = self.array.inner
+        height, width = values.shape[-2:]
+        for i in range(row // n, -(-(row + height) // n)):
+            for j in range(col // n, -(-(col + width) // n)):
+                top, bottom = max(row, i * n), min(row + height, i * n + n)
+                left, right = max(col, j * n), min(col + width, j * n + n)
+                part = values[..., top - row : bottom - row, left - col : right - col]
+                self._put_part(i, j, top - i * n, left - j * n, part)
+
+    def _put_part(self, i: int, j: int, top: int, left: int, part: NDArray[Any]) -> None:
+        """Take part of an inner chunk, and encode the chunk once all of it is there."""
+        n = self.array.inner
+        height, width = part.shape[-2:]
+        if self.done[i, j]:
+            raise ValueError(f"{self.array.name}: chunk {i}, {j} of the tile is put twice")
+        if (height, width) == (n, n):
+            self._encode(i, j, part)
+            return
+        chunk, pixels = self.open.pop((i, j), (None, 0))
+        if chunk is None:
+            chunk = np.full(self.array.chunk_shape, self.array.fill, self.array.dtype)
+        chunk[..., top : top + height, left : left + width] = part
+        pixels += height * width
+        if pixels == n * n:
+            self._encode(i, j, chunk)
+        else:
+            self.open[i, j] = chunk, pixels
+
+    def _encode(self, i: int, j: int, chunk: NDArray[Any]) -> None:
+        self.done[i, j] = True
+        if (chunk != self.array.fill).any():
+            data = self.array.codec.encode(np.ascontiguousarray(chunk, self.array.dtype))
+            self.places[i, j] = self.file.tell(), len(data)
+            self.file.write(data)
+
+    def put_object(self, storage: Storage, key: str) -> StoredObject:
+        """Put the array's shard: its chunks in row order, then their index."""
+        for i, j in sorted(self.open):
+            self._encode(i, j, self.open[i, j][0])
+        self.open.clear()
+        digest = hashlib.sha256()
+        index = np.full_like(self.places, MISSING)
+        offset = 0
+        with storage.replacing(key) as file:
+            for i, j in np.ndindex(self.done.shape):
+                start, length = self.places[i, j]
+                if start == MISSING:
+                    continue
+                self.file.seek(int(start))
+                data = self.file.read(int(length))
+                index[i, j] = offset, length
+                offset += len(data)
+                digest.update(data)
+                file.write(data)
+            tail = encode_index(index)
+            digest.update(tail)
+            file.write(tail)
+        return StoredObject(key, offset + len(tail), digest.hexdigest())
+
+
+def encode_index(index: NDArray[np.uint64]) -> bytes:
+    """A shard's index as it stands at the object's end: little-endian, then its crc32c."""
+    data = index.astype("<u8").tobytes()
+    return data + google_crc32c.value(data).to_bytes(CHECKSUM, "little")
+
+
+def index_size(array: Array) -> int:
+    """Bytes at the end of an array's shard that hold its index."""
+    return array.across**2 * INDEX_ENTRY + CHECKSUM
+
+
+def decode_index(array: Array, tail: bytes) -> NDArray[np.uint64]:
+    """Offsets and lengths (across, across, 2) of a shard's inner chunks.
+
+    Raises
+    ------
+    StoreError
+        If the bytes are no index of this array.
+    """
+    if len(tail) != index_size(array):
+        raise StoreError(f"{array.name}: index of {len(tail)} bytes, not {index_size(array)}")
+    data, checksum = tail[:-CHECKSUM], int.from_bytes(tail[-CHECKSUM:], "little")
+    if google_crc32c.value(data) != checksum:
+        raise StoreError(f"{array.name}: the index does not match its checksum")
+    return np.frombuffer(data, "<u8").reshape(array.across, array.across, 2)
+
+
+def chunks(array: Array, shard: bytes) -> Iterator[tuple[int, int, NDArray[Any]]]:
+    """Row, column and values of every inner chunk of a shard that is not all fill.
+
+    Raises
+    ------
+    StoreError
+        If the bytes are no shard of this array.
+    """
+    size = index_size(array)
+    index = decode_index(array, shard[-size:])
+    body = memoryview(shard)[:-size]
+    for i, j in np.argwhere(index[..., 0] != MISSING):
+        start, length = (int(part) for part in index[i, j])
+        yield int(i), int(j), decode_chunk(array, body[start : start + length])
+
+
+def decode_chunk(array: Array, data: bytes | memoryview) -> NDArray[Any]:
+    """Values of an inner chunk.
+
+    Raises
+    ------
+    StoreError
+        If the bytes are no chunk of this array.
+    """
+    try:
+        values = np.frombuffer(array.codec.decode(data), array.dtype)
+        return values.reshape(array.chunk_shape)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise StoreError(f"{array.name}: a chunk cannot be decoded: {error}") from None
+
+
+def decode_shard(array: Array, shard: bytes) -> NDArray[Any]:
+    """A whole shard as an array (bands, side, side), or (side, side) where there are no bands."""
+    n = array.inner
+    bands = (array.bands,) if array.bands else ()
+    values = np.full((*bands, array.side, array.side), array.fill, array.dtype)
+    for i, j, chunk in chunks(array, shard):
+        values[..., i * n : i * n + n, j * n : j * n + n] = chunk
+    return values

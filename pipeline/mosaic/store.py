@@ -1,0 +1,258 @@
+"""Make a mosaic, add years and zones to it, write its tiles, and read them back.
+
+Metadata is written by the launcher alone, under a lock; workers only put shards.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline import __version__
+from pipeline.errors import BadInput, StoreError, StoreMismatch
+from pipeline.grid import Tile, Window
+from pipeline.identity import Identity, differences
+from pipeline.mosaic.layout import (
+    COUNTS,
+    FIRST_YEAR,
+    LAST_YEARS,
+    Array,
+    Layout,
+    encode_json,
+    parse_root,
+    root_node,
+    zone_objects,
+)
+from pipeline.mosaic.shards import Pixels, ShardWriter, decode_shard
+from pipeline.storage import Storage
+
+ROOT = "zarr.json"
+
+PUT_THREADS = 16
+"""Small metadata objects put at once."""
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """A mosaic as its root tells it. Plain and picklable, so that workers can hold it.
+
+    Parameters
+    ----------
+    storage
+        Where it lies.
+    layout
+        How it is cut.
+    identity
+        What it is made of.
+    years
+        Of the time axis, ascending without a gap.
+    zones
+        That have a group, ascending.
+    version
+        Of the software that made the store.
+    """
+
+    storage: Storage
+    layout: Layout
+    identity: Identity
+    years: tuple[int, ...]
+    zones: tuple[int, ...]
+    version: str
+
+    def step(self, year: int) -> int:
+        """The year's place on the time axis."""
+        if year not in self.years:
+            raise BadInput(
+                f"{self.storage.url} has no year {year}: it holds {self.years[0]} to "
+                f"{self.years[-1]}"
+            )
+        return self.years.index(year)
+
+    def keys(self, tile: Tile, year: int) -> tuple[str, ...]:
+        """Keys of a tile's objects, in the order in which they are written."""
+        step = self.step(year)
+        return tuple(array.key(tile, step) for array in self.layout.arrays)
+
+    def writer(self, tile: Tile, year: int) -> ShardWriter:
+        """A writer of a tile's shards."""
+        if tile.side != self.layout.side:
+            raise BadInput(
+                f"{self.storage.url} has tiles of {self.layout.side} px, not {tile.side}"
+            )
+        return ShardWriter(self.storage, self.layout, tile, self.step(year))
+
+    def read(self, tile: Tile, year: int) -> Pixels:
+        """A whole tile at full depth, fill where it has no objects.
+
+        Raises
+        ------
+        StoreError
+            If an object is damaged.
+        """
+        read = functools.partial(self._read, tile, self.step(year))
+        return Pixels(
+            codes=np.moveaxis(read(self.layout.embeddings[-1]), 0, -1),
+            scales=read(self.layout.scales),
+            counts={array.name: read(array) for array in self.layout.counts},
+        )
+
+    def read_window(self, window: Window, year: int) -> Pixels:
+        """Any window of a zone at full depth, put together from its tiles."""
+        height, width = window.shape
+        pixels = Pixels(
+            np.zeros((height, width, self.layout.dims), np.int8),
+            np.full((height, width), np.inf, np.float32),
+            {name: np.zeros((height, width), np.uint16) for name in COUNTS},
+        )
+        side = self.layout.side
+        for row in range(window.row // side, -(-(window.row + height) // side)):
+            for col in range(window.col // side, -(-(window.col + width) // side)):
+                tile = Tile(window.zone, row, col, side)
+                part = _overlap(window, tile.window)
+                ours, theirs = part.within(window), part.within(tile.window)
+                read = self.read(tile, year)
+                pixels.codes[ours], pixels.scales[ours] = read.codes[theirs], read.scales[theirs]
+                for name in COUNTS:
+                    pixels.counts[name][ours] = read.counts[name][theirs]
+        return pixels
+
+    def _read(self, tile: Tile, step: int, array: Array) -> np.ndarray:
+        try:
+            shard = self.storage.read(array.key(tile, step))
+        except FileNotFoundError:
+            bands = (array.bands,) if array.bands else ()
+            return np.full((*bands, array.side, array.side), array.fill, array.dtype)
+        try:
+            return decode_shard(array, shard)
+        except StoreError as error:
+            raise StoreError(f"tile {tile.name}: {error}") from None
+
+
+def create_store(
+    storage: Storage,
+    layout: Layout,
+    identity: Identity,
+    years: Iterable[int],
+    zones: Iterable[int],
+) -> Mosaic:
+    """Make a mosaic ready for tiles of the given years and zones; do nothing if it is.
+
+    Years only ever append: the axis starts at `FIRST_YEAR`, or at the first year asked for if
+    that is earlier, and has no gaps. Safe to call from several launchers at once.
+
+    Parameters
+    ----------
+    storage
+        An empty place, or one that holds a mosaic of the same identity and layout.
+    layout, identity
+        Of the run. `identity["encoder"]["weights_sha256"]` names the weights.
+    years, zones
+        That the run will write.
+
+    Raises
+    ------
+    StoreMismatch
+        If the mosaic there has another identity or layout; says what differs.
+    BadInput
+        If a year cannot be added, or something else than a mosaic is there.
+    """
+    storage.sweep()
+    with storage.locked("metadata"):
+        try:
+            known: Mosaic | None = read_mosaic(storage)
+        except FileNotFoundError:
+            known = None
+        if known is not None:
+            _check_same(known, layout, identity)
+        mosaic = _extended(known, storage, layout, identity, sorted(set(years)), set(zones))
+        if mosaic != known:
+            write_metadata(mosaic, new_since=known)
+    return mosaic
+
+
+def read_mosaic(storage: Storage) -> Mosaic:
+    """The mosaic that a storage holds.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no Zarr store.
+    BadInput
+        If there is one that is no mosaic of ours.
+    """
+    data = storage.read(ROOT)
+    try:
+        node = json.loads(data)
+        layout, identity, years, zones = parse_root(node)
+        version = str(node["attributes"]["geoemb:build_version"])
+    except (StoreError, KeyError, ValueError) as error:
+        raise BadInput(
+            f"{storage.url} holds a zarr.json that is no mosaic of ours: choose another place "
+            f"({error})"
+        ) from None
+    return Mosaic(storage, layout, identity, years, zones, version)
+
+
+def write_metadata(mosaic: Mosaic, new_since: Mosaic | None = None) -> None:
+    """Write the metadata of every zone, or of those that changed, and the root's last."""
+    grown = new_since is None or mosaic.years != new_since.years
+    known = () if grown or new_since is None else new_since.zones
+    with ThreadPoolExecutor(PUT_THREADS) as pool:
+        for zone in mosaic.zones:
+            if zone not in known:
+                objects = zone_objects(mosaic.layout, zone, mosaic.years)
+                list(pool.map(lambda entry: mosaic.storage.write(*entry), objects))
+    root = root_node(mosaic.layout, mosaic.identity, mosaic.years, mosaic.zones, mosaic.version)
+    mosaic.storage.write(ROOT, encode_json(root))
+
+
+def _extended(
+    known: Mosaic | None,
+    storage: Storage,
+    layout: Layout,
+    identity: Identity,
+    years: list[int],
+    zones: set[int],
+) -> Mosaic:
+    """The mosaic with the years and zones asked for beside those it has."""
+    if not years or not zones:
+        raise BadInput("a mosaic needs at least one year and one zone")
+    first = known.years[0] if known else min(FIRST_YEAR, years[0])
+    last = max(years[-1], known.years[-1] if known else years[-1])
+    if years[0] < first:
+        raise BadInput(
+            f"{storage.url} begins with {first}: {years[0]} cannot be put before it; "
+            "make a new store that starts earlier"
+        )
+    if last - first >= LAST_YEARS:
+        raise BadInput(f"{first} to {last} is more than the {LAST_YEARS} years a store can hold")
+    return Mosaic(
+        storage,
+        layout,
+        known.identity if known else identity,
+        tuple(range(first, last + 1)),
+        tuple(sorted(zones | set(known.zones if known else ()))),
+        known.version if known else __version__,
+    )
+
+
+def _check_same(known: Mosaic, layout: Layout, identity: Identity) -> None:
+    ours, theirs = ({"layout": vars(of)} for of in (layout, known.layout))
+    found = differences(identity | ours, known.identity | theirs)
+    if found:
+        raise StoreMismatch(
+            f"{known.storage.url} was made by another run, choose another store: "
+            + "; ".join(found)
+        )
+
+
+def _overlap(one: Window, other: Window) -> Window:
+    row, col = max(one.row, other.row), max(one.col, other.col)
+    bottom = min(one.row + one.height, other.row + other.height)
+    right = min(one.col + one.width, other.col + other.width)
+    return Window(one.zone, row, col, bottom - row, right - col)
