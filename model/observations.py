@@ -5,6 +5,7 @@ The annual stack is what was seen over a block in one year, in the d-pixel array
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,3 +57,173 @@ class Stack:
             "s1_ascending": (self.sar_ascending != 0).any(axis=-1).sum(axis=0).astype(np.uint16),
             "s1_descending": (self.sar_descending != 0).any(axis=-1).sum(axis=0).astype(np.uint16),
         }
+
+    def blank(self) -> NDArray[np.bool_]:
+        """Pixels that neither sensor saw, bool (H, W)."""
+        seen = (self.masks != 0).any(axis=0)
+        for sar in (self.sar_ascending, self.sar_descending):
+            seen |= (sar != 0).any(axis=(0, 3))
+        return ~seen
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where and when a block is: its north-west pixel on the zone's lattice, and the year.
+
+    It keys the draws of the encoders that sample observations, so that a pixel draws the same
+    ones whatever block, batch or order it comes in.
+
+    Parameters
+    ----------
+    zone
+        UTM zone.
+    row, col
+        Of the block's north-west pixel on the zone's lattice.
+    year
+        Of the stack.
+    """
+
+    zone: int
+    row: int
+    col: int
+    year: int
+
+
+BIN = 8
+"""Sequence lengths are multiples of this (TESSERA reference, v1.1 and v2)."""
+
+LONGEST = 256
+"""Longest sequence of a sensor (TESSERA reference, v1.1 and v2)."""
+
+
+def length_bin(count: int) -> int:
+    """Length of the sequence that `count` observations make: the next multiple of 8, at most 256.
+
+    No observations make an empty sequence; what stands in for it is the encoder family's matter.
+    """
+    return min(-(-count // BIN) * BIN, LONGEST)
+
+
+@functools.lru_cache(maxsize=None)
+def pad_pattern(count: int, length: int) -> NDArray[np.int64]:
+    """Which of `count` observations fill a sequence of `length` (pattern of v2).
+
+    Too many are thinned evenly; too few are all taken and then topped up, from the middle of
+    even groups, or in rotation where more than as many again are missing.
+
+    Parameters
+    ----------
+    count, length
+        At least 1.
+
+    Returns
+    -------
+    int64 (length,)
+        Indices into the observations.
+    """
+    everything = np.arange(count)
+    if count >= length:
+        # float64 on purpose: the reference floors its products, which fall just below an
+        # integer for some counts where exact arithmetic would not.
+        picked = np.floor(np.arange(length) * ((count - 1) / max(length - 1, 1))).astype(np.int64)
+        picked[-1] = count - 1
+        return picked
+    missing = length - count
+    extras = _group_middles(count, missing) if missing <= count else np.arange(missing) % count
+    return np.concatenate([everything, extras])
+
+
+@functools.lru_cache(maxsize=None)
+def append_pattern(count: int, length: int) -> NDArray[np.int64]:
+    """Which of `count` observations fill a sequence of `length` (pattern of v1.1).
+
+    Too many are thinned to the middles of even groups; too few are all taken, and evenly spaced
+    extras are *appended*, not merged: the sequence is then not in order of time, and the
+    recurrent pooling of v1.1 sees that order.
+
+    Parameters
+    ----------
+    count, length
+        At least 1.
+
+    Returns
+    -------
+    int64 (length,)
+        Indices into the observations.
+    """
+    if count > length:
+        return _group_middles(count, length)
+    gaps = length - count + 1
+    spaced = np.rint(np.arange(1, gaps) * ((count - 1) / gaps)).astype(np.int64)
+    return np.concatenate([np.arange(count), spaced])
+
+
+def _group_middles(count: int, groups: int) -> NDArray[np.int64]:
+    """Middle (upper, if even) of each of `groups` runs that split 0..count-1, longer runs first."""
+    sizes = np.full(groups, count // groups)
+    sizes[: count % groups] += 1
+    return np.cumsum(sizes) - sizes + sizes // 2
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one sensor saw of a run of pixels: which dates, pixel by pixel.
+
+    Parameters
+    ----------
+    values : integers (T, P, C)
+        Every date of every pixel, valid or not; for Sentinel-1 the ascending dates, then the
+        descending ones.
+    days : int64 (T,)
+        Day of the year of each date.
+    kinds : int64 (T,)
+        Which set of statistics each date is standardised with.
+    counts, starts : int64 (P,)
+        How many valid dates each pixel has, and where its own begin in `dates`.
+    dates : int64 (N,)
+        Valid dates of the first pixel in order, then of the second, and so on.
+    """
+
+    values: NDArray[np.uint16] | NDArray[np.int16]
+    days: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    dates: NDArray[np.int64]
+
+
+def seen_by_s2(stack: Stack, pixels: slice) -> Seen:
+    """What Sentinel-2 saw clear of a run of the block's pixels, counted row by row."""
+    dates, height, width = stack.masks.shape
+    values = stack.bands.reshape(dates, height * width, len(S2_BANDS))[:, pixels]
+    valid = stack.masks.reshape(dates, height * width)[:, pixels] != 0
+    return _seen(values, valid, stack.doys, np.zeros(dates, np.int64))
+
+
+def seen_by_s1(stack: Stack, pixels: slice) -> Seen:
+    """What Sentinel-1 saw of a run of the block's pixels, ascending dates first."""
+    parts = (stack.sar_ascending, stack.sar_descending)
+    block = stack.shape[0] * stack.shape[1]
+    values = np.concatenate(
+        [part.reshape(len(part), block, len(S1_BANDS))[:, pixels] for part in parts]
+    )
+    days = np.concatenate([stack.sar_ascending_doy, stack.sar_descending_doy])
+    kinds = np.repeat([0, 1], [len(part) for part in parts])
+    return _seen(values, (values != 0).any(axis=-1), days, kinds)
+
+
+def _seen(
+    values: NDArray[np.uint16] | NDArray[np.int16],
+    valid: NDArray[np.bool_],
+    days: NDArray[np.integer],
+    kinds: NDArray[np.int64],
+) -> Seen:
+    counts = valid.sum(axis=0)
+    return Seen(
+        values=values,
+        days=days.astype(np.int64),
+        kinds=kinds,
+        counts=counts,
+        starts=np.cumsum(counts) - counts,
+        dates=np.nonzero(valid.T)[1],
+    )

@@ -1,0 +1,72 @@
+"""float32 embeddings to int8 codes with one float32 scale a pixel, and back.
+
+A pixel's value is its codes times its scale. A scale that is not finite says that there is
+nothing: +inf on land, NaN on water.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+LIMIT = 127
+"""Largest code; -128 is never used, so that codes are symmetric."""
+
+SMALLEST_SCALE = 1e-8
+"""Scale of a vector of zeros (TESSERA reference, v1.0 and v1.1)."""
+
+NOTHING = np.float32(np.inf)
+"""Scale of a pixel on land that has no embedding."""
+
+
+class BadEmbeddingError(ValueError):
+    """Numbers that are no embedding: not finite, or too large for any scale below 1."""
+
+
+def quantize(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Quantize each vector symmetrically by its own largest magnitude, halves to even.
+
+    Parameters
+    ----------
+    values : float32 (..., D)
+
+    Returns
+    -------
+    codes : int8 (..., D)
+        -127 to 127.
+    scales : float32 (...)
+
+    Raises
+    ------
+    BadEmbeddingError
+        If a value is not finite, or a scale would not be below 1.
+    """
+    codes, scales = quantize_tensor(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
+    check_scales(scales.numpy())
+    return codes.numpy(), scales.numpy()
+
+
+def quantize_tensor(values: Tensor) -> tuple[Tensor, Tensor]:
+    """`quantize` on the device the values are on, unchecked: a bad vector has a bad scale."""
+    scales = (values.abs().amax(dim=-1) / LIMIT).clamp(min=SMALLEST_SCALE)
+    codes = (values / scales[..., None]).round().clamp(-LIMIT, LIMIT)
+    return codes.to(torch.int8), scales
+
+
+def check_scales(scales: NDArray[np.float32]) -> None:
+    """Raise unless every scale is in (0, 1), which is what readers of a mosaic trust."""
+    bad = ~((scales > 0) & (scales < 1))
+    if bad.any():
+        worst = scales[bad][0]
+        raise BadEmbeddingError(
+            f"{int(bad.sum())} of {bad.size} embeddings are not finite or too large to store "
+            f"(the first has a scale of {worst}): the weights do not fit this imagery"
+        )
+
+
+def dequantize(codes: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32 (..., D) values of codes; NaN where the scale is not finite."""
+    known = np.where(np.isfinite(scales), scales, np.float32(np.nan))
+    return codes.astype(np.float32) * known[..., None]
