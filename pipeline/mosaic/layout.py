@@ -38,8 +38,8 @@ FIRST_YEAR = 2017
 LAST_YEARS = 64
 """Length of the time coordinate's one chunk, so that a year is added without changing it."""
 
-COUNTS = ("observations_s2", "observations_s1_ascending", "observations_s1_descending")
-"""Arrays of observation counts, uint16, in the order in which they are stored."""
+COUNTS = ("s2", "s1_ascending", "s1_descending")
+"""Observation counts, in the order in which their arrays `observations_<name>` are stored."""
 
 LEVEL = 1
 """Of zstd, behind a bit shuffle: embeddings hardly gain from more (`benchmarks.write`)."""
@@ -173,7 +173,7 @@ class Layout:
     def counts(self) -> tuple[Array, ...]:
         """Observation counts, in the order of `COUNTS`."""
         return tuple(
-            Array(name, np.dtype("<u2"), 0, 0, min(PLANE_CHUNK, self.side), self.side)
+            Array(count_array(name), np.dtype("<u2"), 0, 0, min(PLANE_CHUNK, self.side), self.side)
             for name in COUNTS
         )
 
@@ -202,6 +202,11 @@ class Layout:
         while depth * (2 * side) ** 2 <= DEPTH_CHUNK_VALUES and 2 * side <= self.side:
             side *= 2
         return side
+
+
+def count_array(name: str) -> str:
+    """Name of the array of an observation count."""
+    return f"observations_{name}"
 
 
 def zone_nodes(layout: Layout, zone: int, steps: int) -> dict[str, dict[str, Any]]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BadEmbedding, StoreError
 from pipeline.grid import Tile, Window
-from pipeline.mosaic.layout import COUNTS, Array, Layout
+from pipeline.mosaic.layout import COUNTS, Array, Layout, count_array
 from pipeline.storage import Storage
 
 # Workers have threads of their own; inside a chunk more would only contend.
@@ -121,7 +121,7 @@ class ShardWriter:
             raise BadEmbedding(f"tile {self._tile.name}: a code is -128, beyond -127..127")
         kept = codes if finite.all() else np.where(finite[..., None], codes, np.int8(0))
         for name in COUNTS:
-            self._spools[name].put(rows.start, cols.start, counts[name])
+            self._spools[count_array(name)].put(rows.start, cols.start, counts[name])
         self._spools["scales"].put(rows.start, cols.start, scales)
         bands_first = kept.transpose(2, 0, 1)
         for array in self._layout.embeddings:

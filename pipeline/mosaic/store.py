@@ -98,7 +98,9 @@ class Mosaic:
         return Pixels(
             codes=np.moveaxis(read(self.layout.embeddings[-1]), 0, -1),
             scales=read(self.layout.scales),
-            counts={array.name: read(array) for array in self.layout.counts},
+            counts={
+                name: read(array) for name, array in zip(COUNTS, self.layout.counts, strict=True)
+            },
         )
 
     def read_window(self, window: Window, year: int) -> Pixels:
