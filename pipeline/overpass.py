@@ -235,7 +235,8 @@ def sentinel2_scene(
     opacity, shadow = _weather(spec, passing, coarse)
     rng = np.random.default_rng(passing.key(spec, granule.name))
     added = OFFSET if spec.baseline(f"{passing.time:%Y-%m-%d}") >= "04.00" else 0
-    seen = {10: passing.sees(spec, fine), 20: passing.sees(spec, coarse)}
+    seen = {20: passing.sees(spec, coarse)}
+    seen[10] = _finer(seen[20])
     cover = {10: _finer(opacity), 20: opacity}
     light = {20: np.where(shadow, np.float32(0.45), np.float32(1))}
     light[10] = _finer(light[20])
@@ -308,7 +309,7 @@ def sentinel1_scene(
     return {"vv": images[0], "vh": images[1]}
 
 
-def _finer(image: Floats) -> Floats:
+def _finer(image: NDArray[Any]) -> NDArray[Any]:
     return image.repeat(2, axis=0).repeat(2, axis=1)
 
 
