@@ -1,0 +1,179 @@
+"""One scene: what the pipeline keeps of a catalogue's item, and nothing else.
+
+A year over a tile has hundreds of scenes, so the record is small and plain.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from model.observations import S2_BANDS
+from pipeline.errors import Incomplete
+
+CLASSES = "SCL"
+"""Sentinel-2's scene classification among a scene's assets."""
+
+S2_ASSETS = (*S2_BANDS, CLASSES)
+"""Assets of a Sentinel-2 scene that are read."""
+
+Box = tuple[float, float, float, float]
+"""West, south, east and north in degrees."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One acquisition of one sensor over one footprint.
+
+    Parameters
+    ----------
+    id
+        Of the catalogue's item.
+    sensor
+        `s2` or `s1`.
+    datetime
+        Of the acquisition, UTC, `2024-05-01T10:30:31.024000Z`. Scenes compete in its order.
+    bbox
+        In degrees; west beyond east means across the antimeridian.
+    assets
+        Where each band lies. Keys are those of `S2_ASSETS`, or `vv` and `vh`.
+    orbit_state
+        `ascending`, `descending`, or empty where unknown.
+    epsg
+        Of the rasters, 0 where the item does not say.
+    baseline
+        Processing baseline of Sentinel-2, such as `05.11`, empty where unknown.
+    offset_applied
+        Whether the item says that the radiometric offset is no longer in its pixels.
+    twin
+        What reprocessed versions of the same acquisition share; empty for a scene that has none.
+    made
+        When this version was processed, UTC; the newest of several twins is taken.
+    unusable
+        Why the scene can never be used, empty if it can.
+    """
+
+    id: str
+    sensor: str
+    datetime: str
+    bbox: Box
+    assets: Mapping[str, str] = field(default_factory=dict)
+    orbit_state: str = ""
+    epsg: int = 0
+    baseline: str = ""
+    offset_applied: bool = False
+    twin: tuple[str, ...] = ()
+    made: str = ""
+    unusable: str = ""
+
+    @property
+    def date(self) -> str:
+        """UTC date of the acquisition, `2024-05-01`."""
+        return self.datetime[:10]
+
+    @property
+    def order(self) -> tuple[str, str]:
+        """Rank among the scenes of a day: by time, then by id."""
+        return self.datetime, self.id
+
+    def asset(self, band: str) -> str:
+        """Where a band lies.
+
+        Raises
+        ------
+        Incomplete
+            If the item lacks it.
+        """
+        if band not in self.assets:
+            raise Incomplete("the item has no such asset", self.id, band)
+        return self.assets[band]
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Bands that the item lacks."""
+        wanted = S2_ASSETS if self.sensor == "s2" else ("vv", "vh")
+        return tuple(band for band in wanted if band not in self.assets)
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to fetch an asset: its address and the headers that have to go with it."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """A catalogue of scenes, and the way to their pixels.
+
+    Sources are opened once a process and are safe to use from many threads.
+    """
+
+    name: str
+    imagery: str
+    """`mpc` where pixels are as ESA's processor wrote them, `aws` where the offset is out."""
+
+    def search(self, bounds: Box, year: int) -> list[Scene]:
+        """All scenes of a year that touch a box, by time and id, twins marked unusable."""
+        ...
+
+    def access(self, href: str) -> Access:
+        """Sign an address, with a credential that is valid now."""
+        ...
+
+    def renew(self) -> None:
+        """Forget credentials that were refused, so that the next access gets new ones."""
+        ...
+
+    def refresh(self, scene: Scene) -> Scene:
+        """Ask for the scene's item again, as its assets may have moved."""
+        ...
+
+
+def touches(bbox: Box, bounds: Box) -> bool:
+    """Whether two boxes in degrees share ground, also across the antimeridian."""
+    if bbox[3] < bounds[1] or bbox[1] > bounds[3]:
+        return False
+    return any(
+        west <= other_east and other_west <= east
+        for west, east in _spans(bbox)
+        for other_west, other_east in _spans(bounds)
+    )
+
+
+def _spans(box: Box) -> Iterator[tuple[float, float]]:
+    """The box's longitudes as spans within -180 to 180."""
+    west, _, east, _ = box
+    if east < west:
+        east += 360.0
+    if east - west >= 360.0:
+        yield -180.0, 180.0
+        return
+    turn = 360.0 * ((west + 180.0) // 360.0)
+    west, east = west - turn, east - turn
+    yield west, min(east, 180.0)
+    if east > 180.0:
+        yield -180.0, east - 360.0
+
+
+def settle(scenes: Iterable[Scene]) -> list[Scene]:
+    """Sort scenes by time and id, and mark all but the newest sound one of twins as superseded."""
+    ordered = sorted({scene.id: scene for scene in scenes}.values(), key=lambda scene: scene.order)
+    best: dict[tuple[str, ...], Scene] = {}
+    for scene in ordered:
+        if scene.twin and not scene.unusable:
+            rival = best.get(scene.twin)
+            if rival is None or _soundness(scene) > _soundness(rival):
+                best[scene.twin] = scene
+    return [
+        dataclasses.replace(scene, unusable=f"superseded by {best[scene.twin].id}")
+        if not scene.unusable and scene.twin and best[scene.twin].id != scene.id
+        else scene
+        for scene in ordered
+    ]
+
+
+def _soundness(scene: Scene) -> tuple[bool, str, str, str]:
+    return not scene.missing, scene.made, scene.baseline, scene.id

@@ -1,0 +1,474 @@
+"""The annual stack of a block: every observation of every pixel in one year.
+
+`read_stack` turns the scenes of a tile-year into the arrays that the encoder takes. Days and
+passes are worked on side by side and written each into its own place, so that the result is the
+same in any order and memory does not grow with the number of scenes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.observations import S1_BANDS, S2_BANDS, Stack
+from pipeline import sentinel1, sentinel2
+from pipeline.dpixels import write_description, write_stack
+from pipeline.errors import BadInput, Incomplete, SceneError
+from pipeline.grid import Window, lonlat_bounds, region_window, zones_touched
+from pipeline.rasters import Reader
+from pipeline.region import read_region
+from pipeline.resample import KERNELS
+from pipeline.scenes import Scene, open_catalogue
+from pipeline.scenes.scene import CLASSES, touches
+
+ORBIT_STATES = ("ascending", "descending")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How pixels become observations.
+
+    Parameters
+    ----------
+    imagery
+        `mpc` or `aws`: whose Sentinel-2 and Sentinel-1 products the scenes are.
+    kernel
+        Resampling of the Sentinel-2 bands: `nearest`, `bilinear` or `cubic`.
+    offset
+        Radiometric offset of Sentinel-2, one of `sentinel2.OFFSETS`.
+    s1_mosaic
+        Where scenes of one Sentinel-1 pass overlap, one of `sentinel1.MOSAICS`.
+
+    Raises
+    ------
+    BadInput
+        If one of them is unknown.
+    """
+
+    imagery: str = "mpc"
+    kernel: str = "bilinear"
+    offset: str = "reference"
+    s1_mosaic: str = "first"
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("imagery", ("mpc", "aws")),
+            ("kernel", tuple(KERNELS)),
+            ("offset", sentinel2.OFFSETS),
+            ("s1_mosaic", sentinel1.MOSAICS),
+        ):
+            if getattr(self, name) not in known:
+                raise BadInput(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+
+    @property
+    def s1_kernel(self) -> str:
+        """Resampling of Sentinel-1: OPERA's 30 m are interpolated, others are taken as they are."""
+        return "bilinear" if self.imagery == "aws" else "nearest"
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides the bytes of a stack, as JSON values."""
+        return {
+            "kernel": self.kernel,
+            "offset": self.offset,
+            "s1_kernel": self.s1_kernel,
+            "s1_mosaic": self.s1_mosaic,
+        }
+
+
+class Losses:
+    """Scenes that could not be read for good, up to as many as the user allows.
+
+    Shared by the blocks of a tile and by their threads.
+
+    Parameters
+    ----------
+    allowed
+        How many scenes may be lost before the tile fails.
+    """
+
+    def __init__(self, allowed: int = 0) -> None:
+        self.allowed = allowed
+        self._lost: dict[str, SceneError] = {}
+        self._lock = threading.Lock()
+
+    def add(self, error: SceneError) -> None:
+        """Take note of a lost scene, or raise its error if it is one too many."""
+        with self._lock:
+            self._lost.setdefault(error.scene, error)
+            if len(self._lost) > self.allowed:
+                raise error
+
+    @property
+    def scenes(self) -> tuple[tuple[str, str, str], ...]:
+        """Scene, class of error and message of each."""
+        with self._lock:
+            return tuple((scene, e.kind, str(e)) for scene, e in sorted(self._lost.items()))
+
+
+@dataclass(frozen=True)
+class AnnualStack:
+    """The annual stack of a block and where it comes from.
+
+    Parameters
+    ----------
+    stack
+        The arrays.
+    dates, ascending_dates, descending_dates
+        UTC dates along the first axis of `bands`, `sar_ascending` and `sar_descending`.
+    used
+        Ids of the scenes of which at least one pixel is an observation.
+    unused
+        Ids of all other scenes, each with the reason.
+    """
+
+    stack: Stack
+    dates: tuple[str, ...]
+    ascending_dates: tuple[str, ...]
+    descending_dates: tuple[str, ...]
+    used: tuple[str, ...]
+    unused: tuple[tuple[str, str], ...]
+
+
+def read_stack(
+    window: Window,
+    scenes: Sequence[Scene],
+    rules: Rules,
+    reader: Reader,
+    losses: Losses | None = None,
+) -> AnnualStack:
+    """Read the annual stack of a block.
+
+    Days and passes without one observation in the block are left out: what is masked never
+    becomes a token.
+
+    Parameters
+    ----------
+    window
+        The block.
+    scenes
+        Of one year, in any order.
+    rules
+        How pixels become observations.
+    reader
+        Of the catalogue that the scenes are from.
+    losses
+        Takes the scenes that cannot be read; by default none may be lost.
+
+    Raises
+    ------
+    SceneError
+        If a scene that touches the block cannot be read and may not be lost.
+    """
+    return _Block(window, rules, reader, Losses() if losses is None else losses).read(scenes)
+
+
+@dataclass
+class _Day:
+    """The scenes of a Sentinel-2 day that are still in the race, and whose pixel counts."""
+
+    date: str
+    scenes: list[Scene]
+    chosen: NDArray[np.int16] | None = None
+    clear: NDArray[np.bool_] | None = None
+
+    @property
+    def is_clear(self) -> bool:
+        return self.clear is not None and bool(self.clear.any())
+
+
+class _Block:
+    """The work on one block."""
+
+    def __init__(self, window: Window, rules: Rules, reader: Reader, losses: Losses) -> None:
+        self._window, self._rules, self._reader, self._losses = window, rules, reader, losses
+        self._used: set[str] = set()
+        self._why: dict[str, str] = {}
+
+    def read(self, scenes: Sequence[Scene]) -> AnnualStack:
+        bounds = lonlat_bounds(self._window)
+        near = []
+        for scene in sorted(scenes, key=lambda scene: scene.order):
+            if scene.unusable:
+                self._why[scene.id] = scene.unusable
+            elif not touches(scene.bbox, bounds):
+                self._why[scene.id] = "does not touch the block"
+            else:
+                near.append(scene)
+        days = [
+            _Day(date, list(group))
+            for date, group in groupby((s for s in near if s.sensor == "s2"), lambda s: s.date)
+        ]
+        passes = {
+            state: [
+                (date, list(group))
+                for date, group in groupby(
+                    (s for s in near if s.sensor == "s1" and s.orbit_state == state),
+                    lambda s: s.date,
+                )
+            ]
+            for state in ORBIT_STATES
+        }
+        height, width = self._window.shape
+        sar = {
+            state: np.zeros((len(groups), height, width, len(S1_BANDS)), np.int16)
+            for state, groups in passes.items()
+        }
+        submit = self._reader.submit
+        choosing = [submit(self._choose, day) for day in days]
+        filling = [
+            submit(self._fill_pass, group, out)
+            for state, groups in passes.items()
+            for (_, group), out in zip(groups, sar[state], strict=True)
+        ]
+        _finish(choosing)
+        days = [day for day in days if day.is_clear]
+        bands = np.zeros((len(days), height, width, len(S2_BANDS)), np.uint16)
+        filling += [submit(self._fill_day, day, out) for day, out in zip(days, bands, strict=True)]
+        _finish(filling)
+        kept = [day.is_clear for day in days]
+        days = [day for day in days if day.is_clear]
+        masks = np.zeros((len(days), height, width), np.uint8)
+        for day, mask in zip(days, masks, strict=True):
+            mask[...] = day.clear
+        found = {state: sar[state].any(axis=(1, 2, 3)) for state in ORBIT_STATES}
+        dates = {
+            state: tuple(
+                date for (date, _), keep in zip(passes[state], found[state], strict=True) if keep
+            )
+            for state in ORBIT_STATES
+        }
+        stack = Stack(
+            bands=_kept(bands, kept),
+            masks=masks,
+            doys=_days_of_year((day.date for day in days), np.uint16),
+            sar_ascending=_kept(sar["ascending"], found["ascending"]),
+            sar_ascending_doy=_days_of_year(dates["ascending"], np.int16),
+            sar_descending=_kept(sar["descending"], found["descending"]),
+            sar_descending_doy=_days_of_year(dates["descending"], np.int16),
+        )
+        return AnnualStack(
+            stack,
+            tuple(day.date for day in days),
+            dates["ascending"],
+            dates["descending"],
+            tuple(sorted(self._used)),
+            tuple(sorted((name, why) for name, why in self._why.items() if name not in self._used)),
+        )
+
+    def _choose(self, day: _Day) -> None:
+        """Read the scene classes of a day and settle whose pixel counts."""
+        while day.scenes:
+            try:
+                classes = [self._classes(scene) for scene in day.scenes]
+            except SceneError as error:
+                self._lose(day.scenes, error)
+                continue
+            near = [(s, c) for s, c in zip(day.scenes, classes, strict=True) if c is not None]
+            for scene, layer in zip(day.scenes, classes, strict=True):
+                if layer is None:
+                    self._why[scene.id] = "does not touch the block"
+            day.scenes = [scene for scene, _ in near]
+            if not near:
+                break
+            day.chosen, day.clear = sentinel2.choose_scenes([layer for _, layer in near])
+            for index, (scene, layer) in enumerate(near):
+                if not sentinel2.is_clear(layer).any():
+                    self._why[scene.id] = "no clear pixel in the block"
+                elif not (day.clear & (day.chosen == index)).any():
+                    self._why[scene.id] = "earlier scenes of the day have all its clear pixels"
+            return
+        day.chosen = day.clear = None
+
+    def _classes(self, scene: Scene) -> NDArray[np.uint8] | None:
+        if scene.missing:
+            raise Incomplete("the item has no such asset", scene.id, scene.missing[0])
+        return self._reader.read(scene, CLASSES, self._window, "nearest")
+
+    def _fill_day(self, day: _Day, out: NDArray[np.uint16]) -> None:
+        """Read the bands of a clear day into their place."""
+        while day.is_clear and day.chosen is not None and day.clear is not None:
+            try:
+                for index, scene in enumerate(day.scenes):
+                    mine = day.chosen == index
+                    if mine.any():
+                        self._fill_scene(scene, mine, out)
+            except SceneError as error:
+                self._lose(day.scenes, error)
+                out[...] = 0
+                self._choose(day)
+                continue
+            with_pixels = np.unique(day.chosen[day.clear])
+            self._used.update(day.scenes[index].id for index in with_pixels)
+            return
+
+    def _fill_scene(self, scene: Scene, mine: NDArray[np.bool_], out: NDArray[np.uint16]) -> None:
+        """Read the bands of one scene where a day takes its pixels."""
+        rows, cols = _extent(mine)
+        part = Window(
+            self._window.zone,
+            self._window.row + rows.start,
+            self._window.col + cols.start,
+            rows.stop - rows.start,
+            cols.stop - cols.start,
+        )
+        for channel, band in enumerate(S2_BANDS):
+            values = self._reader.read(scene, band, part, self._rules.kernel)
+            if values is not None:
+                values = self._without_offset(values, scene)
+                np.copyto(out[rows, cols, channel], values, where=mine[rows, cols])
+
+    def _without_offset(self, values: NDArray[Any], scene: Scene) -> NDArray[Any]:
+        if self._rules.offset == "reference" and self._rules.imagery == "mpc":
+            return sentinel2.remove_offset_by_date(values, scene.date)
+        return values
+
+    def _fill_pass(self, scenes: list[Scene], out: NDArray[np.int16]) -> None:
+        """Read the scenes of a Sentinel-1 pass and join them in their place."""
+        layers = []
+        for scene in scenes:
+            try:
+                coded = self._coded(scene)
+            except SceneError as error:
+                self._lose([scene], error)
+                continue
+            if coded is None:
+                self._why[scene.id] = "does not touch the block"
+            elif not coded.any():
+                self._why[scene.id] = "no data in the block"
+            else:
+                layers.append((scene, coded))
+        if not layers:
+            return
+        for channel in range(len(S1_BANDS)):
+            out[..., channel] = sentinel1.mosaic_pass(
+                [coded[channel] for _, coded in layers], self._rules.s1_mosaic
+            )
+        taken = np.zeros((len(S1_BANDS), *self._window.shape), bool)
+        for scene, coded in layers:
+            if self._rules.s1_mosaic == "mean" or ((coded != 0) & ~taken).any():
+                self._used.add(scene.id)
+            else:
+                self._why[scene.id] = "earlier scenes of the pass have all its pixels"
+            taken |= coded != 0
+
+    def _coded(self, scene: Scene) -> NDArray[np.int16] | None:
+        """Both polarisations of a scene, coded, (2, H, W)."""
+        power = [
+            self._reader.read(scene, band, self._window, self._rules.s1_kernel) for band in S1_BANDS
+        ]
+        if any(layer is None for layer in power):
+            return None
+        return np.stack([sentinel1.code_backscatter(layer) for layer in power])
+
+    def _lose(self, scenes: list[Scene], error: SceneError) -> None:
+        """Drop the scene that an error names from a list, if it may be lost."""
+        self._losses.add(error)
+        self._why[error.scene] = f"lost: {error.kind}: {error}"
+        scenes[:] = [scene for scene in scenes if scene.id != error.scene]
+
+
+def _finish(futures: Iterable[Future[None]]) -> None:
+    """Wait for all, then raise the first error."""
+    futures = list(futures)
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    if errors:
+        raise errors[0]
+
+
+def _kept(array: NDArray[Any], keep: Sequence[bool] | NDArray[np.bool_]) -> NDArray[Any]:
+    keep = np.asarray(keep, bool)
+    return array if keep.all() else array[keep]
+
+
+def _extent(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of the smallest rectangle around what is true."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
+
+
+def _days_of_year(dates: Iterable[str], dtype: Any) -> NDArray[Any]:
+    return np.array([dt.date.fromisoformat(date).timetuple().tm_yday for date in dates], dtype)
+
+
+# The `stack` command.
+
+COMMAND_BLOCK = 512
+"""Side in pixels of the blocks in which the `stack` command reads a region."""
+
+
+def stack_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the `stack` command."""
+    parser.add_argument("--catalog", required=True, help="STAC catalogue, API, index or name")
+    parser.add_argument("--region", required=True, help="west,south,east,north or a vector file")
+    parser.add_argument("--year", required=True, type=int)
+    parser.add_argument("--out", required=True, help="directory for the arrays and stack.json")
+    parser.add_argument("--kernel", choices=tuple(KERNELS), default="bilinear")
+    parser.add_argument("--offset", choices=sentinel2.OFFSETS, default="reference")
+    parser.add_argument("--s1-mosaic", choices=sentinel1.MOSAICS, default="first")
+    parser.add_argument("--allow-lost-scenes", type=int, default=0, metavar="N")
+
+
+def stack_command(args: argparse.Namespace) -> dict[str, Any]:
+    """Write the annual stack of a region as a d-pixel directory.
+
+    Returns
+    -------
+    What `stack.json` says.
+
+    Raises
+    ------
+    BadInput
+        If the region spans several zones or has no scenes in that year.
+    """
+    region = read_region(args.region)
+    zones = zones_touched(region)
+    if len(zones) != 1:
+        raise BadInput(
+            f"region {args.region} spans the UTM zones {', '.join(map(str, zones))}: a stack "
+            "lies in one zone, so ask for each part by itself"
+        )
+    window = region_window(zones[0], region)
+    source = open_catalogue(args.catalog)
+    rules = Rules(source.imagery, args.kernel, args.offset, args.s1_mosaic)
+    scenes = source.search(lonlat_bounds(window), args.year)
+    if not scenes:
+        raise BadInput(
+            f"catalogue {args.catalog} has no scenes of {args.year} over region {args.region}"
+        )
+    losses = Losses(args.allow_lost_scenes)
+    reader = Reader(source)
+    annual = read_stack(window, scenes, rules, reader, losses)
+    write_stack(args.out, annual.stack)
+    description = {
+        "crs": window.crs,
+        "transform": list(window.transform),
+        "shape": list(window.shape),
+        "year": args.year,
+        "catalog": source.name,
+        "rules": {"imagery": rules.imagery, **rules.identity()},
+        "dates": list(annual.dates),
+        "ascending_dates": list(annual.ascending_dates),
+        "descending_dates": list(annual.descending_dates),
+        "scenes": {
+            "used": list(annual.used),
+            "unused": [{"id": name, "reason": why} for name, why in annual.unused],
+        },
+    }
+    write_description(args.out, description)
+    if not args.json:
+        print(
+            f"{args.out}: {window.height} x {window.width} px, {len(annual.dates)} days of "
+            f"Sentinel-2, {len(annual.ascending_dates)} ascending and "
+            f"{len(annual.descending_dates)} descending passes of Sentinel-1, from "
+            f"{len(annual.used)} of {len(scenes)} scenes"
+        )
+    return description
