@@ -1,42 +1,19 @@
-"""What a mosaic looks like as Zarr: its arrays, their keys, and the metadata of every node.
+"""How a mosaic is cut into arrays, shards and inner chunks.
 
-One group a zone holds the zone's lattice. A tile is one shard of each array of its zone; a year is
-one step of the time axis. The metadata follows the geoembeddings, spatial and proj conventions,
-and what the TESSERA client expects of them.
+A tile is one shard of each array of its zone's group; a year is one step of the time axis.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numcodecs import Blosc
-from numpy.typing import NDArray
 
-from pipeline.errors import BadInput, StoreError
-from pipeline.grid import (
-    CHUNK,
-    DEFAULT_SIDE,
-    HEIGHT,
-    PIXEL,
-    WIDTH,
-    Tile,
-    Window,
-    check_side,
-    zone_crs,
-    zone_group,
-)
-from pipeline.identity import Identity, fingerprint
-
-FIRST_YEAR = 2017
-"""Where the time axis begins unless an earlier year is asked for: Sentinel-2's first full year."""
-
-LAST_YEARS = 64
-"""Length of the time coordinate's one chunk, so that a year is added without changing it."""
+from pipeline.errors import BadInput
+from pipeline.grid import CHUNK, DEFAULT_SIDE, HEIGHT, WIDTH, Tile, check_side, zone_group
 
 COUNTS = ("s2", "s1_ascending", "s1_descending")
 """Observation counts, in the order in which their arrays `observations_<name>` are stored."""
@@ -49,11 +26,6 @@ DEPTH_CHUNK_VALUES = 131_072
 
 PLANE_CHUNK = 64
 """Side of the inner chunk of scales and counts: the cheapest point read (`benchmarks.write`)."""
-
-SOURCES = (
-    "https://sentiwiki.copernicus.eu/web/sentinel-1",
-    "https://sentiwiki.copernicus.eu/web/sentinel-2",
-)
 
 
 @dataclass(frozen=True)
@@ -110,7 +82,7 @@ class Array:
     @property
     def codec(self) -> Blosc:
         """Compressor of an inner chunk."""
-        return Blosc("zstd", LEVEL, Blosc.BITSHUFFLE)
+        return compressor()
 
     def key(self, tile: Tile, step: int) -> str:
         """Key of a tile's shard at a step of the time axis."""
@@ -126,7 +98,7 @@ class Array:
             "name": "sharding_indexed",
             "configuration": {
                 "chunk_shape": [1, *self.chunk_shape],
-                "codecs": [bytes_codec, _blosc(self.dtype)],
+                "codecs": [bytes_codec, blosc_codec(self.dtype)],
                 "index_codecs": [
                     {"name": "bytes", "configuration": {"endian": "little"}},
                     {"name": "crc32c"},
@@ -134,7 +106,7 @@ class Array:
                 "index_location": "end",
             },
         }
-        return _array(
+        return array_node(
             (steps, *self._bands, HEIGHT, WIDTH),
             (1, *self._bands, self.side, self.side),
             self.dtype,
@@ -209,136 +181,7 @@ def count_array(name: str) -> str:
     return f"observations_{name}"
 
 
-def zone_nodes(layout: Layout, zone: int, steps: int) -> dict[str, dict[str, Any]]:
-    """Zarr metadata of a zone's group and arrays, by path."""
-    group = zone_group(zone)
-    nodes = {group: _group(_zone_attributes(zone))}
-    for name, values, dim in _coordinates(layout, range(steps)):
-        chunk = LAST_YEARS if name == "time" else len(values)
-        nodes[f"{group}/{name}"] = _array(
-            values.shape, (chunk,), values.dtype, 0, (dim,), _codecs(values.dtype)
-        )
-    for array in layout.arrays:
-        nodes[f"{group}/{array.name}"] = array.metadata(steps)
-    return nodes
-
-
-def zone_objects(layout: Layout, zone: int, years: Sequence[int]) -> Iterator[tuple[str, bytes]]:
-    """Keys and bytes of all that a zone needs before its first shard, the group's own last."""
-    group = zone_group(zone)
-    for name, values, _ in _coordinates(layout, years):
-        chunk = np.zeros(LAST_YEARS, values.dtype) if name == "time" else values
-        chunk[: len(values)] = values
-        yield f"{group}/{name}/c/0", Blosc("zstd", LEVEL, Blosc.BITSHUFFLE).encode(chunk)
-    nodes = zone_nodes(layout, zone, len(years))
-    for path in reversed(nodes):
-        yield f"{path}/zarr.json", encode_json(nodes[path])
-
-
-def root_node(
-    layout: Layout, identity: Identity, years: Sequence[int], zones: Sequence[int], version: str
-) -> dict[str, Any]:
-    """The root's Zarr metadata, with that of every node below it."""
-    below: dict[str, dict[str, Any]] = {}
-    for zone in zones:
-        below |= zone_nodes(layout, zone, len(years))
-    consolidated = {"kind": "inline", "must_understand": False, "metadata": below}
-    attributes = _root_attributes(layout, identity, years, zones, version)
-    return _group(attributes) | {"consolidated_metadata": consolidated}
-
-
-def parse_root(node: dict[str, Any]) -> tuple[Layout, Identity, tuple[int, ...], tuple[int, ...]]:
-    """Layout, identity, years and zones that a root's metadata tells.
-
-    Raises
-    ------
-    StoreError
-        If the metadata is not that of a mosaic of ours.
-    """
-    try:
-        attributes = node["attributes"]
-        depths = [entry["dimensions"] for entry in attributes.get("geoemb:depths", [])[:-1]]
-        layout = Layout(
-            int(attributes["tessera_mosaic:tile_side"]),
-            int(attributes["geoemb:dimensions"]),
-            tuple(depths),
-        )
-        years = tuple(int(year) for year in attributes["tessera_mosaic:years"])
-        zones = tuple(int(zone) for zone in attributes["tessera_mosaic:zones"])
-        return layout, attributes["tessera_mosaic:identity"], years, zones
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoreError(f"its metadata is not that of a mosaic: {error!r}") from None
-
-
-def encode_json(node: dict[str, Any]) -> bytes:
-    """Metadata as bytes, the same for the same content."""
-    return json.dumps(node, separators=(",", ":")).encode()
-
-
-def _root_attributes(
-    layout: Layout, identity: Identity, years: Sequence[int], zones: Sequence[int], version: str
-) -> dict[str, Any]:
-    digest = identity["encoder"]["weights_sha256"]
-    attributes: dict[str, Any] = {
-        "zarr_conventions": [GEOEMB],
-        "geoemb:type": "pixel",
-        "geoemb:dimensions": layout.dims,
-        "geoemb:model": f"urn:tessera-mosaic:weights:sha256:{digest}",
-        "geoemb:source_data": list(SOURCES),
-        "geoemb:data_type": "int8",
-        "geoemb:gsd": float(PIXEL),
-        "geoemb:spatial_layout": "utm_zones",
-        "geoemb:build_version": version,
-        "geoemb:quantization": {
-            "method": "per_pixel_scale",
-            "original_dtype": "float32",
-            "quantized_dtype": "int8",
-            "scale": {"type": "array", "array_name": "scales", "nodata": "+inf"},
-        },
-    }
-    if layout.depths:
-        attributes["geoemb:depths"] = [
-            {"dimensions": array.bands, "array": array.name} for array in layout.embeddings
-        ]
-    return attributes | {
-        "tessera_mosaic:fingerprint": fingerprint(identity),
-        "tessera_mosaic:identity": identity,
-        "tessera_mosaic:tile_side": layout.side,
-        "tessera_mosaic:margin": identity["margin"],
-        "tessera_mosaic:years": list(years),
-        "tessera_mosaic:zones": list(zones),
-    }
-
-
-def _zone_attributes(zone: int) -> dict[str, Any]:
-    window = Window(zone, 0, 0, HEIGHT, WIDTH)
-    return {
-        "zarr_conventions": [SPATIAL, PROJ],
-        "proj:code": zone_crs(zone),
-        "spatial:dimensions": ["y", "x"],
-        "spatial:shape": [HEIGHT, WIDTH],
-        "spatial:transform": list(window.transform),
-        "spatial:transform_type": "affine",
-        "spatial:bbox": [float(edge) for edge in window.bounds],
-        "spatial:registration": "pixel",
-    }
-
-
-def _coordinates(layout: Layout, years: Sequence[int]) -> Iterator[tuple[str, NDArray[Any], str]]:
-    """Name, values and axis of each coordinate; pixels are placed by their centres."""
-    west, _, _, north = Window(1, 0, 0, HEIGHT, WIDTH).bounds
-    yield "time", np.asarray(years, "<i4"), "time"
-    yield "y", north - PIXEL * (np.arange(HEIGHT, dtype="<f8") + 0.5), "y"
-    yield "x", west + PIXEL * (np.arange(WIDTH, dtype="<f8") + 0.5), "x"
-    for array in layout.embeddings:
-        yield array.band_dim, np.arange(array.bands, dtype="<i4"), array.band_dim
-
-
-def _group(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-
-
-def _array(
+def array_node(
     shape: tuple[int, ...],
     chunks: tuple[int, ...],
     dtype: np.dtype[Any],
@@ -346,6 +189,7 @@ def _array(
     dims: tuple[str, ...],
     codecs: list[dict[str, Any]],
 ) -> dict[str, Any]:
+    """Zarr metadata of an array. It has no attributes: readers would take some for CF."""
     return {
         "zarr_format": 3,
         "node_type": "array",
@@ -361,11 +205,13 @@ def _array(
     }
 
 
-def _codecs(dtype: np.dtype[Any]) -> list[dict[str, Any]]:
-    return [{"name": "bytes", "configuration": {"endian": "little"}}, _blosc(dtype)]
+def compressor() -> Blosc:
+    """What compresses every chunk."""
+    return Blosc("zstd", LEVEL, Blosc.BITSHUFFLE)
 
 
-def _blosc(dtype: np.dtype[Any]) -> dict[str, Any]:
+def blosc_codec(dtype: np.dtype[Any]) -> dict[str, Any]:
+    """The compressor as Zarr metadata."""
     return {
         "name": "blosc",
         "configuration": {
@@ -376,37 +222,3 @@ def _blosc(dtype: np.dtype[Any]) -> dict[str, Any]:
             "blocksize": 0,
         },
     }
-
-
-GEOEMB = {
-    "uuid": "61c12cc5-0e28-4056-999a-480cf3fb7e4c",
-    "name": "geoemb:",
-    "description": (
-        "Geoembeddings convention for geospatial embedding arrays with model provenance"
-    ),
-    "spec_url": ("https://github.com/geo-embeddings/embeddings-zarr-convention/blob/v1/README.md"),
-    "schema_url": (
-        "https://raw.githubusercontent.com/geo-embeddings/embeddings-zarr-convention"
-        "/refs/tags/v1/schema.json"
-    ),
-}
-
-SPATIAL = {
-    "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
-    "name": "spatial",
-    "description": "Spatial coordinate information",
-    "spec_url": "https://github.com/zarr-conventions/spatial/blob/v0.1/README.md",
-    "schema_url": (
-        "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v0.1/schema.json"
-    ),
-}
-
-PROJ = {
-    "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
-    "name": "proj",
-    "description": "Coordinate reference system information for geospatial data",
-    "spec_url": "https://github.com/zarr-conventions/proj/blob/v0.1/README.md",
-    "schema_url": (
-        "https://raw.githubusercontent.com/zarr-conventions/proj/refs/tags/v0.1/schema.json"
-    ),
-}

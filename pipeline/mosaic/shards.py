@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -78,10 +79,15 @@ class ShardWriter:
         Which tile.
     step
         The year's place on the time axis.
+    threads
+        That compress a block's chunks side by side.
     """
 
-    def __init__(self, storage: Storage, layout: Layout, tile: Tile, step: int) -> None:
+    def __init__(
+        self, storage: Storage, layout: Layout, tile: Tile, step: int, threads: int = 1
+    ) -> None:
         self._storage, self._layout, self._tile, self._step = storage, layout, tile, step
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="compress")
         self._spools = {array.name: _Spool(array) for array in layout.arrays}
 
     def __enter__(self) -> ShardWriter:
@@ -120,12 +126,17 @@ class ShardWriter:
         if (codes == -128).any():
             raise BadEmbedding(f"tile {self._tile.name}: a code is -128, beyond -127..127")
         kept = codes if finite.all() else np.where(finite[..., None], codes, np.int8(0))
-        for name in COUNTS:
-            self._spools[count_array(name)].put(rows.start, cols.start, counts[name])
-        self._spools["scales"].put(rows.start, cols.start, scales)
         bands_first = kept.transpose(2, 0, 1)
-        for array in self._layout.embeddings:
-            self._spools[array.name].put(rows.start, cols.start, bands_first[: array.bands])
+        planes = {count_array(name): counts[name] for name in COUNTS} | {"scales": scales}
+        codes_of = {array.name: bands_first[: array.bands] for array in self._layout.embeddings}
+        ready = [
+            whole
+            for name, values in (planes | codes_of).items()
+            for whole in self._spools[name].complete(rows.start, cols.start, values)
+        ]
+        encoded = self._pool.map(lambda whole: whole[0].encode(whole[3]), ready)
+        for (spool, i, j, _), data in zip(ready, encoded, strict=True):
+            spool.append(i, j, data)
 
     def close(self) -> tuple[StoredObject, ...]:
         """Put the shards, each whole, in the layout's order; what was put.
@@ -144,6 +155,7 @@ class ShardWriter:
         """Drop what was spooled."""
         for spool in self._spools.values():
             spool.file.close()
+        self._pool.shutdown()
 
 
 class _Spool:
@@ -156,8 +168,13 @@ class _Spool:
         self.done = np.zeros((array.across, array.across), np.bool_)
         self.open: dict[tuple[int, int], tuple[NDArray[Any], int]] = {}
 
-    def put(self, row: int, col: int, values: NDArray[Any]) -> None:
-        """Take pixels whose north-west corner is at `row`, `col` of the tile."""
+    def complete(
+        self, row: int, col: int, values: NDArray[Any]
+    ) -> Iterator[tuple[_Spool, int, int, NDArray[Any]]]:
+        """Take pixels whose north-west corner is at `row`, `col` of the tile.
+
+        Yields this spool and the row, column and values of every inner chunk that is now whole.
+        """
         n = self.array.inner
         height, width = values.shape[-2:]
         for i in range(row // n, -(-(row + height) // n)):
@@ -165,38 +182,46 @@ class _Spool:
                 top, bottom = max(row, i * n), min(row + height, i * n + n)
                 left, right = max(col, j * n), min(col + width, j * n + n)
                 part = values[..., top - row : bottom - row, left - col : right - col]
-                self._put_part(i, j, top - i * n, left - j * n, part)
+                whole = self._join(i, j, top - i * n, left - j * n, part)
+                if whole is not None:
+                    yield self, i, j, whole
 
-    def _put_part(self, i: int, j: int, top: int, left: int, part: NDArray[Any]) -> None:
-        """Take part of an inner chunk, and encode the chunk once all of it is there."""
+    def _join(self, i: int, j: int, top: int, left: int, part: NDArray[Any]) -> NDArray[Any] | None:
+        """Put part of an inner chunk to the parts that came before; the chunk once it is whole."""
         n = self.array.inner
         height, width = part.shape[-2:]
         if self.done[i, j]:
             raise ValueError(f"{self.array.name}: chunk {i}, {j} of the tile is put twice")
-        if (height, width) == (n, n):
-            self._encode(i, j, part)
-            return
         chunk, pixels = self.open.pop((i, j), (None, 0))
+        if (height, width) == (n, n):
+            self.done[i, j] = True
+            return part
         if chunk is None:
             chunk = np.full(self.array.chunk_shape, self.array.fill, self.array.dtype)
         chunk[..., top : top + height, left : left + width] = part
         pixels += height * width
-        if pixels == n * n:
-            self._encode(i, j, chunk)
-        else:
+        if pixels < n * n:
             self.open[i, j] = chunk, pixels
-
-    def _encode(self, i: int, j: int, chunk: NDArray[Any]) -> None:
+            return None
         self.done[i, j] = True
-        if (chunk != self.array.fill).any():
-            data = self.array.codec.encode(np.ascontiguousarray(chunk, self.array.dtype))
+        return chunk
+
+    def encode(self, chunk: NDArray[Any]) -> bytes:
+        """An inner chunk compressed, or nothing where it is all fill."""
+        if not (chunk != self.array.fill).any():
+            return b""
+        return bytes(self.array.codec.encode(np.ascontiguousarray(chunk, self.array.dtype)))
+
+    def append(self, i: int, j: int, data: bytes) -> None:
+        """Keep an encoded chunk."""
+        if data:
             self.places[i, j] = self.file.tell(), len(data)
             self.file.write(data)
 
     def put_object(self, storage: Storage, key: str) -> StoredObject:
         """Put the array's shard: its chunks in row order, then their index."""
         for i, j in sorted(self.open):
-            self._encode(i, j, self.open[i, j][0])
+            self.append(i, j, self.encode(self.open[i, j][0]))
         self.open.clear()
         digest = hashlib.sha256()
         index = np.full_like(self.places, MISSING)

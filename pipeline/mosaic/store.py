@@ -17,21 +17,16 @@ from pipeline import __version__
 from pipeline.errors import BadInput, StoreError, StoreMismatch
 from pipeline.grid import Tile, Window
 from pipeline.identity import Identity, differences
-from pipeline.mosaic.layout import (
-    COUNTS,
-    FIRST_YEAR,
-    LAST_YEARS,
-    Array,
-    Layout,
-    encode_json,
-    parse_root,
-    root_node,
-    zone_objects,
-)
+from pipeline.mosaic.layout import COUNTS, Array, Layout
+from pipeline.mosaic.metadata import YEARS_CHUNK, encode_json, parse_root, root_node, zone_objects
 from pipeline.mosaic.shards import Pixels, ShardWriter, decode_shard
 from pipeline.storage import Storage
 
 ROOT = "zarr.json"
+
+FIRST_YEAR = 2017
+"""Where the time axis begins unless an earlier year is asked for: the first whole year of both
+Sentinel-2 satellites."""
 
 PUT_THREADS = 16
 """Small metadata objects put at once."""
@@ -78,13 +73,13 @@ class Mosaic:
         step = self.step(year)
         return tuple(array.key(tile, step) for array in self.layout.arrays)
 
-    def writer(self, tile: Tile, year: int) -> ShardWriter:
-        """A writer of a tile's shards."""
+    def writer(self, tile: Tile, year: int, threads: int = 1) -> ShardWriter:
+        """A writer of a tile's shards that compresses with so many threads."""
         if tile.side != self.layout.side:
             raise BadInput(
                 f"{self.storage.url} has tiles of {self.layout.side} px, not {tile.side}"
             )
-        return ShardWriter(self.storage, self.layout, tile, self.step(year))
+        return ShardWriter(self.storage, self.layout, tile, self.step(year), threads)
 
     def read(self, tile: Tile, year: int) -> Pixels:
         """A whole tile at full depth, fill where it has no objects.
@@ -231,8 +226,8 @@ def _extended(
             f"{storage.url} begins with {first}: {years[0]} cannot be put before it; "
             "make a new store that starts earlier"
         )
-    if last - first >= LAST_YEARS:
-        raise BadInput(f"{first} to {last} is more than the {LAST_YEARS} years a store can hold")
+    if last - first >= YEARS_CHUNK:
+        raise BadInput(f"{first} to {last} is more than the {YEARS_CHUNK} years a store can hold")
     return Mosaic(
         storage,
         layout,
