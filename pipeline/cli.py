@@ -1,0 +1,98 @@
+"""The command line: `tessera-mosaic COMMAND`.
+
+Exit codes: 0 done; 2 bad usage or bad input, with one clear line; 3 finished, but some tiles
+failed; 1 anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from pipeline import __version__
+
+COMMANDS = {
+    "demo": ("pipeline.demo", "the whole main job on an archive it makes itself"),
+    "run": ("pipeline.launch", "embed a region's year into a mosaic; run again, it resumes"),
+    "status": ("pipeline.status", "planned, done, failed and missing tiles of a mosaic"),
+    "stack": ("pipeline.stack", "the annual stack of a region as d-pixel arrays"),
+    "encode": ("pipeline.models", "a directory of d-pixel arrays to codes and scales"),
+    "models": ("pipeline.models", "the encoders' cards; fetch and inspect weights"),
+}
+"""Module and purpose of each command; the module holds `<name>_arguments` and `<name>_command`."""
+
+TAKING_BEAM_OPTIONS = ("run",)
+JOBS = ("demo", "run")
+"""Commands whose failed tiles make the exit code."""
+
+DONE, OTHER, BAD, SOME_FAILED = 0, 1, 2, 3
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """Make the parser; only the module of the command at hand is imported."""
+    parser = _Parser(
+        prog="tessera-mosaic",
+        description="TESSERA embeddings of the Earth: from Sentinel scenes to a global mosaic.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"tessera-mosaic {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (module, purpose) in COMMANDS.items():
+        sub = commands.add_parser(
+            name, help=purpose, description=purpose.capitalize() + ".", allow_abbrev=False
+        )
+        if name == command:
+            getattr(importlib.import_module(module), f"{name}_arguments")(sub)
+        sub.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _set_up_logging()
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    parser = build_parser(command)
+    args, rest = parser.parse_known_args(arguments)
+    if rest and args.command not in TAKING_BEAM_OPTIONS:
+        parser.error(f"unknown option {rest[0]}")
+    module = importlib.import_module(COMMANDS[args.command][0])
+    args.beam_arguments = rest
+    from model.cards import CardError
+    from model.checkpoint import CheckpointError
+    from pipeline.errors import BadInput
+
+    try:
+        result: dict[str, Any] = getattr(module, f"{args.command}_command")(args)
+    except (BadInput, CardError, CheckpointError) as error:
+        print(f"tessera-mosaic {args.command}: {_one_line(error)}", file=sys.stderr)
+        return BAD
+    except BrokenPipeError:
+        return OTHER
+    if args.json:
+        print(json.dumps(result))
+    some_failed = args.command in JOBS and (result.get("failed") or result.get("problems"))
+    return SOME_FAILED if some_failed else DONE
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def _set_up_logging() -> None:
+    """Warnings go to standard error, without those about parts of Beam that are not installed."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: not record.getMessage().startswith("apitools not found"))
