@@ -95,7 +95,11 @@ def status_command(args: argparse.Namespace) -> dict[str, Any]:
         If there is no mosaic, or the year was never planned.
     """
     storage = Storage(args.store)
-    years = [args.year] if args.year else list(read_mosaic(storage).years)
+    try:
+        mosaic = read_mosaic(storage)
+    except FileNotFoundError:
+        raise BadInput(f"{args.store} holds no mosaic: give the --store of a run") from None
+    years = [args.year] if args.year else list(mosaic.years)
     by_year = {year: standing(storage, year) for year in years}
     by_year = {year: found for year, found in by_year.items() if found.planned or args.year}
     if args.year and not by_year[args.year].planned:
