@@ -6,6 +6,7 @@ import datetime as dt
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 from typing import Any
 
@@ -87,6 +88,12 @@ class Footprint:
         return cls(name, epsg, round(west / 20) * 20, round(north / 20) * 20, side, side)
 
     @property
+    def bounds(self) -> tuple[int, int, int, int]:
+        """West, south, east and north edges in metres."""
+        east, south = self.west + 10 * self.width, self.north - 10 * self.height
+        return self.west, south, east, self.north
+
+    @property
     def outline(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Longitudes and latitudes along its edges; longitudes go beyond 180 where it does."""
         edge = np.linspace(0.0, 1.0, 8, endpoint=False)
@@ -106,7 +113,7 @@ class Simulation:
     Parameters
     ----------
     footprints
-        Granules; their order decides nothing but the place of the land.
+        Granules. The land lies around their middle.
     years
         Calendar years.
     s2_days, s1_days
@@ -133,11 +140,19 @@ class Simulation:
     baselines: tuple[tuple[str, str], ...] = BASELINES
     seed: int = 0
 
-    @property
+    @cached_property
     def landscape(self) -> Landscape:
-        """The land, around the first footprint's centre."""
-        lon, lat = self.footprints[0].outline
-        return Landscape(self.seed, float((lon.min() + lon.max()) / 2), float(lat.mean()))
+        """The land, around the middle of all footprints."""
+        outlines = np.array([footprint.outline for footprint in self.footprints])
+        lons, lats = outlines[:, 0], outlines[:, 1]
+        lons = lons[0, 0] + (lons - lons[0, 0] + 180) % 360 - 180
+        return Landscape(self.seed, *((at.min() + at.max()) / 2 for at in (lons, lats)))
+
+    @cached_property
+    def swath_edge(self) -> float:
+        """Metres east of the middle at which the swaths of partial passes end."""
+        planes = (self.landscape.plane(4326, *each.outline) for each in self.footprints)
+        return 0.6 * max(float(x.max()) for x, _ in planes)
 
     def baseline(self, day: str) -> str:
         """Processing baseline of an ISO day."""
@@ -187,9 +202,8 @@ class Pass:
         """Which pixels lie in the swath."""
         if self.orbit == 0:
             return np.ones(ground.x.shape, bool)
-        reach = 5 * spec.footprints[0].width
         tilt = 0.2 if self.ascending else -0.2
-        return ground.x + tilt * ground.y < 0.3 * reach
+        return ground.x + tilt * ground.y < spec.swath_edge
 
 
 def passes(spec: Simulation) -> Iterator[Pass]:
