@@ -32,8 +32,8 @@ from pipeline.grid import (
     zone_crs,
 )
 
-MAX_BYTES = 512 * 2**20
-"""Largest region file that is opened: read whole, it takes a few times its size in memory."""
+MAX_BYTES = 128 * 2**20
+"""Largest region file that is opened: read whole, it takes some ten times its size in memory."""
 
 MAX_VERTICES = 2_000_000
 """Most corners a region may have, some seconds of work. The world's coast at 1:10 million has a
