@@ -1,0 +1,1 @@
+"""The official client, in an environment of its own, opens what we write."""
