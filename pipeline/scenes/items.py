@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -220,7 +221,7 @@ def resolve(base: str, href: str) -> str:
         return href
     scheme, mark, rest = base.partition("://")
     if not mark:
-        return urljoin(base, href)
+        return os.path.normpath(os.path.join(os.path.dirname(base), href))
     # urljoin knows http alone; any object store's addresses join the same way.
     joined = urljoin(f"http://{rest}", href)
     return f"{scheme}://{joined.removeprefix('http://')}"
