@@ -76,6 +76,8 @@ def demo_command(args: argparse.Namespace) -> dict[str, Any]:
         f"  {outcome.done} of {outcome.tiles} tiles done, {outcome.failed} failed; "
         f"{outcome.pixels:,} pixels in {outcome.seconds:.0f} s"
     )
+    for kind, count in outcome.failures.items():
+        say(f"  {kind}: {count} tiles; run the same command again to retry them")
     say(f"Drawing {picture} ...")
     draw_mosaic(picture, catalogue, store, encoder.card.name)
     say(_closing(out, store, picture, encoder, time.monotonic() - began))

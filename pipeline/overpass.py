@@ -46,6 +46,9 @@ CLOUD = np.array([520, 510, 520, 530, 540, 545, 550, 550, 420, 330], np.float32)
 LOOKS = 5
 """Looks that are averaged into a Sentinel-1 pixel."""
 
+S2_HOUR, S1_HOUR, ORBIT_HOURS = 10.5, 6.0, 1.68
+"""Local solar time of Sentinel-2's and of Sentinel-1's descending node, and Sentinel-2's period."""
+
 ANGLES = {"ascending": (34.0, 41.0), "descending": (39.0, 32.0)}
 """Incidence in degrees on the two orbits of each direction."""
 
@@ -207,25 +210,33 @@ class Pass:
 
 
 def passes(spec: Simulation) -> Iterator[Pass]:
-    """All passes over an archive in the order of days; at its longitude's usual times of day."""
+    """All passes over an archive: year by year, each sensor's in the order of days."""
     lon = spec.landscape.lon
     for year in spec.years:
-        for sensor, days in (("s2", spec.s2_days), ("s1", spec.s1_days)):
-            for n in range(days):
-                day = dt.datetime(year, 1, 1) + dt.timedelta(int((n + 0.5) * 365 / days))
-                for again in range(spec.s2_passes if sensor == "s2" else 1):
-                    ascending = sensor == "s1" and n % 2 == 1
-                    hour = (
-                        10.6 + 1.65 * again if sensor == "s2" else 5.8 + 12 * ascending
-                    ) - lon / 15
-                    turn = n + again if sensor == "s2" else n // 2
-                    yield Pass(
-                        sensor,
-                        day + dt.timedelta(seconds=round(hour % 24 * 3600 - 1e-6) % 86400),
-                        "AB"[(turn // 3) % 2],
-                        int(turn % 3 == 2),
-                        ascending,
-                    )
+        for n, day in enumerate(_days(year, spec.s2_days)):
+            for again in range(spec.s2_passes):
+                time = _universal(day, S2_HOUR + again * ORBIT_HOURS, lon)
+                yield Pass("s2", time, *_orbit(n + again), ascending=False)
+        for n, day in enumerate(_days(year, spec.s1_days)):
+            ascending = n % 2 == 1
+            time = _universal(day, S1_HOUR + 12 * ascending, lon)
+            yield Pass("s1", time, *_orbit(n // 2), ascending)
+
+
+def _days(year: int, count: int) -> list[dt.datetime]:
+    """So many days, evenly spread over a year."""
+    new_year = dt.datetime(year, 1, 1)
+    return [new_year + dt.timedelta(int((n + 0.5) * 365 / count)) for n in range(count)]
+
+
+def _universal(day: dt.datetime, solar_hour: float, lon: float) -> dt.datetime:
+    """UTC at an hour of local solar time, within the same UTC day."""
+    return day + dt.timedelta(seconds=round((solar_hour - lon / 15) * 3600) % 86_400)
+
+
+def _orbit(turn: int) -> tuple[str, int]:
+    """Satellite and orbit of a sensor's n-th pass: three by each in turn, the third one partial."""
+    return "AB"[turn // 3 % 2], int(turn % 3 == 2)
 
 
 def sentinel2_scene(
