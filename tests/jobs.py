@@ -1,0 +1,125 @@
+"""A job small enough to be run many times: twelve tiles of a simulated land, and how to run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.cli import main
+from pipeline.simulate import Footprint, Simulation, simulate_archive
+
+ROOT = Path(__file__).resolve().parents[1]
+
+SIDE = 32
+YEAR = 2024
+
+GRANULE = Footprint("31UDS", 32631, 499_360, 5_633_280, 96, 128)
+"""Its north-west corner is that of a tile, so that it holds three rows of four whole tiles."""
+
+REGION = "2.9911,50.8429,3.0086,50.8510"
+"""A box that touches these twelve tiles and no other."""
+
+TIMES = ("seconds", "written", "attempts")
+"""Fields of a record that another run of the same job writes otherwise."""
+
+
+def archive(out: Path, seed: int = 0) -> Path:
+    """The catalogue of a year with four days of each sensor, made once."""
+    spec = Simulation((GRANULE,), years=(YEAR,), s2_days=4, s1_days=4, seed=seed)
+    return simulate_archive(out, spec)
+
+
+def options(catalog: Path, store: Path, *more: str) -> list[str]:
+    """The command's words."""
+    places = [f"--catalog={catalog}", f"--region={REGION}", f"--store={store}"]
+    return ["run", *places, f"--year={YEAR}", f"--tile={SIDE}", *more]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    error: str
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The object that `--json` printed."""
+        return json.loads(self.out)
+
+
+def run_process(words: list[str], timeout: float = 300) -> Ended:
+    """Run the command in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def run_here(words: list[str]) -> int:
+    """Run the command in this process; its exit code."""
+    return main(words)
+
+
+def kill_when(words: list[str], ready: Callable[[], bool], timeout: float = 120) -> bool:
+    """Start the command in a process group and kill the group at a moment; whether it was."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipeline", *words],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + timeout
+        while process.poll() is None and not ready():
+            assert time.monotonic() < deadline, "the moment to kill the job never came"
+            time.sleep(0.001)
+        alive = process.poll() is None
+        if alive:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return alive
+
+
+def objects(store: Path) -> int:
+    """How many files lie in a store."""
+    return sum(len(files) for _, _, files in os.walk(store))
+
+
+def contents(store: Path) -> dict[str, Any]:
+    """All that a store holds, by key: bytes, and of records all but their times."""
+    found: dict[str, Any] = {}
+    for path in sorted(store.rglob("*")):
+        if path.is_file():
+            key = str(path.relative_to(store))
+            data = path.read_bytes()
+            found[key] = _without_times(json.loads(data)) if _is_record(key) else data
+    return found
+
+
+def shards(store: Path) -> dict[str, Any]:
+    """The mosaic of a store, without the records."""
+    return {key: data for key, data in contents(store).items() if not key.startswith("records/")}
+
+
+def _is_record(key: str) -> bool:
+    return key.startswith("records/") and ("/tiles/" in key or "/summary/" in key)
+
+
+def _without_times(record: Any) -> Any:
+    if isinstance(record, list):
+        return [_without_times(row) for row in record]
+    return {name: value for name, value in record.items() if name not in TIMES}

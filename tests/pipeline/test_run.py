@@ -1,0 +1,212 @@
+"""The whole job: the same bytes from every runner, after every kill, and clear words for bad input.
+
+Where processes matter the command itself is run; elsewhere its `main` is called.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.checkpoint import random_checkpoint
+from model.networks import Sizes
+from pipeline.records import Record
+from tests import jobs
+
+
+def weights(path: Path, seed: int) -> Path:
+    """A checkpoint in the published payload, smaller than any that is published."""
+    sizes = Sizes(latent=8, layers=1, heads=2, feedforward=16, representation=128, qk_norm=False)
+    names = ("latent_dim", "num_layers", "nhead", "dim_feedforward", "repr_dim", "enable_qk_norm")
+    arguments = dict(zip(names, dataclasses.astuple(sizes), strict=True))
+    torch.save({"model": random_checkpoint(sizes, seed).state, "args": arguments}, path)
+    return path
+
+
+def records_of(store: Path) -> list[Record]:
+    paths = sorted((store / "records").glob("*/tiles/*/*.json"))
+    return [Record.from_json(path.read_bytes()) for path in paths]
+
+
+@pytest.mark.parametrize("how", ["in process", "--workers=2", "--runner=BundleBasedDirectRunner"])
+def test_every_runner_makes_the_same_store(
+    archive: Path, finished: Path, tmp_path: Path, how: str
+) -> None:
+    words = jobs.options(archive, tmp_path / "store")
+    if how == "in process":
+        assert jobs.run_here(words) == 0
+    else:
+        ended = jobs.run_process([*words, how])
+        assert ended.code == 0, ended.error
+    assert jobs.contents(tmp_path / "store") == jobs.contents(finished)
+
+
+def test_blocks_decide_no_byte(archive: Path, tmp_path: Path) -> None:
+    for block in ("32", "128"):
+        words = jobs.options(archive, tmp_path / block, f"--block={block}")
+        words[words.index(f"--tile={jobs.SIDE}")] = "--tile=128"
+        assert jobs.run_here(words) == 0
+    assert jobs.shards(tmp_path / "32") == jobs.shards(tmp_path / "128")
+
+
+def test_a_rerun_makes_what_is_missing_and_nothing_else(
+    archive: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(finished, store)
+    gone = sorted(store.glob("records/*/tiles/*/*.json"))[4]
+    gone.unlink()
+    others = {path: path.stat().st_mtime_ns for path in store.glob("records/*/tiles/*/*.json")}
+    assert jobs.run_here(jobs.options(archive, store, "--json")) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["done"], result["pixels"]) == (12, jobs.SIDE**2)
+    assert all(path.stat().st_mtime_ns == then for path, then in others.items())
+    assert jobs.contents(store) == jobs.contents(finished)
+
+
+def test_other_weights_are_refused(
+    archive: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = jobs.contents(finished)
+    other = weights(tmp_path / "other.pt", seed=1)
+    words = jobs.options(archive, finished, f"--weights={other}", "--model=v2-nano")
+    assert jobs.run_here(words) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "weights_sha256" in error
+    assert jobs.contents(finished) == before
+
+
+@pytest.mark.parametrize("files", [3, 40, 80])
+def test_killed_and_run_again_it_ends_the_same(
+    archive: Path, finished: Path, tmp_path: Path, files: int
+) -> None:
+    store = tmp_path / "store"
+    words = jobs.options(archive, store)
+    assert jobs.kill_when(words, lambda: jobs.objects(store) >= files)
+    assert jobs.run_here(words) == 0
+    assert jobs.contents(store) == jobs.contents(finished)
+
+
+# What is wrong with the input as a whole ends the command before the store is touched.
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line in which the command refuses."""
+    assert jobs.run_here(words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1, said.err
+    return said.err
+
+
+def test_region_or_year_without_scenes(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = jobs.options(archive, tmp_path / "store")
+    elsewhere = [w.replace(jobs.REGION, "20.0,10.0,20.01,10.01") for w in words]
+    assert "no scenes of 2024" in refused(elsewhere, capsys)
+    before = [word.replace("--year=2024", "--year=2019") for word in words]
+    assert "no scenes of 2019" in refused(before, capsys)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("text", ["", "no json", "[]", '{"type": "Recipe"}', '{"type": "Catalog"}'])
+def test_a_file_that_is_no_catalogue(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    catalog = tmp_path / "catalog.json"
+    catalog.write_text(text)
+    assert str(catalog) in refused(jobs.options(catalog, tmp_path / "store"), capsys)
+    assert not (tmp_path / "store").exists()
+
+
+class _Trap:
+    """Unpickled without care, it writes a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Path.write_text, (self.path, "executed")
+
+
+def test_a_checkpoint_that_is_a_pickle_of_something_else(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, mark = tmp_path / "weights.pt", tmp_path / "mark"
+    words = jobs.options(archive, tmp_path / "store", f"--weights={file}")
+    for payload in ({"some": "thing"}, [1, 2, 3], _Trap(mark)):
+        file.write_bytes(pickle.dumps(payload))
+        assert str(file) in refused(words, capsys)
+        torch.save(payload, file)
+        assert str(file) in refused(words, capsys)
+    assert not mark.exists()
+    assert not (tmp_path / "store").exists()
+
+
+# What is wrong with a scene fails the tiles that need it, under the class of the error.
+
+
+def damaged(archive: Path, out: Path, asset: str) -> Path:
+    """A copy of the archive, and the path of an asset of one Sentinel-2 scene in it."""
+    shutil.copytree(archive.parent, out)
+    return sorted((out / "sentinel-2-l2a").glob(f"*/{asset}"))[1]
+
+
+def test_a_truncated_raster_fails_its_tiles_and_harms_no_other(
+    archive: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    raster = damaged(archive, tmp_path / "archive", "B04.tif")
+    whole = raster.read_bytes()
+    raster.write_bytes(whole[: len(whole) // 2])
+    words = jobs.options(tmp_path / "archive/catalog.json", store)
+    assert jobs.run_here([*words, "--json"]) == 3
+    result = json.loads(capsys.readouterr().out)
+    failed = [record for record in records_of(store) if record.state == "failed"]
+    assert len(failed) == result["failed"] == result["failures"]["corrupt"] > 0
+    for record in failed:
+        assert record.error is not None
+        assert record.error["class"] == "corrupt"
+        assert record.error["scene"] == raster.parent.name
+        assert record.error["asset"] == "B04"
+        assert not record.objects
+
+    raster.write_bytes(whole)
+    assert jobs.run_here(words) == 0
+    assert jobs.contents(store) == jobs.contents(finished)
+
+
+def test_a_missing_scene_class_asset_fails_its_tiles(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    item = damaged(archive, tmp_path / "archive", "*.json")
+    document = json.loads(item.read_text())
+    del document["assets"]["SCL"]
+    item.write_text(json.dumps(document))
+    words = jobs.options(tmp_path / "archive/catalog.json", tmp_path / "store", "--json")
+    assert jobs.run_here(words) == 3
+    assert json.loads(capsys.readouterr().out)["failures"] == {"incomplete": 12}
+    error = records_of(tmp_path / "store")[0].error
+    assert error is not None
+    assert (error["scene"], error["asset"]) == (document["id"], "SCL")
+
+
+def test_a_scene_may_be_lost_where_the_user_allows_it(archive: Path, tmp_path: Path) -> None:
+    raster = damaged(archive, tmp_path / "archive", "SCL.tif")
+    raster.unlink()
+    words = jobs.options(tmp_path / "archive/catalog.json", tmp_path / "store")
+    assert jobs.run_here(words) == 3
+    assert {record.error["class"] for record in records_of(tmp_path / "store") if record.error} == {
+        "gone"
+    }
+    assert jobs.run_here([*words, "--allow-lost-scenes=1"]) == 0
+    for record in records_of(tmp_path / "store"):
+        assert dict(record.scenes_unused)[raster.parent.name].startswith("lost: gone")
