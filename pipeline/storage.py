@@ -81,6 +81,11 @@ class Storage:
         """The root on local disk; None elsewhere."""
         return None if "://" in self.url else Path(self.url)
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """What fsspec opens the place with, for readers that open it by its URL."""
+        return OPTIONS.get(self._protocol, {})
+
     def locate(self, key: str) -> str:
         """Path or URL of an object."""
         return f"{self.url}/{key}" if key else self.url
@@ -216,7 +221,11 @@ class Storage:
 
     @property
     def _fs(self) -> Any:
-        return _filesystem(self.url.partition("://")[0] if "://" in self.url else "file")
+        return _filesystem(self._protocol)
+
+    @property
+    def _protocol(self) -> str:
+        return self.url.partition("://")[0] if "://" in self.url else "file"
 
     def _try(self, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Ask again when a remote store does not answer; what it answers is final."""
@@ -232,6 +241,9 @@ class Storage:
 
 @functools.cache
 def _filesystem(protocol: str) -> Any:
+    # gcsfs would ask over gRPC, once an operation, whether a bucket is hierarchical; none of ours
+    # needs to be, and the question costs a permission and, where gRPC is closed, a minute.
+    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     return fsspec.filesystem(protocol, **OPTIONS.get(protocol, {}))
 
 

@@ -1,6 +1,7 @@
 """The Zarr store: its layout, making it, writing a shard, reading it back."""
 
 from pipeline.mosaic.layout import COUNTS, Array, Layout
+from pipeline.mosaic.reader import Zones, dequantize, open_mosaic
 from pipeline.mosaic.shards import Pixels, ShardWriter, StoredObject
 from pipeline.mosaic.store import Mosaic, create_store, read_mosaic
 
@@ -12,6 +13,9 @@ __all__ = [
     "Pixels",
     "ShardWriter",
     "StoredObject",
+    "Zones",
     "create_store",
+    "dequantize",
+    "open_mosaic",
     "read_mosaic",
 ]

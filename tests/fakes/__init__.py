@@ -1,0 +1,1 @@
+"""Object stores that run on this machine, for tests."""
