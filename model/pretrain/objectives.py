@@ -1,0 +1,268 @@
+"""What training minimises: mixed Barlow Twins, or the distance to a frozen teacher.
+
+An objective draws its inputs from d-pixels on the CPU (`draw`), and computes the parts of its loss
+from them (`forward`), of which `total` is minimised.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.distributed as dist
+import torch.distributed.nn.functional as collective
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.cards import Statistics
+from model.networks import Student
+from model.pretrain.samples import Samples
+from model.pretrain.tokens import mixed, random_view, tables_of
+
+REDUNDANCY = 5e-3
+"""Weight of the off-diagonal terms of the cross-correlation (TESSERA v1, lambda)."""
+
+MIX = 1.0
+"""Weight of the mix-based term relative to `REDUNDANCY` (TESSERA v1, mixup lambda)."""
+
+PREFIXES = (16, 32, 64, 128)
+"""Leading values of a student that reconstruct the teacher, each with a head (TESSERA v2)."""
+
+MIN_STD = 1e-9
+"""Below which a column's deviation is taken for this (TESSERA reference)."""
+
+
+class Objective(Protocol):
+    """What the trainer needs of an objective, besides being a module."""
+
+    encoder: Student
+
+    def draw(self, samples: Samples, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Make the inputs of a step from d-pixels."""
+        ...
+
+
+class BarlowTwins(nn.Module):
+    """Two sparse views of a pixel should project alike, and the projection's values be unrelated.
+
+    Sources: Zbontar et al. 2021 (arXiv 2103.03230), Bandara et al. 2023 (2312.02151), TESSERA v1
+    (2506.20380). Both sensors are drawn anew for each view. Other than the TESSERA reference,
+    deviations are those of the population, so that equal columns correlate with exactly 1, and
+    fake quantization has a scale a pixel, as deployment does.
+
+    Parameters
+    ----------
+    encoder
+        To train.
+    projector_width
+        Of the projector's hidden layers and its output.
+    statistics
+        To standardise with.
+    lengths
+        Tokens of Sentinel-2 and of Sentinel-1 in a view.
+    redundancy, mix
+        Weights, as above; with a `mix` of 0 the third pass is saved.
+    quantize
+        Whether the loss sees representations as they come back from int8.
+    """
+
+    def __init__(
+        self,
+        encoder: Student,
+        projector_width: int,
+        statistics: Statistics,
+        lengths: tuple[int, int],
+        redundancy: float = REDUNDANCY,
+        mix: float = MIX,
+        quantize: bool = True,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.projector = projector(encoder.sizes.representation, projector_width)
+        self.tables, self.lengths = tables_of(statistics), lengths
+        self.redundancy, self.mix, self.quantize = redundancy, mix, quantize
+
+    def draw(self, samples: Samples, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """Two views of each sensor, and how they are mixed: one share a batch, from Beta(1, 1)."""
+        views = [
+            random_view(series, tables, length, rng)
+            for _ in range(2)
+            for series, tables, length in zip(
+                (samples.s2, samples.s1), self.tables, self.lengths, strict=True
+            )
+        ]
+        share = torch.tensor(rng.beta(1.0, 1.0), dtype=torch.float32)
+        return (*views, share, torch.from_numpy(rng.permutation(len(samples))))
+
+    def forward(
+        self,
+        s2: Tensor,
+        s1: Tensor,
+        s2_again: Tensor,
+        s1_again: Tensor,
+        share: Tensor,
+        mate: Tensor,
+    ) -> dict[str, Tensor]:
+        """Parts of the loss."""
+        if dist.is_initialized():
+            dist.broadcast(share, 0)
+        optical, radar = [s2, s2_again], [s1, s1_again]
+        if self.mix:
+            optical.append(mixed(s2, s2_again[mate], float(share)))
+            radar.append(mixed(s1, s1_again[mate], float(share)))
+        z = self.encoder(torch.cat(optical), torch.cat(radar))
+        if self.quantize:
+            z = fake_quantize(z)
+        projected = [self.projector(part) for part in z.chunk(len(optical))]
+        one, two, *mix = (standardize(part.float()) for part in projected)
+        invariance, redundancy = barlow_twins(correlate(one, two))
+        parts = {"invariance": invariance, "redundancy": self.redundancy * redundancy}
+        if mix:
+            # Like the reference, the targets are not detached.
+            error = torch.zeros((), device=z.device)
+            mate = _mates_of_all(mate)
+            for other in (one, two):
+                aim = share * correlate(one, other) + (1 - share) * correlate(two[mate], other)
+                error = error + (correlate(mix[0], other) - aim).square().sum()
+            parts["mix"] = self.mix * self.redundancy * error
+        return {"total": sum(parts.values(), torch.zeros((), device=z.device)), **parts}
+
+
+class Distillation(nn.Module):
+    """A student's leading values, each prefix through a linear head, should give the teacher's all.
+
+    Source: TESSERA v2 (arXiv 2607.03949). The distance (mean squared error), the equal weights of
+    the prefixes, and what the two see are ours: the teacher sees one sparse view, and the student
+    another unless `same_view`.
+
+    Parameters
+    ----------
+    encoder
+        The student.
+    teacher
+        Frozen.
+    statistics, teacher_statistics
+        To standardise with, each its own.
+    lengths, teacher_lengths
+        Tokens of Sentinel-2 and of Sentinel-1 in a view, of each.
+    """
+
+    def __init__(
+        self,
+        encoder: Student,
+        teacher: nn.Module,
+        statistics: Statistics,
+        teacher_statistics: Statistics,
+        lengths: tuple[int, int],
+        teacher_lengths: tuple[int, int],
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        # Held in a tuple: the teacher is no part of what is trained, saved or wrapped.
+        self._teacher = (teacher.eval().requires_grad_(False),)
+        target = teacher.sizes.representation  # type: ignore[union-attr]
+        depths = [depth for depth in PREFIXES if depth <= encoder.sizes.representation]
+        self.heads = nn.ModuleDict({str(depth): nn.Linear(depth, target) for depth in depths})
+        self.sides = (
+            (tables_of(statistics), lengths),
+            (tables_of(teacher_statistics), teacher_lengths),
+        )
+
+    def draw(self, samples: Samples, rng: np.random.Generator) -> tuple[Tensor, ...]:
+        """The student's view and the teacher's, of each sensor."""
+        return tuple(
+            random_view(series, tables, length, rng)
+            for side, lengths in self.sides
+            for series, tables, length in zip((samples.s2, samples.s1), side, lengths, strict=True)
+        )
+
+    def forward(
+        self, s2: Tensor, s1: Tensor, teacher_s2: Tensor, teacher_s1: Tensor
+    ) -> dict[str, Tensor]:
+        """Parts of the loss: the error of each prefix."""
+        with torch.no_grad():
+            target = self._teacher[0](teacher_s2, teacher_s1).float()
+        z = self.encoder(s2, s1)
+        parts = {
+            f"prefix_{depth}": F.mse_loss(head(z[:, : int(depth)]).float(), target)
+            for depth, head in self.heads.items()
+        }
+        total = torch.stack(list(parts.values())).mean()
+        return {"total": total, **parts}
+
+
+def _mates_of_all(mate: Tensor) -> Tensor:
+    """Permutations of the batches of all processes, as one of the joined batch."""
+    if not dist.is_initialized():
+        return mate
+    mates = [torch.empty_like(mate) for _ in range(dist.get_world_size())]
+    dist.all_gather(mates, mate)
+    return torch.cat([part + rank * len(mate) for rank, part in enumerate(mates)])
+
+
+def projector(dims: int, width: int) -> nn.Sequential:
+    """Six linear layers with batch normalisation and ReLU between them (TESSERA v1)."""
+    layers: list[nn.Module] = []
+    for fan_in in (dims, *[width] * 4):
+        layers += [nn.Linear(fan_in, width), BatchNorm(width), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(width, width))
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation over the batch of all processes, on any device.
+
+    It has no running statistics: a projector is thrown away after training.
+    """
+
+    EPS = 1e-5
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        moments = torch.stack([x.float().mean(dim=0), x.float().square().mean(dim=0)])
+        if dist.is_initialized():
+            moments = collective.all_reduce(moments) / dist.get_world_size()
+        mean, power = moments
+        scale = self.weight * (power - mean.square()).clamp_min(0).add(self.EPS).rsqrt()
+        return (x * scale + (self.bias - mean * scale)).to(x.dtype)
+
+
+def standardize(z: Tensor) -> Tensor:
+    """Columns of the batch of all processes, with mean 0 and deviation 1."""
+    if dist.is_initialized():
+        z = torch.cat(collective.all_gather(z.contiguous()))
+    z = z - z.mean(dim=0)
+    return z / z.square().mean(dim=0).sqrt().clamp_min(MIN_STD)
+
+
+def correlate(one: Tensor, other: Tensor) -> Tensor:
+    """Cross-correlation of standardised columns, (D, D)."""
+    return one.T @ other / len(one)
+
+
+def barlow_twins(correlation: Tensor) -> tuple[Tensor, Tensor]:
+    """How far the diagonal is from 1 and the rest from 0, both as sums of squares."""
+    diagonal = correlation.diagonal()
+    off = correlation.square().sum() - diagonal.square().sum()
+    return (diagonal - 1).square().sum(), off
+
+
+def fake_quantize(z: Tensor) -> Tensor:
+    """What comes back from int8 with a scale a pixel; gradients pass as if nothing had happened."""
+    scale = z.detach().abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / 127
+    return z + ((z / scale).round() * scale - z).detach()
+
+
+def rank_me(z: Tensor) -> float:
+    """Entropy of the normalised singular values over the logarithm of their number, 0 to 1.
+
+    RankMe (Garrido et al. 2022, arXiv 2210.02885), normalised as TESSERA logs it.
+    """
+    values = torch.linalg.svdvals(z.double())
+    shares = values / values.sum().clamp_min(1e-300)
+    entropy = -(shares * shares.clamp_min(1e-300).log()).sum()
+    return float(entropy / np.log(len(values)))

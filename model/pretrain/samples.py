@@ -1,0 +1,224 @@
+"""d-pixels for training: every valid observation of some pixels, in the encoder's input form.
+
+Pixels of many places and years lie one after another. Each has its own number of observations,
+so the observations of all are kept in one run, with a count a pixel.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.observations import Seen, Stack, seen_by_s1, seen_by_s2
+
+PLACE = ("zone", "row", "col", "year")
+"""What tells one pixel from another: its place on the zone's lattice, and the year."""
+
+UNLABELLED = 0
+
+
+class SamplesError(ValueError):
+    """A file holds no d-pixels. The message says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """What one sensor saw of some pixels.
+
+    Parameters
+    ----------
+    values : uint16 or int16 (N, C)
+        Valid observations of the first pixel in order of the stack, then of the second, and so on.
+    days : int16 (N,)
+        Day of the year of each.
+    kinds : uint8 (N,)
+        Which set of statistics each is standardised with: for Sentinel-1 0 is ascending.
+    counts : int32 (P,)
+        Observations of each pixel.
+    """
+
+    values: NDArray[np.uint16] | NDArray[np.int16]
+    days: NDArray[np.int16]
+    kinds: NDArray[np.uint8]
+    counts: NDArray[np.int32]
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each pixel's observations begin, int64 (P,)."""
+        return np.cumsum(self.counts, dtype=np.int64) - self.counts
+
+    def take(self, pixels: NDArray[np.int64]) -> Series:
+        """The series of some of the pixels, in the given order."""
+        counts = self.counts[pixels]
+        ends = np.cumsum(counts, dtype=np.int64)
+        within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
+        rows = np.repeat(self.starts[pixels], counts) + within
+        return Series(self.values[rows], self.days[rows], self.kinds[rows], counts)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """d-pixels.
+
+    Parameters
+    ----------
+    s2, s1
+        What each sensor saw of them.
+    places : int32 (P, 4)
+        Zone, row and column of its lattice, and year, of each pixel.
+    labels, groups : int32 (P,)
+        Class of each pixel, 0 where it has none, and the field or block that it shares its
+        label with; for probes only.
+    """
+
+    s2: Series
+    s1: Series
+    places: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    groups: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def take(self, pixels: NDArray[np.int64]) -> Samples:
+        """Some of the pixels, in the given order."""
+        return Samples(
+            self.s2.take(pixels),
+            self.s1.take(pixels),
+            self.places[pixels],
+            self.labels[pixels],
+            self.groups[pixels],
+        )
+
+
+def samples_of(
+    stack: Stack,
+    pixels: NDArray[np.int64],
+    places: NDArray[np.int32],
+    labels: NDArray[np.int32] | None = None,
+    groups: NDArray[np.int32] | None = None,
+) -> Samples:
+    """Take pixels out of an annual stack.
+
+    Parameters
+    ----------
+    stack
+        Of a block.
+    pixels : int64 (P,)
+        Which of its pixels, counted row by row.
+    places, labels, groups
+        Of these pixels, as in `Samples`; without labels all are 0.
+    """
+    everything = slice(0, stack.shape[0] * stack.shape[1])
+    nothing = np.zeros(len(pixels), np.int32)
+    return Samples(
+        _series(seen_by_s2(stack, everything)).take(pixels),
+        _series(seen_by_s1(stack, everything)).take(pixels),
+        places.astype(np.int32),
+        nothing if labels is None else labels.astype(np.int32),
+        nothing if groups is None else groups.astype(np.int32),
+    )
+
+
+def _series(seen: Seen) -> Series:
+    owners = np.repeat(np.arange(len(seen.counts)), seen.counts)
+    return Series(
+        seen.values[seen.dates, owners],
+        seen.days[seen.dates].astype(np.int16),
+        seen.kinds[seen.dates].astype(np.uint8),
+        seen.counts.astype(np.int32),
+    )
+
+
+def concatenate(parts: Sequence[Samples]) -> Samples:
+    """Join d-pixels, in the given order."""
+
+    def join(*series: Series) -> Series:
+        return Series(
+            *(np.concatenate([getattr(s, f.name) for s in series]) for f in fields(Series))
+        )
+
+    return Samples(
+        join(*(part.s2 for part in parts)),
+        join(*(part.s1 for part in parts)),
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("places", "labels", "groups")
+        ),
+    )
+
+
+def encode_samples(samples: Samples) -> bytes:
+    """d-pixels as an `.npz` file; the same d-pixels make the same bytes."""
+    arrays = {
+        f"{sensor}_{field.name}": getattr(getattr(samples, sensor), field.name)
+        for sensor in ("s2", "s1")
+        for field in fields(Series)
+    }
+    file = io.BytesIO()
+    np.savez(file, **arrays, places=samples.places, labels=samples.labels, groups=samples.groups)
+    return file.getvalue()
+
+
+def decode_samples(data: bytes, name: str) -> Samples:
+    """Read d-pixels back.
+
+    Parameters
+    ----------
+    data
+        Of a file that `encode_samples` wrote.
+    name
+        Of the file, for messages.
+
+    Raises
+    ------
+    SamplesError
+        If the bytes are no such file, or its arrays do not fit together.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+        samples = Samples(
+            *(
+                Series(*(arrays[f"{sensor}_{field.name}"] for field in fields(Series)))
+                for sensor in ("s2", "s1")
+            ),
+            *(arrays[key] for key in ("places", "labels", "groups")),
+        )
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise SamplesError(f"{name} holds no d-pixels: {error}") from None
+    _check(samples, name)
+    return samples
+
+
+def _check(samples: Samples, name: str) -> None:
+    """Raise unless shapes, types and counts fit together."""
+    pixels = len(samples.places)
+    wanted = [
+        (samples.places, (pixels, len(PLACE)), np.int32),
+        (samples.labels, (pixels,), np.int32),
+        (samples.groups, (pixels,), np.int32),
+    ]
+    for series, channels, dtype in ((samples.s2, 10, np.uint16), (samples.s1, 2, np.int16)):
+        rows = len(series.values)
+        wanted += [
+            (series.values, (rows, channels), dtype),
+            (series.days, (rows,), np.int16),
+            (series.kinds, (rows,), np.uint8),
+            (series.counts, (pixels,), np.int32),
+        ]
+        if (series.counts < 0).any() or int(series.counts.sum(dtype=np.int64)) != rows:
+            raise SamplesError(f"{name}: its counts and its {rows} observations do not fit")
+        if rows and not (1 <= series.days.min() and series.days.max() <= 366):
+            raise SamplesError(f"{name}: a day of the year is not in 1..366")
+        if rows and series.kinds.max() > (0 if channels == 10 else 1):
+            raise SamplesError(f"{name}: an observation is of no known kind")
+    for array, shape, dtype in wanted:
+        if array.shape != shape or array.dtype != dtype:
+            raise SamplesError(
+                f"{name}: an array is {array.dtype} {array.shape} and not {np.dtype(dtype)} {shape}"
+            )

@@ -1,0 +1,227 @@
+"""The training loop: steps, monitoring, checkpoints that resume to the same bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from model.pretrain.export import write_checkpoint
+from model.networks import Student
+from model.pretrain.history import History
+from model.pretrain.objectives import Objective
+from model.pretrain.parallel import (
+    Processes,
+    Sharding,
+    load_whole_state,
+    whole_state,
+    wrap,
+)
+from model.pretrain.shuffle import Shuffled
+
+STATE = "state.pt"
+"""What a training resumes from."""
+
+LAST, BEST = "last.safetensors", "best.safetensors"
+"""Encoders: of the latest monitored step, and of the one with the highest probe score."""
+
+
+class TrainingError(ValueError):
+    """A training cannot start or go on. The message says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. Defaults are TESSERA v1's (paper and reference) unless said otherwise.
+
+    Parameters
+    ----------
+    steps
+        Of the whole training; the papers train for one epoch.
+    batch
+        Pixels a step, of all processes together.
+    seed
+        Of initial weights, order and views.
+    lr
+        Base learning rate, which groups of parameters have shares of.
+    matrix_share, vector_share
+        Shares for parameters of several dimensions, and of one.
+    weight_decay, warmup, clip
+        Of AdamW; share of the steps with a rising rate, after which a cosine falls to 0; largest
+        norm of the gradient.
+    precision
+        Of matrix products: `bf16` (AMP), or `fp32`.
+    every
+        Steps between looks at the encoder, each with a checkpoint (ours).
+    """
+
+    steps: int
+    batch: int = 32_768
+    seed: int = 0
+    lr: float = 2e-3
+    matrix_share: float = 0.2
+    vector_share: float = 0.0048
+    weight_decay: float = 1e-6
+    warmup: float = 0.1
+    clip: float = 2.0
+    precision: Literal["bf16", "fp32"] = "bf16"
+    every: int = 600
+
+    def rate(self, step: int) -> float:
+        """Share of the base learning rate at a step: linear warm-up, then a cosine to 0."""
+        rising = max(round(self.warmup * self.steps), 1)
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(self.steps - rising, 1)))
+
+
+Look = Callable[[Student], dict[str, float]]
+"""What monitoring says about an encoder; `probe`, where it is among it, chooses the best."""
+
+
+def make_optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW with a group of matrices and a group of vectors, each with its share of the rate."""
+    trained = [p for p in module.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "share": recipe.matrix_share},
+        {"params": [p for p in trained if p.ndim == 1], "share": recipe.vector_share},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay)
+
+
+def train(
+    objective: Objective,
+    stream: Shuffled,
+    recipe: Recipe,
+    folder: Path,
+    look: Look,
+    here: Processes,
+    sharding: Sharding = "ddp",
+    stop_after: int | None = None,
+) -> History:
+    """Train an objective's encoder, from where the folder says an earlier training stopped.
+
+    Parameters
+    ----------
+    objective
+        What to minimise, with its encoder.
+    stream
+        Batches of this process.
+    recipe
+        How.
+    folder
+        For `history.csv`, `history.png`, `state.pt`, `last.safetensors` and `best.safetensors`.
+    look
+        Monitors the encoder every so many steps and at the end.
+    here, sharding
+        Processes that train together.
+    stop_after
+        Step at which to stop early, as an interruption would.
+
+    Raises
+    ------
+    TrainingError
+        If the folder's training had another recipe, or the loss is no longer a number.
+    """
+    module = wrap(objective, here, sharding)  # type: ignore[arg-type]
+    optimizer = make_optimizer(module, recipe)
+    history = History()
+    start = 0
+    if (folder / STATE).is_file():
+        start, history = _resume(folder / STATE, module, optimizer, recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    batches = stream.batches(start)
+    for step in range(start, min(recipe.steps, stop_after or recipe.steps)):
+        rng = np.random.default_rng([recipe.seed, step, here.rank])
+        inputs = objective.draw(next(batches), rng)
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * group["share"] * recipe.rate(step)
+        with _precision(recipe, here):
+            parts = module(*(tensor.to(here.device) for tensor in inputs))
+        optimizer.zero_grad(set_to_none=True)
+        parts["total"].backward()
+        norm = nn.utils.clip_grad_norm_(module.parameters(), recipe.clip)
+        if not bool(torch.isfinite(parts["total"])):
+            raise TrainingError(f"the loss of step {step} is not finite: lower --lr")
+        optimizer.step()
+        history.add(step, {name: part.item() for name, part in parts.items()}, norm.item())
+        if (step + 1) % recipe.every == 0 or step + 1 == recipe.steps:
+            _take_stock(module, optimizer, objective, recipe, history, step + 1, folder, look, here)
+    return history
+
+
+def _precision(recipe: Recipe, here: Processes) -> contextlib.AbstractContextManager[Any]:
+    return torch.autocast(here.device.type, torch.bfloat16, enabled=recipe.precision == "bf16")
+
+
+def _take_stock(
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    objective: Objective,
+    recipe: Recipe,
+    history: History,
+    step: int,
+    folder: Path,
+    look: Look,
+    here: Processes,
+) -> None:
+    """Look at the encoder, then write history and checkpoints; the first process does."""
+    state, optimizer_state = whole_state(module, optimizer)
+    if here.rank:
+        return
+    encoder = Student(objective.encoder.sizes)
+    prefix = "encoder."
+    encoder.load_state_dict(
+        {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
+    )
+    best = history.best_probe()
+    seen = look(encoder.eval())
+    history.look(step, seen)
+    with _replacing(folder / LAST) as path:
+        write_checkpoint(path, encoder)
+    if "probe" not in seen or best is None or seen["probe"] > best:
+        with _replacing(folder / BEST) as path:
+            write_checkpoint(path, encoder)
+    history.write(folder)
+    with _replacing(folder / STATE) as path:
+        torch.save(
+            {
+                "step": step,
+                "recipe": asdict(recipe),
+                "objective": state,
+                "optimizer": optimizer_state,
+                "history": history.state(),
+            },
+            path,
+        )
+
+
+def _resume(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
+) -> tuple[int, History]:
+    """Give a module and its optimizer the state of an earlier training; return its step."""
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    other = [name for name, value in asdict(recipe).items() if saved["recipe"].get(name) != value]
+    if other:
+        raise TrainingError(
+            f"{path} is of a training with another {' and '.join(other)}: "
+            "name another folder, or give the same options again"
+        )
+    load_whole_state(module, optimizer, saved["objective"], saved["optimizer"])
+    return saved["step"], History.of(saved["history"])
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary path that takes the place of a file once it has been written."""
+    partial = path.with_name(path.name + ".partial")
+    yield partial
+    os.replace(partial, path)

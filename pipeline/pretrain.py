@@ -1,0 +1,192 @@
+"""The `pretrain` command: train an encoder on d-pixels, by Barlow Twins or from a teacher."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.cards import Card, card_named
+from model.checkpoint import random_checkpoint, read_checkpoint
+from model.networks import Student
+from model.pretrain import objectives, probes
+from model.pretrain.objectives import BarlowTwins, Distillation, Objective
+from model.pretrain.parallel import Processes, processes
+from model.pretrain.samples import Samples, SamplesError, concatenate, decode_samples
+from model.pretrain.shuffle import Shuffled
+from model.pretrain.tokens import embed_samples
+from model.pretrain.training import BEST, LAST, Look, Recipe, TrainingError, train
+from pipeline.encoders import card_of
+from pipeline.errors import BadInput
+from pipeline.sample import read_index
+from pipeline.storage import Storage
+
+PROJECTOR = 16_384
+"""Width of the projector (TESSERA v1, the released encoders)."""
+
+TOKENS = 40
+"""Observations of each sensor in a view (TESSERA v1)."""
+
+BUFFER = 500_000
+"""Pixels shuffled at once: TESSERA v1 wrote its d-pixels in chunks of 100,000 to 500,000."""
+
+LOOKED_AT = 2048
+"""Pixels of the training data whose rank is monitored (ours)."""
+
+
+def pretrain_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `pretrain`."""
+    parser.add_argument("--data", required=True, nargs="+", help="folders that `sample` made")
+    parser.add_argument("--out", required=True, help="local folder; a training in it goes on")
+    parser.add_argument("--model", default="v2-nano", help="card with sizes and statistics")
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--batch", type=int, default=Recipe.batch, help="pixels a step, in all")
+    parser.add_argument("--s2-tokens", type=int, default=TOKENS, help="Sentinel-2 dates of a view")
+    parser.add_argument("--s1-tokens", type=int, default=TOKENS, help="Sentinel-1 dates of a view")
+    parser.add_argument("--projector", type=int, default=PROJECTOR, help="width of the projector")
+    parser.add_argument("--mix", type=float, default=objectives.MIX, help="weight of the mix term")
+    parser.add_argument("--lr", type=float, default=Recipe.lr, help="base learning rate")
+    parser.add_argument(
+        "--vector-share",
+        type=float,
+        default=Recipe.vector_share,
+        help="share of the rate that biases and gains have",
+    )
+    parser.add_argument("--precision", choices=("bf16", "fp32"), default=Recipe.precision)
+    parser.add_argument("--every", type=int, default=Recipe.every, help="steps between looks")
+    parser.add_argument("--buffer", type=int, default=BUFFER, help="pixels shuffled at once")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--probe", help="folder of labelled d-pixels that choose the best")
+    parser.add_argument("--teacher", help="weights to distil, instead of Barlow Twins")
+    parser.add_argument("--init", help="weights to start from, instead of random ones")
+    parser.add_argument("--sharding", choices=("ddp", "fsdp"), default="ddp")
+
+
+def pretrain_command(args: argparse.Namespace) -> dict[str, Any]:
+    """Train an encoder.
+
+    Returns
+    -------
+    Where the `best` and the `last` encoder are, `steps`, and the last row of monitoring.
+
+    Raises
+    ------
+    BadInput
+        On anything that cannot be used.
+    """
+    with processes() as here:
+        try:
+            return _pretrain(args, here)
+        except (SamplesError, TrainingError) as error:
+            raise BadInput(str(error)) from None
+
+
+def _pretrain(args: argparse.Namespace, here: Processes) -> dict[str, Any]:
+    card = card_named(args.model)
+    if args.batch % here.count:
+        raise BadInput(f"--batch {args.batch} cannot be shared by {here.count} processes")
+    if min(args.steps, args.batch, args.s2_tokens, args.s1_tokens, args.every, args.buffer) < 1:
+        raise BadInput("steps, batch, tokens, every and buffer have to be 1 or more")
+    recipe = Recipe(
+        steps=args.steps,
+        batch=args.batch,
+        seed=args.seed,
+        lr=args.lr,
+        vector_share=args.vector_share,
+        precision=args.precision,
+        every=args.every,
+    )
+    files, read = _open(args.data)
+    try:
+        stream = Shuffled(
+            files, read, args.batch // here.count, args.buffer, args.seed, here.rank, here.count
+        )
+    except ValueError as error:
+        raise BadInput(str(error)) from None
+    history = train(
+        _objective(args, card),
+        stream,
+        recipe,
+        Path(args.out),
+        _look(args, card, files, read),
+        here,
+        args.sharding,
+    )
+    last = history.rows[-1]
+    if not args.json and not here.rank:
+        said = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
+        print(f"{Path(args.out) / BEST}: {said}")
+    return {
+        "best": str(Path(args.out) / BEST),
+        "last": str(Path(args.out) / LAST),
+        "steps": recipe.steps,
+        "history": last,
+    }
+
+
+def _open(folders: list[str]) -> tuple[dict[str, int], Any]:
+    """Lengths of the files in all folders, and a function that reads one."""
+    storages = [Storage(folder) for folder in folders]
+    files = {
+        f"{number}/{key}": length
+        for number, storage in enumerate(storages)
+        for key, length in read_index(storage)["files"].items()
+    }
+
+    def read(name: str) -> bytes:
+        number, key = name.split("/", 1)
+        return storages[int(number)].read(key)
+
+    return files, read
+
+
+def _objective(args: argparse.Namespace, card: Card) -> Objective:
+    torch.manual_seed(args.seed)
+    start = read_checkpoint(args.init) if args.init else random_checkpoint(card.sizes, args.seed)
+    if start.sizes != card.sizes:
+        raise BadInput(f"--init {args.init} has other sizes than {card.name}")
+    encoder = start.network().train()
+    lengths = args.s2_tokens, args.s1_tokens
+    if args.teacher is None:
+        return BarlowTwins(encoder, args.projector, card.statistics, lengths, mix=args.mix)
+    teacher = read_checkpoint(args.teacher)
+    return Distillation(
+        encoder,
+        teacher.network(),
+        card.statistics,
+        card_of(teacher).statistics,
+        lengths,
+        lengths,
+    )
+
+
+def _look(args: argparse.Namespace, card: Card, files: dict[str, int], read: Any) -> Look:
+    """Monitoring: rank over some training pixels, and the probe over labelled ones."""
+    name = next(iter(files))
+    some = decode_samples(read(name), name)
+    some = some.take(torch.arange(min(LOOKED_AT, len(some))).numpy())
+    labelled = _labelled(args.probe) if args.probe else None
+    embed = functools.partial(embed_samples, statistics=card.statistics)
+
+    def look(encoder: Student) -> dict[str, float]:
+        seen = {"rank": objectives.rank_me(embed(encoder, some))}
+        if labelled is not None:
+            features = embed(encoder, labelled).numpy()
+            seen["probe"] = probes.knn_accuracy(features, labelled.labels, labelled.groups)
+        return seen
+
+    return look
+
+
+def _labelled(folder: str) -> Samples:
+    files, read = _open([folder])
+    samples = concatenate([decode_samples(read(name), name) for name in files])
+    keep = probes.worth_probing(samples.labels, samples.groups)
+    if len(set(samples.labels[keep].tolist())) < 2:
+        raise BadInput(
+            f"{folder} has no two classes with labels in several fields: draw it with --labels"
+        )
+    return samples.take(keep.nonzero()[0])

@@ -1,0 +1,330 @@
+"""The `sample` command: a Beam job that draws pixels of a region's year for training.
+
+A tile becomes one file of d-pixels, drawn by a seed that knows the tile, with every observation
+that the encoder would see. Which pixels a tile gives depends on nothing but the tile, the seed and
+the share asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from model.pretrain.samples import (
+    Samples,
+    concatenate,
+    decode_samples,
+    encode_samples,
+    samples_of,
+)
+from pipeline.errors import BadInput, TesseraError
+from pipeline.grid import (
+    DEFAULT_SIDE,
+    Tile,
+    Window,
+    check_side,
+    lonlat_bounds,
+    owned,
+    tiles_of_region,
+)
+from pipeline.labels import Labels, read_labels
+from pipeline.options import beam_options
+from pipeline.rasters import Reader
+from pipeline.region import pixels_inside, read_region
+from pipeline.resample import KERNELS
+from pipeline.scenes import Source, open_catalogue
+from pipeline.sentinel2 import OFFSETS
+from pipeline.stack import Losses, Rules, read_stack
+from pipeline.storage import Storage
+
+FRACTION = 1 / 400
+"""Share of a tile's pixels that is drawn (TESSERA v1)."""
+
+BLOCK = 256
+"""Side in pixels of the blocks in which a tile is read."""
+
+RECIPE, INDEX = "recipe.json", "index.json"
+"""What a folder's d-pixels were drawn from, and how many each of its files holds."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What a worker has to know.
+
+    Parameters
+    ----------
+    catalog, year, out
+        Where scenes come from, of which year, and where d-pixels go.
+    region
+        In degrees; pixels outside of it are not drawn.
+    fraction, seed
+        Share of the pixels to draw, and of which chance.
+    rules
+        How pixels become observations.
+    labels, fields
+        Rasters, if only labelled pixels are to be drawn, with their labels.
+    allow_lost_scenes
+        Scenes that a tile may lose for good.
+    """
+
+    catalog: str
+    year: int
+    out: str
+    region: BaseGeometry
+    fraction: float
+    seed: int
+    rules: Rules
+    labels: str | None
+    fields: str | None
+    allow_lost_scenes: int
+
+
+def shard_key(tile: Tile, year: int) -> str:
+    """Key of the file of a tile's d-pixels."""
+    return f"d-pixels/{tile.name}-{year}.npz"
+
+
+def draw_pixels(
+    tile: Tile, sampling: Sampling, labels: Labels | None
+) -> tuple[NDArray[np.bool_], NDArray[np.int32], NDArray[np.int32]]:
+    """Draw a tile's pixels.
+
+    Returns
+    -------
+    Which of its pixels are drawn, bool (side, side), and the class and field of each, int32.
+    """
+    window = tile.window
+    eligible = owned(window, margin=0) & pixels_inside(sampling.region, window)
+    classes = fields = np.zeros(window.shape, np.int32)
+    if labels is not None:
+        classes, fields = labels.on(window)
+        eligible &= classes > 0
+    candidates = np.flatnonzero(eligible)
+    rng = np.random.default_rng([sampling.seed, sampling.year, tile.zone, tile.row, tile.col])
+    chosen = rng.choice(candidates, round(sampling.fraction * len(candidates)), replace=False)
+    drawn = np.zeros(window.shape, bool)
+    drawn.flat[chosen] = True
+    return drawn, classes, fields
+
+
+def sample_tile(
+    tile: Tile, sampling: Sampling, source: Source, reader: Reader, labels: Labels | None
+) -> Samples | None:
+    """Read the d-pixels of a tile; None if it has none that was ever seen."""
+    drawn, classes, fields = draw_pixels(tile, sampling, labels)
+    if not drawn.any():
+        return None
+    scenes = source.search(lonlat_bounds(tile.window), sampling.year)
+    losses = Losses(sampling.allow_lost_scenes)
+    parts = []
+    for block in tile.window.blocks(min(BLOCK, tile.side)):
+        here = block.within(tile.window)
+        picked = np.flatnonzero(drawn[here])
+        if not len(picked):
+            continue
+        stack = read_stack(block, scenes, sampling.rules, reader, losses).stack
+        picked = picked[~stack.blank().flat[picked]]
+        parts.append(
+            samples_of(
+                stack,
+                picked,
+                _places(block, picked, sampling.year),
+                classes[here].flat[picked],
+                fields[here].flat[picked],
+            )
+        )
+    samples = concatenate(parts)
+    return samples if len(samples) else None
+
+
+def _places(block: Window, pixels: NDArray[np.int64], year: int) -> NDArray[np.int32]:
+    row, col = np.divmod(pixels, block.width)
+    same = np.ones_like(row)
+    places = [block.zone * same, block.row + row, block.col + col, year * same]
+    return np.stack(places, axis=1).astype(np.int32)
+
+
+class SampleTile(beam.DoFn):
+    """A tile -> the key and length of its file of d-pixels, or why it has none."""
+
+    FAILED = "failed"
+
+    def __init__(self, sampling: Sampling) -> None:
+        self._sampling = sampling
+
+    def setup(self) -> None:
+        sampling = self._sampling
+        self._storage = Storage(sampling.out)
+        self._source = open_catalogue(sampling.catalog)
+        self._reader = Reader(self._source)
+        self._labels = read_labels(sampling.labels, sampling.fields) if sampling.labels else None
+
+    def teardown(self) -> None:
+        self._reader.close()
+
+    def process(self, tile: Tile) -> Iterator[tuple[str, int] | beam.pvalue.TaggedOutput]:
+        key = shard_key(tile, self._sampling.year)
+        if self._storage.exists(key):
+            yield key, len(decode_samples(self._storage.read(key), key))
+            return
+        try:
+            samples = sample_tile(tile, self._sampling, self._source, self._reader, self._labels)
+        except TesseraError as error:
+            yield beam.pvalue.TaggedOutput(self.FAILED, (tile.name, f"{error.kind}: {error}"))
+            return
+        if samples is not None:
+            self._storage.write(key, encode_samples(samples))
+            yield key, len(samples)
+
+
+class WriteIndex(beam.DoFn):
+    """All lengths, and all failures, -> the folder's index."""
+
+    def __init__(self, out: str) -> None:
+        self._out = out
+
+    def process(
+        self, files: list[tuple[str, int]], failed: list[tuple[str, str]]
+    ) -> Iterator[None]:
+        index = {"files": dict(sorted(files)), "failed": dict(sorted(failed))}
+        Storage(self._out).write(INDEX, (json.dumps(index, indent=1) + "\n").encode())
+        yield None
+
+
+class DrawSamples(beam.PTransform):
+    """Tiles -> their files of d-pixels, and the index of them."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        super().__init__()
+        self._sampling = sampling
+
+    def expand(self, tiles: beam.PCollection) -> beam.PCollection:
+        sampled = (
+            tiles
+            | "spread over workers" >> beam.Reshuffle()
+            | "sample"
+            >> beam.ParDo(SampleTile(self._sampling)).with_outputs(SampleTile.FAILED, main="files")
+        )
+        failed = sampled[SampleTile.FAILED] | "failures" >> beam.combiners.ToList()
+        return (
+            sampled["files"]
+            | "files" >> beam.combiners.ToList()
+            | "index" >> beam.ParDo(WriteIndex(self._sampling.out), beam.pvalue.AsSingleton(failed))
+        )
+
+
+def read_index(storage: Storage) -> dict[str, Any]:
+    """The index of a folder of d-pixels: `files` with their lengths, and `failed` tiles.
+
+    Raises
+    ------
+    BadInput
+        If the folder has none.
+    """
+    try:
+        index = json.loads(storage.read(INDEX))
+        return {
+            "files": {str(key): int(length) for key, length in index["files"].items()},
+            "failed": {str(tile): str(why) for tile, why in index["failed"].items()},
+        }
+    except FileNotFoundError:
+        raise BadInput(f"{storage.url} has no {INDEX}: make d-pixels with `sample`") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{storage.url}/{INDEX} is damaged: {error}") from None
+
+
+def sample_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `sample`."""
+    parser.add_argument("--catalog", required=True, help="STAC API, static catalogue or index")
+    parser.add_argument("--region", required=True, help="W,S,E,N in degrees, or a vector file")
+    parser.add_argument("--year", required=True, type=int)
+    parser.add_argument("--out", required=True, help="folder or URL for the d-pixels")
+    parser.add_argument("--fraction", type=float, default=FRACTION, help="share of the pixels")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--labels", help="raster of class codes: draw labelled pixels only")
+    parser.add_argument("--fields", help="raster of field numbers on the grid of --labels")
+    parser.add_argument("--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px")
+    parser.add_argument("--kernel", choices=tuple(KERNELS), default="bilinear")
+    parser.add_argument("--offset", choices=OFFSETS, default="reference")
+    parser.add_argument("--allow-lost-scenes", type=int, default=0, metavar="N")
+    parser.add_argument("--runner", default="direct", help="direct (default), or a Beam runner")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the local runner")
+
+
+def sample_command(args: argparse.Namespace) -> dict[str, Any]:
+    """Draw d-pixels.
+
+    Returns
+    -------
+    `tiles` asked for, `files` and `pixels` in the folder, and tiles that `failed`.
+
+    Raises
+    ------
+    BadInput
+        On anything that cannot be used, or a folder whose d-pixels were drawn otherwise.
+    """
+    options = beam_options(args.runner, args.workers, args.beam_arguments)
+    check_side(args.tile)
+    if not 0 < args.fraction <= 1:
+        raise BadInput(f"--fraction {args.fraction}: choose a share above 0 and up to 1")
+    if args.fields and not args.labels:
+        raise BadInput("--fields numbers the fields of --labels: name both")
+    if args.labels:
+        read_labels(args.labels, args.fields)
+    source = open_catalogue(args.catalog)
+    rules = Rules(source.imagery, args.kernel, args.offset)
+    sampling = Sampling(
+        catalog=args.catalog,
+        year=args.year,
+        out=args.out,
+        region=read_region(args.region),
+        fraction=args.fraction,
+        seed=args.seed,
+        rules=rules,
+        labels=args.labels,
+        fields=args.fields,
+        allow_lost_scenes=args.allow_lost_scenes,
+    )
+    tiles = list(tiles_of_region(sampling.region, args.tile))
+    storage = Storage(args.out)
+    _settle_recipe(storage, args, rules)
+    draw(tiles, sampling, options)
+    index = read_index(storage)
+    pixels = sum(index["files"].values())
+    if not args.json:
+        print(f"{args.out}: {pixels:,} d-pixels of {len(index['files'])} of {len(tiles)} tiles")
+        for tile, why in index["failed"].items():
+            print(f"  {tile} failed: {why}")
+    return {
+        "tiles": len(tiles),
+        "files": len(index["files"]),
+        "pixels": pixels,
+        "failed": len(index["failed"]),
+    }
+
+
+def draw(tiles: Sequence[Tile], sampling: Sampling, options: Any) -> None:
+    """Run the job and wait for its end."""
+    with beam.Pipeline(options=options) as pipeline:
+        _ = pipeline | "tiles" >> beam.Create(tiles) | "draw samples" >> DrawSamples(sampling)
+
+
+def _settle_recipe(storage: Storage, args: argparse.Namespace, rules: Rules) -> None:
+    """Write what the d-pixels are drawn from, or refuse to add to others."""
+    asked = ("catalog", "region", "year", "fraction", "seed", "labels", "fields", "tile")
+    recipe = {name: getattr(args, name) for name in asked}
+    recipe |= {"imagery": rules.imagery, **rules.identity()}
+    text = (json.dumps(recipe, indent=1) + "\n").encode()
+    if not storage.create(RECIPE, text) and storage.read(RECIPE) != text:
+        raise BadInput(
+            f"{storage.url} holds d-pixels drawn with other options (see its {RECIPE}): "
+            "name another folder"
+        )
