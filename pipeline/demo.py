@@ -162,9 +162,10 @@ def _how_often_it_was_seen(pixels: Pixels) -> list[Panel]:
     panels = []
     for name, (title, caption) in titles.items():
         counts = pixels.counts[name]
-        least, greatest = int(counts.min()), int(counts.max())
-        image, known = count_colours(counts, least, greatest)
-        panels.append(Panel(f"Observations: {title}", caption, image, known, bar=(least, greatest)))
+        some = counts[counts > 0]
+        bar = (int(some.min()), int(some.max())) if some.size else (0, 0)
+        colours = count_colours(counts, *bar)
+        panels.append(Panel(f"Observations: {title}", caption, *colours, bar=bar))
     return panels
 
 
