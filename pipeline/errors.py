@@ -6,6 +6,9 @@ they are retried where that can help, and what is left fails the tile under its 
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -88,6 +91,12 @@ class Incomplete(SceneError):
     kind = "incomplete"
 
 
+class Refused(SceneError):
+    """A catalogue points to where it may not point."""
+
+    kind = "refused"
+
+
 class DeviceError(TesseraError):
     """The device that encodes failed in a way that another device might not."""
 
@@ -110,3 +119,64 @@ class StoreError(TesseraError):
     """The store could not be written or read."""
 
     kind = "store"
+
+
+class StoreFull(StoreError):
+    """There is no room left: free some, or raise the quota."""
+
+    kind = "store-full"
+
+
+class StoreDenied(StoreError):
+    """The identity that runs the job may not write or read there."""
+
+    kind = "store-denied"
+
+
+class StoreReadOnly(StoreError):
+    """The place takes no writes from anybody."""
+
+    kind = "store-read-only"
+
+
+class Poisoned(TesseraError):
+    """The tile was begun several times, and each time its worker died."""
+
+    kind = "poisoned"
+
+
+class BrokenOff(TesseraError):
+    """The job ended before all its tiles were tried. What is done stays done."""
+
+    kind = "broken-off"
+
+
+STORE_ERRORS: dict[int, type[StoreError]] = {
+    errno.ENOSPC: StoreFull,
+    errno.EDQUOT: StoreFull,
+    errno.EACCES: StoreDenied,
+    errno.EPERM: StoreDenied,
+    errno.EROFS: StoreReadOnly,
+}
+"""What the operating system says, by class."""
+
+
+@contextmanager
+def store_errors(where: str) -> Iterator[None]:
+    """Give whatever a store's request raises the class that tells what to do about it.
+
+    Parameters
+    ----------
+    where
+        Path or URL of the store, for the message.
+    """
+    try:
+        yield
+    except (TesseraError, FileNotFoundError):
+        raise
+    except Exception as error:
+        number = getattr(error, "errno", None)
+        denied = isinstance(error, PermissionError) or getattr(error, "code", None) in (401, 403)
+        kind = STORE_ERRORS.get(number or 0, StoreDenied if denied else StoreError)
+        what = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        raise kind(f"{where}: {what}") from error

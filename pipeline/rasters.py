@@ -1,26 +1,41 @@
-"""Windowed reads of cloud-optimised GeoTIFFs, with typed errors."""
+"""Windowed reads of the rasters of scenes, with retries and typed errors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
-from rasterio.windows import Window as PixelWindow
 
-from pipeline.errors import Corrupt, Gone
+from pipeline.cog import Header, decode, read_coarsest, read_header
+from pipeline.errors import Corrupt, Expired, Gone, SceneError
 from pipeline.grid import Window
-from pipeline.resample import Geometry, place, resample
+from pipeline.resample import place, resample
 from pipeline.scenes import Scene, Source
+from pipeline.spool import Spool
+
+REMOTE_THREADS = 32
+"""Reads in flight where each waits for a network: enough to fill one at 50 ms a request."""
+
+GAP = 4 * 1024
+"""Bytes between two blocks up to which they are fetched as one range."""
+
+MOST_RUN = 16 * 2**20
+"""Most bytes of one range."""
+
+MOST_HEADERS = 4096
+"""Headers that are kept: those of a year over one tile, several times over."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-DEFAULT_THREADS = 8
+Fetch = Callable[[int, int], bytes]
+"""Gives the bytes at an offset, fewer where the file ends."""
 
 
 class Reader:
@@ -29,57 +44,193 @@ class Reader:
     Parameters
     ----------
     source
-        The catalogue that the scenes come from, which knows how to sign their addresses.
+        The catalogue that the scenes are from.
     threads
-        Reads that are in flight at a time.
+        Reads in flight at a time; by default as fits the source.
     """
 
-    def __init__(self, source: Source, threads: int = DEFAULT_THREADS) -> None:
-        self.source = source
+    def __init__(self, source: Source, threads: int | None = None) -> None:
+        self._source = source
+        if threads is None:
+            threads = (os.cpu_count() or 1) if source.remote.is_local else REMOTE_THREADS
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
+        self._spool = Spool()
+        self._headers: OrderedDict[str, Header] = OrderedDict()
+        self._known: dict[Hashable, Any] = {}
+        self._moved: dict[str, Scene] = {}
+        self._lock = threading.Lock()
+
+    def remember(self, key: Hashable, find: Callable[[], T]) -> T:
+        """What was found out about a scene, or is now."""
+        if key not in self._known:
+            self._known[key] = find()
+        known: T = self._known[key]
+        return known
 
     def submit(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run a read on the reader's threads."""
         return self._pool.submit(task, *args, **kwargs)
 
-    def read(self, scene: Scene, band: str, window: Window, kernel: str) -> NDArray[Any] | None:
+    def close(self) -> None:
+        """Stop the threads and drop the cache."""
+        self._pool.shutdown(cancel_futures=True)
+        self._spool.close()
+
+    def read(
+        self,
+        scene: Scene,
+        band: str,
+        window: Window,
+        kernel: str,
+        kind: str,
+        part: tuple[slice, slice] = (slice(None), slice(None)),
+    ) -> NDArray[Any] | None:
         """Bring a band of a scene to a window of the lattice.
+
+        Parameters
+        ----------
+        scene, band
+            What to read.
+        window
+            Where.
+        kernel
+            Resampling, where the raster's pixels are not those of the lattice.
+        kind
+            What its pixels have to be: `u1`, `u2`, or `f` for floating point.
+        part
+            Rows and columns of the window, if not all of it is wanted.
 
         Returns
         -------
-        Array of the window's shape: 0 in integer rasters and NaN in others is no data. None if
-        the raster does not reach the window.
+        Array of the part's shape. No data is 0 in integer rasters and NaN in others. None if the
+        raster does not reach the part.
 
         Raises
         ------
         SceneError
-            Of the class of what went wrong.
+            Of the class of what went wrong, with the names of scene and asset.
         """
-        access = self.source.access(scene.asset(band))
+        header = self._header(scene, band)
+        if not header.dtype.str.endswith(kind) and header.dtype.kind != kind:
+            raise Corrupt(f"its pixels are {header.dtype.name}, not {kind}", scene.id, band)
+        placement = place(window, header.geometry).crop(part)
+        source = placement.source(kernel)
+        if source is None:
+            return None
+        return resample(self._pixels(scene, band, header, source), source, placement, kernel)
+
+    def overview(self, scene: Scene, band: str, most: int) -> NDArray[Any] | None:
+        """The whole raster at its coarsest resolution; None if that has a side beyond `most`."""
+        header = self._header(scene, band)
+        if header.others:
+            header = self._persist(scene, band, lambda fetch: read_coarsest(fetch, header))
+        height, width = header.geometry.height, header.geometry.width
+        if max(height, width) > most:
+            return None
+        return self._pixels(scene, band, header, (slice(0, height), slice(0, width)))
+
+    def _header(self, scene: Scene, band: str) -> Header:
+        """Header of a raster, from the file or as it was seen before."""
+        href = scene.asset(band)
+        with self._lock:
+            if href in self._headers:
+                self._headers.move_to_end(href)
+                return self._headers[href]
+        header = self._persist(scene, band, lambda fetch: read_header(fetch, scene.epsg))
+        if scene.epsg and header.geometry.epsg != scene.epsg:
+            raise Corrupt(
+                f"it is in EPSG:{header.geometry.epsg}, and its item says EPSG:{scene.epsg}",
+                scene.id,
+                band,
+            )
+        with self._lock:
+            self._headers[href] = header
+            if len(self._headers) > MOST_HEADERS:
+                self._headers.popitem(last=False)
+        return header
+
+    def _pixels(
+        self, scene: Scene, band: str, header: Header, source: tuple[slice, slice]
+    ) -> NDArray[Any]:
+        """Pixels of a window of a raster, with 0 or NaN for no data."""
+        dtype = header.dtype.newbyteorder("=")
+        nothing = np.nan if dtype.kind == "f" else 0
+        out = np.full([side.stop - side.start for side in source], nothing, dtype)
+        href = scene.asset(band)
+        missing = []
+        for number in header.blocks(*source):
+            kept = self._spool.get((href, header.place, number))
+            if kept is not None:
+                _paste(kept, header.corner(number), out, source)
+            elif header.sizes[number]:
+                missing.append(number)
+        for run in _runs(header, missing):
+            blocks = self._persist(scene, band, functools.partial(_fetch, header, run))
+            for number, pixels in zip(run, blocks, strict=True):
+                if not _paste(pixels, header.corner(number), out, source):
+                    self._spool.put((href, header.place, number), pixels)
+        if header.nodata is not None and header.nodata != nothing:
+            out[out == header.nodata] = nothing
+        return out
+
+    def _persist(self, scene: Scene, band: str, work: Callable[[Fetch], T]) -> T:
+        """Do some work on an asset, trying again as each class of failure deserves."""
+        remote = self._source.remote
+
+        def attempt() -> T:
+            access = self._source.access(self._moved.get(scene.id, scene).asset(band))
+            return work(lambda start, length: remote.read(access, start, length))
+
+        def answer(error: SceneError) -> None:
+            if isinstance(error, Expired):
+                self._source.renew()
+            elif isinstance(error, Gone):
+                self._moved[scene.id] = self._source.refresh(scene)
+
         try:
-            with (
-                rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_PAM_ENABLED="NO"),
-                rasterio.open(access.url, driver="GTiff") as raster,
-            ):
-                placement = place(
-                    window,
-                    Geometry(
-                        raster.crs.to_epsg(),
-                        raster.transform.c,
-                        raster.transform.f,
-                        raster.transform.a,
-                        raster.height,
-                        raster.width,
-                    ),
-                )
-                source = placement.source(kernel)
-                if source is None:
-                    return None
-                pixels = raster.read(1, window=PixelWindow.from_slices(*source))
-                if pixels.dtype.kind == "f" and raster.nodata is not None:
-                    pixels[pixels == raster.nodata] = np.nan
-        except FileNotFoundError as error:
-            raise Gone(str(error), scene.id, band) from None
-        except RasterioError as error:
-            raise Corrupt(str(error), scene.id, band) from None
-        return resample(pixels, source, placement, kernel)
+            return remote.persist(attempt, scene.asset(band), answer)
+        except SceneError as error:
+            raise type(error)(error.message, scene.id, band) from None
+
+
+def _runs(header: Header, numbers: list[int]) -> Iterator[list[int]]:
+    """Group blocks that lie close together in the file, so that one request gets them."""
+    run: list[int] = []
+    start = end = 0
+    for number in sorted(numbers, key=lambda number: int(header.offsets[number])):
+        offset, size = int(header.offsets[number]), int(header.sizes[number])
+        if run and (offset < end or offset - end > GAP or offset + size - start > MOST_RUN):
+            yield run
+            run = []
+        if not run:
+            start = offset
+        run.append(number)
+        end = offset + size
+    if run:
+        yield run
+
+
+def _fetch(header: Header, run: list[int], fetch: Fetch) -> list[NDArray[Any]]:
+    """Fetch the blocks of a run at once and decode them."""
+    start = int(header.offsets[run[0]])
+    length = int(header.offsets[run[-1]] + header.sizes[run[-1]]) - start
+    data = fetch(start, length)
+    if len(data) < length:
+        raise Corrupt(f"it ends {length - len(data)} bytes before its blocks do")
+    view = memoryview(data)
+    places = ((int(header.offsets[n]) - start, int(header.sizes[n])) for n in run)
+    return [decode(view[at : at + size], header) for at, size in places]
+
+
+def _paste(
+    pixels: NDArray[Any], corner: tuple[int, int], out: NDArray[Any], source: tuple[slice, slice]
+) -> bool:
+    """Copy what a window has of a block; whether that is all of the block."""
+    into, out_of = [], []
+    for first, size, side in zip(corner, pixels.shape, source, strict=True):
+        low, high = max(first, side.start), min(first + size, side.stop)
+        into.append(slice(low - side.start, high - side.start))
+        out_of.append(slice(low - first, high - first))
+    part = pixels[tuple(out_of)]
+    out[tuple(into)] = part
+    return part.shape == pixels.shape

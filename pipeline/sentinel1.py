@@ -31,24 +31,36 @@ def code_backscatter(power: NDArray[Any]) -> NDArray[np.int16]:
     return np.where(good, np.trunc(code), 0.0).astype(np.int16)
 
 
-def mosaic_pass(codes: list[NDArray[np.int16]], mosaic: str) -> NDArray[np.int16]:
-    """Join coded scenes of one pass, in their order.
+class PassMosaic:
+    """Joins coded scenes of one pass, in their order.
 
     Parameters
     ----------
-    codes
-        int16 (H, W) each, of one polarisation.
-    mosaic
-        `first`: the first that is not 0. `mean`: the mean of those that are not 0, cut off.
+    shape
+        Of the layers that are added, all polarisations together.
+    rule
+        `first`: each pixel is the first that is not 0. `mean`: the mean of those that are not 0,
+        cut off to an integer.
     """
-    if mosaic == "mean":
-        total = np.zeros(codes[0].shape, np.int64)
-        count = np.zeros(codes[0].shape, np.int64)
-        for code in codes:
-            total += code
-            count += code != 0
-        return (total // np.maximum(count, 1)).astype(np.int16)
-    joined = codes[0].copy()
-    for code in codes[1:]:
-        np.copyto(joined, code, where=joined == 0)
-    return joined
+
+    def __init__(self, shape: tuple[int, ...], rule: str) -> None:
+        self._rule = rule
+        self._total = np.zeros(shape, np.int32 if rule == "mean" else np.int16)
+        self._count = np.zeros(shape, np.int32)
+
+    def add(self, codes: NDArray[np.int16]) -> bool:
+        """Add a scene; whether any of its pixels counts."""
+        new = codes != 0 if self._rule == "mean" else (codes != 0) & (self._count == 0)
+        np.add(self._total, codes, out=self._total, where=new)
+        self._count += new
+        return bool(new.any())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further scene can change a pixel."""
+        return self._rule == "first" and bool((self._count > 0).all())
+
+    @property
+    def codes(self) -> NDArray[np.int16]:
+        """The joined pixels, 0 where no scene has data."""
+        return np.asarray(self._total // np.maximum(self._count, 1), np.int16)

@@ -11,7 +11,7 @@ import argparse
 import datetime as dt
 import threading
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -22,15 +22,17 @@ from numpy.typing import NDArray
 from model.observations import S1_BANDS, S2_BANDS, Stack
 from pipeline import sentinel1, sentinel2
 from pipeline.dpixels import write_description, write_stack
-from pipeline.errors import BadInput, Incomplete, SceneError
+from pipeline.errors import BadInput, Expired, Incomplete, SceneError, Throttled
 from pipeline.grid import Window, lonlat_bounds, region_window, zones_touched
 from pipeline.rasters import Reader
 from pipeline.region import read_region
 from pipeline.resample import KERNELS
 from pipeline.scenes import Scene, open_catalogue
-from pipeline.scenes.scene import CLASSES, touches
+from pipeline.scenes.scene import CLASSES, padded, touches
 
 ORBIT_STATES = ("ascending", "descending")
+
+BESIDE = "does not reach the block"
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,9 @@ class Losses:
         """Take note of a lost scene, or raise its error if it is one too many."""
         with self._lock:
             self._lost.setdefault(error.scene, error)
-            if len(self._lost) > self.allowed:
+            # Whoever asks for patience or for a credential still has the scene.
+            patient = isinstance(error, Throttled | Expired)
+            if patient or len(self._lost) > self.allowed:
                 raise error
 
     @property
@@ -171,18 +175,22 @@ def read_stack(
     return _Block(window, rules, reader, Losses() if losses is None else losses).read(scenes)
 
 
-@dataclass
 class _Day:
-    """The scenes of a Sentinel-2 day that are still in the race, and whose pixel counts."""
+    """A day of Sentinel-2: the scenes that may still be read, and whose pixel counts."""
 
-    date: str
-    scenes: list[Scene]
-    chosen: NDArray[np.int16] | None = None
-    clear: NDArray[np.bool_] | None = None
+    def __init__(self, date: str, scenes: list[Scene], shape: tuple[int, int]) -> None:
+        self.date, self.scenes, self._shape = date, scenes, shape
+        self.restart()
+
+    def restart(self) -> None:
+        """Let the scenes compete anew."""
+        self.mosaic = sentinel2.DayMosaic(self._shape)
+        self.competing: list[Scene] = []
 
     @property
     def is_clear(self) -> bool:
-        return self.clear is not None and bool(self.clear.any())
+        """Whether any pixel of the block was seen clear."""
+        return bool(self.mosaic.clear.any())
 
 
 class _Block:
@@ -194,199 +202,207 @@ class _Block:
         self._why: dict[str, str] = {}
 
     def read(self, scenes: Sequence[Scene]) -> AnnualStack:
-        bounds = lonlat_bounds(self._window)
-        near = []
-        for scene in sorted(scenes, key=lambda scene: scene.order):
-            if scene.unusable:
-                self._why[scene.id] = scene.unusable
-            elif not touches(scene.bbox, bounds):
-                self._why[scene.id] = "does not touch the block"
-            else:
-                near.append(scene)
-        days = [
-            _Day(date, list(group))
-            for date, group in groupby((s for s in near if s.sensor == "s2"), lambda s: s.date)
-        ]
-        passes = {
-            state: [
-                (date, list(group))
-                for date, group in groupby(
-                    (s for s in near if s.sensor == "s1" and s.orbit_state == state),
-                    lambda s: s.date,
-                )
-            ]
-            for state in ORBIT_STATES
-        }
-        height, width = self._window.shape
+        """Read all scenes, day by day and pass by pass."""
+        near = self._touching(scenes)
+        shape, submit = self._window.shape, self._reader.submit
+        days = [_Day(date, group, shape) for date, group in _by_date(near, "s2")]
+        passes = {state: _by_date(near, "s1", state) for state in ORBIT_STATES}
         sar = {
-            state: np.zeros((len(groups), height, width, len(S1_BANDS)), np.int16)
+            state: np.zeros((len(groups), *shape, len(S1_BANDS)), np.int16)
             for state, groups in passes.items()
         }
-        submit = self._reader.submit
-        choosing = [submit(self._choose, day) for day in days]
         filling = [
             submit(self._fill_pass, group, out)
             for state, groups in passes.items()
             for (_, group), out in zip(groups, sar[state], strict=True)
         ]
+        choosing = [submit(self._choose, day) for day in days]
         _finish(choosing)
         days = [day for day in days if day.is_clear]
-        bands = np.zeros((len(days), height, width, len(S2_BANDS)), np.uint16)
+        bands = np.zeros((len(days), *shape, len(S2_BANDS)), np.uint16)
         filling += [submit(self._fill_day, day, out) for day, out in zip(days, bands, strict=True)]
         _finish(filling)
-        kept = [day.is_clear for day in days]
+        # A day that lost a scene on the way may not be clear any more.
+        clear = np.array([day.is_clear for day in days], bool)
         days = [day for day in days if day.is_clear]
-        masks = np.zeros((len(days), height, width), np.uint8)
-        for day, mask in zip(days, masks, strict=True):
-            mask[...] = day.clear
-        found = {state: sar[state].any(axis=(1, 2, 3)) for state in ORBIT_STATES}
+        masks = np.zeros((len(days), *shape), np.uint8)
+        for mask, day in zip(masks, days, strict=True):
+            mask[...] = day.mosaic.clear
+        seen = {state: _any_data(sar[state]) for state in ORBIT_STATES}
         dates = {
-            state: tuple(
-                date for (date, _), keep in zip(passes[state], found[state], strict=True) if keep
-            )
+            state: tuple(np.array([date for date, _ in passes[state]])[seen[state]].tolist())
             for state in ORBIT_STATES
+            if passes[state]
         }
+        ascending, descending = (dates.get(state, ()) for state in ORBIT_STATES)
         stack = Stack(
-            bands=_kept(bands, kept),
+            bands=_kept(bands, clear),
             masks=masks,
             doys=_days_of_year((day.date for day in days), np.uint16),
-            sar_ascending=_kept(sar["ascending"], found["ascending"]),
-            sar_ascending_doy=_days_of_year(dates["ascending"], np.int16),
-            sar_descending=_kept(sar["descending"], found["descending"]),
-            sar_descending_doy=_days_of_year(dates["descending"], np.int16),
+            sar_ascending=_kept(sar["ascending"], seen["ascending"]),
+            sar_ascending_doy=_days_of_year(ascending, np.int16),
+            sar_descending=_kept(sar["descending"], seen["descending"]),
+            sar_descending_doy=_days_of_year(descending, np.int16),
         )
         return AnnualStack(
             stack,
             tuple(day.date for day in days),
-            dates["ascending"],
-            dates["descending"],
+            ascending,
+            descending,
             tuple(sorted(self._used)),
             tuple(sorted((name, why) for name, why in self._why.items() if name not in self._used)),
         )
 
+    def _touching(self, scenes: Sequence[Scene]) -> list[Scene]:
+        """The scenes to read, by time and id; why not is noted for the others."""
+        bounds = padded(lonlat_bounds(self._window))
+        near = []
+        for scene in sorted(scenes, key=lambda scene: scene.order):
+            if scene.unusable:
+                self._why[scene.id] = scene.unusable
+            elif not touches(scene.bbox, bounds):
+                self._why[scene.id] = BESIDE
+            else:
+                near.append(scene)
+        return near
+
     def _choose(self, day: _Day) -> None:
         """Read the scene classes of a day and settle whose pixel counts."""
-        while day.scenes:
+        while True:
             try:
-                classes = [self._classes(scene) for scene in day.scenes]
+                self._compete(day)
+                return
             except SceneError as error:
-                self._lose(day.scenes, error)
-                continue
-            near = [(s, c) for s, c in zip(day.scenes, classes, strict=True) if c is not None]
-            for scene, layer in zip(day.scenes, classes, strict=True):
-                if layer is None:
-                    self._why[scene.id] = "does not touch the block"
-            day.scenes = [scene for scene, _ in near]
-            if not near:
-                break
-            day.chosen, day.clear = sentinel2.choose_scenes([layer for _, layer in near])
-            for index, (scene, layer) in enumerate(near):
-                if not sentinel2.is_clear(layer).any():
-                    self._why[scene.id] = "no clear pixel in the block"
-                elif not (day.clear & (day.chosen == index)).any():
-                    self._why[scene.id] = "earlier scenes of the day have all its clear pixels"
-            return
-        day.chosen = day.clear = None
+                self._lose(error, day.scenes)
+                day.restart()
 
-    def _classes(self, scene: Scene) -> NDArray[np.uint8] | None:
-        if scene.missing:
-            raise Incomplete("the item has no such asset", scene.id, scene.missing[0])
-        return self._reader.read(scene, CLASSES, self._window, "nearest")
+    def _compete(self, day: _Day) -> None:
+        any_clear = []
+        for scene in day.scenes:
+            if day.mosaic.is_full:
+                self._why[scene.id] = "earlier scenes of the day are clear all over the block"
+                continue
+            if scene.missing:
+                raise Incomplete("the item has no such asset", scene.id, scene.missing[0])
+            classes = self._reader.read(scene, CLASSES, self._window, "nearest", "u1")
+            if classes is None:
+                self._why[scene.id] = BESIDE
+                continue
+            day.mosaic.add(classes)
+            day.competing.append(scene)
+            any_clear.append(bool(sentinel2.is_clear(classes).any()))
+        winners = np.unique(day.mosaic.chosen[day.mosaic.clear])
+        for index, scene in enumerate(day.competing):
+            if not any_clear[index]:
+                self._why[scene.id] = "no clear pixel in the block"
+            elif index not in winners:
+                self._why[scene.id] = "earlier scenes of the day have all its clear pixels"
 
     def _fill_day(self, day: _Day, out: NDArray[np.uint16]) -> None:
         """Read the bands of a clear day into their place."""
-        while day.is_clear and day.chosen is not None and day.clear is not None:
+        while day.is_clear:
             try:
-                for index, scene in enumerate(day.scenes):
-                    mine = day.chosen == index
+                for index, scene in enumerate(day.competing):
+                    mine = day.mosaic.chosen == index
                     if mine.any():
                         self._fill_scene(scene, mine, out)
             except SceneError as error:
-                self._lose(day.scenes, error)
+                self._lose(error, day.scenes)
+                day.restart()
                 out[...] = 0
                 self._choose(day)
                 continue
-            with_pixels = np.unique(day.chosen[day.clear])
-            self._used.update(day.scenes[index].id for index in with_pixels)
+            winners = np.unique(day.mosaic.chosen[day.mosaic.clear])
+            self._used.update(day.competing[index].id for index in winners)
             return
 
     def _fill_scene(self, scene: Scene, mine: NDArray[np.bool_], out: NDArray[np.uint16]) -> None:
         """Read the bands of one scene where a day takes its pixels."""
-        rows, cols = _extent(mine)
-        part = Window(
-            self._window.zone,
-            self._window.row + rows.start,
-            self._window.col + cols.start,
-            rows.stop - rows.start,
-            cols.stop - cols.start,
-        )
+        part = _extent(mine)
+        mine = mine[part]
         for channel, band in enumerate(S2_BANDS):
-            values = self._reader.read(scene, band, part, self._rules.kernel)
+            values = self._reader.read(scene, band, self._window, self._rules.kernel, "u2", part)
             if values is not None:
-                values = self._without_offset(values, scene)
-                np.copyto(out[rows, cols, channel], values, where=mine[rows, cols])
+                np.copyto(out[(*part, channel)], self._reflectance(values, scene), where=mine)
 
-    def _without_offset(self, values: NDArray[Any], scene: Scene) -> NDArray[Any]:
+    def _reflectance(self, values: NDArray[np.uint16], scene: Scene) -> NDArray[np.uint16]:
+        """Digital numbers without the offset, as the rules say."""
+        if self._rules.offset == "item":
+            has_offset = self._reader.remember(
+                ("offset", scene.id), lambda: sentinel2.has_offset(scene, self._reader.overview)
+            )
+            return sentinel2.remove_offset(values) if has_offset else values
         if self._rules.offset == "reference" and self._rules.imagery == "mpc":
             return sentinel2.remove_offset_by_date(values, scene.date)
         return values
 
     def _fill_pass(self, scenes: list[Scene], out: NDArray[np.int16]) -> None:
         """Read the scenes of a Sentinel-1 pass and join them in their place."""
-        layers = []
+        mosaic = sentinel1.PassMosaic(out.shape, self._rules.s1_mosaic)
         for scene in scenes:
-            try:
-                coded = self._coded(scene)
-            except SceneError as error:
-                self._lose([scene], error)
+            if mosaic.is_full:
+                self._why[scene.id] = "earlier scenes of the pass have data all over the block"
                 continue
-            if coded is None:
-                self._why[scene.id] = "does not touch the block"
-            elif not coded.any():
+            try:
+                codes = self._codes(scene)
+            except SceneError as error:
+                self._lose(error, scenes)
+                continue
+            if codes is None:
+                self._why[scene.id] = BESIDE
+            elif not codes.any():
                 self._why[scene.id] = "no data in the block"
-            else:
-                layers.append((scene, coded))
-        if not layers:
-            return
-        for channel in range(len(S1_BANDS)):
-            out[..., channel] = sentinel1.mosaic_pass(
-                [coded[channel] for _, coded in layers], self._rules.s1_mosaic
-            )
-        taken = np.zeros((len(S1_BANDS), *self._window.shape), bool)
-        for scene, coded in layers:
-            if self._rules.s1_mosaic == "mean" or ((coded != 0) & ~taken).any():
+            elif mosaic.add(codes):
                 self._used.add(scene.id)
             else:
                 self._why[scene.id] = "earlier scenes of the pass have all its pixels"
-            taken |= coded != 0
+        out[...] = mosaic.codes
 
-    def _coded(self, scene: Scene) -> NDArray[np.int16] | None:
-        """Both polarisations of a scene, coded, (2, H, W)."""
-        power = [
-            self._reader.read(scene, band, self._window, self._rules.s1_kernel) for band in S1_BANDS
-        ]
-        if any(layer is None for layer in power):
-            return None
-        return np.stack([sentinel1.code_backscatter(layer) for layer in power])
+    def _codes(self, scene: Scene) -> NDArray[np.int16] | None:
+        """Both polarisations of a scene, coded, (H, W, 2)."""
+        if scene.missing:
+            raise Incomplete("the item has no such asset", scene.id, scene.missing[0])
+        layers = []
+        for band in S1_BANDS:
+            power = self._reader.read(scene, band, self._window, self._rules.s1_kernel, "f")
+            if power is None:
+                return None
+            layers.append(sentinel1.code_backscatter(power))
+        return np.stack(layers, axis=-1)
 
-    def _lose(self, scenes: list[Scene], error: SceneError) -> None:
-        """Drop the scene that an error names from a list, if it may be lost."""
+    def _lose(self, error: SceneError, scenes: list[Scene]) -> None:
+        """Drop the scene that an error names, if it may be lost."""
         self._losses.add(error)
         self._why[error.scene] = f"lost: {error.kind}: {error}"
         scenes[:] = [scene for scene in scenes if scene.id != error.scene]
 
 
-def _finish(futures: Iterable[Future[None]]) -> None:
-    """Wait for all, then raise the first error."""
-    futures = list(futures)
-    errors = [error for future in futures if (error := future.exception()) is not None]
-    if errors:
-        raise errors[0]
+def _by_date(
+    scenes: Iterable[Scene], sensor: str, state: str = ""
+) -> list[tuple[str, list[Scene]]]:
+    """Scenes of a sensor, and of an orbit state if one is given, by UTC date."""
+    mine = (s for s in scenes if s.sensor == sensor and state in ("", s.orbit_state))
+    return [(date, list(group)) for date, group in groupby(mine, lambda scene: scene.date)]
 
 
-def _kept(array: NDArray[Any], keep: Sequence[bool] | NDArray[np.bool_]) -> NDArray[Any]:
-    keep = np.asarray(keep, bool)
-    return array if keep.all() else array[keep]
+def _finish(futures: Sequence[Future[None]]) -> None:
+    """Wait for all, or after a failure for those that are running, and raise it."""
+    wait(futures, return_when=FIRST_EXCEPTION)
+    for future in futures:
+        future.cancel()
+    wait(futures)
+    for future in futures:
+        if not future.cancelled():
+            future.result()
+
+
+def _any_data(codes: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Which layers of a series are not all 0."""
+    return np.array([layer.any() for layer in codes], bool)
+
+
+def _kept(series: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
+    return series if keep.all() else series[keep]
 
 
 def _extent(mask: NDArray[np.bool_]) -> tuple[slice, slice]:

@@ -2,23 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.scenes.scene import S2_ASSETS, Access, Box, Scene, Source
-from pipeline.scenes.static import StaticCatalogue
+from pipeline.scenes.open import open_catalogue
+from pipeline.scenes.scene import S2_ASSETS, Box, Scene, Source
 
-__all__ = ["S2_ASSETS", "Access", "Box", "Scene", "Source", "open_catalogue"]
-
-
-def open_catalogue(text: str) -> Source:
-    """Open a catalogue.
-
-    Parameters
-    ----------
-    text
-        Path or address of a static STAC catalogue.
-
-    Raises
-    ------
-    BadInput
-        If it is none.
-    """
-    return StaticCatalogue(text)
+__all__ = ["S2_ASSETS", "Box", "Scene", "Source", "open_catalogue"]

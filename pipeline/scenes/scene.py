@@ -6,12 +6,14 @@ A year over a tile has hundreds of scenes, so the record is small and plain.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from model.observations import S2_BANDS
 from pipeline.errors import Incomplete
+from pipeline.remote import Access, Remote
 
 CLASSES = "SCL"
 """Sentinel-2's scene classification among a scene's assets."""
@@ -45,8 +47,9 @@ class Scene:
         Of the rasters, 0 where the item does not say.
     baseline
         Processing baseline of Sentinel-2, such as `05.11`, empty where unknown.
-    offset_applied
-        Whether the item says that the radiometric offset is no longer in its pixels.
+    offset
+        What the catalogue says of Sentinel-2's radiometric offset: `applied` where it has been
+        taken out of the pixels, `kept` where it is in them, empty where that is the baseline's.
     twin
         What reprocessed versions of the same acquisition share; empty for a scene that has none.
     made
@@ -63,7 +66,7 @@ class Scene:
     orbit_state: str = ""
     epsg: int = 0
     baseline: str = ""
-    offset_applied: bool = False
+    offset: str = ""
     twin: tuple[str, ...] = ()
     made: str = ""
     unusable: str = ""
@@ -97,14 +100,6 @@ class Scene:
         return tuple(band for band in wanted if band not in self.assets)
 
 
-@dataclass(frozen=True)
-class Access:
-    """How to fetch an asset: its address and the headers that have to go with it."""
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
 class Source(Protocol):
     """A catalogue of scenes, and the way to their pixels.
 
@@ -112,6 +107,8 @@ class Source(Protocol):
     """
 
     name: str
+    remote: Remote
+    """Fetches what the catalogue points to."""
     imagery: str
     """`mpc` where pixels are as ESA's processor wrote them, `aws` where the offset is out."""
 
@@ -130,6 +127,17 @@ class Source(Protocol):
     def refresh(self, scene: Scene) -> Scene:
         """Ask for the scene's item again, as its assets may have moved."""
         ...
+
+
+def padded(bounds: Box) -> Box:
+    """A box with room for what corners in degrees do not tell of edges that are straight in UTM.
+
+    A 250 km edge at 80 degrees bulges by 0.06 degrees of latitude beyond its ends.
+    """
+    west, south, east, north = bounds
+    pad = 0.1
+    across = pad / max(math.cos(math.radians(max(abs(south), abs(north)) + pad)), 0.01)
+    return west - across, max(south - pad, -90.0), east + across, min(north + pad, 90.0)
 
 
 def touches(bbox: Box, bounds: Box) -> bool:

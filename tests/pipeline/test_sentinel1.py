@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.sentinel1 import code_backscatter, mosaic_pass
+from pipeline.sentinel1 import PassMosaic, code_backscatter
 
 
 def test_coding_equals_the_reference_vectors(shared: Path) -> None:
@@ -19,9 +19,24 @@ def test_what_is_no_power_is_no_data() -> None:
     assert code_backscatter(power).tolist() == [0, 0, 0, 0, 0, 0, 32767]
 
 
+def joined(layers: list[np.ndarray], rule: str) -> list:
+    mosaic = PassMosaic(layers[0].shape, rule)
+    for layer in layers:
+        mosaic.add(layer)
+    return mosaic.codes.tolist()
+
+
 def test_overlapping_scenes_of_a_pass() -> None:
     first = np.array([[1, 0, 3], [0, 0, 6]], np.int16)
     second = np.array([[9, 8, 7], [0, 5, 5]], np.int16)
-    assert mosaic_pass([first, second], "first").tolist() == [[1, 8, 3], [0, 5, 6]]
-    assert mosaic_pass([first, second], "mean").tolist() == [[5, 8, 5], [0, 5, 5]]
-    assert first.tolist() == [[1, 0, 3], [0, 0, 6]]
+    assert joined([first, second], "first") == [[1, 8, 3], [0, 5, 6]]
+    assert joined([first, second], "mean") == [[5, 8, 5], [0, 5, 5]]
+
+
+def test_a_pass_is_full_when_no_scene_can_change_it() -> None:
+    mosaic = PassMosaic((1, 2), "first")
+    assert mosaic.add(np.array([[5, 0]], np.int16))
+    assert not mosaic.add(np.array([[7, 0]], np.int16))
+    assert not mosaic.is_full
+    assert mosaic.add(np.array([[0, 3]], np.int16))
+    assert mosaic.is_full
