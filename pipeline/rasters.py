@@ -50,7 +50,7 @@ class Reader:
     """
 
     def __init__(self, source: Source, threads: int | None = None) -> None:
-        self._source = source
+        self.source = source
         if threads is None:
             threads = (os.cpu_count() or 1) if source.remote.is_local else REMOTE_THREADS
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
@@ -175,17 +175,17 @@ class Reader:
 
     def _persist(self, scene: Scene, band: str, work: Callable[[Fetch], T]) -> T:
         """Do some work on an asset, trying again as each class of failure deserves."""
-        remote = self._source.remote
+        remote = self.source.remote
 
         def attempt() -> T:
-            access = self._source.access(self._moved.get(scene.id, scene).asset(band))
+            access = self.source.access(self._moved.get(scene.id, scene).asset(band))
             return work(lambda start, length: remote.read(access, start, length))
 
         def answer(error: SceneError) -> None:
             if isinstance(error, Expired):
-                self._source.renew()
+                self.source.renew()
             elif isinstance(error, Gone):
-                self._moved[scene.id] = self._source.refresh(scene)
+                self._moved[scene.id] = self.source.refresh(scene)
 
         try:
             return remote.persist(attempt, scene.asset(band), answer)
