@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
 
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    StandardOptions,
+)
 
 from pipeline.errors import BadInput
 
@@ -17,6 +22,18 @@ LOSING_RUNNERS = {
     "PySparkRunner": "it sends tagged outputs to every branch",
 }
 """Runners that lose data, and how."""
+
+
+class CloudOptions(PipelineOptions):
+    """Ours among Beam's options."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--gcp_region",
+            help="cloud region that the job runs in: Beam's --region, which here would be taken "
+            "for the part of the Earth to map",
+        )
 
 
 def beam_options(runner: str, workers: int, extra: list[str]) -> PipelineOptions:
@@ -34,7 +51,8 @@ def beam_options(runner: str, workers: int, extra: list[str]) -> PipelineOptions
     Raises
     ------
     BadInput
-        On an argument that Beam does not know either, or a runner that loses data.
+        On an argument that Beam does not know either, options that do not go together, or a
+        runner that loses data.
     """
     name = RUNNERS.get(runner, runner)
     short = name.rsplit(".", 1)[-1]
@@ -46,7 +64,55 @@ def beam_options(runner: str, workers: int, extra: list[str]) -> PipelineOptions
         if name != "FnApiRunner":
             raise BadInput("--workers is for the local runner; use the runner's own Beam options")
         arguments += ["--direct_running_mode=multi_processing", f"--direct_num_workers={workers}"]
-    return PipelineOptions(arguments, save_main_session=False)
+    options = PipelineOptions(arguments, save_main_session=False)
+    if region := options.view_as(CloudOptions).gcp_region:
+        options.view_as(GoogleCloudOptions).region = region
+    if name == "DataflowRunner":
+        check_dataflow_options(options)
+    return options
+
+
+def check_dataflow_options(options: PipelineOptions) -> None:
+    """Refuse what Dataflow would refuse, or accept and not do, before anything is started.
+
+    Raises
+    ------
+    BadInput
+        Naming the options and what to do.
+    """
+    cloud = options.view_as(GoogleCloudOptions)
+    needed = {
+        "--gcp_region": cloud.region,
+        "--project": cloud.project,
+        "--temp_location": cloud.temp_location,
+    }
+    missing = [option for option, value in needed.items() if not value]
+    if missing:
+        raise BadInput(
+            f"--runner dataflow needs {', '.join(missing)} (--region is the part of the Earth to "
+            "map, --gcp_region the cloud region that the job runs in)"
+        )
+    try:
+        importlib.import_module("google.cloud.dataflow")
+    except ImportError:
+        raise BadInput(
+            "--runner dataflow needs Google's clients: pip install 'tessera-mosaic[dataflow]'"
+        ) from None
+    on_every_worker = any(
+        entry.startswith("worker_accelerator=") for entry in cloud.dataflow_service_options or ()
+    )
+    on_some_steps = any(
+        hint.startswith("accelerator=")
+        for hint in options.view_as(StandardOptions).resource_hints or ()
+    )
+    if on_every_worker and on_some_steps:
+        raise BadInput(
+            "worker_accelerator and --resource_hints accelerator=... exclude one another"
+        )
+    if cloud.flexrs_goal and (on_every_worker or on_some_steps):
+        raise BadInput(
+            "--flexrs_goal has no GPUs: use provisioning_model:FLEX_START in worker_accelerator"
+        )
 
 
 def check_beam_arguments(arguments: list[str]) -> None:

@@ -18,8 +18,14 @@ def test_workers_are_processes_of_the_local_runner() -> None:
     assert options["direct_num_workers"] == 2
 
 
+CLOUD = ["--gcp_region=europe-west4", "--project=a-project", "--temp_location=gs://bucket/temp"]
+GPU = "--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:1"
+
+
 def test_beams_own_options_pass() -> None:
-    options = beam_options("dataflow", 1, ["--machine_type=g2-standard-8", "--experiments", "a"])
+    options = beam_options(
+        "dataflow", 1, [*CLOUD, "--machine_type=g2-standard-8", "--experiments", "a"]
+    )
     assert options.get_all_options()["machine_type"] == "g2-standard-8"
     assert options.get_all_options()["experiments"] == ["a"]
 
@@ -30,6 +36,7 @@ def test_beams_own_options_pass() -> None:
         (["--machin_type=x"], "did you mean --machine_type"),
         (["--num_workers=many"], "num_workers"),
         (["stray"], "stray"),
+        (["--gcp-region=europe-west4"], "did you mean --gcp_region"),
     ],
 )
 def test_what_beam_does_not_know_is_an_error(arguments: list[str], said: str) -> None:
@@ -46,3 +53,22 @@ def test_runners_that_lose_data_are_refused(runner: str) -> None:
 def test_workers_are_refused_where_the_runner_has_its_own() -> None:
     with pytest.raises(BadInput, match="--workers"):
         beam_options("dataflow", 2, [])
+
+
+def test_the_cloud_region_has_a_name_of_its_own() -> None:
+    options = beam_options("dataflow", 1, CLOUD).get_all_options()
+    assert options["region"] == "europe-west4"
+
+
+def test_dataflow_is_told_where_to_run() -> None:
+    with pytest.raises(BadInput, match="--gcp_region, --temp_location"):
+        beam_options("dataflow", 1, CLOUD[1:2])
+
+
+@pytest.mark.parametrize(
+    "other", ["--flexrs_goal=COST_OPTIMIZED", "--resource_hints=accelerator=type:nvidia-l4;count:1"]
+)
+def test_what_does_not_go_with_a_gpu_is_refused(other: str) -> None:
+    assert beam_options("dataflow", 1, [*CLOUD, other])
+    with pytest.raises(BadInput, match="worker_accelerator"):
+        beam_options("dataflow", 1, [*CLOUD, GPU, other])
