@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+from typing import Any
 
 from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
@@ -143,5 +144,5 @@ def check_beam_arguments(arguments: list[str]) -> None:
         raise BadInput(f"unknown option {name}{hint}")
 
 
-def _subclasses(base: type) -> list[type]:
+def _subclasses(base: Any) -> list[Any]:
     return [found for child in base.__subclasses__() for found in (child, *_subclasses(child))]
