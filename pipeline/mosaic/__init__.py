@@ -2,8 +2,9 @@
 
 from pipeline.mosaic.layout import COUNTS, Array, Layout
 from pipeline.mosaic.reader import Zones, dequantize, open_mosaic
-from pipeline.mosaic.shards import Pixels, ShardWriter, StoredObject
+from pipeline.mosaic.shards import Pixels, StoredObject
 from pipeline.mosaic.store import Mosaic, create_store, read_mosaic
+from pipeline.mosaic.writer import ShardWriter
 
 __all__ = [
     "COUNTS",

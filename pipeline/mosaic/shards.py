@@ -1,28 +1,24 @@
-"""One tile-year's shards: written block by block, put whole, read back.
+"""The shards of a tile-year: their bytes, and what reads them back.
 
-A block's pixels are compressed into inner chunks as it arrives and spooled to a temporary file, so
-that a worker never holds a shard. When the tile is complete each array's chunks are put in row
-order behind one another with their index at the end, so the bytes do not depend on how the tile
-was cut into blocks, nor on the order in which they came.
+A shard is its inner chunks behind one another in row order, and their index at the end.
 """
 
 from __future__ import annotations
 
 import hashlib
-import tempfile
+import math
+import struct
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import google_crc32c
 import numcodecs.blosc
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import BadEmbedding, StoreError
-from pipeline.grid import Tile, Window
-from pipeline.mosaic.layout import COUNTS, Array, Layout, count_array
+from pipeline.errors import StoreError
+from pipeline.mosaic.layout import Array
 from pipeline.storage import Storage
 
 # Workers have threads of their own; inside a chunk more would only contend.
@@ -33,6 +29,20 @@ MISSING = np.uint64(2**64 - 1)
 
 INDEX_ENTRY = 16
 CHECKSUM = 4
+
+BLOSC_SIZES = "<4x3I"
+"""Where a blosc chunk's header has its sizes: raw, of a block, and compressed."""
+
+PIECE = 32 << 20
+"""Bytes of a shard that are read at once when it is streamed."""
+
+
+class Damaged(StoreError):
+    """An object's bytes are not those that were stored; `problem` is the class of damage."""
+
+    def __init__(self, problem: str, message: str) -> None:
+        super().__init__(message)
+        self.problem = problem
 
 
 @dataclass(frozen=True)
@@ -61,186 +71,6 @@ class Pixels:
     codes: NDArray[np.int8]
     scales: NDArray[np.float32]
     counts: dict[str, NDArray[np.uint16]]
-
-
-class ShardWriter:
-    """Writes the shards of one tile and year.
-
-    Nothing reaches the store before `close`. Use it in a `with` block, which drops what was
-    spooled if the block is left by an error.
-
-    Parameters
-    ----------
-    storage
-        Of the mosaic.
-    layout
-        Of the mosaic.
-    tile
-        Which tile.
-    step
-        The year's place on the time axis.
-    threads
-        That compress a block's chunks side by side.
-    """
-
-    def __init__(
-        self, storage: Storage, layout: Layout, tile: Tile, step: int, threads: int = 1
-    ) -> None:
-        self._storage, self._layout, self._tile, self._step = storage, layout, tile, step
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="compress")
-        self._spools = {array.name: _Spool(array) for array in layout.arrays}
-
-    def __enter__(self) -> ShardWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.abort()
-
-    def put(
-        self,
-        window: Window,
-        codes: NDArray[np.int8],
-        scales: NDArray[np.float32],
-        counts: dict[str, NDArray[np.uint16]],
-    ) -> None:
-        """Take a block of the tile. Pixels of no block stay fill.
-
-        Parameters
-        ----------
-        window
-            The block, within the tile; each pixel is put once.
-        codes, scales, counts
-            As in `Pixels`; codes where a scale is not finite are stored as 0.
-
-        Raises
-        ------
-        BadEmbedding
-            If a finite scale is not in (0, 1), or a code is -128.
-        """
-        rows, cols = window.within(self._tile.window)
-        finite = np.isfinite(scales)
-        if not ((scales[finite] > 0) & (scales[finite] < 1)).all() or np.isneginf(scales).any():
-            raise BadEmbedding(
-                f"tile {self._tile.name}: a scale is neither in (0, 1) nor a sentinel"
-            )
-        if (codes == -128).any():
-            raise BadEmbedding(f"tile {self._tile.name}: a code is -128, beyond -127..127")
-        kept = codes if finite.all() else np.where(finite[..., None], codes, np.int8(0))
-        bands_first = kept.transpose(2, 0, 1)
-        planes = {count_array(name): counts[name] for name in COUNTS} | {"scales": scales}
-        codes_of = {array.name: bands_first[: array.bands] for array in self._layout.embeddings}
-        ready = [
-            whole
-            for name, values in (planes | codes_of).items()
-            for whole in self._spools[name].complete(rows.start, cols.start, values)
-        ]
-        encoded = self._pool.map(lambda whole: whole[0].encode(whole[3]), ready)
-        for (spool, i, j, _), data in zip(ready, encoded, strict=True):
-            spool.append(i, j, data)
-
-    def close(self) -> tuple[StoredObject, ...]:
-        """Put the shards, each whole, in the layout's order; what was put.
-
-        Every array gets its object, even one that holds nothing but fill, so that a missing
-        object always means a loss.
-        """
-        stored = tuple(
-            self._spools[array.name].put_object(self._storage, array.key(self._tile, self._step))
-            for array in self._layout.arrays
-        )
-        self.abort()
-        return stored
-
-    def abort(self) -> None:
-        """Drop what was spooled."""
-        for spool in self._spools.values():
-            spool.file.close()
-        self._pool.shutdown()
-
-
-class _Spool:
-    """One array's encoded inner chunks, in the order in which they became complete."""
-
-    def __init__(self, array: Array) -> None:
-        self.array = array
-        self.file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        self.places = np.full((array.across, array.across, 2), MISSING, np.uint64)
-        self.done = np.zeros((array.across, array.across), np.bool_)
-        self.open: dict[tuple[int, int], tuple[NDArray[Any], int]] = {}
-
-    def complete(
-        self, row: int, col: int, values: NDArray[Any]
-    ) -> Iterator[tuple[_Spool, int, int, NDArray[Any]]]:
-        """Take pixels whose north-west corner is at `row`, `col` of the tile.
-
-        Yields this spool and the row, column and values of every inner chunk that is now whole.
-        """
-        n = self.array.inner
-        height, width = values.shape[-2:]
-        for i in range(row // n, -(-(row + height) // n)):
-            for j in range(col // n, -(-(col + width) // n)):
-                top, bottom = max(row, i * n), min(row + height, i * n + n)
-                left, right = max(col, j * n), min(col + width, j * n + n)
-                part = values[..., top - row : bottom - row, left - col : right - col]
-                whole = self._join(i, j, top - i * n, left - j * n, part)
-                if whole is not None:
-                    yield self, i, j, whole
-
-    def _join(self, i: int, j: int, top: int, left: int, part: NDArray[Any]) -> NDArray[Any] | None:
-        """Put part of an inner chunk to the parts that came before; the chunk once it is whole."""
-        n = self.array.inner
-        height, width = part.shape[-2:]
-        if self.done[i, j]:
-            raise ValueError(f"{self.array.name}: chunk {i}, {j} of the tile is put twice")
-        chunk, pixels = self.open.pop((i, j), (None, 0))
-        if (height, width) == (n, n):
-            self.done[i, j] = True
-            return part
-        if chunk is None:
-            chunk = np.full(self.array.chunk_shape, self.array.fill, self.array.dtype)
-        chunk[..., top : top + height, left : left + width] = part
-        pixels += height * width
-        if pixels < n * n:
-            self.open[i, j] = chunk, pixels
-            return None
-        self.done[i, j] = True
-        return chunk
-
-    def encode(self, chunk: NDArray[Any]) -> bytes:
-        """An inner chunk compressed, or nothing where it is all fill."""
-        if not (chunk != self.array.fill).any():
-            return b""
-        return bytes(self.array.codec.encode(np.ascontiguousarray(chunk, self.array.dtype)))
-
-    def append(self, i: int, j: int, data: bytes) -> None:
-        """Keep an encoded chunk."""
-        if data:
-            self.places[i, j] = self.file.tell(), len(data)
-            self.file.write(data)
-
-    def put_object(self, storage: Storage, key: str) -> StoredObject:
-        """Put the array's shard: its chunks in row order, then their index."""
-        for i, j in sorted(self.open):
-            self.append(i, j, self.encode(self.open[i, j][0]))
-        self.open.clear()
-        digest = hashlib.sha256()
-        index = np.full_like(self.places, MISSING)
-        offset = 0
-        with storage.replacing(key) as file:
-            for i, j in np.ndindex(self.done.shape):
-                start, length = self.places[i, j]
-                if start == MISSING:
-                    continue
-                self.file.seek(int(start))
-                data = self.file.read(int(length))
-                index[i, j] = offset, length
-                offset += len(data)
-                digest.update(data)
-                file.write(data)
-            tail = encode_index(index)
-            digest.update(tail)
-            file.write(tail)
-        return StoredObject(key, offset + len(tail), digest.hexdigest())
 
 
 def encode_index(index: NDArray[np.uint64]) -> bytes:
@@ -286,6 +116,66 @@ def chunks(array: Array, shard: bytes) -> Iterator[tuple[int, int, NDArray[Any]]
         yield int(i), int(j), decode_chunk(array, body[start : start + length])
 
 
+def read_index(storage: Storage, array: Array, stored: StoredObject) -> NDArray[np.uint64]:
+    """The index of a shard whose size is known. Raises as `decode_index` does."""
+    size = index_size(array)
+    return decode_index(array, storage.read_range(stored.key, stored.size - size, size))
+
+
+def read_chunk(
+    storage: Storage, array: Array, key: str, index: NDArray[np.uint64], i: int, j: int
+) -> NDArray[Any]:
+    """One inner chunk of a shard whose index is known."""
+    start, length = (int(part) for part in index[i, j])
+    if start == MISSING:
+        return np.full(array.chunk_shape, array.fill, array.dtype)
+    return decode_chunk(array, storage.read_range(key, start, length))
+
+
+def stream_chunks(
+    storage: Storage, array: Array, stored: StoredObject
+) -> Iterator[tuple[int, int, NDArray[Any]]]:
+    """`chunks` of an object in the store, in memory that does not grow with the shard.
+
+    The values stand under reserve until the last of them has come: only then is the checksum known.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such object.
+    Damaged
+        If its bytes are not those that were stored.
+    """
+    found = storage.size(stored.key)
+    if found != stored.size:
+        raise Damaged("size", f"{stored.key} has {found} bytes, not {stored.size}")
+    size = index_size(array)
+    tail = storage.read_range(stored.key, stored.size - size, size)
+    try:
+        index = decode_index(array, tail)
+        places = np.argwhere(index[..., 0] != MISSING)
+        starts, lengths = index[tuple(places.T)].astype(np.int64).reshape(-1, 2).T
+        ends = np.cumsum(lengths)
+        if not (np.array_equal(starts, ends - lengths) and ends[-1:].sum() == stored.size - size):
+            raise StoreError(f"{array.name}: the chunks do not lie behind one another")
+        digest, at = hashlib.sha256(), 0
+        while at < len(places):
+            stop = max(at + 1, int(np.searchsorted(ends, starts[at] + PIECE, side="right")))
+            piece = storage.read_range(
+                stored.key, int(starts[at]), int(ends[stop - 1] - starts[at])
+            )
+            digest.update(piece)
+            for n in range(at, stop):
+                data = memoryview(piece)[starts[n] - starts[at] : ends[n] - starts[at]]
+                yield int(places[n, 0]), int(places[n, 1]), decode_chunk(array, data)
+            at = stop
+        digest.update(tail)
+    except StoreError as error:
+        raise Damaged("unreadable", f"{stored.key}: {error}") from None
+    if digest.hexdigest() != stored.sha256:
+        raise Damaged("checksum", f"{stored.key} has sha256 {digest.hexdigest()}")
+
+
 def decode_chunk(array: Array, data: bytes | memoryview) -> NDArray[Any]:
     """Values of an inner chunk.
 
@@ -294,10 +184,15 @@ def decode_chunk(array: Array, data: bytes | memoryview) -> NDArray[Any]:
     StoreError
         If the bytes are no chunk of this array.
     """
+    expected = array.dtype.itemsize * math.prod(array.chunk_shape)
     try:
+        # The decompressor trusts the sizes in the header, so they are checked before.
+        raw, _, compressed = struct.unpack_from(BLOSC_SIZES, data)
+        if (raw, compressed) != (expected, len(data)):
+            raise StoreError(f"{array.name}: a chunk has not the size of one")
         values = np.frombuffer(array.codec.decode(data), array.dtype)
         return values.reshape(array.chunk_shape)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (RuntimeError, ValueError, struct.error) as error:
         raise StoreError(f"{array.name}: a chunk cannot be decoded: {error}") from None
 
 

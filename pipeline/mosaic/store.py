@@ -19,7 +19,8 @@ from pipeline.grid import Tile, Window
 from pipeline.identity import Identity, differences
 from pipeline.mosaic.layout import COUNTS, Array, Layout
 from pipeline.mosaic.metadata import YEARS_CHUNK, encode_json, parse_root, root_node, zone_objects
-from pipeline.mosaic.shards import Pixels, ShardWriter, decode_shard
+from pipeline.mosaic.shards import Pixels, decode_shard
+from pipeline.mosaic.writer import ShardWriter
 from pipeline.storage import Storage
 
 ROOT = "zarr.json"
