@@ -183,7 +183,8 @@ class Remote:
         if is_local(access.url):
             return _read_file(local_path(access.url), start, length)
         if not access.url.startswith("http"):
-            return self._read_store(access.url, start, start + length)
+            stop = start + length
+            return self._store(access.url, lambda s: s.cat_file(access.url, start=start, end=stop))
         headers = {**access.headers, "Range": f"bytes={start}-{start + length - 1}"}
         answer = self._request("GET", access.url, headers, length)
         return _ranged(answer, plain(access.url), start, length)
@@ -194,14 +195,14 @@ class Remote:
         if is_local(access.url):
             data = _read_file(local_path(access.url), 0, limit + 1)
         elif not access.url.startswith("http"):
-            data = self._read_store(access.url, 0, limit + 1)
+            data = self._store(access.url, lambda s: s.cat_file(access.url, end=limit + 1))
         else:
             data = self._request("GET", access.url, access.headers, limit + 1).data
         if len(data) > limit:
             raise Corrupt(f"{plain(access.url)} has more than {limit:,} bytes")
         return data
 
-    def post(self, url: str, body: bytes, limit: int, headers: Mapping[str, str]) -> Answer:
+    def post(self, url: str, body: bytes, headers: Mapping[str, str], limit: int) -> Answer:
         """Send a document and read the answer of at most so many bytes."""
         self.check(url)
         return self._request("POST", url, headers, limit, body)
@@ -210,6 +211,22 @@ class Remote:
         """Read an answer of at most so many bytes with its headers."""
         self.check(access.url)
         return self._request("GET", access.url, access.headers, limit)
+
+    def size(self, access: Access) -> int:
+        """Bytes of an object."""
+        self.check(access.url)
+        if is_local(access.url):
+            try:
+                return os.path.getsize(local_path(access.url))
+            except OSError as error:
+                raise Gone(f"{access.url}: {error.strerror}") from None
+        if not access.url.startswith("http"):
+            return self._store(access.url, lambda store: int(store.info(access.url)["size"]))
+        answer = self._request("GET", access.url, {**access.headers, "Range": "bytes=0-0"}, 1)
+        total = answer.headers.get("Content-Range", "").rpartition("/")[2]
+        if not total.isdigit():
+            raise Corrupt(f"{plain(access.url)}: the server does not read parts of files")
+        return int(total)
 
     def check(self, url: str) -> None:
         """Refuse an address that the catalogue may not point to.
@@ -339,17 +356,18 @@ class Remote:
         _raise_for_status(answer.status, where)
         return answer
 
-    def _read_store(self, url: str, start: int, stop: int) -> bytes:
-        """Part of an object of an object store."""
+    def _store(self, url: str, request: Callable[[Any], T]) -> T:
+        """Ask an object store."""
         parts = urlsplit(url)
         account = self._account(f"{parts.scheme}://{parts.netloc}")
         with account.turn():
             try:
-                data: bytes = _file_system(parts.scheme).cat_file(url, start=start, end=stop)
+                result = request(fsspec.filesystem(parts.scheme))
             except Exception as error:
+                # The libraries of the stores have errors of their own, hundreds of them.
                 raise _store_error(error, plain(url), account) from None
         account.served()
-        return data
+        return result
 
     def _account(self, name: str) -> Account:
         with self._lock:
@@ -484,10 +502,6 @@ def _read_file(path: str, start: int, length: int) -> bytes:
         raise Corrupt(f"{path} cannot be read: {error}") from None
     finally:
         os.close(descriptor)
-
-
-def _file_system(scheme: str) -> Any:
-    return fsspec.filesystem(scheme)
 
 
 def _store_error(error: Exception, where: str, account: Account) -> SceneError:

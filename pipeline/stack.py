@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from model.observations import S1_BANDS, S2_BANDS, Stack
 from pipeline import sentinel1, sentinel2
-from pipeline.dpixels import write_description, write_stack
+from pipeline.dpixels import cut_stack, write_stack_directory
 from pipeline.errors import BadInput, Expired, Incomplete, SceneError, Throttled
 from pipeline.grid import Window, lonlat_bounds, region_window, zones_touched
 from pipeline.rasters import Reader
@@ -172,7 +172,27 @@ def read_stack(
     SceneError
         If a scene that touches the block cannot be read and may not be lost.
     """
+    if any(scene.sensor == "dpixels" for scene in scenes):
+        return _read_dpixels(window, scenes)
     return _Block(window, rules, reader, Losses() if losses is None else losses).read(scenes)
+
+
+def _read_dpixels(window: Window, scenes: Sequence[Scene]) -> AnnualStack:
+    """Read a block from d-pixel directories, which stand in for scenes."""
+    stack = cut_stack(window, [scene.asset("stack") for scene in scenes])
+    first_day = dt.date(int(scenes[0].datetime[:4]), 1, 1)
+
+    def dates(doys: NDArray[Any]) -> tuple[str, ...]:
+        return tuple(str(first_day + dt.timedelta(int(doy) - 1)) for doy in doys)
+
+    return AnnualStack(
+        stack,
+        dates(stack.doys),
+        dates(stack.sar_ascending_doy),
+        dates(stack.sar_descending_doy),
+        tuple(sorted(scene.id for scene in scenes)),
+        (),
+    )
 
 
 class _Day:
@@ -417,8 +437,11 @@ def _days_of_year(dates: Iterable[str], dtype: Any) -> NDArray[Any]:
 
 # The `stack` command.
 
-COMMAND_BLOCK = 512
-"""Side in pixels of the blocks in which the `stack` command reads a region."""
+MOST_BYTES = 8 * 2**30
+"""Largest stack that the command makes, as it does so in memory."""
+
+BYTES_A_PIXEL = {"s2": 2 * len(S2_BANDS) + 1, "s1": 2 * len(S1_BANDS)}
+"""Bytes of one observation."""
 
 
 def stack_arguments(parser: argparse.ArgumentParser) -> None:
@@ -460,10 +483,17 @@ def stack_command(args: argparse.Namespace) -> dict[str, Any]:
         raise BadInput(
             f"catalogue {args.catalog} has no scenes of {args.year} over region {args.region}"
         )
+    days = {(scene.sensor, scene.date, scene.orbit_state) for scene in scenes}
+    size = window.height * window.width * sum(BYTES_A_PIXEL.get(day[0], 0) for day in days)
+    if size > MOST_BYTES:
+        raise BadInput(
+            f"region {args.region} has {window.height:,} x {window.width:,} px and up to "
+            f"{len(days)} days, a stack of {size / 2**30:.0f} GiB: ask for at most "
+            f"{MOST_BYTES / 2**30:.0f} GiB at a time"
+        )
     losses = Losses(args.allow_lost_scenes)
     reader = Reader(source)
     annual = read_stack(window, scenes, rules, reader, losses)
-    write_stack(args.out, annual.stack)
     description = {
         "crs": window.crs,
         "transform": list(window.transform),
@@ -479,7 +509,7 @@ def stack_command(args: argparse.Namespace) -> dict[str, Any]:
             "unused": [{"id": name, "reason": why} for name, why in annual.unused],
         },
     }
-    write_description(args.out, description)
+    write_stack_directory(args.out, annual.stack, description)
     if not args.json:
         print(
             f"{args.out}: {window.height} x {window.width} px, {len(annual.dates)} days of "

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
-from pipeline.remote import Remote
+from pipeline.errors import BadInput
+from pipeline.remote import Remote, is_local, local_path
+from pipeline.scenes.api import StacApi, is_api
+from pipeline.scenes.dpixels import DPixels
 from pipeline.scenes.scene import Source
-from pipeline.scenes.static import StaticCatalogue
+from pipeline.scenes.static import StaticCatalogue, read_document
+
+NAMES = ("planetary-computer", "earth-search", "earth-search-c1")
 
 
 def open_catalogue(text: str, allow_hosts: Collection[str] = ()) -> Source:
@@ -15,13 +21,39 @@ def open_catalogue(text: str, allow_hosts: Collection[str] = ()) -> Source:
     Parameters
     ----------
     text
-        Path or address of a static STAC catalogue.
+        `planetary-computer`, `earth-search` or `earth-search-c1`; the address of a STAC API; the
+        path or address of a static STAC catalogue or of a STAC GeoParquet index, also `gs://` and
+        `s3://`; a d-pixel directory or a folder of them.
     allow_hosts
         Hosts besides the catalogue's own that may be at private addresses.
 
     Raises
     ------
     BadInput
-        If it is none.
+        If it is none of these.
     """
-    return StaticCatalogue(text, Remote(text, allow_hosts))
+    remote = Remote(text if text not in NAMES else "https://", allow_hosts)
+    # The libraries of a source are loaded when it is used.
+    if text == "planetary-computer":
+        from pipeline.scenes.planetary_computer import PlanetaryComputer
+
+        return PlanetaryComputer(remote)
+    if text in ("earth-search", "earth-search-c1"):
+        from pipeline.scenes.earth_search import EarthSearch
+
+        c1 = text.endswith("-c1")
+        return EarthSearch(remote, "sentinel-2-c1-l2a" if c1 else "sentinel-2-l2a")
+    if is_local(text):
+        path = Path(local_path(text))
+        if not path.exists():
+            raise BadInput(f"catalogue {text} is no file here, and none of {', '.join(NAMES)}")
+        if path.is_dir():
+            inside = path / "catalog.json"
+            return StaticCatalogue(str(inside), remote) if inside.is_file() else DPixels(text)
+    if text.partition("?")[0].endswith((".parquet", ".geoparquet")):
+        from pipeline.scenes.index import ParquetIndex
+
+        return ParquetIndex(text, remote)
+    if text.startswith("http") and is_api(read_document(text, text, remote)):
+        return StacApi(text, remote)
+    return StaticCatalogue(text, remote)

@@ -146,13 +146,13 @@ def touches(bbox: Box, bounds: Box) -> bool:
         return False
     return any(
         west <= other_east and other_west <= east
-        for west, east in _spans(bbox)
-        for other_west, other_east in _spans(bounds)
+        for west, east in spans(bbox)
+        for other_west, other_east in spans(bounds)
     )
 
 
-def _spans(box: Box) -> Iterator[tuple[float, float]]:
-    """The box's longitudes as spans within -180 to 180."""
+def spans(box: Box) -> Iterator[tuple[float, float]]:
+    """A box's longitudes, west to east, as spans within -180 to 180."""
     west, _, east, _ = box
     if east < west:
         east += 360.0

@@ -1,0 +1,44 @@
+"""Earth Search: Sentinel-2 on AWS as Element 84 lists it, with OPERA's Sentinel-1 from NASA."""
+
+from __future__ import annotations
+
+from pipeline.remote import Access, Remote
+from pipeline.scenes.api import StacApi
+from pipeline.scenes.opera import OperaGranules
+from pipeline.scenes.scene import Box, Scene
+
+ROOT = "https://earth-search.aws.element84.com/v1"
+
+
+class EarthSearch:
+    """Earth Search and OPERA RTC-S1.
+
+    Parameters
+    ----------
+    remote
+        Fetches the listings and what they point to.
+    collection
+        Of Earth Search: `sentinel-2-l2a`, or `sentinel-2-c1-l2a` with ESA's Collection 1.
+    """
+
+    def __init__(self, remote: Remote, collection: str = "sentinel-2-l2a") -> None:
+        self.name, self.remote, self.imagery = f"{ROOT}/collections/{collection}", remote, "aws"
+        self._opera = OperaGranules(remote)
+        self._sentinel2 = StacApi(ROOT, remote, [collection], self.imagery)
+
+    def search(self, bounds: Box, year: int) -> list[Scene]:
+        """All scenes of a year that touch a box."""
+        found = self._sentinel2.search(bounds, year) + self._opera.search(bounds, year)
+        return sorted(found, key=lambda scene: scene.order)
+
+    def access(self, href: str) -> Access:
+        """The address, with a token where it leads to NASA."""
+        return self._opera.access(href)
+
+    def renew(self) -> None:
+        """Forget the token."""
+        self._opera.renew()
+
+    def refresh(self, scene: Scene) -> Scene:
+        """The scene as the catalogue gives it now; granules of OPERA never move."""
+        return self._sentinel2.refresh(scene) if scene.sensor == "s2" else scene

@@ -1,0 +1,225 @@
+"""OPERA RTC-S1 from the Alaska Satellite Facility, found through NASA's CMR."""
+
+from __future__ import annotations
+
+import functools
+import json
+import netrc
+import os
+import re
+import threading
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from pipeline.errors import BadInput, Corrupt, Expired
+from pipeline.remote import Access, Remote
+from pipeline.scenes.items import POLARISATIONS, sentinel1_scene, utc
+from pipeline.scenes.scene import Box, Scene, padded, settle, spans
+
+SEARCH = "https://cmr.earthdata.nasa.gov/search/granules.json"
+COLLECTION = "C2777436413-ASF"
+"""CMR's name of OPERA RTC-S1, version 1."""
+
+LOGIN = "urs.earthdata.nasa.gov"
+TOKEN = f"https://{LOGIN}/api/users/find_or_create_token"
+TOKEN_HOSTS = (".earthdata.nasa.gov", ".earthdatacloud.nasa.gov", ".asf.alaska.edu")
+"""Where an Earthdata token is sent, and nowhere else."""
+
+PAGE_ITEMS = 2000
+MAX_PAGES = 200
+MAX_PAGE_BYTES = 256 * 2**20
+
+ORBIT_SECONDS = 12 * 86400 / 175
+BURST_SECONDS = 2.758273
+FIRST_BURST_SECONDS = 2.299849
+"""Sentinel-1 Level 1 Detailed Algorithm Definition, 9.25: bursts are numbered along the repeat
+cycle of 175 orbits, from the ascending node of the first."""
+
+GRANULE = re.compile(
+    r"OPERA_L2_RTC-S1_T(?P<track>\d{3})-(?P<burst>\d{6})-(?P<swath>IW[123])_(?P<seen>\d{8}T\d{6})Z_"
+    r"(?P<made>\d{8}T\d{6})Z_(?P<platform>S1[A-D])_\d+_v[\d.]+"
+)
+
+
+def orbit_state(track: int, burst: int) -> str:
+    """Whether a burst is of an ascending or a descending pass, by its place in the cycle."""
+    seconds = (burst - 1) * BURST_SECONDS + FIRST_BURST_SECONDS - (track - 1) * ORBIT_SECONDS
+    turn = seconds / ORBIT_SECONDS % 1.0
+    return "descending" if 0.25 < turn < 0.75 else "ascending"
+
+
+def scene_of_granule(name: str, box: Box, hrefs: Iterable[str]) -> Scene | None:
+    """Make a scene of an OPERA RTC-S1 granule.
+
+    Parameters
+    ----------
+    name
+        Of the granule, which tells burst, time and version.
+    box
+        In degrees.
+    hrefs
+        Addresses of its files, the preferred ones first.
+
+    Returns
+    -------
+    None if it is no such granule.
+    """
+    match = GRANULE.fullmatch(name)
+    if match is None:
+        return None
+    assets: dict[str, str] = {}
+    for href in hrefs:
+        kind = re.fullmatch(rf".*/{re.escape(name)}_(VV|VH|HH|HV)\.tif", href)
+        if kind:
+            assets.setdefault(kind[1].lower(), href)
+    return sentinel1_scene(
+        name,
+        _time(match["seen"]),
+        box,
+        {band: assets[band] for band in POLARISATIONS if band in assets},
+        orbit_state(int(match["track"]), int(match["burst"])),
+        twin=(match["track"], match["burst"], match["swath"], match["seen"], match["platform"]),
+        made=_time(match["made"]),
+    )
+
+
+class OperaGranules:
+    """OPERA RTC-S1 granules.
+
+    Parameters
+    ----------
+    remote
+        Fetches the listings and the granules.
+
+    Raises
+    ------
+    BadInput
+        If there is no credential for NASA Earthdata.
+    """
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote = remote
+        self._token, self._lock = "", threading.Lock()
+        if not os.environ.get("EARTHDATA_TOKEN") and _login() is None:
+            raise BadInput(
+                "Sentinel-1 from NASA needs an Earthdata login: put a token into EARTHDATA_TOKEN, "
+                f"or name and password for {LOGIN} into ~/.netrc"
+            )
+
+    def search(self, bounds: Box, year: int) -> list[Scene]:
+        """All scenes of a year that touch a box."""
+        room = padded(bounds)
+        scenes = []
+        for west, east in spans(room):
+            query = {
+                "collection_concept_id": COLLECTION,
+                "bounding_box": f"{west},{room[1]},{east},{room[3]}",
+                "temporal": f"{year}-01-01T00:00:00Z,{year}-12-31T23:59:59Z",
+                "page_size": PAGE_ITEMS,
+            }
+            entries = self._entries(f"{SEARCH}?{urlencode(query)}")
+            scenes += [scene_of_entry(entry) for entry in entries]
+        return settle(scene for scene in scenes if scene is not None)
+
+    def access(self, href: str) -> Access:
+        """The address, with a token where it leads to NASA."""
+        host = f".{urlsplit(href).hostname or ''}"
+        if not href.startswith("https://") or not host.endswith(TOKEN_HOSTS):
+            return Access(href)
+        with self._lock:
+            self._token = self._token or os.environ.get("EARTHDATA_TOKEN") or self._new_token()
+            return Access(href, {"Authorization": f"Bearer {self._token}"})
+
+    def renew(self) -> None:
+        """Forget the token."""
+        with self._lock:
+            self._token = ""
+
+    def _entries(self, url: str) -> Iterator[Any]:
+        """Entries of a search, page by page; as many as CMR counts, or an error."""
+        after, count = "", 0
+        for _ in range(MAX_PAGES):
+            headers = {"CMR-Search-After": after} if after else {}
+            ask = functools.partial(self._page, Access(url, headers))
+            entries, told = self._remote.persist(ask, url)
+            yield from entries
+            count += len(entries)
+            after = told.get("CMR-Search-After", "")
+            if not after or not entries:
+                break
+        promised = told.get("CMR-Hits", str(count))
+        if promised != str(count):
+            raise Corrupt(f"{SEARCH} counts {promised} granules and lists {count}")
+
+    def _page(self, access: Access) -> tuple[list[Any], Mapping[str, str]]:
+        answer = self._remote.get(access, MAX_PAGE_BYTES)
+        try:
+            entries = json.loads(answer.data)["feed"]["entry"]
+        except (ValueError, KeyError, TypeError):
+            entries = None
+        if not isinstance(entries, list):
+            raise Corrupt(f"{SEARCH} did not answer with a list of granules")
+        return entries, answer.headers
+
+    def _new_token(self) -> str:
+        """A token for the login in the netrc file."""
+        login = _login()
+        if login is None:
+            raise Expired(f"EARTHDATA_TOKEN is not set and ~/.netrc has no {LOGIN}")
+        basic = b64encode(f"{login[0]}:{login[1]}".encode()).decode()
+        answer = self._remote.post(TOKEN, b"", {"Authorization": f"Basic {basic}"}, 2**20)
+        try:
+            token = json.loads(answer.data)["access_token"]
+        except (ValueError, KeyError, TypeError):
+            token = None
+        if not isinstance(token, str):
+            raise Expired(f"{LOGIN} gave no token")
+        return token
+
+
+def _login() -> tuple[str, str] | None:
+    """Name and password for Earthdata in the netrc file."""
+    try:
+        entry = netrc.netrc().authenticators(LOGIN)
+    except (OSError, netrc.NetrcParseError):
+        return None
+    return (entry[0], entry[2]) if entry and entry[0] and entry[2] else None
+
+
+def scene_of_entry(entry: Any) -> Scene | None:
+    """Make a scene of an entry of CMR's listing."""
+    if not isinstance(entry, dict):
+        return None
+    links = entry.get("links")
+    hrefs = [
+        link["href"]
+        for link in (links if isinstance(links, list) else ())
+        if isinstance(link, dict) and isinstance(link.get("href"), str)
+    ]
+    web = [href for href in hrefs if href.startswith("https://")]
+    web.sort(key=lambda href: ".earthdatacloud.nasa.gov/" not in href)
+    name = entry.get("producer_granule_id") or entry.get("title")
+    return scene_of_granule(str(name), _box_of_entry(entry), web)
+
+
+def _box_of_entry(entry: dict[str, Any]) -> Box:
+    """Box around an entry's outline, which CMR writes as latitudes and longitudes in turn."""
+    try:
+        numbers = [float(part) for ring in entry["polygons"] for part in ring[0].split()]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        numbers = []
+    lats, lons = numbers[0::2], numbers[1::2]
+    if not lons or len(lats) != len(lons):
+        return -180.0, -90.0, 180.0, 90.0
+    if max(lons) - min(lons) > 180.0:
+        # Across the antimeridian, the western end is the least of the eastern longitudes.
+        return min(v for v in lons if v > 0), min(lats), max(v for v in lons if v < 0), max(lats)
+    return min(lons), min(lats), max(lons), max(lats)
+
+
+def _time(compact: str) -> str:
+    """`20211119T015858` in the form of `Scene.datetime`."""
+    date, time = compact[:8], compact[9:]
+    return utc(f"{date[:4]}-{date[4:6]}-{date[6:]}T{time[:2]}:{time[2:4]}:{time[4:]}Z") or ""
