@@ -6,41 +6,56 @@ encoder by a small pool of threads. What becomes of a pixel depends on nothing b
 
 from __future__ import annotations
 
+import logging
 import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from model.cards import Card, CardError, card_named
 from model.checkpoint import Checkpoint, random_checkpoint, read_checkpoint
-from model.inference import Group, Plan, SensorPlan, Slab
+from model.inference import Plan, SensorPlan
+from model.kernels import DeviceError, find_place
+from model.networks import Sizes
 from model.observations import (
     LONGEST,
     Origin,
     Seen,
     Stack,
-    length_bin,
-    pad_pattern,
+    or_everything,
+    pixel_keys,
     seen_by_s1,
     seen_by_s2,
+    with_stand_ins,
 )
+from model.packing import RECURRENT, SAMPLING, Packing, statistics_tables
 from model.quantize import NOTHING, check_scales, quantize_tensor
 
-SLAB_ROWS = 2048
-"""Tokens of a slab."""
+log = logging.getLogger(__name__)
 
-FUSED_PIXELS = 512
+CPU_ROWS, CPU_RECURRENT_ROWS = 2048, 8192
+"""Tokens of a slab on a CPU. A recurrence has only pixels for rows, and wants more of them."""
+
+CPU_FUSED, GPU_FUSED = 512, 1 << 16
 """Pixels whose two sensors are fused at once."""
 
-STRIP_OBSERVATIONS = 1 << 22
-"""Observations, valid or not, that are looked through at once: bounds the working memory."""
+GPU_SHARE = 0.4
+"""Share of a GPU's free memory that slabs in flight may take."""
+
+STRIP_OBSERVATIONS, STRIP_VALUES = 1 << 22, 1 << 25
+"""Observations, valid or not, and vectors' values that are held at once: bounds on memory."""
+
+
+class OutOfDeviceMemoryError(DeviceError):
+    """Not even one pixel fits on the device."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +89,16 @@ class Encoder:
     precision
         Of matrix products: `fp32` or `bf16`.
     device
-        Where to compute.
+        Where to compute: `cpu`, `cuda` or `cuda:N`.
     threads
         How many threads compute at once on the CPU, whoever calls; None for one a core.
+
+    Raises
+    ------
+    CardError
+        If the card is of another family than the parameters.
+    DeviceError
+        If the device is not there, or cannot compute in that precision.
     """
 
     def __init__(
@@ -87,19 +109,26 @@ class Encoder:
         device: str = "cpu",
         threads: int | None = None,
     ) -> None:
-        if checkpoint.family != card.family:
-            raise CardError(
-                f"{card.name} is the card of {card.family} encoders, and the weights are of a "
-                f"{checkpoint.family} encoder"
-            )
-        self.card, self.weights_sha256 = card, checkpoint.sha256
-        self.sizes = checkpoint.sizes
-        self.dims = min(card.dims, checkpoint.sizes.representation)
-        self.precision, self.device = precision, device
-        self.threads = threads or os.cpu_count() or 1
+        self.place = find_place(device, precision)
+        self.card = card.of(checkpoint.family, checkpoint.sizes)
+        self.weights_sha256, self.precision = checkpoint.sha256, precision
+        self.threads = threads or _cores()
+        on_cpu = self.place.device.type == "cpu"
+        rows = CPU_RECURRENT_ROWS if self.card.family in RECURRENT else CPU_ROWS
+        self._fused = CPU_FUSED if on_cpu else GPU_FUSED
         with torch.inference_mode():
-            self._plan = Plan(checkpoint.network(), SLAB_ROWS, FUSED_PIXELS)
-        self._s2_tables, self._s1_tables = _statistics(card)
+            self._plan = Plan(
+                checkpoint.network(),
+                statistics_tables(card.statistics),
+                self.place,
+                rows,
+                self._fused,
+            )
+        if not on_cpu:
+            rows = _gpu_rows(self.place.device, self.card.sizes)
+        self._packing = Packing(self.card.family, rows, fixed=on_cpu)
+        self._halving = threading.Lock()
+        self._halved = False
         # One thread a slab, however many slabs at once: see `inference`.
         self._pool = ThreadPoolExecutor(self.threads, "encoder", torch.set_num_threads, (1,))
 
@@ -120,10 +149,17 @@ class Encoder:
         return {
             "card": self.card.identity(),
             "weights_sha256": self.weights_sha256,
+            "weights_published": self.weights_sha256 == self.card.sha256,
             "precision": self.precision,
         }
 
-    def embed(self, stack: Stack, at: Origin | None = None, values: bool = False) -> Embedding:
+    def embed(
+        self,
+        stack: Stack,
+        at: Origin | None = None,
+        values: bool = False,
+        dims: int | None = None,
+    ) -> Embedding:
         """Embed every pixel of a block.
 
         Parameters
@@ -131,82 +167,134 @@ class Encoder:
         stack
             Of the block.
         at
-            Where and when the block is; only encoders that sample observations need it.
+            Where and when the block is; families that draw observations by place need it.
         values
             Whether to return the embeddings before quantization too.
+        dims
+            How many values to keep, quantized by themselves: one of the card's depths. None for
+            all that the card stores.
 
         Raises
         ------
         BadEmbeddingError
             If the encoder returned numbers that are no embedding.
+        CardError
+            If the family cannot be embedded so.
         """
+        dims = self.card.check_depth(dims)
+        family = self.card.family
+        keys: list[NDArray[np.uint64] | None] = [None, None]
+        if family in SAMPLING:
+            if at is None:
+                raise CardError(f"{self.card.name} draws observations by place: say where this is")
+            keys = [pixel_keys(at, stack.shape, sensor) for sensor in (2, 1)]
+            stack = with_stand_ins(stack, only_if_all_empty=family == "v1.0-float")
         height, width = stack.shape
-        everything = height * width
-        codes = np.zeros((everything, self.dims), np.int8)
-        scales = np.full(everything, NOTHING, np.float32)
-        floats = np.full((everything, self.dims), np.nan, np.float32) if values else None
-        dates = sum(map(len, (stack.doys, stack.sar_ascending_doy, stack.sar_descending_doy)))
-        strip = max(STRIP_OBSERVATIONS // max(dates, 1), FUSED_PIXELS)
-        for start in range(0, everything, strip):
-            run = slice(start, min(start + strip, everything))
-            s2, s1 = seen_by_s2(stack, run), seen_by_s1(stack, run)
-            pixels = np.flatnonzero(s2.counts + s1.counts)
-            vectors = [
-                self._pooled(plan, seen, tables, pixels)
-                for plan, seen, tables in (
-                    (self._plan.s2, s2, self._s2_tables),
-                    (self._plan.s1, s1, self._s1_tables),
-                )
-            ]
-            batches = range(0, len(pixels), FUSED_PIXELS)
-            for first, (batch, code, scale) in zip(
-                batches, self._pool.map(lambda at: self._fuse(vectors, at), batches), strict=True
-            ):
-                where = start + pixels[first : first + FUSED_PIXELS]
+        pixels = height * width
+        codes = np.zeros((pixels, dims), np.int8)
+        scales = np.full(pixels, NOTHING, np.float32)
+        floats = np.full((pixels, dims), np.nan, np.float32) if values else None
+        for run in self._strips(stack):
+            both = [seen_by_s2(stack, run), seen_by_s1(stack, run)]
+            wanted = both[0].counts + both[1].counts > 0
+            if family in SAMPLING:
+                # As the reference has it, Sentinel-2 must have seen something, cloud or not.
+                wanted &= (both[0].values != 0).any(axis=(0, 2))
+                both = [or_everything(seen) for seen in both]
+            members = np.flatnonzero(wanted)
+            s2, s1 = (
+                self._vectors(plan, seen, members, None if key is None else key[run])
+                for plan, seen, key in zip((self._plan.s2, self._plan.s1), both, keys, strict=True)
+            )
+            for batch, (value, code, scale) in self._fused_batches(s2, s1, dims):
+                where = run.start + members[batch]
                 codes[where], scales[where] = code, scale
                 if floats is not None:
-                    floats[where] = batch
-        check_scales(scales[np.isfinite(scales) | np.isnan(scales)])
+                    floats[where] = value
+        check_scales(scales[~np.isposinf(scales)])
         return Embedding(
-            codes.reshape(height, width, -1),
+            codes.reshape(height, width, dims),
             scales.reshape(height, width),
-            None if floats is None else floats.reshape(height, width, -1),
+            None if floats is None else floats.reshape(height, width, dims),
         )
 
-    def _pooled(
+    def _strips(self, stack: Stack) -> Iterator[slice]:
+        """Runs of pixels, row by row, that are worked on at once."""
+        pixels = stack.shape[0] * stack.shape[1]
+        dates = sum(map(len, (stack.doys, stack.sar_ascending_doy, stack.sar_descending_doy)))
+        limits = STRIP_OBSERVATIONS // max(dates, 1), STRIP_VALUES // self.card.sizes.width
+        strip = max(min(limits), CPU_FUSED)
+        for start in range(0, pixels, strip):
+            yield slice(start, min(start + strip, pixels))
+
+    def _vectors(
         self,
         plan: SensorPlan,
         seen: Seen,
-        tables: tuple[Tensor, Tensor],
-        pixels: NDArray[np.int64],
+        members: NDArray[np.int64],
+        keys: NDArray[np.uint64] | None,
     ) -> Tensor:
-        """One sensor's vectors of the given pixels of a run, float32 (pixels, width)."""
-        counts = seen.counts[pixels]
-        order = np.argsort(counts, kind="stable")
-        pooled = torch.empty(len(pixels), self.sizes.width)
+        """One sensor's vectors of some pixels of a run, float32 (members, width)."""
+        device = self.place.device
+        vectors = torch.empty(len(members), self.card.sizes.width, device=device)
 
-        def run(members: NDArray[np.int64]) -> None:
+        def run(slab: NDArray[np.int64]) -> None:
             with torch.inference_mode():
-                pooled[members] = plan(_slab(seen, pixels[members], tables))
+                made = self._slab_vectors(plan, seen, members[slab], keys)
+                vectors.index_copy_(0, torch.from_numpy(slab).to(device), made)
 
-        slabs = _slabs(order, np.clip(counts[order], 1, LONGEST))
-        for _ in self._pool.map(run, slabs):
+        for _ in self._pool.map(run, self._packing.slabs(seen.counts[members])):
             pass
-        return pooled
+        return vectors
 
-    def _fuse(
-        self, vectors: list[Tensor], first: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.int8], NDArray[np.float32]]:
-        """Embeddings, codes and scales of a batch of pixels."""
-        with torch.inference_mode():
-            batch = [part[first : first + FUSED_PIXELS] for part in vectors]
-            count = len(batch[0])
-            padded = [
-                torch.nn.functional.pad(part, (0, 0, 0, FUSED_PIXELS - count)) for part in batch
-            ]
-            values = self._plan.fuse(*padded)[:count, : self.dims].contiguous()
-            codes, scales = quantize_tensor(values)
-            return values.numpy(), codes.numpy(), scales.numpy()
+    def _slab_vectors(
+        self,
+        plan: SensorPlan,
+        seen: Seen,
+        pixels: NDArray[np.int64],
+        keys: NDArray[np.uint64] | None,
+    ) -> Tensor:
+        """Vectors of one slab's pixels; of its halves, where the device has not enough memory."""
+        try:
+            slab = self._packing.fill(seen, pixels, keys)
+            return plan(slab.to(self.place.device))[: len(pixels)]
+        except torch.OutOfMemoryError as error:
+            if len(pixels) == 1:
+                raise OutOfDeviceMemoryError(
+                    f"not even one pixel fits into the memory of {self.place.device}"
+                ) from error
+        self._halve()
+        halves = np.array_split(pixels, 2)
+        return torch.cat([self._slab_vectors(plan, seen, half, keys) for half in halves])
+
+    def _halve(self) -> None:
+        """Make the slabs to come half as large, and say so the first time."""
+        torch.cuda.empty_cache()
+        with self._halving:
+            rows = max(self._packing.rows // 2, LONGEST)
+            self._packing = replace(self._packing, rows=rows)
+            if not self._halved:
+                log.warning("%s is out of memory: slabs are halved and go on", self.place.device)
+            self._halved = True
+
+    def _fused_batches(
+        self, s2: Tensor, s1: Tensor, dims: int
+    ) -> Iterator[tuple[slice, tuple[NDArray, NDArray, NDArray]]]:
+        """Values, codes and scales of batches of pixels, from their sensors' vectors."""
+        size = self._fused
+
+        def run(batch: slice) -> tuple[NDArray, NDArray, NDArray]:
+            with torch.inference_mode():
+                parts = [s2[batch], s1[batch]]
+                count = len(parts[0])
+                if self._packing.fixed:
+                    parts = [F.pad(part, (0, 0, 0, size - count)) for part in parts]
+                values = self._plan.fuse(*parts)[:count, :dims].contiguous()
+                codes, scales = quantize_tensor(values)
+                return values.cpu().numpy(), codes.cpu().numpy(), scales.cpu().numpy()
+
+        batches = [slice(at, at + size) for at in range(0, len(s2), size)]
+        yield from zip(batches, self._pool.map(run, batches), strict=True)
 
 
 def untrained(seed: int = 0, name: str = "v2-nano", threads: int | None = None) -> Encoder:
@@ -219,67 +307,13 @@ def untrained(seed: int = 0, name: str = "v2-nano", threads: int | None = None) 
     )
 
 
-def _slabs(order: NDArray[np.int64], lengths: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Cut pixels, with their sequence lengths, into runs that fill a slab."""
-    ends = np.cumsum(lengths)
-    first = 0
-    while first < len(order):
-        filled = ends[first] - lengths[first]
-        last = int(np.searchsorted(ends, filled + SLAB_ROWS, side="right"))
-        yield order[first:last]
-        first = last
+def _cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _slab(seen: Seen, pixels: NDArray[np.int64], tables: tuple[Tensor, Tensor]) -> Slab:
-    """Tokens of pixels that come in the order of their counts."""
-    means, stds = tables
-    values = np.zeros((SLAB_ROWS, seen.values.shape[-1]), seen.values.dtype)
-    days = np.zeros(SLAB_ROWS, np.int64)
-    # Zeros under the last kind, whose mean is 0, stand for a sensor that saw nothing.
-    kinds = np.full(SLAB_ROWS, len(means) - 1, np.int64)
-    groups = []
-    start = 0
-    counts, firsts = np.unique(seen.counts[pixels], return_index=True)
-    for count, members in zip(counts, np.split(pixels, firsts[1:]), strict=True):
-        sources, log_weights = _weighted_pattern(int(count))
-        group = Group(start, len(members), max(len(sources), 1), log_weights)
-        if count:
-            dates = seen.dates[seen.starts[members][:, None] + sources]
-            values[group.rows] = seen.values[dates, members[:, None]].reshape(-1, values.shape[1])
-            days[group.rows] = seen.days[dates].ravel()
-            kinds[group.rows] = seen.kinds[dates].ravel()
-        groups.append(group)
-        start = group.rows.stop
-    kind = torch.from_numpy(kinds)
-    tokens = (torch.from_numpy(values).float() - means[kind]) / stds[kind]
-    return Slab(tokens, torch.from_numpy(days), groups)
-
-
-@lru_cache(maxsize=None)
-def _weighted_pattern(count: int) -> tuple[NDArray[np.int64], Tensor | None]:
-    """Observations of a sequence without repeats, and the logarithm of how often each occurs."""
-    if count == 0:
-        return np.arange(0), None
-    sources, times = np.unique(pad_pattern(count, length_bin(count)), return_counts=True)
-    weights = None if (times == 1).all() else torch.from_numpy(np.log(times).astype(np.float32))
-    return sources, weights
-
-
-def _statistics(card: Card) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Means and deviations by kind of token, and a last kind that leaves zeros alone."""
-    given = card.statistics
-    sets = (
-        ([given.s2_mean], [given.s2_std]),
-        (
-            [given.ascending_mean, given.descending_mean],
-            [given.ascending_std, given.descending_std],
-        ),
-    )
-    s2, s1 = (
-        (
-            torch.tensor([*means, [0.0] * len(means[0])], dtype=torch.float32),
-            torch.tensor([*stds, [1.0] * len(stds[0])], dtype=torch.float32),
-        )
-        for means, stds in sets
-    )
-    return s2, s1
+def _gpu_rows(device: torch.device, sizes: Sizes) -> int:
+    """Tokens of a slab that fit the GPU's free memory, two slabs at a time, in float32."""
+    free, _ = torch.cuda.mem_get_info(device)
+    token = 4 * (12 * sizes.width + 2 * sizes.feedforward)
+    return int(min(max(free * GPU_SHARE / 2 / token, CPU_ROWS), 1 << 20))

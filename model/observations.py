@@ -6,7 +6,7 @@ The annual stack is what was seen over a block in one year, in the d-pixel array
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +51,7 @@ class Stack:
         return self.masks.shape[1], self.masks.shape[2]
 
     def counts(self) -> dict[str, NDArray[np.uint16]]:
-        """How often each pixel was seen: `s2`, `s1_ascending` and `s1_descending`, uint16 (H, W)."""
+        """How often each sensor saw each pixel, uint16 (H, W), under its name."""
         return {
             "s2": (self.masks != 0).sum(axis=0).astype(np.uint16),
             "s1_ascending": (self.sar_ascending != 0).any(axis=-1).sum(axis=0).astype(np.uint16),
@@ -95,6 +95,12 @@ BIN = 8
 LONGEST = 256
 """Longest sequence of a sensor (TESSERA reference, v1.1 and v2)."""
 
+DRAWN = 40
+"""Observations of a sensor that are drawn (TESSERA reference, v1.0)."""
+
+STAND_IN_DAY = 180
+"""Day of the empty observation that stands for an orbit without dates (TESSERA reference, v1.0)."""
+
 
 def length_bin(count: int) -> int:
     """Length of the sequence that `count` observations make: the next multiple of 8, at most 256.
@@ -104,7 +110,7 @@ def length_bin(count: int) -> int:
     return min(-(-count // BIN) * BIN, LONGEST)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def pad_pattern(count: int, length: int) -> NDArray[np.int64]:
     """Which of `count` observations fill a sequence of `length` (pattern of v2).
 
@@ -133,7 +139,7 @@ def pad_pattern(count: int, length: int) -> NDArray[np.int64]:
     return np.concatenate([everything, extras])
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def append_pattern(count: int, length: int) -> NDArray[np.int64]:
     """Which of `count` observations fill a sequence of `length` (pattern of v1.1).
 
@@ -158,9 +164,69 @@ def append_pattern(count: int, length: int) -> NDArray[np.int64]:
     return np.concatenate([np.arange(count), spaced])
 
 
+def pixel_keys(at: Origin, shape: tuple[int, int], sensor: int) -> NDArray[np.uint64]:
+    """A number for each pixel's place, year and sensor, the same whatever block it is in.
+
+    Parameters
+    ----------
+    at
+        North-west pixel of the block.
+    shape
+        Rows and columns of the block.
+    sensor
+        1 or 2.
+
+    Returns
+    -------
+    uint64 (rows * columns,)
+    """
+    rows = at.row + np.arange(shape[0], dtype=np.uint64)[:, None]
+    cols = at.col + np.arange(shape[1], dtype=np.uint64)
+    key = np.zeros((1, 1), np.uint64)
+    for part in (np.uint64(sensor), np.uint64(at.zone), np.uint64(at.year), rows, cols):
+        key = _mixed(key + _WEYL + part)
+    return key.ravel()
+
+
+def draw(keys: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
+    """Draw 40 of `count` observations for each pixel, in order (v1.0).
+
+    The reference draws from an unseeded generator. These draws are as uniform, and depend on the
+    key and the count alone. Fewer than 40 are drawn from with replacement.
+
+    Parameters
+    ----------
+    keys : uint64 (P,)
+        Of the pixels.
+    count
+        Observations of each of the pixels, at least 1.
+
+    Returns
+    -------
+    int64 (P, 40)
+        Indices into the observations, ascending.
+    """
+    counters = np.arange(1, max(count, DRAWN) + 1, dtype=np.uint64) * _WEYL
+    random = _mixed(keys[:, None] + counters)
+    if count < DRAWN:
+        scaled = (random >> np.uint64(32)) * np.uint64(count) >> np.uint64(32)
+        return np.sort(scaled.astype(np.int64), axis=1)
+    return np.sort(np.argpartition(random, DRAWN - 1, axis=1)[:, :DRAWN], axis=1)
+
+
+_WEYL = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection that spreads every bit."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
 def _group_middles(count: int, groups: int) -> NDArray[np.int64]:
     """Middle (upper, if even) of each of `groups` runs that split 0..count-1, longer runs first."""
-    sizes = np.full(groups, count // groups)
+    sizes = np.full(groups, count // groups, np.int64)
     sizes[: count % groups] += 1
     return np.cumsum(sizes) - sizes + sizes // 2
 
@@ -227,3 +293,37 @@ def _seen(
         starts=np.cumsum(counts) - counts,
         dates=np.nonzero(valid.T)[1],
     )
+
+
+def or_everything(seen: Seen) -> Seen:
+    """The same, but a pixel without one valid date has all dates (v1.0)."""
+    dates = len(seen.days)
+    unseen = seen.counts == 0
+    counts = np.where(unseen, dates, seen.counts)
+    made_up = np.repeat(unseen, counts)
+    chosen = np.empty(counts.sum(), np.int64)
+    chosen[~made_up] = seen.dates
+    chosen[made_up] = np.tile(np.arange(dates), unseen.sum())
+    return replace(seen, counts=counts, starts=np.cumsum(counts) - counts, dates=chosen)
+
+
+def with_stand_ins(stack: Stack, only_if_all_empty: bool) -> Stack:
+    """Give an orbit direction without dates one empty observation in the middle of the year.
+
+    Parameters
+    ----------
+    stack
+        Of a block.
+    only_if_all_empty
+        Only if neither direction has a date (v1.0 before quantization); else also for one.
+    """
+    ascending, descending = not len(stack.sar_ascending), not len(stack.sar_descending)
+    if only_if_all_empty and not (ascending and descending):
+        return stack
+    nothing = np.zeros((1, *stack.shape, len(S1_BANDS)), np.int16)
+    day = np.array([STAND_IN_DAY], np.int16)
+    if ascending:
+        stack = replace(stack, sar_ascending=nothing, sar_ascending_doy=day)
+    if descending:
+        stack = replace(stack, sar_descending=nothing, sar_descending_doy=day)
+    return stack

@@ -1,0 +1,216 @@
+"""The arithmetic of the fast path: what a device does best, in a precision.
+
+On a CPU, products run in oneDNN with weights laid out once; elsewhere in PyTorch's own library.
+Activations are kept in the precision of the products; normalisation, softmax and pooling compute
+in float32 whatever it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.networks import GruPool, ResetFirstGru
+
+Precision = Literal["fp32", "bf16"]
+
+DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+STEPS = 64
+"""A typical length of a sequence, for laying out a recurrence's weights."""
+
+
+class DeviceError(RuntimeError):
+    """A device was asked for that is not there, or cannot compute as asked."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how to compute.
+
+    Parameters
+    ----------
+    device
+        Which one.
+    dtype
+        Of matrix products.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def onednn(self) -> bool:
+        """Whether oneDNN does the products."""
+        return self.device.type == "cpu" and torch.backends.mkldnn.is_available()
+
+    def exactly(self) -> Place:
+        """The same device in float32."""
+        return Place(self.device, torch.float32)
+
+    def put(self, tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """A parameter on the device."""
+        return tensor.detach().to(self.device, dtype or self.dtype).contiguous()
+
+
+def find_place(device: str, precision: str) -> Place:
+    """Check that a device is there and can compute in a precision.
+
+    Raises
+    ------
+    DeviceError
+        If not.
+    """
+    if precision not in DTYPES:
+        raise DeviceError(f"there is no precision {precision!r}: choose from {', '.join(DTYPES)}")
+    try:
+        place = Place(torch.device(device), DTYPES[precision])
+    except RuntimeError:
+        raise DeviceError(f"there is no kind of device called {device!r}") from None
+    kind = place.device.type
+    if kind not in ("cpu", "cuda"):
+        raise DeviceError(f"encoders run on cpu and cuda, not on {kind}")
+    if kind == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (place.device.index or 0) >= count:
+            raise DeviceError(f"device {device} was asked for, and {count} GPUs are usable here")
+    elif precision == "bf16" and not (
+        place.onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    ):
+        raise DeviceError("this CPU has no bf16 arithmetic: use --precision fp32")
+    return place
+
+
+class Affine:
+    """A linear layer, laid out for a device.
+
+    Parameters
+    ----------
+    weight : float32 (out, in)
+    bias : float32 (out,) or None
+    place
+        Where and how to compute.
+    rows
+        Of the matrices to come, as a hint for the layout.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, place: Place, rows: int) -> None:
+        self.weight = place.put(weight)
+        self.bias = None if bias is None else place.put(bias)
+        self.onednn = place.onednn
+        if self.onednn:
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, rows)
+
+    @classmethod
+    def of(cls, layer: nn.Linear, place: Place, rows: int) -> Affine:
+        """Lay out a PyTorch layer."""
+        return cls(layer.weight, layer.bias, place, rows)
+
+    def __call__(self, x: Tensor, relu: bool = False, plus: Tensor | None = None) -> Tensor:
+        """(rows, in) to (rows, out), then either a ReLU or a sum, in the same pass if possible."""
+        if not self.onednn:
+            y = F.linear(x, self.weight, self.bias)
+            y = y.relu_() if relu else y
+            return y if plus is None else y.add_(plus)
+        if plus is not None:
+            return torch.ops.mkldnn._linear_pointwise.binary(x, plus, self.weight, self.bias, "add")
+        then = "relu" if relu else "none"
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, then, [], "")
+
+
+class Norm:
+    """Layer normalisation in float32."""
+
+    def __init__(self, norm: nn.LayerNorm, place: Place) -> None:
+        self.shape, self.eps = list(norm.normalized_shape), norm.eps
+        self.weight = None if norm.weight is None else place.put(norm.weight, torch.float32)
+        self.bias = None if norm.bias is None else place.put(norm.bias, torch.float32)
+        self.mixed = place.device.type == "cpu"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.float32 or self.mixed:
+            return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
+        return F.layer_norm(x.float(), self.shape, self.weight, self.bias, self.eps).to(x.dtype)
+
+
+class HeadNorm:
+    """Root-mean-square normalisation of each head's queries or keys, in float32."""
+
+    def __init__(self, norm: nn.RMSNorm, place: Place) -> None:
+        self.weight = place.put(norm.weight, torch.float32)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x.float(), list(self.weight.shape), self.weight).to(x.dtype)
+
+
+Recurrence = Callable[[Tensor], Tensor]
+"""(T, P, D) tokens to (T, P, D) states."""
+
+
+class ResetFirst:
+    """The recurrence of v1.0 and v1.1: see `networks.ResetFirstCell`."""
+
+    def __init__(self, gru: ResetFirstGru, place: Place, rows: int) -> None:
+        cell = gru.gru_cell
+        self.gates_in = Affine(
+            torch.cat([cell.W_ir.weight, cell.W_iz.weight]),
+            torch.cat([cell.b_r, cell.b_z]),
+            place,
+            rows,
+        )
+        self.new_in = Affine(cell.W_ih.weight, cell.b_h, place, rows)
+        self.gates = Affine(
+            torch.cat([cell.W_hr.weight, cell.W_hz.weight]), None, place, rows // STEPS
+        )
+        self.new = Affine(cell.W_hh.weight, None, place, rows // STEPS)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        steps, pixels, width = x.shape
+        # One product for all steps; what is left to each is the state's part.
+        tokens = x.reshape(-1, width)
+        gates_in = self.gates_in(tokens).view(steps, pixels, 2 * width)
+        new_in = self.new_in(tokens).view(steps, pixels, width)
+        states = torch.empty_like(x)
+        state = torch.zeros_like(x[0])
+        for step in range(steps):
+            gates = self.gates(state, plus=gates_in[step]).sigmoid_()
+            reset, update = gates.chunk(2, dim=-1)
+            new = self.new(reset * state, plus=new_in[step]).tanh_()
+            state = torch.lerp(state, new, update, out=states[step])
+        return states
+
+
+class TorchGru:
+    """PyTorch's own GRU, with one product for all inputs (v1.0 before quantization)."""
+
+    def __init__(self, gru: nn.GRU, place: Place, rows: int) -> None:
+        weight_in, weight, bias_in, bias = gru.parameters()
+        self.inputs = Affine(weight_in, bias_in, place, rows)
+        self.states = Affine(weight, bias, place, rows // STEPS)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        steps, pixels, width = x.shape
+        inputs = self.inputs(x.reshape(-1, width)).view(steps, pixels, 3 * width)
+        states = torch.empty_like(x)
+        state = torch.zeros_like(x[0])
+        for step in range(steps):
+            gates_in, new_in = inputs[step].split([2 * width, width], dim=-1)
+            gates, new = self.states(state).split([2 * width, width], dim=-1)
+            reset, update = (gates_in + gates).sigmoid_().chunk(2, dim=-1)
+            new = torch.addcmul(new_in, reset, new).tanh_()
+            state = torch.lerp(new, state, update, out=states[step])
+        return states
+
+
+def recurrence(context: nn.Module, place: Place, rows: int) -> Recurrence:
+    """Lay out a pool's recurrence."""
+    if isinstance(context, ResetFirstGru):
+        return ResetFirst(context, place, rows)
+    assert isinstance(context, nn.GRU), f"{GruPool.__name__} holds PyTorch's GRU"
+    return TorchGru(context, place, rows)
