@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
+import http.client
 import ipaddress
 import os
 import random
@@ -342,7 +343,7 @@ class Remote:
             except urllib3.exceptions.TimeoutError:
                 raise TimedOut(f"{where} does not answer") from None
             except urllib3.exceptions.ProtocolError as error:
-                if isinstance(error, urllib3.exceptions.IncompleteRead):
+                if isinstance(error.args[-1], http.client.IncompleteRead):
                     raise Corrupt(f"the answer of {where} breaks off") from None
                 raise TimedOut(f"{where} does not answer: {error}"[:300]) from None
             except urllib3.exceptions.HTTPError as error:
