@@ -6,13 +6,17 @@ holes one row and many rows wide, and nested depths.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline import records, summary
 from pipeline.grid import Tile, Window, owned
-from pipeline.identity import Identity, run_identity
+from pipeline.identity import Identity, fingerprint, run_identity
 from pipeline.mosaic import COUNTS, Layout, Mosaic, Pixels, create_store
+from pipeline.records import Record, State
 from pipeline.storage import Storage
 
 SIDE = 128
@@ -43,6 +47,7 @@ def pixels(tile: Tile, year: int, dims: int = 128) -> Pixels:
     rng = np.random.default_rng([tile.zone, tile.row, tile.col, year])
     shape = tile.window.shape
     codes = rng.integers(-127, 128, (*shape, dims), np.int8)
+    np.put_along_axis(codes, rng.integers(0, dims, (*shape, 1)), 127, axis=-1)
     scales = rng.uniform(0.001, 0.2, shape).astype(np.float32)
     scales[WATER], scales[HOLE], scales[SLIT] = np.nan, np.inf, np.inf
     mine = owned(tile.window)
@@ -68,16 +73,49 @@ class Sample:
     tiles: dict[tuple[Tile, int], Pixels]
 
 
-def write_sample(storage: Storage) -> Sample:
-    """Make the mosaic."""
+def write_sample(
+    storage: Storage, tiles: Iterable[Tile] = TILES, years: Iterable[int] = YEARS
+) -> Sample:
+    """Make the mosaic as a finished run leaves it."""
+    tiles, years = list(tiles), list(years)
     layout = Layout(SIDE, 128, DEPTHS)
-    mosaic = create_store(storage, layout, identity(), YEARS, {tile.zone for tile in TILES})
+    mosaic = create_store(storage, layout, identity(), years, {tile.zone for tile in tiles})
     written = {}
-    for year in YEARS:
-        for tile in TILES:
+    for year in years:
+        rows: dict[int, list[records.Record]] = {}
+        for tile in tiles:
             written[tile, year] = pixels(tile, year)
-            with mosaic.writer(tile, year) as shard:
-                for block in tile.window.blocks(SIDE):
-                    shard.put(*part(written[tile, year], tile, block))
-                shard.close()
+            record = write_tile(mosaic, tile, year, written[tile, year])
+            rows.setdefault(tile.zone, []).append(record)
+        journal = summary.Journal(storage, year)
+        for zone, made in rows.items():
+            here = [tile for tile in tiles if tile.zone == zone]
+            storage.write(records.request_key(year, "first", zone), records.encode_tiles(here))
+            records.add_planned(storage, year, here, "first")
+            for record in made:
+                journal.add(zone, record.short())
+            journal.put()
+            summary.compact(storage, year, zone)
     return Sample(mosaic, written)
+
+
+def write_tile(mosaic: Mosaic, tile: Tile, year: int, put: Pixels) -> Record:
+    """Put a tile's pixels and its record."""
+    with mosaic.writer(tile, year) as shard:
+        shard.put(*part(put, tile, tile.window))
+        stored = shard.close()
+    sums = {n: {"sum": int(c.sum(dtype=int)), "max": int(c.max())} for n, c in put.counts.items()}
+    mine = int(owned(tile.window).sum())
+    record = Record(
+        tile.name,
+        year,
+        State.DONE,
+        fingerprint(mosaic.identity),
+        scenes_used=("S2A_1", "S1A_1"),
+        scenes_unused=(("S2A_2", "no clear pixel"),),
+        observations=sums,
+        pixels={"owned": mine, "embedded": int(np.isfinite(put.scales).sum())},
+        objects=tuple(dataclasses.asdict(entry) for entry in stored),
+        seconds={"read": 1.5, "encode": 2.5},
+    )
+    return records.write_record(mosaic.storage, tile, record)

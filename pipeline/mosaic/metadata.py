@@ -7,12 +7,13 @@ and the metadata of every node inlined in the root's.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import StoreError
 from pipeline.grid import HEIGHT, PIXEL, WIDTH, Window, zone_crs, zone_group
@@ -34,11 +35,10 @@ def zone_nodes(layout: Layout, zone: int, steps: int) -> dict[str, dict[str, Any
     """Zarr metadata of a zone's group and arrays, by path."""
     group = zone_group(zone)
     nodes = {group: _group(_zone_attributes(zone))}
-    for name, values, dim in _coordinates(layout, range(steps)):
-        chunk = YEARS_CHUNK if name == "time" else len(values)
-        nodes[f"{group}/{name}"] = array_node(
-            values.shape, (chunk,), values.dtype, 0, (dim,), [BYTES, blosc_codec(values.dtype)]
-        )
+    for name, length, dtype in _axes(layout, steps):
+        chunk = YEARS_CHUNK if name == "time" else length
+        codecs = [BYTES, blosc_codec(dtype)]
+        nodes[f"{group}/{name}"] = array_node((length,), (chunk,), dtype, 0, (name,), codecs)
     for array in layout.arrays:
         nodes[f"{group}/{array.name}"] = array.metadata(steps)
     return nodes
@@ -47,10 +47,8 @@ def zone_nodes(layout: Layout, zone: int, steps: int) -> dict[str, dict[str, Any
 def zone_objects(layout: Layout, zone: int, years: Sequence[int]) -> Iterator[tuple[str, bytes]]:
     """Keys and bytes of all that a zone needs before its first shard, the group's own last."""
     group = zone_group(zone)
-    for name, values, _ in _coordinates(layout, years):
-        chunk = np.zeros(YEARS_CHUNK, values.dtype) if name == "time" else values
-        chunk[: len(values)] = values
-        yield f"{group}/{name}/c/0", compressor().encode(chunk)
+    for name, length, _ in _axes(layout, len(years)):
+        yield f"{group}/{name}/c/0", _coordinate(name, tuple(years) if name == "time" else length)
     nodes = zone_nodes(layout, zone, len(years))
     for path in reversed(nodes):
         yield f"{path}/zarr.json", encode_json(nodes[path])
@@ -59,13 +57,15 @@ def zone_objects(layout: Layout, zone: int, years: Sequence[int]) -> Iterator[tu
 def root_node(
     layout: Layout, identity: Identity, years: Sequence[int], zones: Sequence[int], version: str
 ) -> dict[str, Any]:
-    """The root's Zarr metadata, with that of every node below it."""
+    """The root's Zarr metadata, with that of every node below it, and its own digest."""
     below: dict[str, dict[str, Any]] = {}
     for zone in zones:
         below |= zone_nodes(layout, zone, len(years))
     consolidated = {"kind": "inline", "must_understand": False, "metadata": below}
     attributes = _root_attributes(layout, identity, years, zones, version)
-    return _group(attributes) | {"consolidated_metadata": consolidated}
+    node = _group(attributes) | {"consolidated_metadata": consolidated}
+    attributes["tessera_mosaic:sha256"] = hashlib.sha256(encode_json(node)).hexdigest()
+    return node
 
 
 def parse_root(node: dict[str, Any]) -> tuple[Layout, Identity, tuple[int, ...], tuple[int, ...]]:
@@ -145,14 +145,29 @@ def _zone_attributes(zone: int) -> dict[str, Any]:
     }
 
 
-def _coordinates(layout: Layout, years: Sequence[int]) -> Iterator[tuple[str, NDArray[Any], str]]:
-    """Name, values and axis of each coordinate; pixels are placed by their centres."""
-    west, _, _, north = Window(1, 0, 0, HEIGHT, WIDTH).bounds
-    yield "time", np.asarray(years, "<i4"), "time"
-    yield "y", north - PIXEL * (np.arange(HEIGHT, dtype="<f8") + 0.5), "y"
-    yield "x", west + PIXEL * (np.arange(WIDTH, dtype="<f8") + 0.5), "x"
+def _axes(layout: Layout, steps: int) -> Iterator[tuple[str, int, np.dtype[Any]]]:
+    """Name, length and type of each coordinate."""
+    yield "time", steps, np.dtype("<i4")
+    yield "y", HEIGHT, np.dtype("<f8")
+    yield "x", WIDTH, np.dtype("<f8")
     for array in layout.embeddings:
-        yield array.band_dim, np.arange(array.bands, dtype="<i4"), array.band_dim
+        yield array.band_dim, array.bands, np.dtype("<i4")
+
+
+@functools.cache
+def _coordinate(name: str, of: int | tuple[int, ...]) -> bytes:
+    """A coordinate's one chunk: years, pixel centres, or the numbers of the dimensions."""
+    west, _, _, north = Window(1, 0, 0, HEIGHT, WIDTH).bounds
+    if isinstance(of, tuple):
+        values = np.zeros(YEARS_CHUNK, "<i4")
+        values[: len(of)] = of
+    elif name == "y":
+        values = north - PIXEL * (np.arange(of, dtype="<f8") + 0.5)
+    elif name == "x":
+        values = west + PIXEL * (np.arange(of, dtype="<f8") + 0.5)
+    else:
+        values = np.arange(of, dtype="<i4")
+    return bytes(compressor().encode(values))
 
 
 def _group(attributes: dict[str, Any]) -> dict[str, Any]:

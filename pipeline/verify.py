@@ -1,0 +1,302 @@
+"""The command `verify`: every planned shard against its record and its bytes.
+
+Nothing is listed: the plan names the tiles, the records name their objects, and each small object
+carries its own digest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import records, summary
+from pipeline.errors import BadInput, StoreError
+from pipeline.grid import HEIGHT, WIDTH, Tile, zone_group
+from pipeline.identity import fingerprint
+from pipeline.mosaic import Mosaic, read_mosaic
+from pipeline.mosaic.metadata import encode_json, root_node, zone_objects
+from pipeline.mosaic.store import ROOT
+from pipeline.records import Record, State
+from pipeline.seal import unseal
+from pipeline.soundness import ENOUGH_PIXELS, ROUGHEST_BORDER, border_roughness, survey_tile
+from pipeline.storage import Storage
+
+BATCH = 1024
+"""Tiles that are handed out to the cores at once."""
+
+ENOUGH_TILES = 8
+"""Fewer tiles than this say nothing about what is usual."""
+
+FARTHEST_HISTOGRAM = 0.5
+"""Share of a tile's codes that may lie elsewhere than in the store as a whole."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as it should be.
+
+    Parameters
+    ----------
+    tile
+        Name of the tile, or key of the object where it belongs to none.
+    problem
+        Its class.
+    detail
+        In words.
+    year
+        Of the tile; None where the object belongs to no year.
+    """
+
+    tile: str
+    problem: str
+    detail: str
+    year: int | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A tile or an object that was looked at, and what is wrong with it.
+
+    Parameters
+    ----------
+    name
+        Of the tile, or key of the object.
+    year
+        Of the tile; None where the object belongs to no year.
+    problems
+        Empty where all is well.
+    """
+
+    name: str
+    year: int | None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a tile's bytes came to: its problems, its short record, and its embedded codes."""
+
+    problems: tuple[Problem, ...]
+    row: dict[str, Any] | None = None
+    histogram: NDArray[np.int64] | None = None
+
+
+def verify(mosaic: Mosaic, years: Iterable[int]) -> Iterator[Checked]:
+    """Check a mosaic: its metadata, and the plan and tiles of some years."""
+    yield from check_metadata(mosaic)
+    for year in years:
+        histograms: dict[str, NDArray[np.int64]] = {}
+        for zone in mosaic.zones:
+            yield from check_zone(mosaic, year, zone, histograms)
+        yield from unusual(year, histograms)
+
+
+def check_metadata(mosaic: Mosaic) -> Iterator[Checked]:
+    """The metadata and coordinates of every node are those that the root's attributes imply."""
+    root = root_node(mosaic.layout, mosaic.identity, mosaic.years, mosaic.zones, mosaic.version)
+    yield _check_object(mosaic.storage, ROOT, encode_json(root))
+    for zone in mosaic.zones:
+        for key, data in zone_objects(mosaic.layout, zone, mosaic.years):
+            yield _check_object(mosaic.storage, key, data)
+
+
+def _check_object(storage: Storage, key: str, expected: bytes) -> Checked:
+    try:
+        whole = storage.read(key) == expected
+    except FileNotFoundError:
+        return _object(key, "missing", "it is not there; `publish` writes it again")
+    return _object(key, "" if whole else "metadata", "not as written; `publish` writes it again")
+
+
+def _object(key: str, problem: str = "", detail: str = "", year: int | None = None) -> Checked:
+    return Checked(key, year, (Problem(key, problem, detail, year),) if problem else ())
+
+
+def check_zone(
+    mosaic: Mosaic, year: int, zone: int, histograms: dict[str, NDArray[np.int64]]
+) -> Iterator[Checked]:
+    """The plan of a zone and year, the requests it came from, its tiles, and their summary.
+
+    Parameters
+    ----------
+    mosaic, year, zone
+        Which.
+    histograms
+        Takes those of the tiles' codes, by name.
+    """
+    storage, key = mosaic.storage, records.planned_key(year, zone)
+    summed_up = storage.exists(summary.summary_key(year, zone))
+    rows, told = _read_summary(storage, year, zone) if summed_up else ({}, "it is not there")
+    try:
+        data = storage.read(key)
+        tiles = list(records.decode_tiles(data))
+    except FileNotFoundError:
+        if summed_up:
+            yield _object(key, "missing", "there is a summary of tiles but no plan", year)
+        return
+    except StoreError as error:
+        yield _object(key, "plan", str(error), year)
+        return
+    yield _object(key)
+    for request in unseal(data)["requests"]:
+        yield _check_request(storage, records.request_key(year, request, zone), year)
+    for tile, report in _side_by_side(lambda tile: check_tile(mosaic, tile, year), tiles):
+        problems = list(report.problems)
+        if not told and report.row != rows.pop(tile.name, None):
+            problems.append(Problem(tile.name, "summary", "the summary has it otherwise", year))
+        if report.histogram is not None:
+            histograms[tile.name] = report.histogram
+        yield Checked(tile.name, year, tuple(problems))
+    if rows:
+        told = f"{', '.join(list(rows)[:5])} are in the summary, but not planned"
+    yield _object(summary.summary_key(year, zone), "summary" if told else "", told, year)
+
+
+def _read_summary(storage: Storage, year: int, zone: int) -> tuple[dict[str, Any], str]:
+    """The summary's rows by tile, or why there are none."""
+    try:
+        return summary.read_summary(storage, year, zone), ""
+    except (StoreError, ValueError, KeyError, TypeError) as error:
+        return {}, f"it cannot be read: {error}"
+
+
+def _check_request(storage: Storage, key: str, year: int) -> Checked:
+    try:
+        unseal(storage.read(key))
+    except FileNotFoundError:
+        return _object(key, "missing", "it is not there", year)
+    except StoreError as error:
+        return _object(key, "plan", str(error), year)
+    return _object(key)
+
+
+def unusual(year: int, histograms: dict[str, NDArray[np.int64]]) -> Iterator[Checked]:
+    """Tiles whose codes are not distributed like the others'."""
+    if len(histograms) < ENOUGH_TILES:
+        return
+    pooled = np.sum(list(histograms.values()), axis=0)
+    for name, histogram in histograms.items():
+        apart = np.abs(histogram / histogram.sum() - pooled / pooled.sum()).sum() / 2
+        if apart > FARTHEST_HISTOGRAM:
+            detail = f"{apart:.0%} of its codes lie elsewhere than the store's"
+            yield Checked(name, year, (Problem(name, "histogram", detail, year),))
+
+
+def check_tile(mosaic: Mosaic, tile: Tile, year: int) -> Report:
+    """One tile against its record, its bytes, and its neighbours to the east and south."""
+
+    def blame(problem: str, detail: str) -> Problem:
+        return Problem(tile.name, problem, detail, year)
+
+    try:
+        record = records.read_record(mosaic.storage, year, tile)
+    except StoreError as error:
+        return Report((blame("record", str(error)),))
+    if record is None:
+        return Report((blame("missing", "it was planned and has no record: run again"),))
+    row = json.loads(json.dumps(record.short()))
+    wanted = (tile.name, year, fingerprint(mosaic.identity))
+    if (record.tile, record.year, record.fingerprint) != wanted:
+        return Report((blame("record", "the record is that of another tile, year or run"),), row)
+    if record.state is State.FAILED:
+        failure = record.error or {}
+        told = f"{failure.get('class')}: {failure.get('message')}"
+        return Report((blame("failed", told),), row)
+    if record.state is State.EMPTY:
+        stale = mosaic.storage.exists(mosaic.keys(tile, year)[-1])
+        return Report((blame("record", "an empty tile has objects"),) if stale else (), row)
+    survey = survey_tile(mosaic, tile, year, record)
+    problems = [blame(*problem) for problem in survey.problems]
+    if not problems:
+        problems += [blame("border", told) for told in _rough_borders(mosaic, tile, year, record)]
+    enough = survey.embedded >= ENOUGH_PIXELS
+    return Report(tuple(problems), row, survey.histogram if enough else None)
+
+
+def _rough_borders(mosaic: Mosaic, tile: Tile, year: int, record: Record) -> Iterator[str]:
+    """In words, each border to the east or south that is rougher than the ground beside it."""
+    for vertical in (False, True):
+        row, col = tile.row + vertical, tile.col + (not vertical)
+        if row >= HEIGHT // tile.side or col >= WIDTH // tile.side:
+            continue
+        other = Tile(tile.zone, row, col, tile.side)
+        try:
+            beside = records.read_record(mosaic.storage, year, other)
+        except StoreError:
+            continue
+        if beside is None or beside.state is not State.DONE:
+            continue
+        ratio = border_roughness(mosaic, record, beside, tile, vertical)
+        if ratio is not None and ratio > ROUGHEST_BORDER:
+            yield f"the border to {other.name} is {ratio:.1f} times as rough as the ground"
+
+
+def _side_by_side(
+    check: Callable[[Tile], Report], tiles: list[Tile]
+) -> Iterator[tuple[Tile, Report]]:
+    """Check tiles with every core, in order, a batch at a time."""
+    threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
+        for start in range(0, len(tiles), BATCH):
+            batch = tiles[start : start + BATCH]
+            yield from zip(batch, pool.map(check, batch), strict=True)
+
+
+def verify_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `verify`."""
+    parser.add_argument("--store", required=True, help="path or URL of the mosaic")
+    parser.add_argument("--year", type=int, help="one year (all by default)")
+
+
+def verify_command(args: argparse.Namespace) -> dict[str, Any]:
+    """Check a mosaic, name its problems, and return the fields of `verify --json`.
+
+    Raises
+    ------
+    BadInput
+        If there is no mosaic, or it does not have the year.
+    """
+    checked: set[tuple[str, int | None]] = set()
+    bad: set[tuple[str, int | None]] = set()
+    problems: list[Problem] = []
+    for entry in _checked(Storage(args.store), args.year):
+        checked.add((entry.name, entry.year))
+        if entry.problems:
+            bad.add((entry.name, entry.year))
+        problems += entry.problems
+        if not args.json:
+            for problem in entry.problems:
+                print(f"{problem.tile}: {problem.problem}: {problem.detail}")
+    if not args.json:
+        print(f"{len(checked)} checked, {len(checked - bad)} ok, {len(problems)} problems")
+        kinds = Counter(problem.problem for problem in problems)
+        for kind, count in kinds.most_common():
+            print(f"  {kind}: {count}")
+    return {
+        "checked": len(checked),
+        "ok": len(checked - bad),
+        "problems": [vars(problem) for problem in problems],
+    }
+
+
+def _checked(storage: Storage, year: int | None) -> Iterator[Checked]:
+    """Everything that was looked at, or the root alone where it cannot be read."""
+    try:
+        mosaic = read_mosaic(storage)
+    except (BadInput, FileNotFoundError) as error:
+        if not any(storage.exists(f"{zone_group(zone)}/zarr.json") for zone in range(1, 61)):
+            raise BadInput(f"{storage.url} holds no mosaic: give the --store of a run") from None
+        yield _object(ROOT, "metadata", f"the root's metadata is lost: {error}")
+        return
+    if year is not None:
+        mosaic.step(year)
+    yield from verify(mosaic, [year] if year else mosaic.years)

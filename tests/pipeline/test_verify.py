@@ -1,0 +1,184 @@
+"""What verify finds: every damage to every object, and pixels that cannot be right."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import records
+from pipeline.errors import BadInput
+from pipeline.mosaic import Mosaic, Pixels, read_mosaic
+from pipeline.storage import Storage
+from pipeline.verify import verify_command
+from tests.samples import SIDE, TILES, pixels, write_sample, write_tile
+
+REPETITIONS = 100
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Storage:
+    """Two tiles of one year, one on top of the other, as a finished run leaves them."""
+    storage = Storage(f"memory://{tmp_path_factory.mktemp('store').name}")
+    write_sample(storage, TILES[:2], [2018])
+    return storage
+
+
+@pytest.fixture
+def copy(store: Storage, tmp_path: Path) -> Mosaic:
+    storage = Storage(f"memory://{tmp_path.name}")
+    for key in store.list(""):
+        storage.write(key, store.read(key))
+    return read_mosaic(storage)
+
+
+def found(storage: Storage, year: int | None = None) -> list[dict]:
+    return verify_command(argparse.Namespace(store=storage.url, year=year, json=True))["problems"]
+
+
+def test_a_sound_store_has_no_problems(store: Storage, capsys: pytest.CaptureFixture) -> None:
+    result = verify_command(argparse.Namespace(store=store.url, year=2018, json=False))
+    assert result["problems"] == []
+    assert result["checked"] == result["ok"] > 2
+    assert "0 problems" in capsys.readouterr().out
+
+
+def delete(storage: Storage, key: str, other: str, chance: random.Random) -> None:
+    storage.delete(key)
+
+
+def truncate(storage: Storage, key: str, other: str, chance: random.Random) -> None:
+    data = storage.read(key)
+    storage.write(key, data[: chance.randrange(len(data))])
+
+
+def flip(storage: Storage, key: str, other: str, chance: random.Random) -> None:
+    data = bytearray(storage.read(key))
+    place = chance.randrange(len(data) * 8)
+    data[place // 8] ^= 1 << place % 8
+    storage.write(key, bytes(data))
+
+
+def swap(storage: Storage, key: str, other: str, chance: random.Random) -> None:
+    one, two = storage.read(key), storage.read(other)
+    storage.write(key, two)
+    storage.write(other, one)
+
+
+@pytest.mark.parametrize("damage", [delete, truncate, flip, swap])
+def test_every_damage_is_found(store: Storage, damage: Callable[..., None]) -> None:
+    chance = random.Random(damage.__name__)
+    whole = {key: store.read(key) for key in store.list("")}
+    keys = sorted(whole)
+    for _ in range(REPETITIONS):
+        key = chance.choice(keys)
+        other = chance.choice([name for name in keys if whole[name] != whole[key]])
+        damage(store, key, other, chance)
+        try:
+            assert found(store), f"{damage.__name__} of {key} ({other}) was not found"
+        finally:
+            store.write(key, whole[key])
+            store.write(other, whole[other])
+    assert not found(store)
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "problem"),
+    [
+        (delete, "embeddings", "missing"),
+        (truncate, "scales", "size"),
+        (flip, "embeddings_d16", "checksum"),
+        (flip, "observations_s2", "checksum"),
+    ],
+)
+def test_problems_are_named_by_tile_and_class(
+    copy: Mosaic, damage: Callable[..., None], name: str, problem: str
+) -> None:
+    key = next(key for key in copy.keys(TILES[1], 2018) if f"/{name}/" in key)
+    damage(copy.storage, key, "", random.Random(0))
+    (told,) = found(copy.storage)
+    assert (told["tile"], told["year"]) == (TILES[1].name, 2018)
+    assert told["problem"] in (problem, "unreadable")
+    assert key in told["detail"]
+
+
+def changed(copy: Mosaic, change: Callable[[Pixels], None]) -> set[str]:
+    """Classes of what is found after a tile was written with changed pixels."""
+    put = pixels(TILES[0], 2018)
+    change(put)
+    write_tile(copy, TILES[0], 2018, put)
+    return {told["problem"] for told in found(copy.storage)} - {"summary"}
+
+
+def test_pixels_that_nothing_saw(copy: Mosaic) -> None:
+    def change(put: Pixels) -> None:
+        for count in put.counts.values():
+            count[3, 70] = 0
+
+    assert changed(copy, change) == {"counts"}
+
+
+def test_a_dimension_that_never_changes(copy: Mosaic) -> None:
+    def change(put: Pixels) -> None:
+        put.codes[..., 5] = np.where(np.isfinite(put.scales), 127, 0)
+
+    assert changed(copy, change) == {"constant"}
+
+
+def test_codes_that_do_not_fill_their_scale(copy: Mosaic) -> None:
+    def change(put: Pixels) -> None:
+        np.clip(put.codes, -90, 90, out=put.codes)
+
+    assert changed(copy, change) == {"codes"}
+
+
+def test_pixels_beyond_the_margin(copy: Mosaic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "pipeline.soundness.owned", lambda window, margin: np.zeros(window.shape, bool)
+    )
+    assert {told["problem"] for told in found(copy.storage)} == {"ownership", "counts"}
+
+
+def test_a_seam(copy: Mosaic) -> None:
+    """Smooth ground that steps up at the border of two tiles."""
+    down = np.linspace(-60, 60, 2 * SIDE).round().astype(np.int8)
+
+    def ground(half: int, step: int) -> Pixels:
+        put = pixels(TILES[half], 2018)
+        kept = np.isfinite(put.scales)
+        put.scales[kept] = 0.01
+        put.codes[:] = (down[half * SIDE :][:SIDE] + step)[:, None, None]
+        put.codes[..., 0] = np.arange(SIDE)[None] % 2 * 254 - 127
+        put.codes[~kept] = 0
+        return put
+
+    for step, expected in ((0, set()), (40, {"border"})):
+        write_tile(copy, TILES[0], 2018, ground(0, 0))
+        write_tile(copy, TILES[1], 2018, ground(1, step))
+        assert {p["problem"] for p in found(copy.storage)} - {"summary"} == expected
+
+
+def test_what_was_planned_and_not_made(copy: Mosaic) -> None:
+    storage = copy.storage
+    record = records.read_record(storage, 2018, TILES[0])
+    assert record is not None
+    failed = dataclasses.replace(
+        record, state=records.State.FAILED, objects=(), error={"class": "gone", "message": "404"}
+    )
+    records.write_record(storage, TILES[0], failed)
+    storage.delete(records.record_key(2018, TILES[1]))
+    told = {(p["tile"], p["problem"]) for p in found(storage)}
+    assert (TILES[0].name, "failed") in told
+    assert (TILES[1].name, "missing") in told
+
+
+def test_bad_input(store: Storage, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="holds no mosaic"):
+        found(Storage(str(tmp_path)))
+    with pytest.raises(BadInput, match="no year 1999"):
+        found(store, 1999)
