@@ -1,4 +1,4 @@
-"""Labelled ground: a raster of class codes brought to the lattice, and which field a pixel is of."""
+"""Labelled ground: a raster of classes brought to the lattice, and which field a pixel is of."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import torch
 
 from model.cards import Card, card_named
 from model.checkpoint import random_checkpoint, read_checkpoint
-from model.networks import Student
+from model.networks import Network
 from model.pretrain import objectives, probes
 from model.pretrain.objectives import BarlowTwins, Distillation, Objective
 from model.pretrain.parallel import Processes, processes
@@ -169,13 +169,14 @@ def _look(args: argparse.Namespace, card: Card, files: dict[str, int], read: Any
     some = decode_samples(read(name), name)
     some = some.take(torch.arange(min(LOOKED_AT, len(some))).numpy())
     labelled = _labelled(args.probe) if args.probe else None
+    folds = probes.grouped_folds(labelled.groups) if labelled is not None else []
     embed = functools.partial(embed_samples, statistics=card.statistics)
 
-    def look(encoder: Student) -> dict[str, float]:
+    def look(encoder: Network) -> dict[str, float]:
         seen = {"rank": objectives.rank_me(embed(encoder, some))}
         if labelled is not None:
             features = embed(encoder, labelled).numpy()
-            seen["probe"] = probes.knn_accuracy(features, labelled.labels, labelled.groups)
+            seen["probe"] = probes.score("knn", features, labelled.labels, folds).accuracy
         return seen
 
     return look

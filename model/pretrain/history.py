@@ -44,15 +44,6 @@ class History:
         """Highest probe score so far."""
         return max((row["probe"] for row in self.rows if "probe" in row), default=None)
 
-    def state(self) -> list[dict[str, float]]:
-        """Rows as plain data, for a checkpoint."""
-        return self.rows
-
-    @classmethod
-    def of(cls, state: list[dict[str, float]]) -> History:
-        """History of a checkpoint."""
-        return cls([dict(row) for row in state])
-
     def write(self, folder: Path) -> None:
         """Write `history.csv` and `history.png`."""
         partial = folder / f"{CSV}.partial"

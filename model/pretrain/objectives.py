@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.cards import Statistics
-from model.networks import Student
+from model.networks import Network
 from model.pretrain.samples import Samples
 from model.pretrain.tokens import mixed, random_view, tables_of
 
@@ -36,10 +36,14 @@ MIN_STD = 1e-9
 class Objective(Protocol):
     """What the trainer needs of an objective, besides being a module."""
 
-    encoder: Student
+    encoder: Network
 
     def draw(self, samples: Samples, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Make the inputs of a step from d-pixels."""
+        ...
+
+    def watch(self) -> dict[str, float]:
+        """What monitoring should know about the last step."""
         ...
 
 
@@ -69,7 +73,7 @@ class BarlowTwins(nn.Module):
 
     def __init__(
         self,
-        encoder: Student,
+        encoder: Network,
         projector_width: int,
         statistics: Statistics,
         lengths: tuple[int, int],
@@ -82,6 +86,7 @@ class BarlowTwins(nn.Module):
         self.projector = projector(encoder.sizes.representation, projector_width)
         self.tables, self.lengths = tables_of(statistics), lengths
         self.redundancy, self.mix, self.quantize = redundancy, mix, quantize
+        self._projected = torch.zeros(0)
 
     def draw(self, samples: Samples, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Two views of each sensor, and how they are mixed: one share a batch, from Beta(1, 1)."""
@@ -116,6 +121,7 @@ class BarlowTwins(nn.Module):
             z = fake_quantize(z)
         projected = [self.projector(part) for part in z.chunk(len(optical))]
         one, two, *mix = (standardize(part.float()) for part in projected)
+        self._projected = one.detach()
         invariance, redundancy = barlow_twins(correlate(one, two))
         parts = {"invariance": invariance, "redundancy": self.redundancy * redundancy}
         if mix:
@@ -127,6 +133,10 @@ class BarlowTwins(nn.Module):
                 error = error + (correlate(mix[0], other) - aim).square().sum()
             parts["mix"] = self.mix * self.redundancy * error
         return {"total": sum(parts.values(), torch.zeros((), device=z.device)), **parts}
+
+    def watch(self) -> dict[str, float]:
+        """Rank of the last batch's projection: a collapse shows there first."""
+        return {"rank_projection": rank_me(self._projected)}
 
 
 class Distillation(nn.Module):
@@ -150,8 +160,8 @@ class Distillation(nn.Module):
 
     def __init__(
         self,
-        encoder: Student,
-        teacher: nn.Module,
+        encoder: Network,
+        teacher: Network,
         statistics: Statistics,
         teacher_statistics: Statistics,
         lengths: tuple[int, int],
@@ -161,7 +171,7 @@ class Distillation(nn.Module):
         self.encoder = encoder
         # Held in a tuple: the teacher is no part of what is trained, saved or wrapped.
         self._teacher = (teacher.eval().requires_grad_(False),)
-        target = teacher.sizes.representation  # type: ignore[union-attr]
+        target = teacher.sizes.representation
         depths = [depth for depth in PREFIXES if depth <= encoder.sizes.representation]
         self.heads = nn.ModuleDict({str(depth): nn.Linear(depth, target) for depth in depths})
         self.sides = (
@@ -190,6 +200,10 @@ class Distillation(nn.Module):
         }
         total = torch.stack(list(parts.values())).mean()
         return {"total": total, **parts}
+
+    def watch(self) -> dict[str, float]:
+        """Nothing: the parts of the loss say all."""
+        return {}
 
 
 def _mates_of_all(mate: Tensor) -> Tensor:

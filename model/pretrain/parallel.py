@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -67,7 +67,7 @@ _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
 def whole_state(
     module: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """States of both with every parameter whole; all processes have to ask, the first is told."""
     return (
         get_model_state_dict(module, options=_WHOLE),
@@ -78,7 +78,7 @@ def whole_state(
 def load_whole_state(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
-    state: dict[str, Tensor],
+    state: dict[str, Any],
     optimizer_state: dict[str, Any],
 ) -> None:
     """Give both back the states that `whole_state` gave; every process reads the same."""

@@ -1,13 +1,14 @@
 """How much of the labels a frozen representation holds: light heads on top, folds by field.
 
 Pixels of one field look alike, so a fold that has some of a field's pixels in training and others
-in the test measures memory. Folds here never cut a group; random ones can stand beside them to
-show how much that matters.
+in the test measures memory. Folds that cut no group tell what a stranger's field would get; random
+ones stand beside them to show how much that matters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,33 +23,35 @@ NEIGHBOURS = 5
 FOLDS = 5
 
 HEADS = ("knn", "logistic", "mlp")
-"""The 5 nearest neighbours; a regression with an L2 penalty of 1; one hidden layer of 64."""
+"""The 5 nearest neighbours; a regression with an L2 penalty; one hidden layer of 64."""
 
+PENALTY = 10.0
+"""Of the regression's squared weights, relative to the sum of its losses."""
+
+FRACTIONS = (0.01, 0.1, 0.3, 1.0)
+"""Shares of the training labels that heads are fitted with."""
+
+Features = NDArray[np.float32]
+Labels = NDArray[np.int32]
 Split = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def make_head(name: str, seed: int = 0) -> Pipeline:
-    """One of `HEADS`, on standardised input; the seed is of what it draws."""
-    heads = {
-        "knn": lambda: KNeighborsClassifier(NEIGHBOURS),
-        "logistic": lambda: LogisticRegression(max_iter=2000),
-        "mlp": lambda: MLPClassifier((64,), max_iter=200, random_state=seed),
-    }
-    return make_pipeline(StandardScaler(), heads[name]())
+@dataclass(frozen=True)
+class Score:
+    """What a head gets on pixels that it was not fitted with, as means over the folds.
 
+    Parameters
+    ----------
+    accuracy, balanced
+        Share of the pixels that are right, and the mean over classes of that share.
+    """
 
-def grouped_folds(labels: NDArray[np.int32], groups: NDArray[np.int32]) -> Iterator[Split]:
-    """Training and test pixels of 5 folds that cut no group, of about equal size."""
-    yield from GroupKFold(FOLDS).split(labels, labels, groups)
-
-
-def random_folds(labels: NDArray[np.int32], seed: int) -> Iterator[Split]:
-    """Training and test pixels of 5 folds that know nothing of groups."""
-    yield from StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels)
+    accuracy: float
+    balanced: float
 
 
 def worth_probing(
-    labels: NDArray[np.int32], groups: NDArray[np.int32], pixels: int = 60, in_groups: int = 2
+    labels: Labels, groups: Labels, pixels: int = 60, in_groups: int = 2
 ) -> NDArray[np.bool_]:
     """Labelled pixels of classes that have enough pixels, in enough groups."""
     keep = np.zeros(len(labels), bool)
@@ -59,17 +62,127 @@ def worth_probing(
     return keep
 
 
-def knn_accuracy(
-    features: NDArray[np.float32], labels: NDArray[np.int32], groups: NDArray[np.int32]
-) -> float:
-    """Mean accuracy over grouped folds of the 5 nearest neighbours."""
+def grouped_folds(groups: Labels) -> list[Split]:
+    """Training and test pixels of 5 folds of about equal size that cut no group.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 5 groups.
+    """
+    return list(GroupKFold(FOLDS).split(groups, groups, groups))
+
+
+def random_folds(labels: Labels, seed: int) -> list[Split]:
+    """Training and test pixels of 5 folds that know nothing of groups."""
+    return list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels))
+
+
+def score(
+    head: str,
+    features: Features,
+    labels: Labels,
+    folds: list[Split],
+    fraction: float = 1.0,
+    seed: int = 0,
+) -> Score:
+    """Fit a head on each fold's training pixels and score it on its test pixels.
+
+    Parameters
+    ----------
+    head
+        One of `HEADS`.
+    features, labels
+        (P, D) and (P,).
+    folds
+        Training and test pixels.
+    fraction, seed
+        Share of each class's training pixels to fit with, at least one, drawn by the seed, which
+        the head's own chance follows too.
+    """
+    accuracies, balanced = [], []
+    for fold, (train, test) in enumerate(folds):
+        kept = _thinned(labels[train], fraction, np.random.default_rng([seed, fold]))
+        predicted = _predict(head, features, labels, train[kept], test, seed)
+        accuracies.append(np.mean(predicted == labels[test]))
+        balanced.append(_balanced(labels[test], predicted))
+    return Score(float(np.mean(accuracies)), float(np.mean(balanced)))
+
+
+def _predict(
+    head: str,
+    features: Features,
+    labels: Labels,
+    train: NDArray[np.int64],
+    test: NDArray[np.int64],
+    seed: int,
+) -> Labels:
+    classes = np.unique(labels[train])
+    if len(classes) == 1:
+        return np.full(len(test), classes[0])
+    fitted = _make_head(head, len(train), seed).fit(features[train], labels[train])
+    predicted: Labels = fitted.predict(features[test])
+    return predicted
+
+
+def _make_head(name: str, pixels: int, seed: int) -> Pipeline:
+    """A head on standardised input, to be fitted with so many pixels."""
+    heads = {
+        "knn": lambda: KNeighborsClassifier(min(NEIGHBOURS, pixels)),
+        "logistic": lambda: LogisticRegression(C=1 / PENALTY, max_iter=1000),
+        "mlp": lambda: MLPClassifier((64,), max_iter=1000, random_state=seed),
+    }
+    return make_pipeline(StandardScaler(), heads[name]())
+
+
+def _thinned(labels: Labels, fraction: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A share of the pixels of each class, in order."""
+    if fraction >= 1:
+        return np.arange(len(labels))
+    kept: list[int] = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        kept += rng.choice(members, max(round(fraction * len(members)), 1), replace=False).tolist()
+    return np.sort(kept)
+
+
+def _balanced(labels: Labels, predicted: Labels) -> float:
+    """Mean over the classes of the test pixels."""
     return float(
-        np.mean(
-            [
-                make_head("knn")
-                .fit(features[train], labels[train])
-                .score(features[test], labels[test])
-                for train, test in grouped_folds(labels, groups)
-            ]
-        )
+        np.mean([np.mean(predicted[labels == label] == label) for label in np.unique(labels)])
     )
+
+
+def learning_curves(
+    features: Features, labels: Labels, groups: dict[str, Labels], seeds: int
+) -> Iterator[dict[str, str | float]]:
+    """Score every head with every share of the labels under every kind of folds.
+
+    Parameters
+    ----------
+    features, labels
+        (P, D) and (P,).
+    groups
+        Kinds of groups, such as `field`, that folds must not cut; `random` folds are added.
+    seeds
+        How often to draw shares, random folds and initial weights.
+
+    Yields
+    ------
+    Rows with `folds`, `head`, `fraction`, `seed`, `accuracy` and `balanced_accuracy`.
+    """
+    for seed in range(seeds):
+        kinds = {kind: grouped_folds(numbers) for kind, numbers in groups.items()}
+        kinds["random"] = random_folds(labels, seed)
+        for kind, folds in kinds.items():
+            for head in HEADS:
+                for fraction in FRACTIONS:
+                    got = score(head, features, labels, folds, fraction, seed)
+                    yield {
+                        "folds": kind,
+                        "head": head,
+                        "fraction": fraction,
+                        "seed": seed,
+                        "accuracy": got.accuracy,
+                        "balanced_accuracy": got.balanced,
+                    }

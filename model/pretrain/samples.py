@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,13 +183,11 @@ def decode_samples(data: bytes, name: str) -> Samples:
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
-        samples = Samples(
-            *(
-                Series(*(arrays[f"{sensor}_{field.name}"] for field in fields(Series)))
-                for sensor in ("s2", "s1")
-            ),
-            *(arrays[key] for key in ("places", "labels", "groups")),
+        s2, s1 = (
+            Series(*(arrays[f"{sensor}_{field.name}"] for field in fields(Series)))
+            for sensor in ("s2", "s1")
         )
+        samples = Samples(s2, s1, arrays["places"], arrays["labels"], arrays["groups"])
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise SamplesError(f"{name} holds no d-pixels: {error}") from None
     _check(samples, name)
@@ -198,22 +197,22 @@ def decode_samples(data: bytes, name: str) -> Samples:
 def _check(samples: Samples, name: str) -> None:
     """Raise unless shapes, types and counts fit together."""
     pixels = len(samples.places)
-    wanted = [
+    wanted: list[tuple[NDArray[Any], tuple[int, ...], Any]] = [
         (samples.places, (pixels, len(PLACE)), np.int32),
         (samples.labels, (pixels,), np.int32),
         (samples.groups, (pixels,), np.int32),
     ]
-    for series, channels, dtype in ((samples.s2, 10, np.uint16), (samples.s1, 2, np.int16)):
+    for series, channels, kind in ((samples.s2, 10, np.uint16), (samples.s1, 2, np.int16)):
         rows = len(series.values)
         wanted += [
-            (series.values, (rows, channels), dtype),
+            (series.values, (rows, channels), kind),
             (series.days, (rows,), np.int16),
             (series.kinds, (rows,), np.uint8),
             (series.counts, (pixels,), np.int32),
         ]
         if (series.counts < 0).any() or int(series.counts.sum(dtype=np.int64)) != rows:
             raise SamplesError(f"{name}: its counts and its {rows} observations do not fit")
-        if rows and not (1 <= series.days.min() and series.days.max() <= 366):
+        if rows and not (series.days.min() >= 1 and series.days.max() <= 366):
             raise SamplesError(f"{name}: a day of the year is not in 1..366")
         if rows and series.kinds.max() > (0 if channels == 10 else 1):
             raise SamplesError(f"{name}: an observation is of no known kind")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.cards import Statistics
-from model.networks import Student
+from model.networks import Network
 from model.observations import length_bin, pad_pattern
 from model.pretrain.samples import Samples, Series
 
@@ -23,14 +24,18 @@ class Tables:
     stds: NDArray[np.float32]
 
 
+def _array(rows: Any) -> NDArray[np.float32]:
+    return np.array(rows, np.float32)
+
+
 def tables_of(statistics: Statistics) -> tuple[Tables, Tables]:
     """Tables of Sentinel-2 and of Sentinel-1."""
     given = statistics
     return (
-        Tables(np.float32([given.s2_mean]), np.float32([given.s2_std])),
+        Tables(_array([given.s2_mean]), _array([given.s2_std])),
         Tables(
-            np.float32([given.ascending_mean, given.descending_mean]),
-            np.float32([given.ascending_std, given.descending_std]),
+            _array([given.ascending_mean, given.descending_mean]),
+            _array([given.ascending_std, given.descending_std]),
         ),
     )
 
@@ -90,8 +95,12 @@ def mixed(one: Tensor, other: Tensor, share: float) -> Tensor:
     return mix
 
 
+EMBED_BATCH = 256
+"""Pixels that `embed_samples` runs at once."""
+
+
 @torch.no_grad()
-def embed_samples(network: Student, samples: Samples, statistics: Statistics) -> Tensor:
+def embed_samples(network: Network, samples: Samples, statistics: Statistics) -> Tensor:
     """Embed d-pixels as inference does, with all their observations.
 
     Parameters
@@ -107,39 +116,29 @@ def embed_samples(network: Student, samples: Samples, statistics: Statistics) ->
     -------
     float32 (P, representation), on the network's device.
     """
-    backbones = (network.s2_backbone, network.s1_backbone)
-    vectors = [
-        _pooled(backbone, series, tables, next(network.parameters()).device)
-        for backbone, series, tables in zip(
-            backbones, (samples.s2, samples.s1), tables_of(statistics), strict=True
-        )
-    ]
-    return torch.cat(
-        [
-            network.dim_reducer(torch.cat(part, dim=-1))
-            for part in zip(*(vector.split(EMBED_BATCH) for vector in vectors), strict=True)
-        ]
-    )
-
-
-EMBED_BATCH = 256
-"""Pixels of equal sequence length that `embed_samples` runs at once."""
-
-
-def _pooled(
-    backbone: torch.nn.Module, series: Series, tables: Tables, device: torch.device
-) -> Tensor:
-    """One sensor's vectors, float32 (P, width)."""
-    lengths = np.array([length_bin(int(count)) or 1 for count in series.counts], np.int64)
-    parts, order = [], []
-    for length in np.unique(lengths):
-        members = np.flatnonzero(lengths == length)
+    device = next(network.parameters()).device
+    lengths = np.stack([_lengths(samples.s2), _lengths(samples.s1)], axis=1)
+    kinds, kind = np.unique(lengths, axis=0, return_inverse=True)
+    tables = tables_of(statistics)
+    embeddings = torch.empty(len(samples), network.sizes.representation, device=device)
+    for number, pair in enumerate(kinds):
+        members = np.flatnonzero(kind.ravel() == number)
         for batch in np.array_split(members, -(-len(members) // EMBED_BATCH)):
-            part = series.take(batch)
-            picked = np.stack(
-                [pad_pattern(max(int(count), 1), int(length)) for count in part.counts]
-            )
-            parts.append(backbone(_tokens(part, tables, picked).to(device)))
-            order.append(batch)
-    back = torch.from_numpy(np.argsort(np.concatenate(order)))
-    return torch.cat(parts)[back.to(device)]
+            part = samples.take(batch)
+            tokens = [
+                _whole_year(series, table, int(length)).to(device)
+                for series, table, length in zip((part.s2, part.s1), tables, pair, strict=True)
+            ]
+            embeddings[torch.from_numpy(batch).to(device)] = network(*tokens)
+    return embeddings
+
+
+def _lengths(series: Series) -> NDArray[np.int64]:
+    """Tokens of each pixel: a sensor that saw nothing has one, of zeros."""
+    return np.array([max(length_bin(int(count)), 1) for count in series.counts], np.int64)
+
+
+def _whole_year(series: Series, tables: Tables, length: int) -> Tensor:
+    """All observations of pixels, in sequences of one length."""
+    picked = [pad_pattern(max(int(count), 1), length) for count in series.counts]
+    return _tokens(series, tables, np.stack(picked))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from model.pretrain.export import write_checkpoint
-from model.networks import Student
+from model.checkpoint import Checkpoint, state_digest, write_checkpoint
+from model.networks import Network
 from model.pretrain.history import History
 from model.pretrain.objectives import Objective
 from model.pretrain.parallel import (
@@ -83,7 +83,7 @@ class Recipe:
         return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(self.steps - rising, 1)))
 
 
-Look = Callable[[Student], dict[str, float]]
+Look = Callable[[Network], dict[str, float]]
 """What monitoring says about an encoder; `probe`, where it is among it, chooses the best."""
 
 
@@ -177,31 +177,31 @@ def _take_stock(
     state, optimizer_state = whole_state(module, optimizer)
     if here.rank:
         return
-    encoder = Student(objective.encoder.sizes)
     prefix = "encoder."
-    encoder.load_state_dict(
-        {key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)}
-    )
+    parameters = {
+        key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)
+    }
+    encoder = objective.encoder
+    checkpoint = Checkpoint(encoder.family, encoder.sizes, parameters, state_digest(parameters))
     best = history.best_probe()
-    seen = look(encoder.eval())
+    seen = objective.watch() | look(checkpoint.network())
     history.look(step, seen)
-    with _replacing(folder / LAST) as path:
-        write_checkpoint(path, encoder)
+    write_checkpoint(checkpoint, folder / LAST)
     if "probe" not in seen or best is None or seen["probe"] > best:
-        with _replacing(folder / BEST) as path:
-            write_checkpoint(path, encoder)
+        write_checkpoint(checkpoint, folder / BEST)
     history.write(folder)
-    with _replacing(folder / STATE) as path:
-        torch.save(
-            {
-                "step": step,
-                "recipe": asdict(recipe),
-                "objective": state,
-                "optimizer": optimizer_state,
-                "history": history.state(),
-            },
-            path,
-        )
+    partial = folder / f"{STATE}.partial"
+    torch.save(
+        {
+            "step": step,
+            "recipe": asdict(recipe),
+            "objective": state,
+            "optimizer": optimizer_state,
+            "history": history.rows,
+        },
+        partial,
+    )
+    os.replace(partial, folder / STATE)
 
 
 def _resume(
@@ -216,12 +216,4 @@ def _resume(
             "name another folder, or give the same options again"
         )
     load_whole_state(module, optimizer, saved["objective"], saved["optimizer"])
-    return saved["step"], History.of(saved["history"])
-
-
-@contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path that takes the place of a file once it has been written."""
-    partial = path.with_name(path.name + ".partial")
-    yield partial
-    os.replace(partial, path)
+    return saved["step"], History(saved["history"])

@@ -1,0 +1,254 @@
+"""Training trains, notices collapse, resumes to the same bytes, and is one in two processes."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+
+from model.cards import card_named
+from model.checkpoint import random_checkpoint, read_checkpoint
+from model.networks import Network, Sizes
+from model.pretrain import probes
+from model.pretrain.history import History
+from model.pretrain.objectives import BarlowTwins, Distillation, rank_me
+from model.pretrain.parallel import Processes
+from model.pretrain.samples import Samples, encode_samples
+from model.pretrain.shuffle import Shuffled
+from model.pretrain.tokens import embed_samples
+from model.pretrain.training import BEST, LAST, STATE, Recipe, TrainingError, train
+from tests.model.pretrain.seasons import TINY, fields
+
+STATISTICS = card_named("v2-nano").statistics
+ALONE = Processes(0, 1, torch.device("cpu"))
+RECIPE = Recipe(steps=40, batch=200, lr=1e-2, vector_share=0.2, precision="fp32", every=20)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def files_of(samples: Samples, parts: int = 4) -> dict[str, Samples]:
+    pieces = np.array_split(np.arange(len(samples)), parts)
+    return {f"{n}.npz": samples.take(piece) for n, piece in enumerate(pieces)}
+
+
+def stream_of(samples: Samples, recipe: Recipe) -> Shuffled:
+    files = files_of(samples)
+    return Shuffled(
+        {name: len(part) for name, part in files.items()},
+        lambda name: encode_samples(files[name]),
+        recipe.batch,
+        buffer=500,
+        seed=recipe.seed,
+    )
+
+
+def look(encoder: Network) -> dict[str, float]:
+    held_out = fields(seed=9)
+    z = embed_samples(encoder, held_out, STATISTICS)
+    folds = probes.grouped_folds(held_out.groups)
+    return {
+        "rank": rank_me(z),
+        "probe": probes.score("knn", z.numpy(), held_out.labels, folds).accuracy,
+    }
+
+
+def twins(redundancy: float = 5e-3) -> BarlowTwins:
+    network = random_checkpoint(TINY, 0).network().train()
+    return BarlowTwins(network, 64, STATISTICS, (8, 8), redundancy=redundancy)
+
+
+def run(folder: Path, recipe: Recipe = RECIPE, redundancy: float = 5e-3, **more: int) -> History:
+    torch.manual_seed(recipe.seed)
+    stream = stream_of(fields(), recipe)
+    return train(twins(redundancy), stream, recipe, folder, look, ALONE, **more)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, History]:
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, run(folder, replace(RECIPE, steps=120))
+
+
+def test_loss_falls_rank_rises_and_the_probe_gains(trained: tuple[Path, History]) -> None:
+    before = look(random_checkpoint(TINY, 0).network())
+    first, *_, last = trained[1].rows
+    assert last["total"] < 0.5 * first["total"]
+    assert last["rank_projection"] > first["rank_projection"] + 0.03
+    assert last["probe"] > before["probe"] + 0.1
+
+
+def test_without_the_cross_correlation_term_it_collapses(tmp_path: Path) -> None:
+    first, *_, last = run(tmp_path, replace(RECIPE, steps=120), redundancy=0.0).rows
+    assert last["total"] < 0.5 * first["total"]
+    assert last["rank_projection"] < first["rank_projection"] - 0.1
+
+
+def test_history_stands_in_a_table_and_a_picture(trained: tuple[Path, History]) -> None:
+    folder, _ = trained
+    lines = (folder / "history.csv").read_text().splitlines()
+    names = "step,total,invariance,redundancy,mix,gradient,rank_projection,rank,probe"
+    assert lines[0] == names
+    assert [int(line.split(",")[0]) for line in lines[1:]] == [20, 40, 60, 80, 100, 120]
+    assert (folder / "history.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_best_encoder_is_the_best_by_probe(trained: tuple[Path, History]) -> None:
+    folder, history = trained
+    best = look(read_checkpoint(folder / BEST).network())
+    assert best["probe"] == max(row["probe"] for row in history.rows)
+    last = look(read_checkpoint(folder / LAST).network())
+    assert last["probe"] == history.rows[-1]["probe"]
+
+
+def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run(whole)
+    # It stops after the look of step 20, and what it did since then is done again.
+    run(broken, stop_after=27)
+    run(broken)
+    for name in (LAST, BEST, "history.csv", "history.png"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_another_recipe_cannot_go_on_in_the_same_folder(tmp_path: Path) -> None:
+    run(tmp_path, stop_after=20)
+    with pytest.raises(TrainingError, match=r"another lr and clip"):
+        run(tmp_path, replace(RECIPE, lr=1e-3, clip=1.0))
+
+
+def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
+    objective = twins()
+    with torch.no_grad():
+        objective.encoder.dim_reducer[0].weight.fill_(torch.nan)
+    with pytest.raises(TrainingError, match="loss of step 0 is not finite"):
+        train(objective, stream_of(fields(), RECIPE), RECIPE, tmp_path, look, ALONE)
+    assert not (tmp_path / STATE).exists()
+
+
+def test_the_rate_warms_up_and_falls_to_nothing() -> None:
+    recipe = Recipe(steps=100)
+    rates = [recipe.rate(step) for step in range(101)]
+    assert rates[:10] == pytest.approx([0.1 * n for n in range(1, 11)])
+    assert rates[10] == 1
+    assert (np.diff(rates[10:]) < 0).all()
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[100] == pytest.approx(0)
+
+
+def test_matrices_and_vectors_have_their_own_rates(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, steps=1, warmup=0.0, weight_decay=0.0, every=1)
+    objective = twins()
+    before = {name: p.detach().clone() for name, p in objective.named_parameters()}
+    train(objective, stream_of(fields(), recipe), recipe, tmp_path, look, ALONE)
+    # Adam's first step is as long as the rate, wherever there is a gradient.
+    for name, parameter in objective.named_parameters():
+        share = recipe.matrix_share if parameter.ndim > 1 else recipe.vector_share
+        step = (parameter.detach() - before[name]).abs().max()
+        assert step <= recipe.lr * share * 1.01, name
+        if "query" not in name:
+            assert step > recipe.lr * share * 0.5 or "in_proj_bias" in name, name
+
+
+NANO, SMALL = Sizes(36, 2, 4, 384, 128), Sizes(48, 2, 4, 256, 192)
+
+
+def test_a_nano_student_learns_its_teacher_with_the_most_in_its_first_values(
+    tmp_path: Path,
+) -> None:
+    teacher = random_checkpoint(SMALL, 5).network()
+    recipe = replace(RECIPE, steps=100, batch=160, every=100, lr=5e-3)
+    student = random_checkpoint(NANO, 1).network().train()
+    torch.manual_seed(0)
+    objective = Distillation(student, teacher, STATISTICS, STATISTICS, (8, 8), (8, 8))
+    train(objective, stream_of(fields(), recipe), recipe, tmp_path, lambda _: {}, ALONE)
+    held_out = fields(seed=9)
+    with torch.no_grad():
+        z = embed_samples(student, held_out, STATISTICS)
+        target = embed_samples(teacher, held_out, STATISTICS)
+        rebuilt = objective.heads["128"](z)
+    assert float(cosine_similarity(rebuilt, target).mean()) > 0.9
+    folds = probes.grouped_folds(held_out.groups)
+    whole, prefix = (
+        probes.score("knn", z[:, :dims].numpy(), held_out.labels, folds).accuracy
+        for dims in (128, 16)
+    )
+    assert whole > 0.5
+    assert prefix > 0.9 * whole
+
+
+WORKER = """
+import sys
+from pathlib import Path
+import torch
+from model.pretrain.objectives import BarlowTwins
+from model.pretrain.parallel import processes
+from model.pretrain.shuffle import Shuffled
+from model.pretrain.training import train
+from tests.model.pretrain import test_training as t
+
+torch.set_num_threads(1)
+with processes() as here:
+    torch.manual_seed(0)
+    objective = t.twins()
+    whole = t.fields()
+    halves = {f"{n}": whole.take(t.np.arange(n * 100, n * 100 + 100)) for n in range(2)}
+    recipe = t.replace(t.RECIPE, steps=2, every=2)
+    if here.count == 1:
+        draw = objective.draw
+        objective.draw = lambda samples, rng: t.joined(draw, whole.take(t.np.arange(200)), recipe)
+        stream = t.stream_of(whole, recipe)
+    else:
+        draw = objective.draw
+        objective.draw = lambda samples, rng: t.drawn(draw, halves[str(here.rank)], here.rank)
+        stream = t.stream_of(whole, t.replace(recipe, batch=100))
+    train(objective, stream, recipe, Path(sys.argv[1]), lambda _: {}, here, sys.argv[2])
+"""
+
+
+def drawn(draw: Callable, samples: Samples, rank: int) -> tuple[torch.Tensor, ...]:
+    """Inputs of one process that do not depend on the step; the share is the first's."""
+    *views, share, mate = draw(samples, np.random.default_rng(rank))
+    return (*views, share, mate)
+
+
+def joined(draw: Callable, samples: Samples, recipe: Recipe) -> tuple[torch.Tensor, ...]:
+    """The inputs of both processes, as one batch."""
+    halves = [drawn(draw, samples.take(np.arange(n * 100, n * 100 + 100)), n) for n in range(2)]
+    views = [torch.cat(pair) for pair in zip(*(half[:4] for half in halves), strict=True)]
+    return (*views, halves[0][4], torch.cat([halves[0][5], halves[1][5] + 100]))
+
+
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
+def test_two_processes_train_as_one_with_the_whole_batch(tmp_path: Path, sharding: str) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    launch += ["--master-addr=127.0.0.1", f"--master-port={port}"]
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    environment["CUDA_VISIBLE_DEVICES"] = ""
+    for command, folder in ((launch, "two"), ([sys.executable], "one")):
+        command = [*command, str(script), str(tmp_path / folder), sharding]
+        subprocess.run(command, check=True, env=environment, timeout=300)
+    one, two = (read_checkpoint(tmp_path / name / LAST).state for name in ("one", "two"))
+    start = random_checkpoint(TINY, 0).state
+    for name, value in one.items():
+        moved = (value - start[name]).abs().max()
+        assert (two[name] - value).abs().max() < 0.05 * max(float(moved), 1e-4), name
