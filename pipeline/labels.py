@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
+import rasterio.windows
 import shapely
 from numpy.typing import NDArray
 from rasterio.crs import CRS
-from rasterio.transform import Affine, array_bounds
+from rasterio.transform import Affine
 from rasterio.warp import Resampling, reproject, transform_bounds
 from scipy import ndimage
 
@@ -49,9 +49,10 @@ class Labels:
         rows, cols = np.nonzero(self.classes)
         if not len(rows):
             return
-        part = Affine.translation(cols.min(), rows.min())
-        height, width = np.ptp(rows) + 1, np.ptp(cols) + 1
-        bounds = array_bounds(height, width, self.transform * part)
+        part = rasterio.windows.Window.from_slices(
+            (rows.min(), rows.max() + 1), (cols.min(), cols.max() + 1)
+        )
+        bounds = rasterio.windows.bounds(part, self.transform)
         lonlat = transform_bounds(self.crs, "EPSG:4326", *bounds, densify_pts=21)
         for zone in zones_touched(shapely.box(*lonlat)):
             yield window_of_bounds(

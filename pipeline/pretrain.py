@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from model.cards import Card, card_named
+from model.cards import Card, card_for, card_named
 from model.checkpoint import random_checkpoint, read_checkpoint
 from model.networks import Network
 from model.pretrain import objectives, probes
@@ -19,7 +20,6 @@ from model.pretrain.samples import Samples, SamplesError, concatenate, decode_sa
 from model.pretrain.shuffle import Shuffled
 from model.pretrain.tokens import embed_samples
 from model.pretrain.training import BEST, LAST, Look, Recipe, TrainingError, train
-from pipeline.encoders import card_of
 from pipeline.errors import BadInput
 from pipeline.sample import read_index
 from pipeline.storage import Storage
@@ -33,8 +33,14 @@ TOKENS = 40
 BUFFER = 500_000
 """Pixels shuffled at once: TESSERA v1 wrote its d-pixels in chunks of 100,000 to 500,000."""
 
-LOOKED_AT = 2048
+LOOKED_AT = 512
 """Pixels of the training data whose rank is monitored (ours)."""
+
+
+OPTIONS = "options.json"
+"""What a folder's training was asked for."""
+
+NOT_DECIDING = ("out", "json", "command", "beam_arguments")
 
 
 def pretrain_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +53,12 @@ def pretrain_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--s2-tokens", type=int, default=TOKENS, help="Sentinel-2 dates of a view")
     parser.add_argument("--s1-tokens", type=int, default=TOKENS, help="Sentinel-1 dates of a view")
     parser.add_argument("--projector", type=int, default=PROJECTOR, help="width of the projector")
+    parser.add_argument(
+        "--redundancy",
+        type=float,
+        default=objectives.REDUNDANCY,
+        help="weight of the off-diagonal terms of the cross-correlation",
+    )
     parser.add_argument("--mix", type=float, default=objectives.MIX, help="weight of the mix term")
     parser.add_argument("--lr", type=float, default=Recipe.lr, help="base learning rate")
     parser.add_argument(
@@ -100,6 +112,7 @@ def _pretrain(args: argparse.Namespace, here: Processes) -> dict[str, Any]:
         every=args.every,
     )
     files, read = _open(args.data)
+    _settle_options(Path(args.out), args, files, here)
     try:
         stream = Shuffled(
             files, read, args.batch // here.count, args.buffer, args.seed, here.rank, here.count
@@ -127,6 +140,25 @@ def _pretrain(args: argparse.Namespace, here: Processes) -> dict[str, Any]:
     }
 
 
+def _settle_options(
+    folder: Path, args: argparse.Namespace, files: dict[str, int], here: Processes
+) -> None:
+    """Write all that decides a training's bytes, or refuse to go on with another one."""
+    options = {name: value for name, value in vars(args).items() if name not in NOT_DECIDING}
+    options |= {"processes": here.count, "files": files}
+    text = json.dumps(options, indent=1) + "\n"
+    path = folder / OPTIONS
+    if path.is_file():
+        if path.read_text(encoding="utf-8") != text:
+            raise BadInput(
+                f"{folder} holds a training with other options (see its {OPTIONS}): "
+                "name another folder, or give the same options again"
+            )
+    elif not here.rank:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
 def _open(folders: list[str]) -> tuple[dict[str, int], Any]:
     """Lengths of the files in all folders, and a function that reads one."""
     storages = [Storage(folder) for folder in folders]
@@ -151,13 +183,20 @@ def _objective(args: argparse.Namespace, card: Card) -> Objective:
     encoder = start.network().train()
     lengths = args.s2_tokens, args.s1_tokens
     if args.teacher is None:
-        return BarlowTwins(encoder, args.projector, card.statistics, lengths, mix=args.mix)
+        return BarlowTwins(
+            encoder,
+            args.projector,
+            card.statistics,
+            lengths,
+            redundancy=args.redundancy,
+            mix=args.mix,
+        )
     teacher = read_checkpoint(args.teacher)
     return Distillation(
         encoder,
         teacher.network(),
         card.statistics,
-        card_of(teacher).statistics,
+        card_for(teacher.family, teacher.sizes).statistics,
         lengths,
         lengths,
     )
