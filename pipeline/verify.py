@@ -23,7 +23,7 @@ from pipeline.errors import BadInput, StoreError
 from pipeline.grid import HEIGHT, WIDTH, Tile, zone_group
 from pipeline.identity import fingerprint
 from pipeline.mosaic import Mosaic, read_mosaic
-from pipeline.mosaic.metadata import encode_json, root_node, zone_objects
+from pipeline.mosaic.metadata import encode_json, pyramid_objects, root_node, zone_objects
 from pipeline.mosaic.store import ROOT
 from pipeline.records import Record, State
 from pipeline.seal import unseal
@@ -102,10 +102,12 @@ def verify(mosaic: Mosaic, years: Iterable[int]) -> Iterator[Checked]:
 
 def check_metadata(mosaic: Mosaic) -> Iterator[Checked]:
     """The metadata and coordinates of every node are those that the root's attributes imply."""
-    root = root_node(mosaic.layout, mosaic.identity, mosaic.years, mosaic.zones, mosaic.version)
-    yield _check_object(mosaic.storage, ROOT, encode_json(root))
+    yield _check_object(mosaic.storage, ROOT, encode_json(root_node(mosaic)))
     for zone in mosaic.zones:
         for key, data in zone_objects(mosaic.layout, zone, mosaic.years):
+            yield _check_object(mosaic.storage, key, data)
+    if mosaic.colours is not None:
+        for key, data in pyramid_objects(mosaic.colours):
             yield _check_object(mosaic.storage, key, data)
 
 

@@ -27,6 +27,9 @@ DEPTH_CHUNK_VALUES = 131_072
 PLANE_CHUNK = 64
 """Side of the inner chunk of scales and counts: the cheapest point read (`benchmarks.write`)."""
 
+BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
+"""Codec of values of more than one byte."""
+
 
 @dataclass(frozen=True)
 class Array:
@@ -91,18 +94,13 @@ class Array:
 
     def metadata(self, steps: int) -> dict[str, Any]:
         """The array's Zarr metadata for a time axis of so many steps."""
-        bytes_codec: dict[str, Any] = {"name": "bytes"}
-        if self.dtype.itemsize > 1:
-            bytes_codec["configuration"] = {"endian": "little"}
+        raw = BYTES if self.dtype.itemsize > 1 else {"name": "bytes"}
         sharding = {
             "name": "sharding_indexed",
             "configuration": {
                 "chunk_shape": [1, *self.chunk_shape],
-                "codecs": [bytes_codec, blosc_codec(self.dtype)],
-                "index_codecs": [
-                    {"name": "bytes", "configuration": {"endian": "little"}},
-                    {"name": "crc32c"},
-                ],
+                "codecs": [raw, blosc_codec(self.dtype)],
+                "index_codecs": [BYTES, {"name": "crc32c"}],
                 "index_location": "end",
             },
         }
@@ -203,6 +201,11 @@ def array_node(
         "dimension_names": list(dims),
         "storage_transformers": [],
     }
+
+
+def group_node(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Zarr metadata of a group."""
+    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
 
 
 def compressor() -> Blosc:

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,9 @@ import numpy as np
 from pipeline.errors import StoreError
 from pipeline.grid import HEIGHT, PIXEL, WIDTH, Window, zone_crs, zone_group
 from pipeline.identity import Identity, fingerprint
-from pipeline.mosaic.layout import Layout, array_node, blosc_codec, compressor
+from pipeline.mosaic.conventions import GEOEMB, PROJ, SPATIAL
+from pipeline.mosaic.layout import BYTES, Layout, array_node, blosc_codec, compressor, group_node
+from pipeline.mosaic.pyramid import GROUP, Colours, pyramid_coordinates, pyramid_nodes
 
 YEARS_CHUNK = 64
 """Length of the time coordinate's one chunk, so that a year is added without changing it."""
@@ -28,13 +31,11 @@ SOURCES = (
     "https://sentiwiki.copernicus.eu/web/sentinel-2",
 )
 
-BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
-
 
 def zone_nodes(layout: Layout, zone: int, steps: int) -> dict[str, dict[str, Any]]:
     """Zarr metadata of a zone's group and arrays, by path."""
     group = zone_group(zone)
-    nodes = {group: _group(_zone_attributes(zone))}
+    nodes = {group: group_node(_zone_attributes(zone))}
     for name, length, dtype in _axes(layout, steps):
         chunk = YEARS_CHUNK if name == "time" else length
         codecs = [BYTES, blosc_codec(dtype)]
@@ -54,40 +55,82 @@ def zone_objects(layout: Layout, zone: int, years: Sequence[int]) -> Iterator[tu
         yield f"{path}/zarr.json", encode_json(nodes[path])
 
 
-def root_node(
-    layout: Layout, identity: Identity, years: Sequence[int], zones: Sequence[int], version: str
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Told:
+    """All that a mosaic's metadata tells.
+
+    Parameters
+    ----------
+    layout
+        How it is cut.
+    identity
+        What it is made of.
+    years
+        Of the time axis, ascending without a gap.
+    zones
+        That have a group, ascending.
+    version
+        Of the software that made the store.
+    colours
+        Of its picture; None before there is one.
+    """
+
+    layout: Layout
+    identity: Identity
+    years: tuple[int, ...]
+    zones: tuple[int, ...]
+    version: str
+    colours: Colours | None = None
+
+
+def root_node(told: Told) -> dict[str, Any]:
     """The root's Zarr metadata, with that of every node below it, and its own digest."""
     below: dict[str, dict[str, Any]] = {}
-    for zone in zones:
-        below |= zone_nodes(layout, zone, len(years))
+    for zone in told.zones:
+        below |= zone_nodes(told.layout, zone, len(told.years))
+    if told.colours is not None:
+        below |= pyramid_nodes(told.colours)
     consolidated = {"kind": "inline", "must_understand": False, "metadata": below}
-    attributes = _root_attributes(layout, identity, years, zones, version)
-    node = _group(attributes) | {"consolidated_metadata": consolidated}
+    attributes = _root_attributes(told)
+    node = group_node(attributes) | {"consolidated_metadata": consolidated}
     attributes["tessera_mosaic:sha256"] = hashlib.sha256(encode_json(node)).hexdigest()
     return node
 
 
-def parse_root(node: dict[str, Any]) -> tuple[Layout, Identity, tuple[int, ...], tuple[int, ...]]:
-    """Layout, identity, years and zones that a root's metadata tells.
+def pyramid_objects(colours: Colours) -> Iterator[tuple[str, bytes]]:
+    """Keys and bytes of all that the picture needs before its first chunk."""
+    yield from pyramid_coordinates()
+    nodes = pyramid_nodes(colours)
+    for path in reversed(nodes):
+        yield f"{path}/zarr.json", encode_json(nodes[path])
+
+
+def parse_root(data: bytes) -> Told:
+    """What a root's metadata tells.
 
     Raises
     ------
     StoreError
-        If the metadata is not that of a mosaic of ours.
+        If it is not that of a mosaic of ours.
     """
     try:
+        node = json.loads(data)
         attributes = node["attributes"]
         depths = [entry["dimensions"] for entry in attributes.get("geoemb:depths", [])[:-1]]
-        layout = Layout(
-            int(attributes["tessera_mosaic:tile_side"]),
-            int(attributes["geoemb:dimensions"]),
-            tuple(depths),
+        pyramid = node["consolidated_metadata"]["metadata"].get(GROUP)
+        return Told(
+            Layout(
+                int(attributes["tessera_mosaic:tile_side"]),
+                int(attributes["geoemb:dimensions"]),
+                tuple(depths),
+            ),
+            attributes["tessera_mosaic:identity"],
+            tuple(int(year) for year in attributes["tessera_mosaic:years"]),
+            tuple(int(zone) for zone in attributes["tessera_mosaic:zones"]),
+            str(attributes["geoemb:build_version"]),
+            pyramid and Colours.from_json(pyramid["attributes"]["tessera_mosaic:colours"]),
         )
-        years = tuple(int(year) for year in attributes["tessera_mosaic:years"])
-        zones = tuple(int(zone) for zone in attributes["tessera_mosaic:zones"])
-        return layout, attributes["tessera_mosaic:identity"], years, zones
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(f"its metadata is not that of a mosaic: {error!r}") from None
 
 
@@ -96,9 +139,8 @@ def encode_json(node: dict[str, Any]) -> bytes:
     return json.dumps(node, separators=(",", ":")).encode()
 
 
-def _root_attributes(
-    layout: Layout, identity: Identity, years: Sequence[int], zones: Sequence[int], version: str
-) -> dict[str, Any]:
+def _root_attributes(told: Told) -> dict[str, Any]:
+    layout, identity = told.layout, told.identity
     digest = identity["encoder"]["weights_sha256"]
     attributes: dict[str, Any] = {
         "zarr_conventions": [GEOEMB],
@@ -109,7 +151,7 @@ def _root_attributes(
         "geoemb:data_type": "int8",
         "geoemb:gsd": float(PIXEL),
         "geoemb:spatial_layout": "utm_zones",
-        "geoemb:build_version": version,
+        "geoemb:build_version": told.version,
         "geoemb:quantization": {
             "method": "per_pixel_scale",
             "original_dtype": "float32",
@@ -126,8 +168,8 @@ def _root_attributes(
         "tessera_mosaic:identity": identity,
         "tessera_mosaic:tile_side": layout.side,
         "tessera_mosaic:margin": identity["margin"],
-        "tessera_mosaic:years": list(years),
-        "tessera_mosaic:zones": list(zones),
+        "tessera_mosaic:years": list(told.years),
+        "tessera_mosaic:zones": list(told.zones),
     }
 
 
@@ -168,41 +210,3 @@ def _coordinate(name: str, of: int | tuple[int, ...]) -> bytes:
     else:
         values = np.arange(of, dtype="<i4")
     return bytes(compressor().encode(values))
-
-
-def _group(attributes: dict[str, Any]) -> dict[str, Any]:
-    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-
-
-GEOEMB = {
-    "uuid": "61c12cc5-0e28-4056-999a-480cf3fb7e4c",
-    "name": "geoemb:",
-    "description": (
-        "Geoembeddings convention for geospatial embedding arrays with model provenance"
-    ),
-    "spec_url": ("https://github.com/geo-embeddings/embeddings-zarr-convention/blob/v1/README.md"),
-    "schema_url": (
-        "https://raw.githubusercontent.com/geo-embeddings/embeddings-zarr-convention"
-        "/refs/tags/v1/schema.json"
-    ),
-}
-
-SPATIAL = {
-    "uuid": "689b58e2-cf7b-45e0-9fff-9cfc0883d6b4",
-    "name": "spatial",
-    "description": "Spatial coordinate information",
-    "spec_url": "https://github.com/zarr-conventions/spatial/blob/v0.1/README.md",
-    "schema_url": (
-        "https://raw.githubusercontent.com/zarr-conventions/spatial/refs/tags/v0.1/schema.json"
-    ),
-}
-
-PROJ = {
-    "uuid": "f17cb550-5864-4468-aeb7-f3180cfb622f",
-    "name": "proj",
-    "description": "Coordinate reference system information for geospatial data",
-    "spec_url": "https://github.com/zarr-conventions/proj/blob/v0.1/README.md",
-    "schema_url": (
-        "https://raw.githubusercontent.com/zarr-conventions/proj/refs/tags/v0.1/schema.json"
-    ),
-}

@@ -6,10 +6,9 @@ Metadata is written by the launcher alone, under a lock; workers only put shards
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,7 +17,15 @@ from pipeline.errors import BadInput, StoreError, StoreMismatch
 from pipeline.grid import Tile, Window
 from pipeline.identity import Identity, differences
 from pipeline.mosaic.layout import COUNTS, Array, Layout
-from pipeline.mosaic.metadata import YEARS_CHUNK, encode_json, parse_root, root_node, zone_objects
+from pipeline.mosaic.metadata import (
+    YEARS_CHUNK,
+    Told,
+    encode_json,
+    parse_root,
+    pyramid_objects,
+    root_node,
+    zone_objects,
+)
 from pipeline.mosaic.shards import Pixels, decode_shard
 from pipeline.mosaic.writer import ShardWriter
 from pipeline.storage import Storage
@@ -34,31 +41,16 @@ PUT_THREADS = 16
 
 
 @dataclass(frozen=True)
-class Mosaic:
+class Mosaic(Told):
     """A mosaic as its root tells it. Plain and picklable, so that workers can hold it.
 
     Parameters
     ----------
     storage
         Where it lies.
-    layout
-        How it is cut.
-    identity
-        What it is made of.
-    years
-        Of the time axis, ascending without a gap.
-    zones
-        That have a group, ascending.
-    version
-        Of the software that made the store.
     """
 
-    storage: Storage
-    layout: Layout
-    identity: Identity
-    years: tuple[int, ...]
-    zones: tuple[int, ...]
-    version: str
+    storage: Storage = field(kw_only=True)
 
     def step(self, year: int) -> int:
         """The year's place on the time axis."""
@@ -185,28 +177,30 @@ def read_mosaic(storage: Storage) -> Mosaic:
     """
     data = storage.read(ROOT)
     try:
-        node = json.loads(data)
-        layout, identity, years, zones = parse_root(node)
-        version = str(node["attributes"]["geoemb:build_version"])
-    except (StoreError, KeyError, ValueError) as error:
+        told = parse_root(data)
+    except StoreError as error:
         raise BadInput(
             f"{storage.url} holds a zarr.json that is no mosaic of ours: choose another place "
             f"({error})"
         ) from None
-    return Mosaic(storage, layout, identity, years, zones, version)
+    return Mosaic(**vars(told), storage=storage)
 
 
 def write_metadata(mosaic: Mosaic, new_since: Mosaic | None = None) -> None:
     """Write the metadata of every zone, or of those that changed, and the root's last."""
     grown = new_since is None or mosaic.years != new_since.years
     known = () if grown or new_since is None else new_since.zones
+    objects = [
+        entry
+        for zone in mosaic.zones
+        if zone not in known
+        for entry in zone_objects(mosaic.layout, zone, mosaic.years)
+    ]
+    if mosaic.colours is not None:
+        objects += pyramid_objects(mosaic.colours)
     with ThreadPoolExecutor(PUT_THREADS) as pool:
-        for zone in mosaic.zones:
-            if zone not in known:
-                objects = zone_objects(mosaic.layout, zone, mosaic.years)
-                list(pool.map(lambda entry: mosaic.storage.write(*entry), objects))
-    root = root_node(mosaic.layout, mosaic.identity, mosaic.years, mosaic.zones, mosaic.version)
-    mosaic.storage.write(ROOT, encode_json(root))
+        list(pool.map(lambda entry: mosaic.storage.write(*entry), objects))
+    mosaic.storage.write(ROOT, encode_json(root_node(mosaic)))
 
 
 def _extended(
@@ -229,14 +223,10 @@ def _extended(
         )
     if last - first >= YEARS_CHUNK:
         raise BadInput(f"{first} to {last} is more than the {YEARS_CHUNK} years a store can hold")
-    return Mosaic(
-        storage,
-        layout,
-        known.identity if known else identity,
-        tuple(range(first, last + 1)),
-        tuple(sorted(zones | set(known.zones if known else ()))),
-        known.version if known else __version__,
-    )
+    span = tuple(range(first, last + 1))
+    if known is None:
+        return Mosaic(layout, identity, span, tuple(sorted(zones)), __version__, storage=storage)
+    return replace(known, years=span, zones=tuple(sorted(zones | set(known.zones))))
 
 
 def _check_same(known: Mosaic, layout: Layout, identity: Identity) -> None:
