@@ -112,7 +112,7 @@ class Encoder:
         self.place = find_place(device, precision)
         self.card = card.of(checkpoint.family, checkpoint.sizes)
         self.weights_sha256, self.precision = checkpoint.sha256, precision
-        self.threads = threads or _cores()
+        self.threads = threads or usable_cores()
         on_cpu = self.place.device.type == "cpu"
         rows = CPU_RECURRENT_ROWS if self.card.family in RECURRENT else CPU_ROWS
         self._fused = CPU_FUSED if on_cpu else GPU_FUSED
@@ -143,6 +143,11 @@ class Encoder:
     ) -> Encoder:
         """Read a weights file and lay the encoder out for a device."""
         return cls(read_checkpoint(weights), card, precision, device, threads)
+
+    @property
+    def dims(self) -> int:
+        """Values of an embedding that are stored."""
+        return self.card.dims
 
     def identity(self) -> dict[str, object]:
         """All that decides an embedding's bytes, as JSON."""
@@ -307,7 +312,7 @@ def untrained(seed: int = 0, name: str = "v2-nano", threads: int | None = None) 
     )
 
 
-def _cores() -> int:
+def usable_cores() -> int:
     """Cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -6,6 +6,8 @@ nothing: +inf on land, NaN on water.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -70,3 +72,54 @@ def dequantize(codes: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[
     """float32 (..., D) values of codes; NaN where the scale is not finite."""
     known = np.where(np.isfinite(scales), scales, np.float32(np.nan))
     return codes.astype(np.float32) * known[..., None]
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How faithful codes are to the values they stand for.
+
+    Parameters
+    ----------
+    mean_cosine, least_cosine
+        Between values and dequantized codes, over pixels.
+    largest_error
+        Of any value, in units of the embedding.
+    share_at_limit
+        Codes that are 127 or -127; each pixel has at least one.
+    """
+
+    mean_cosine: float
+    least_cosine: float
+    largest_error: float
+    share_at_limit: float
+
+
+def fidelity(
+    values: NDArray[np.float32], codes: NDArray[np.int8], scales: NDArray[np.float32]
+) -> Fidelity | None:
+    """Compare values with the codes and scales that stand for them.
+
+    Parameters
+    ----------
+    values : float32 (..., D)
+    codes : int8 (..., D)
+    scales : float32 (...)
+        Not finite where there is nothing, which is left out.
+
+    Returns
+    -------
+    Fidelity or None
+        None where there is nothing at all.
+    """
+    known = np.isfinite(scales)
+    if not known.any():
+        return None
+    given, kept = values[known], dequantize(codes[known], scales[known])
+    lengths = np.linalg.norm(given, axis=-1) * np.linalg.norm(kept, axis=-1)
+    cosines = (given.astype(np.float64) * kept).sum(axis=-1) / lengths
+    return Fidelity(
+        mean_cosine=float(cosines.mean()),
+        least_cosine=float(cosines.min()),
+        largest_error=float(np.abs(given - kept).max()),
+        share_at_limit=float((np.abs(codes[known].astype(np.int16)) == LIMIT).mean()),
+    )
