@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import hashlib
 import importlib
 from typing import Any
 
@@ -71,6 +72,11 @@ def beam_options(runner: str, workers: int, extra: list[str]) -> PipelineOptions
     if name == "DataflowRunner":
         check_dataflow_options(options)
     return options
+
+
+def job_name(store: str, year: int) -> str:
+    """Name of a store's job of a year: a runner that knows names runs one of each at a time."""
+    return f"tessera-{year}-{hashlib.sha256(store.encode()).hexdigest()[:8]}"
 
 
 def check_dataflow_options(options: PipelineOptions) -> None:

@@ -1,0 +1,1 @@
+"""How the job comes to Google Cloud."""

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Builds the image, pushes it, and puts the Flex Template that names it by its digest.
+#   deploy/build.sh [cuda|cpu]
+# Needs docker with buildx, gcloud (signed in), and Terraform's first apply. WEIGHTS=path/below/the/
+# checkout bakes weights in. Prints the image's name for Terraform's variable `image`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+variant=${1:-cuda}
+case $variant in
+  cuda) torch_index=https://pypi.org/simple ;;
+  cpu) torch_index=https://download.pytorch.org/whl/cpu ;;
+  *)
+    echo "usage: deploy/build.sh [cuda|cpu]" >&2
+    exit 2
+    ;;
+esac
+if [[ -n $(git status --porcelain) ]]; then
+  echo "build.sh: the checkout has changes that no commit names: commit them first" >&2
+  exit 2
+fi
+
+setting() { terraform -chdir=deploy/terraform output -json settings | python3 -c "import json, sys; print(json.load(sys.stdin)['$1'])"; }
+repository=$(setting repository)
+template=$(setting template)
+revision=$(git rev-parse HEAD)
+version=$(python3 -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
+built=$(mktemp)
+trap 'rm -f "$built"' EXIT
+
+docker buildx build . \
+  --file deploy/Dockerfile \
+  --platform linux/amd64 \
+  --build-arg TORCH_INDEX="$torch_index" \
+  --build-arg WEIGHTS="${WEIGHTS:-deploy/.no-weights}" \
+  --build-arg VERSION="$version" \
+  --build-arg REVISION="$revision" \
+  --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" \
+  --provenance=true --sbom=true \
+  --metadata-file "$built" \
+  --output "type=image,name=$repository/mosaic:$variant-${revision:0:12},push=true,rewrite-timestamp=true"
+
+digest=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["containerimage.digest"])' "$built")
+image=$repository/mosaic@$digest
+if [[ $variant == cuda ]]; then
+  python3 -m deploy.template spec "$image" | gcloud storage cp - "$template"
+fi
+echo "$image"

@@ -1,0 +1,47 @@
+"""What the Flex Template's launcher runs: its parameters become the options of `run`.
+
+The launcher passes the cloud region as `--region`, which to `run` is the part of the Earth to map.
+So the template calls that `area`, and here both get the names that `run` knows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from pipeline import cli, launch
+
+
+def run_words(given: Sequence[str]) -> list[str]:
+    """The launcher's `--name=value` words as options of `run`; names of Beam's stay as they are."""
+    ours = options()
+    words = []
+    for word in given:
+        name, _, value = word.removeprefix("--").partition("=")
+        action = ours.get(name)
+        if action is None:
+            words.append(word.replace("--region=", "--gcp_region="))
+        elif action.nargs == 0:
+            words += [action.option_strings[-1]] * (value == "true")
+        elif action.nargs == "+":
+            words += [action.option_strings[-1], *value.split(",")]
+        else:
+            words.append(f"{action.option_strings[-1]}={value}")
+    return words
+
+
+def options() -> dict[str, argparse.Action]:
+    """The options of `run` by the template's names for them."""
+    parser = argparse.ArgumentParser(add_help=False)
+    launch.run_arguments(parser)
+    named = {action.dest: action for action in parser._actions}
+    return {"area": named.pop("region"), **named}
+
+
+if __name__ == "__main__":
+    from boot import hand_over_secrets
+
+    hand_over_secrets(os.environ)
+    sys.exit(cli.main(["run", *run_words(sys.argv[1:])]))

@@ -1,0 +1,176 @@
+"""Options of a job for each kind of GPU worker, derived from what the machine and the job are.
+
+    python -m deploy.presets l4               prints them, one a line
+    python -m deploy.presets l4 --explain     how each number came about
+    python -m deploy.presets l4 --terraform   writes them where Terraform finds them
+
+One worker has one GPU and one process on it. Everything here follows from four facts about a
+machine and the facts about a job below; `deploy/README.md` tells the reasons.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.cards import card_named
+from pipeline.grid import DEFAULT_SIDE
+from pipeline.launch import DEFAULT_BLOCK
+
+VARIABLES = Path(__file__).with_name("terraform") / "workers.auto.tfvars.json"
+
+MODEL = "v2-large"
+"""The largest published student: what suits it suits the smaller ones."""
+
+PUBLISHED_RATE, PUBLISHED_BANDWIDTH = 20_100, 864e9
+"""Pixels a second of `MODEL` end to end on an L40S (dClimate/tessera-embeddings), and the bytes a
+second of that card's memory, which is what bounds these encoders (their profile says the same)."""
+
+TOKENS = 140
+"""Of a typical pixel's year: some 76 of Sentinel-2 and 60 of Sentinel-1."""
+
+READ_SECONDS = 25e-6
+"""Of one core for a pixel's year: fetching, decoding, placing (`python -m benchmarks read`)."""
+
+CORE_MARGIN, OTHER_CORES = 4, 2
+"""Encryption, warps, packing and compression take a few times what decoding does; two cores are
+for Beam and the system. A cloud's vCPU is half a core."""
+
+DENSE_PIXEL = 400 * 21 + 300 * 4
+"""Bytes of a pixel's stack where overpasses are densest: 10 bands and a mask, two polarisations."""
+
+EDGE_SECONDS = 30
+"""At a tile's begin and end, when it gives the GPU nothing: finding scenes, the first block, and
+putting the shard."""
+
+SLABS = 8
+"""In which a block is encoded, at least, so that no slab is mostly padding."""
+
+IMAGE_GB, SYSTEM_GB, CACHE_GB = 20, 20, 4
+"""On a worker's disk: the image, packed and unpacked; the system; the reader's cache."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A machine with one GPU.
+
+    Parameters
+    ----------
+    machine, accelerator
+        As Compute Engine names them.
+    vcpus, memory_gb
+        Of the machine.
+    device_gb, bandwidth
+        Memory of the GPU, and bytes a second to it.
+    """
+
+    machine: str
+    accelerator: str
+    vcpus: int
+    memory_gb: int
+    device_gb: int
+    bandwidth: float
+
+    @property
+    def rate(self) -> float:
+        """Pixels a second that the GPU can be expected to encode."""
+        return PUBLISHED_RATE * self.bandwidth / PUBLISHED_BANDWIDTH
+
+    @property
+    def vcpus_needed(self) -> float:
+        """That keep the GPU in work."""
+        return 2 * (OTHER_CORES + CORE_MARGIN * READ_SECONDS * self.rate)
+
+    @property
+    def threads(self) -> int:
+        """Tiles in hand at once: while one is at its edges, the others keep the GPU in work."""
+        return 1 + math.ceil(EDGE_SECONDS / (DEFAULT_SIDE**2 / self.rate))
+
+    @property
+    def slab(self) -> int:
+        """Tokens that the encoder will take at a time, as it works that out on the device."""
+        sizes = card_named(MODEL).sizes
+        token = 4 * (12 * sizes.width + 2 * sizes.feedforward)
+        return int(0.4 / 2 * self.device_gb * 1e9 / token)
+
+    @property
+    def block(self) -> int:
+        """Side of a block: at least `SLABS` slabs of tokens."""
+        side = DEFAULT_BLOCK
+        while side**2 * TOKENS < SLABS * self.slab:
+            side *= 2
+        return side
+
+    @property
+    def stack_gb(self) -> float:
+        """Memory of all stacks at once: of each tile a block is read and one is encoded."""
+        return self.threads * 2 * self.block**2 * DENSE_PIXEL / 1e9
+
+    @property
+    def disk_gb(self) -> int:
+        """Of a worker, in tens."""
+        shard = DEFAULT_SIDE**2 * 2 * card_named(MODEL).dims / 1e9
+        return math.ceil((IMAGE_GB + SYSTEM_GB + CACHE_GB + self.threads * shard) / 10) * 10
+
+    def service_option(self, flex_start: bool = False) -> str:
+        """How Dataflow is told of the GPU."""
+        words = f"worker_accelerator=type:{self.accelerator};count:1;install-nvidia-driver"
+        return words + ";provisioning_model:FLEX_START" * flex_start
+
+    def options(self, flex_start: bool = False) -> list[str]:
+        """Options of `run` for this machine on Dataflow."""
+        return [
+            f"--block={self.block}",
+            f"--machine_type={self.machine}",
+            f"--dataflow_service_options={self.service_option(flex_start)}",
+            "--experiments=no_use_multiple_sdk_containers",
+            f"--number_of_worker_harness_threads={self.threads}",
+            f"--disk_size_gb={self.disk_gb}",
+        ]
+
+    def explain(self) -> Iterator[str]:
+        """How the numbers came about."""
+        yield f"{self.rate:,.0f} px/s: {PUBLISHED_RATE:,} by the ratio of memory bandwidths"
+        yield f"{self.vcpus} vCPUs, of which {self.vcpus_needed:.1f} keep the GPU in work"
+        yield (
+            f"{self.threads} threads: a tile takes {DEFAULT_SIDE**2 / self.rate:.0f} s, of which "
+            f"its edges leave the GPU idle for {EDGE_SECONDS} s"
+        )
+        yield (
+            f"blocks of {self.block} px: {self.block**2 * TOKENS / self.slab:.0f} slabs of "
+            f"{self.slab:,} tokens; {self.stack_gb:.1f} of {self.memory_gb} GB for stacks"
+        )
+        yield f"{self.disk_gb} GB of disk: image, system, cache, and a shard a thread"
+
+
+PRESETS = {
+    "l4": Preset("g2-standard-8", "nvidia-l4", 8, 32, 24, 300e9),
+    "a100": Preset("a2-highgpu-1g", "nvidia-tesla-a100", 12, 85, 40, 1555e9),
+    "h100": Preset("a3-highgpu-1g", "nvidia-h100-80gb", 26, 234, 80, 3350e9),
+}
+"""By name: Compute Engine's machine types with one GPU, and NVIDIA's data sheets of the cards."""
+
+
+def main() -> None:
+    """Print a preset."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.presets", allow_abbrev=False)
+    parser.add_argument("preset", choices=PRESETS)
+    parser.add_argument("--flex-start", action="store_true", help="wait for scarce GPUs, for less")
+    parser.add_argument("--explain", action="store_true")
+    parser.add_argument("--terraform", action="store_true")
+    args = parser.parse_args()
+    preset = PRESETS[args.preset]
+    options = preset.options(args.flex_start)
+    if args.terraform:
+        variables = json.dumps({"worker_options": options}, indent=2)
+        VARIABLES.write_text(variables + "\n", encoding="utf-8")
+    else:
+        print("\n".join(preset.explain() if args.explain else options))
+
+
+if __name__ == "__main__":
+    main()
