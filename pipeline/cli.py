@@ -62,7 +62,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _set_up_logging()
+    set_up_logging()
     command = next((word for word in arguments if not word.startswith("-")), None)
     parser = build_parser(command)
     args, rest = parser.parse_known_args(arguments)
@@ -72,18 +72,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.beam_arguments = rest
     from model.cards import CardError
     from model.checkpoint import CheckpointError
-    from pipeline.errors import BadInput
+    from pipeline.errors import BadInput, TesseraError
 
     try:
         result: dict[str, Any] = getattr(module, f"{args.command}_command")(args)
     except (BadInput, CardError, CheckpointError) as error:
         print(f"tessera-mosaic {args.command}: {_one_line(error)}", file=sys.stderr)
         return BAD
+    except TesseraError as error:
+        print(f"tessera-mosaic {args.command}: {_one_line(error)}", file=sys.stderr)
+        return OTHER
+    except KeyboardInterrupt:
+        print(f"tessera-mosaic {args.command}: stopped; run it again to go on", file=sys.stderr)
+        return OTHER
     except BrokenPipeError:
         return OTHER
     if args.json:
         print(json.dumps(result))
-    some_failed = args.command in JOBS and (result.get("failed") or result.get("problems"))
+    some_failed = args.command in JOBS and (any(
+        result.get(name) for name in ("failed", "missing", "problems")
+    ))
     return SOME_FAILED if some_failed else DONE
 
 
@@ -91,7 +99,7 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _set_up_logging() -> None:
+def set_up_logging() -> None:
     """Warnings go to standard error, without those about parts of Beam that are not installed."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for handler in logging.getLogger().handlers:

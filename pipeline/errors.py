@@ -161,6 +161,10 @@ STORE_ERRORS: dict[int, type[StoreError]] = {
 """What the operating system says, by class."""
 
 
+CLIENTS = ("aiohttp", "botocore", "gcsfs", "google")
+"""Packages whose exceptions are the store's though they are no `OSError`."""
+
+
 @contextmanager
 def store_errors(where: str) -> Iterator[None]:
     """Give whatever a store's request raises the class that tells what to do about it.
@@ -175,6 +179,8 @@ def store_errors(where: str) -> Iterator[None]:
     except (TesseraError, FileNotFoundError):
         raise
     except Exception as error:
+        if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in CLIENTS:
+            raise
         number = getattr(error, "errno", None)
         denied = isinstance(error, PermissionError) or getattr(error, "code", None) in (401, 403)
         kind = STORE_ERRORS.get(number or 0, StoreDenied if denied else StoreError)

@@ -9,22 +9,21 @@ from __future__ import annotations
 import argparse
 import datetime
 import hashlib
+import logging
 import os
 import time
+import uuid
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-import apache_beam as beam
 import shapely
-from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.runner import PipelineResult
 
 from pipeline import records
-from pipeline.embed import METRICS, EmbedZones, Job, blocks_of
+from pipeline.embed import run_graph
 from pipeline.encoders import load_encoder
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, store_errors
 from pipeline.grid import (
     CHUNK,
     DEFAULT_MARGIN,
@@ -36,17 +35,31 @@ from pipeline.grid import (
 from pipeline.identity import fingerprint, run_identity
 from pipeline.mosaic import Layout, create_store
 from pipeline.options import beam_options
-from pipeline.progress import Monitor
+from pipeline.processes import apart, run_apart
+from pipeline.progress import Monitor, Stop
 from pipeline.region import read_region
 from pipeline.scenes import open_catalogue
 from pipeline.stack import Rules
 from pipeline.storage import Storage
+from pipeline.summary import LOOK_UP, compact, forget, short_records
+from pipeline.tiles import blocks_of
+from pipeline.worker import Job
+
+log = logging.getLogger(__name__)
 
 DEFAULT_BLOCK = 256
 """Side of a block in pixels: a year of one is some 150 MB, and it fills many device batches."""
 
 MAX_MARGIN = 1024
 """Pixels: some 10 km, still within every zone's lattice."""
+
+DEFAULT_FAILED_SHARE = 0.5
+
+ENOUGH_TILES = 10
+"""Tiles that have to be made before the share of failed ones says anything."""
+
+COMPACT_SECONDS = 120.0
+"""Between two looks of the launcher for rows that the summaries do not have yet."""
 
 FIRST_YEAR = 2016
 """First whole year of Sentinel-2 and Sentinel-1."""
@@ -71,6 +84,28 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="scenes a tile may lose for good before it fails",
     )
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="make failed tiles again, and no others"
+    )
+    parser.add_argument(
+        "--overwrite",
+        nargs="+",
+        default=[],
+        metavar="TILE",
+        help="make these tiles again although they are done",
+    )
+    parser.add_argument(
+        "--refresh",
+        action="store_true",
+        help="make done tiles again for which the catalogue lists other scenes now",
+    )
+    parser.add_argument(
+        "--max-failed-share",
+        type=float,
+        default=DEFAULT_FAILED_SHARE,
+        metavar="X",
+        help=f"begin no more tiles once more than this share failed ({DEFAULT_FAILED_SHARE})",
+    )
     parser.add_argument("--runner", default="direct", help="direct (default), or a Beam runner")
     parser.add_argument("--workers", type=int, default=1, help="processes of the local runner")
 
@@ -81,8 +116,8 @@ class Outcome:
 
     Parameters
     ----------
-    tiles, done, failed
-        Asked for; in the store or known to be empty; and failed.
+    tiles, done, failed, missing
+        Asked for; in the store or known to be empty; failed; and not tried.
     pixels
         Embedded in this run.
     seconds
@@ -94,6 +129,7 @@ class Outcome:
     tiles: int
     done: int
     failed: int
+    missing: int
     pixels: int
     seconds: float
     failures: dict[str, int]
@@ -104,6 +140,7 @@ class Outcome:
             "tiles": self.tiles,
             "done": self.done,
             "failed": self.failed,
+            "missing": self.missing,
             "pixels": self.pixels,
             "seconds": round(self.seconds, 3),
             "pixels_per_second": round(self.pixels / self.seconds, 1) if self.seconds else 0.0,
@@ -133,13 +170,15 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
             f"{args.catalog} has no scenes of {args.year} in region {args.region}: "
             "check the year, the order west,south,east,north, and the catalogue's extent"
         )
+    redo = tiles_to_redo(args.overwrite, tiles)
     rules = Rules(source.imagery, encoder.card.kernel, encoder.card.offset)
     identity = run_identity(encoder.identity(), source.imagery, rules.identity(), args.margin)
     storage = Storage(args.store)
     zones = sorted({tile.zone for tile in tiles})
-    layout = Layout(args.tile, encoder.dims)
-    create_store(storage, layout, identity, [args.year], zones)
-    request = write_request(storage, args.year, tiles)
+    layout = Layout(args.tile, encoder.card.dims)
+    with store_errors(args.store):
+        create_store(storage, layout, identity, [args.year], zones)
+        request = write_request(storage, args.year, tiles)
     job = Job(
         catalog=args.catalog,
         year=args.year,
@@ -151,45 +190,111 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
         rules=rules,
         fingerprint=fingerprint(identity),
         request=request,
+        launch=uuid.uuid4().hex[:12],
         block=min(args.block, args.tile),
         margin=args.margin,
         allow_lost_scenes=args.allow_lost_scenes,
         threads=max(1, (os.cpu_count() or 1) // args.workers),
+        redo=redo,
+        refresh=args.refresh,
+        only_failed=args.retry_failed,
     )
-    return run_job(job, tiles, storage, options)
+    return run_job(job, tiles, storage, options, args.max_failed_share)
 
 
-def run_job(job: Job, tiles: list[Tile], storage: Storage, options: PipelineOptions) -> Outcome:
-    """Run the graph over a written request, show progress, and add up what came of it."""
+def run_job(
+    job: Job,
+    tiles: list[Tile],
+    storage: Storage,
+    options: PipelineOptions,
+    max_failed_share: float = 1.0,
+) -> Outcome:
+    """Run the graph over a written request, show progress, and add up what came of it.
+
+    Raises
+    ------
+    BrokenOff
+        If the runner gave up before all tiles were tried.
+    """
     zones = sorted({tile.zone for tile in tiles})
     blocks = sum(blocks_of(tile, job.block) for tile in tiles)
+    with store_errors(job.store):
+        for zone in zones:
+            compact(storage, job.year, zone)
+        forget(storage, job.year, [t for t in tiles if job.refresh or t.name in job.redo])
+    watch = Watch(job, storage, zones, max_failed_share)
     began = time.monotonic()
-    with Monitor(storage, job.year, job.request, len(tiles), blocks):
-        pipeline = beam.Pipeline(options=options)
-        _ = pipeline | "zones" >> beam.Create(zones) | "embed zones" >> EmbedZones(job)
-        result = pipeline.run()
-        result.wait_until_finish()
-    seconds = time.monotonic() - began
-    rows: dict[str, dict[str, Any]] = {}
-    for zone in zones:
-        rows.update(records.read_summary(storage, job.year, zone))
-    ended = [rows[tile.name] for tile in tiles]
-    failures = Counter(row["error"]["class"] for row in ended if row["error"])
-    failed = sum(failures.values())
+    with (
+        store_errors(job.store),
+        Monitor(storage, job.year, job.launch, len(tiles), blocks, watch) as monitor,
+    ):
+        if apart(options):
+            unrecorded = run_apart(job, zones, options, lambda: monitor.counts()["made"])
+        else:
+            unrecorded = run_graph(job, zones, options)
+        seconds = time.monotonic() - began
+        records.clear_notes(storage, job.year, tiles)
+    return add_up(job, tiles, storage, seconds, unrecorded)
+
+
+class Watch:
+    """What the launcher does about the counts of a running job.
+
+    Parameters
+    ----------
+    job, storage, zones
+        Of which job.
+    max_failed_share
+        Of the tiles made so far that may fail before no more are begun.
+    """
+
+    def __init__(self, job: Job, storage: Storage, zones: list[int], share: float) -> None:
+        self._job, self._storage, self._zones, self._share = job, storage, zones, share
+        self._stop = Stop(storage, job.year, job.launch)
+        self._stopped = False
+        self._compacted_at = time.monotonic()
+
+    def __call__(self, counts: Counter[str]) -> None:
+        hopeless = counts["failed"] > self._share * counts["made"]
+        if hopeless and counts["made"] >= ENOUGH_TILES and not self._stopped:
+            self._stopped = True
+            self._stop.say()
+            log.error(
+                "%d of %d tiles failed, more than --max-failed-share %g: no more are begun",
+                counts["failed"],
+                counts["made"],
+                self._share,
+            )
+        if time.monotonic() - self._compacted_at > COMPACT_SECONDS:
+            self._compacted_at = time.monotonic()
+            for zone in self._zones:
+                compact(self._storage, self._job.year, zone)
+
+
+def add_up(
+    job: Job, tiles: list[Tile], storage: Storage, seconds: float, unrecorded: Counter[str]
+) -> Outcome:
+    """What came of a run's tiles, from the store and what the store did not take."""
+    done = pixels = 0
+    failures = Counter(unrecorded)
+    for found in short_records(storage, job.year, tiles, most=LOOK_UP):
+        done += found.finished
+        if found.row is None:
+            continue
+        if found.row["launch"] == job.launch:
+            pixels += found.row["pixels"].get("embedded", 0)
+        if found.row["error"]:
+            failures[found.row["error"]["class"]] += 1
+    failed = min(sum(failures.values()), len(tiles) - done)
     return Outcome(
         tiles=len(tiles),
-        done=len(tiles) - failed,
+        done=done,
         failed=failed,
-        pixels=counted(result, "pixels"),
+        missing=len(tiles) - done - failed,
+        pixels=pixels,
         seconds=seconds,
         failures=dict(failures.most_common()),
     )
-
-
-def counted(result: PipelineResult, name: str) -> int:
-    """Value of one of the job's Beam counters, summed over its steps."""
-    query = MetricsFilter().with_namespace(METRICS).with_name(name)
-    return sum(counter.result for counter in result.metrics().query(query)["counters"])
 
 
 def region_boxes(region: shapely.Geometry) -> list[tuple[float, float, float, float]]:
@@ -206,8 +311,18 @@ def write_request(storage: Storage, year: int, tiles: list[Tile]) -> str:
     request = hashlib.sha256(b"".join(encoded.values())).hexdigest()[:16]
     for zone, data in encoded.items():
         storage.write(records.request_key(year, request, zone), data)
-        records.add_planned(storage, year, by_zone[zone])
+        records.add_planned(storage, year, by_zone[zone], request)
     return request
+
+
+def tiles_to_redo(names: list[str], tiles: list[Tile]) -> frozenset[str]:
+    """Names of tiles to overwrite, which have to lie in the region."""
+    unknown = set(names) - {tile.name for tile in tiles}
+    if unknown:
+        raise BadInput(
+            f"--overwrite {min(unknown)}: the region has no such tile; its first is {tiles[0].name}"
+        )
+    return frozenset(names)
 
 
 def check_numbers(args: argparse.Namespace) -> None:
@@ -219,6 +334,8 @@ def check_numbers(args: argparse.Namespace) -> None:
         raise BadInput(f"--margin {args.margin}: choose 0 to {MAX_MARGIN} px")
     if args.workers < 1:
         raise BadInput(f"--workers {args.workers}: at least one process has to work")
+    if not 0 <= args.max_failed_share <= 1:
+        raise BadInput(f"--max-failed-share {args.max_failed_share}: choose 0 to 1")
     if not FIRST_YEAR <= args.year <= datetime.date.today().year:
         raise BadInput(f"--year {args.year}: Sentinel-2 has whole years from {FIRST_YEAR} on")
 
@@ -228,11 +345,12 @@ def run_command(args: argparse.Namespace) -> dict[str, Any]:
     outcome = launch(args, args.beam_arguments)
     if not args.json:
         print(
-            f"{args.store}: {outcome.done} of {outcome.tiles} tiles done, {outcome.failed} failed; "
-            f"{outcome.pixels:,} pixels embedded in {outcome.seconds:.0f} s"
+            f"{args.store}: {outcome.done} of {outcome.tiles} tiles done, {outcome.failed} failed, "
+            f"{outcome.missing} missing; {outcome.pixels:,} pixels embedded in "
+            f"{outcome.seconds:.0f} s"
         )
         for kind, count in outcome.failures.items():
             print(f"  {kind}: {count} tiles")
-        if outcome.failed:
-            print("run the same command again to retry them; `status` names one of each class")
+        if outcome.failed or outcome.missing:
+            print("the same command tries them again, with --retry-failed only those that failed")
     return outcome.to_json()

@@ -6,15 +6,18 @@ the tallies up. So the same line is shown whether the workers are threads, proce
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import math
 import os
 import socket
 import sys
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -23,43 +26,78 @@ from pipeline.storage import Storage
 log = logging.getLogger(__name__)
 
 TALLY_SECONDS = 2.0
-"""Between two puts of a worker's tally, and two looks of the launcher on a terminal."""
+"""Between two puts of a worker's tally, and two looks of the launcher."""
 
 LOG_SECONDS = 60.0
 """Between two lines where standard error is no terminal."""
 
+SILENT_BEATS = 5
+"""Looks after which a launcher that has not shown itself again counts as dead."""
 
-def tally_prefix(year: int, request: str) -> str:
-    """Where the workers of one run put their tallies."""
-    return f"records/{year}/progress/{request}/"
+
+def launches_prefix(year: int) -> str:
+    """Where all launches of a year have a folder while they run."""
+    return f"records/{year}/progress/"
+
+
+def launch_prefix(year: int, launch: str) -> str:
+    """Where one launch and its workers say how far they are."""
+    return f"{launches_prefix(year)}{launch}/"
+
+
+class Clock:
+    """Seconds spent on each kind of work, added up over threads."""
+
+    def __init__(self) -> None:
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._told: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Add the time within the context under a name."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._seconds[name] += time.monotonic() - began
+
+    def rounded(self) -> dict[str, float]:
+        """Seconds by kind of work, to the millisecond."""
+        return {name: round(spent, 3) for name, spent in sorted(self._seconds.items())}
+
+    def since(self) -> dict[str, float]:
+        """Seconds by kind of work since the last call, as `seconds_<name>`."""
+        with self._lock:
+            news = {f"seconds_{n}": s - self._told.get(n, 0) for n, s in self._seconds.items()}
+            self._told = dict(self._seconds)
+        return news
 
 
 class Tally:
-    """Counts of what one worker process has done in one run.
+    """Counts of what one worker process has done in one launch.
 
     Parameters
     ----------
-    storage, year, request
-        The store and the run to which the counts belong.
+    storage, year, launch
+        The store and the launch to which the counts belong.
     name
         Tells apart the tallies of one process.
     """
 
-    def __init__(self, storage: Storage, year: int, request: str, name: str = "made") -> None:
+    def __init__(self, storage: Storage, year: int, launch: str, name: str = "made") -> None:
         self._storage = storage
-        worker = f"{socket.gethostname()}-{os.getpid()}-{name}"
-        self._key = f"{tally_prefix(year, request)}{worker}.json"
+        self._key = f"{launch_prefix(year, launch)}{here()}-{name}.json"
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._put_at = 0.0
+        self._put_at = time.monotonic()
 
     def add(self, **counts: float) -> None:
         """Add to the counts; now and then, put them where the launcher sees them."""
         with self._lock:
             self._counts.update(counts)
             due = time.monotonic() - self._put_at > TALLY_SECONDS
-            if due:
-                self._put_at = time.monotonic()
         if due:
             self.put()
 
@@ -67,26 +105,101 @@ class Tally:
         """Put the counts into the store. Progress is never worth a tile, so errors are logged."""
         with self._lock:
             data = json.dumps(dict(self._counts)).encode()
+            self._put_at = time.monotonic()
         try:
             self._storage.write(self._key, data)
         except Exception as error:
             log.warning("progress could not be put into the store: %s", error)
 
 
-def read_tallies(storage: Storage, year: int, request: str) -> Counter[str]:
+def here() -> str:
+    """This process, by a name that no other living one has."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def read_tallies(storage: Storage, year: int, launch: str) -> Counter[str]:
     """Sum of the workers' counts."""
     total: Counter[str] = Counter()
-    for key in list(storage.list(tally_prefix(year, request))):
-        try:
-            total.update(json.loads(storage.read(key)))
-        except (FileNotFoundError, ValueError):
-            continue
+    for key in list(storage.list(launch_prefix(year, launch))):
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            total.update(json.loads(storage.read(key)) if key.endswith(".json") else {})
     return total
 
 
-def clear_tallies(storage: Storage, year: int, request: str) -> None:
-    """Forget the tallies of a run that has ended or is about to begin."""
-    for key in list(storage.list(tally_prefix(year, request))):
+class Stop:
+    """The launcher's word that no more tiles are to be begun."""
+
+    def __init__(self, storage: Storage, year: int, launch: str) -> None:
+        self._storage = storage
+        self._key = f"{launch_prefix(year, launch)}stop"
+        self._asked_at = -math.inf
+        self._said = False
+
+    def say(self) -> None:
+        """Stop the workers."""
+        self._storage.write(self._key, b"")
+
+    def asked(self) -> bool:
+        """Whether the launcher said so; it is asked every `TALLY_SECONDS` at most."""
+        if not self._said and time.monotonic() - self._asked_at > TALLY_SECONDS:
+            self._asked_at = time.monotonic()
+            self._said = self._storage.exists(self._key)
+        return self._said
+
+
+class Presence:
+    """Shows the other launchers of a year that this one is at work, and looks out for them.
+
+    Whoever starts takes away the signs of all others. The living put theirs up again within a
+    beat; those that do not are dead, and what they left is cleared away. No clock is compared.
+    """
+
+    def __init__(self, storage: Storage, year: int, launch: str) -> None:
+        self._storage, self._year, self._launch = storage, year, launch
+        self._beats = 0
+        self._silent: set[str] = set()
+
+    def arrive(self) -> None:
+        """Put up this launcher's sign and take away the others'."""
+        self._silent = {launch for launch in self._launches() if launch != self._launch}
+        for launch in self._silent:
+            self._storage.delete(self._sign(launch))
+        self.beat()
+
+    def beat(self) -> None:
+        """Put up this launcher's sign, and judge those that should have come back by now."""
+        self._storage.write(self._sign(self._launch), here().encode())
+        for launch in sorted(self._silent):
+            with contextlib.suppress(FileNotFoundError):
+                who = self._storage.read(self._sign(launch)).decode(errors="replace")
+                log.warning("another launcher is at work on %s: %s", self._storage.url, who)
+                log.warning("this one joins it: neither makes a tile that the other has made")
+                self._silent.discard(launch)
+        self._beats += 1
+        if self._beats > SILENT_BEATS:
+            self._bury()
+
+    def leave(self) -> None:
+        """Take away all that this launch put up."""
+        clear(self._storage, launch_prefix(self._year, self._launch))
+
+    def _bury(self) -> None:
+        for launch in self._silent:
+            log.warning("launch %s ended without a word: what it left is cleared away", launch)
+            clear(self._storage, launch_prefix(self._year, launch))
+        self._silent = set()
+
+    def _launches(self) -> set[str]:
+        prefix = launches_prefix(self._year)
+        return {key.removeprefix(prefix).split("/")[0] for key in self._storage.list(prefix)}
+
+    def _sign(self, launch: str) -> str:
+        return f"{launch_prefix(self._year, launch)}launcher"
+
+
+def clear(storage: Storage, prefix: str) -> None:
+    """Delete all objects below a prefix."""
+    for key in list(storage.list(prefix)):
         storage.delete(key)
 
 
@@ -96,19 +209,19 @@ class Monitor:
 
     Parameters
     ----------
-    storage, year, request
+    storage, year, launch
         Whose tallies to add up.
     tiles, blocks
-        That the run was asked for and that are not done yet.
+        That the run was asked for.
     on_count
-        Called with each sum of the tallies, so that a hopeless run can be stopped early.
+        Called with each sum of the tallies.
     stream
         Where the line goes: rewritten in place on a terminal, one line a minute elsewhere.
     """
 
     storage: Storage
     year: int
-    request: str
+    launch: str
     tiles: int
     blocks: int
     on_count: Callable[[Counter[str]], None] | None = None
@@ -117,10 +230,11 @@ class Monitor:
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
-        self._began = time.monotonic()
+        self._presence = Presence(self.storage, self.year, self.launch)
+        self._began = self._shown = time.monotonic()
 
     def __enter__(self) -> Monitor:
-        clear_tallies(self.storage, self.year, self.request)
+        self._presence.arrive()
         self._thread.start()
         return self
 
@@ -129,26 +243,35 @@ class Monitor:
         self._thread.join()
         if self.stream.isatty():
             self.stream.write("\r\x1b[2K")
-        clear_tallies(self.storage, self.year, self.request)
+        try:
+            self._presence.leave()
+        except Exception as failed:
+            log.warning("progress could not be cleared from the store: %s", failed)
+
+    def counts(self) -> Counter[str]:
+        """Sum of the workers' counts."""
+        return read_tallies(self.storage, self.year, self.launch)
 
     def _watch(self) -> None:
-        live = self.stream.isatty()
-        shown = time.monotonic()
         while not self._stop.wait(TALLY_SECONDS):
-            counts = read_tallies(self.storage, self.year, self.request)
-            if self.on_count is not None:
-                self.on_count(counts)
-            if live:
-                self.stream.write("\r\x1b[2K" + self._line(counts))
-                self.stream.flush()
-            elif time.monotonic() - shown >= LOG_SECONDS:
-                shown = time.monotonic()
-                self.stream.write(self._line(counts) + "\n")
-                self.stream.flush()
+            try:
+                self._look()
+            except Exception as error:
+                # The job goes on without its progress shown; the next look may succeed.
+                log.warning("progress could not be read from the store: %s", error)
 
-    def _line(self, counts: Counter[str]) -> str:
-        seconds = max(time.monotonic() - self._began, 1e-9)
-        return progress_line(counts, self.tiles, self.blocks, seconds)
+    def _look(self) -> None:
+        self._presence.beat()
+        counts = self.counts()
+        if self.on_count is not None:
+            self.on_count(counts)
+        line = progress_line(counts, self.tiles, self.blocks, time.monotonic() - self._began)
+        if self.stream.isatty():
+            self.stream.write("\r\x1b[2K" + line)
+        elif time.monotonic() - self._shown >= LOG_SECONDS:
+            self._shown = time.monotonic()
+            self.stream.write(line + "\n")
+        self.stream.flush()
 
 
 def progress_line(counts: Counter[str], tiles: int, blocks: int, seconds: float) -> str:
@@ -157,9 +280,10 @@ def progress_line(counts: Counter[str], tiles: int, blocks: int, seconds: float)
     Parameters
     ----------
     counts
-        Sum of the tallies: `tiles`, `failed`, `blocks`, `pixels`, `seconds_read`, ...
+        Sum of the tallies: `tiles` and `blocks` that need no more work, `made` and `failed` among
+        the tiles, `pixels`, `seconds_read`, ...
     tiles, blocks
-        To be made in this run.
+        That the run was asked for.
     seconds
         Since the run began.
     """

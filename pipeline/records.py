@@ -4,19 +4,22 @@ A tile's record is written last, after its shard's objects; a tile without a rec
 Records lie in the store, one small JSON object a tile and year:
 
     records/<year>/tiles/utmNN/<tile>.json     what happened to the tile
+    records/<year>/begun/utmNN/<tile>.json     how often it was begun, while it is worked on
     records/<year>/planned/utmNN.json          the tiles that any run was asked for
     records/<year>/requests/<id>/utmNN.json    the tiles that one run was asked for
-    records/<year>/summary/utmNN.json          the records of a zone in short, written as a run ends
+
+The records of a zone in short, in one object, are `pipeline.summary`'s.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import enum
-import hashlib
 import itertools
 import json
+import logging
 import platform
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +30,10 @@ from typing import Any
 from pipeline import __version__
 from pipeline.errors import StoreError, TesseraError
 from pipeline.grid import Tile, zone_group
+from pipeline.seal import seal, unseal
 from pipeline.storage import Storage
+
+log = logging.getLogger(__name__)
 
 READ_THREADS = 32
 """Records read at once: each is one small request."""
@@ -59,6 +65,9 @@ class Record:
         Ids of the scenes that gave at least one pixel a chance to be seen.
     scenes_unused
         Pairs of id and reason for every other scene that the catalogue listed.
+    scenes_lost
+        Id, class of error and message of every scene that could not be read in some block, which
+        the user had allowed.
     observations
         For `s2`, `s1_ascending` and `s1_descending`: sum and maximum over the tile's pixels.
     pixels
@@ -68,7 +77,9 @@ class Record:
     error
         Class, message, scene and asset of what failed the tile; None otherwise.
     attempts
-        How often the tile was begun in this run before it ended so.
+        How often the tile was begun since it last ended: more than once if workers died on it.
+    launch
+        Id of the launch that made it.
     seconds
         Spent finding, reading, waiting, encoding and writing.
     software
@@ -83,18 +94,20 @@ class Record:
     fingerprint: str
     scenes_used: tuple[str, ...] = ()
     scenes_unused: tuple[tuple[str, str], ...] = ()
+    scenes_lost: tuple[tuple[str, str, str], ...] = ()
     observations: dict[str, dict[str, int]] = field(default_factory=dict)
     pixels: dict[str, int] = field(default_factory=dict)
     objects: tuple[dict[str, Any], ...] = ()
     error: dict[str, str] | None = None
     attempts: int = 1
+    launch: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
     written: str = ""
 
     def to_json(self) -> bytes:
-        """One line of JSON a field, in a fixed order."""
-        return (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode()
+        """Sealed JSON, a line a field, in a fixed order."""
+        return seal(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, data: bytes) -> Record:
@@ -106,32 +119,38 @@ class Record:
             If the bytes are no record.
         """
         try:
-            fields = json.loads(data)
+            fields = unseal(data)
             fields["state"] = State(fields["state"])
             fields["scenes_used"] = tuple(fields["scenes_used"])
             fields["scenes_unused"] = tuple((name, why) for name, why in fields["scenes_unused"])
+            fields["scenes_lost"] = tuple(tuple(lost) for lost in fields["scenes_lost"])
             fields["objects"] = tuple(fields["objects"])
             return cls(**fields)
-        except (ValueError, KeyError, TypeError) as error:
+        except (StoreError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"a record cannot be read: {error}") from None
 
     def short(self) -> dict[str, Any]:
         """The fields that `status` and the summary need, small whatever the number of scenes."""
-        listed = json.dumps([self.scenes_used, self.scenes_unused]).encode()
         return {
             "tile": self.tile,
             "state": self.state.value,
             "fingerprint": self.fingerprint,
             "scenes_used": len(self.scenes_used),
             "scenes_unused": len(self.scenes_unused),
-            "scenes_sha256": hashlib.sha256(listed).hexdigest(),
+            "scenes_lost": len(self.scenes_lost),
             "observations": self.observations,
             "pixels": self.pixels,
             "bytes": sum(entry["size"] for entry in self.objects),
             "error": self.error,
+            "attempts": self.attempts,
+            "launch": self.launch,
             "seconds": self.seconds,
             "written": self.written,
         }
+
+    def scenes(self) -> set[str]:
+        """Ids of all scenes that the catalogue listed when the tile was made."""
+        return {*self.scenes_used, *(name for name, _ in self.scenes_unused)}
 
 
 def record_key(year: int, tile: Tile) -> str:
@@ -140,15 +159,28 @@ def record_key(year: int, tile: Tile) -> str:
 
 
 def read_record(storage: Storage, year: int, tile: Tile) -> Record | None:
-    """A tile's record, or None where there is none."""
+    """A tile's record, or None where there is none.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be read.
+    """
     try:
         return Record.from_json(storage.read(record_key(year, tile)))
     except FileNotFoundError:
         return None
     except StoreError as error:
-        raise StoreError(
-            f"tile {tile.name} of {year}: {error}; remove the record and rerun"
-        ) from None
+        raise StoreError(f"tile {tile.name} of {year}: {error}") from None
+
+
+def known_record(storage: Storage, year: int, tile: Tile) -> Record | None:
+    """A tile's record; None where there is none, or where it is damaged, which is logged."""
+    try:
+        return read_record(storage, year, tile)
+    except StoreError as error:
+        log.warning("%s; the tile counts as not made", error)
+        return None
 
 
 def read_records(
@@ -158,7 +190,7 @@ def read_records(
     remaining = iter(tiles)
     with ThreadPoolExecutor(READ_THREADS) as pool:
         while batch := list(itertools.islice(remaining, READ_THREADS * 64)):
-            records = pool.map(lambda tile: read_record(storage, year, tile), batch)
+            records = pool.map(lambda tile: known_record(storage, year, tile), batch)
             yield from zip(batch, records, strict=True)
 
 
@@ -168,6 +200,38 @@ def write_record(storage: Storage, tile: Tile, record: Record) -> Record:
     stamped = dataclasses.replace(record, written=now, software=software_versions())
     storage.write(record_key(record.year, tile), stamped.to_json())
     return stamped
+
+
+def begun_key(year: int, tile: Tile) -> str:
+    """Key of the note that a tile is being worked on."""
+    return f"records/{year}/begun/{zone_group(tile.zone)}/{tile.name}.json"
+
+
+def begin(storage: Storage, year: int, tile: Tile) -> int:
+    """Note that work on a tile begins; how often it was begun before and never ended.
+
+    A worker that dies cannot say so. What it leaves is its note, so that a tile which kills every
+    worker is known by its notes.
+    """
+    key = begun_key(year, tile)
+    try:
+        before = int(json.loads(storage.read(key))["begun"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        before = 0
+    storage.write(key, json.dumps({"begun": before + 1}).encode())
+    return before
+
+
+def end(storage: Storage, year: int, tile: Tile) -> None:
+    """Take the note away: the tile has its record."""
+    storage.delete(begun_key(year, tile))
+
+
+def clear_notes(storage: Storage, year: int, tiles: Iterable[Tile]) -> None:
+    """Take away the notes of tiles that ended just before their worker died."""
+    ended = {begun_key(year, tile) for tile in tiles}
+    for key in [key for key in storage.list(f"records/{year}/begun/") if key in ended]:
+        storage.delete(key)
 
 
 def failure(error: BaseException) -> dict[str, str]:
@@ -202,8 +266,11 @@ def request_key(year: int, request: str, zone: int) -> str:
     return f"records/{year}/requests/{request}/{zone_group(zone)}.json"
 
 
-def encode_tiles(tiles: Iterable[Tile]) -> bytes:
-    """A zone's tiles as JSON: side, and for each row the runs of columns `[first, last]`."""
+def encode_tiles(tiles: Iterable[Tile], requests: Iterable[str] = ()) -> bytes:
+    """A zone's tiles as sealed JSON: side, and for each row the runs of columns `[first, last]`.
+
+    The list of all planned tiles also names the requests that they came from.
+    """
     ordered = sorted(set(tiles))
     rows: dict[str, list[list[int]]] = {}
     for tile in ordered:
@@ -212,8 +279,8 @@ def encode_tiles(tiles: Iterable[Tile]) -> bytes:
             runs[-1][1] = tile.col
         else:
             runs.append([tile.col, tile.col])
-    head = {"zone": ordered[0].zone, "side": ordered[0].side}
-    return json.dumps({**head, "rows": rows}, separators=(",", ":")).encode()
+    head = {"zone": ordered[0].zone, "side": ordered[0].side, "requests": sorted(requests)}
+    return seal({**head, "rows": rows})
 
 
 def decode_tiles(data: bytes) -> Iterator[Tile]:
@@ -225,26 +292,26 @@ def decode_tiles(data: bytes) -> Iterator[Tile]:
         If the bytes are no tile list.
     """
     try:
-        listed = json.loads(data)
+        listed = unseal(data)
         for row, runs in listed["rows"].items():
             for first, last in runs:
                 for col in range(first, last + 1):
                     yield Tile(int(listed["zone"]), int(row), col, int(listed["side"]))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (StoreError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"a list of tiles cannot be read: {error}") from None
 
 
-def add_planned(storage: Storage, year: int, tiles: list[Tile]) -> None:
-    """Add tiles of one zone to those that were ever asked for."""
+def add_planned(storage: Storage, year: int, tiles: list[Tile], request: str) -> None:
+    """Add the tiles of one zone that a request asks for to those that were ever asked for."""
     zone = tiles[0].zone
     key = planned_key(year, zone)
     with storage.locked(f"planned-{year}-{zone_group(zone)}"):
-        try:
-            known = set(decode_tiles(storage.read(key)))
-        except FileNotFoundError:
-            known = set()
-        if not known.issuperset(tiles):
-            storage.write(key, encode_tiles(known.union(tiles)))
+        known, requests = set(tiles), {request}
+        with contextlib.suppress(FileNotFoundError):
+            data = storage.read(key)
+            known.update(decode_tiles(data))
+            requests.update(unseal(data)["requests"])
+        storage.write(key, encode_tiles(known, requests))
 
 
 def planned_tiles(storage: Storage, year: int) -> Iterator[Tile]:
@@ -255,29 +322,3 @@ def planned_tiles(storage: Storage, year: int) -> Iterator[Tile]:
         except FileNotFoundError:
             continue
         yield from decode_tiles(data)
-
-
-# Summaries: the short records of a zone in one object.
-
-
-def summary_key(year: int, zone: int) -> str:
-    """Key of the short records of a zone."""
-    return f"records/{year}/summary/{zone_group(zone)}.json"
-
-
-def read_summary(storage: Storage, year: int, zone: int) -> dict[str, dict[str, Any]]:
-    """Short records of a zone by tile name, as the last finished run left them."""
-    try:
-        rows = json.loads(storage.read(summary_key(year, zone)))
-    except FileNotFoundError:
-        return {}
-    return {row["tile"]: row for row in rows}
-
-
-def merge_summary(storage: Storage, year: int, zone: int, rows: Iterable[dict[str, Any]]) -> None:
-    """Bring a zone's short records up to date with those of the run that ends."""
-    with storage.locked(f"summary-{year}-{zone_group(zone)}"):
-        known = read_summary(storage, year, zone)
-        known.update({row["tile"]: row for row in rows})
-        lines = [json.dumps(known[name], separators=(",", ":")) for name in sorted(known)]
-        storage.write(summary_key(year, zone), ("[\n" + ",\n".join(lines) + "\n]\n").encode())

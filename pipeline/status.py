@@ -13,6 +13,7 @@ from pipeline.grid import Tile
 from pipeline.mosaic import read_mosaic
 from pipeline.records import FINISHED, State
 from pipeline.storage import Storage
+from pipeline.summary import LOOK_UP, short_records
 
 
 @dataclass
@@ -31,6 +32,8 @@ class Standing:
         One tile and message for each class.
     pixels
         Embedded.
+    uncertain
+        Tiles among the failed and missing ones that a run may have made since the last summary.
     """
 
     planned: int = 0
@@ -41,6 +44,7 @@ class Standing:
     failures: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     pixels: int = 0
+    uncertain: int = 0
 
     def add(self, tile: Tile, row: dict[str, Any] | None) -> None:
         """Count one planned tile by its short record, None where there is none."""
@@ -59,24 +63,16 @@ class Standing:
 
 
 def standing(storage: Storage, year: int) -> Standing:
-    """Count a year's planned tiles by state.
+    """Count a year's planned tiles by state, without listing anything.
 
-    The zones' summaries answer for finished tiles; for the others, which a run that was stopped
-    may have made since, the tile's own record is asked.
+    While a run is at work, or after one that was killed, some rows may not be in the summaries
+    yet: up to `LOOK_UP` tiles are then asked one by one. Any others are as in the summaries, and
+    `uncertain` counts them.
     """
     result = Standing()
-    unsure: list[Tile] = []
-    summaries: dict[int, dict[str, dict[str, Any]]] = {}
-    for tile in records.planned_tiles(storage, year):
-        if tile.zone not in summaries:
-            summaries = {tile.zone: records.read_summary(storage, year, tile.zone)}
-        row = summaries[tile.zone].get(tile.name)
-        if row is not None and State(row["state"]) in FINISHED:
-            result.add(tile, row)
-        else:
-            unsure.append(tile)
-    for tile, record in records.read_records(storage, year, unsure):
-        result.add(tile, None if record is None else record.short())
+    for found in short_records(storage, year, records.planned_tiles(storage, year), LOOK_UP):
+        result.add(found.tile, found.row)
+        result.uncertain += not (found.asked or found.finished)
     return result
 
 
@@ -106,7 +102,7 @@ def status_command(args: argparse.Namespace) -> dict[str, Any]:
         raise BadInput(f"{args.store} has no tiles planned for {args.year}")
     total = {
         name: sum(getattr(found, name) for found in by_year.values())
-        for name in ("planned", "done", "failed", "missing", "empty", "pixels")
+        for name in ("planned", "done", "failed", "missing", "empty", "pixels", "uncertain")
     }
     failures: Counter[str] = Counter()
     for found in by_year.values():
@@ -120,4 +116,9 @@ def status_command(args: argparse.Namespace) -> dict[str, Any]:
             )
             for kind, count in found.failures.most_common():
                 print(f"  {kind}: {count}, such as {found.examples[kind]}")
+            if found.uncertain:
+                print(
+                    f"  {found.uncertain} of the missing or failed ones may have been made since "
+                    "the last summary: a run that ends brings it up to date"
+                )
     return {**total, "failures": dict(failures.most_common()), "years": list(by_year)}

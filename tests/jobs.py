@@ -27,8 +27,8 @@ GRANULE = Footprint("31UDS", 32631, 499_360, 5_633_280, 96, 128)
 REGION = "2.9911,50.8429,3.0086,50.8510"
 """A box that touches these twelve tiles and no other."""
 
-TIMES = ("seconds", "written", "attempts")
-"""Fields of a record that another run of the same job writes otherwise."""
+TIMES = ("seconds", "written", "attempts", "launch", "sha256")
+"""Fields of a record that another run of the same job writes otherwise, and its seal over them."""
 
 
 def archive(out: Path, seed: int = 0) -> Path:
@@ -103,7 +103,7 @@ def contents(store: Path) -> dict[str, Any]:
     """All that a store holds, by key: bytes, and of records all but their times."""
     found: dict[str, Any] = {}
     for path in sorted(store.rglob("*")):
-        if path.is_file():
+        if path.is_file() and "/progress/" not in str(path):
             key = str(path.relative_to(store))
             data = path.read_bytes()
             found[key] = _without_times(json.loads(data)) if _is_record(key) else data

@@ -12,7 +12,6 @@ from pipeline import records
 from pipeline.errors import Corrupt, StoreError
 from pipeline.grid import Tile
 from pipeline.records import Record, State
-from pipeline.status import standing
 from pipeline.storage import Storage
 
 TILE = Tile(31, 1449, 136, 256)
@@ -77,32 +76,19 @@ def test_what_is_no_list_of_tiles_is_an_error(data: bytes) -> None:
         list(records.decode_tiles(data))
 
 
-def test_standing_trusts_summaries_only_for_finished_tiles(tmp_path: Path) -> None:
+def test_a_damaged_record_counts_as_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     storage = Storage(str(tmp_path))
-    tiles = [Tile(31, 1449, col, 256) for col in range(5)]
-    records.add_planned(storage, 2024, tiles[:3])
-    records.add_planned(storage, 2024, tiles[2:])
-    states = [State.DONE, State.EMPTY, State.FAILED, State.FAILED]
-    rows = []
-    for tile, state in zip(tiles, states, strict=False):
-        rows.append(records.write_record(storage, tile, a_record(tile, state)).short())
-    records.merge_summary(storage, 2024, 31, rows)
-    records.write_record(storage, tiles[3], a_record(tiles[3], State.DONE))
-
-    found = standing(storage, 2024)
-    assert (found.planned, found.done, found.empty, found.failed, found.missing) == (5, 3, 1, 1, 1)
-    assert found.failures == {"corrupt": 1}
-    assert tiles[2].name in found.examples["corrupt"]
-    assert found.pixels == 3 * 4096
+    storage.write(records.record_key(2024, TILE), b'{"tile": 1')
+    assert list(records.read_records(storage, 2024, [TILE])) == [(TILE, None)]
+    assert TILE.name in caplog.text
 
 
-def test_a_later_run_updates_the_summary(tmp_path: Path) -> None:
+def test_a_tile_that_never_ends_is_known_by_its_note(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
+    assert [records.begin(storage, 2024, TILE) for _ in range(3)] == [0, 1, 2]
+    records.end(storage, 2024, TILE)
+    assert records.begin(storage, 2024, TILE) == 0
     other = Tile(31, 1449, 137, 256)
-    records.merge_summary(storage, 2024, 31, [a_record(TILE, State.FAILED).short()])
-    records.merge_summary(storage, 2024, 31, [a_record(TILE).short(), a_record(other).short()])
-    summary = records.read_summary(storage, 2024, 31)
-    assert {name: row["state"] for name, row in summary.items()} == {
-        TILE.name: "done",
-        other.name: "done",
-    }
+    records.begin(storage, 2024, other)
+    records.clear_notes(storage, 2024, [TILE])
+    assert list(storage.list("records")) == [records.begun_key(2024, other)]

@@ -1,0 +1,297 @@
+"""All the work on one tile: from its scenes to its shard, and what became of it.
+
+A block's stack is read while the one before it is encoded, the shard is written once, and the
+record last. Errors do not escape: a transient one is tried again, and what is left fails the tile
+under its class.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from model.encoder import Embedding, Encoder
+from model.observations import Origin
+from model.quantize import BadEmbeddingError
+from pipeline import records
+from pipeline.errors import (
+    BadEmbedding,
+    DeviceError,
+    Expired,
+    OutOfMemory,
+    Poisoned,
+    StoreError,
+    TesseraError,
+    Throttled,
+    TimedOut,
+    store_errors,
+)
+from pipeline.grid import Tile, Window, lonlat_bounds, owned
+from pipeline.progress import Clock
+from pipeline.records import FINISHED, Record, State
+from pipeline.scenes import Scene
+from pipeline.stack import AnnualStack, Losses, read_stack
+from pipeline.storage import Storage
+from pipeline.worker import DEATHS, Job, Workshop
+
+log = logging.getLogger(__name__)
+
+TRIES = {
+    Expired.kind: 2,
+    Throttled.kind: 3,
+    TimedOut.kind: 2,
+    StoreError.kind: 2,
+    DeviceError.kind: 2,
+    OutOfMemory.kind: 2,
+}
+"""How often a tile is tried in a row, by class of error; once where none is named. Requests and
+reads have been tried again before that, each by itself."""
+
+RETRY_PAUSE = 10.0
+"""Seconds before a tile's second try; as many more before each later one."""
+
+
+def make_tile(tile: Tile, job: Job, shop: Workshop) -> Record | None:
+    """Make one tile unless that is done: its shard, its record, its row in the journal.
+
+    Returns
+    -------
+    Its record, which has no `written` if the store did not take it; None if the tile was not begun.
+
+    Raises
+    ------
+    DeviceError
+        If this process should get no more work.
+    """
+    clock = Clock()
+    try:
+        with store_errors(job.store):
+            # A bundle may run twice, and another launcher may be at work on the same store.
+            known = records.known_record(shop.storage, job.year, tile)
+            if shop.stop.asked():
+                return None
+            if not job.wants(known.short() if known else None):
+                shop.tally.add(tiles=1, blocks=blocks_of(tile, job.block))
+                return known
+            before = records.begin(shop.storage, job.year, tile)
+        record = embed_tile(tile, known, before, job, shop, clock)
+        with store_errors(job.store):
+            if record.state is State.FAILED:
+                record = _made_by_others(tile, known, job, shop) or record
+            if not record.written:
+                record = dataclasses.replace(record, launch=job.launch, seconds=clock.rounded())
+                record = records.write_record(shop.storage, tile, record)
+            records.end(shop.storage, job.year, tile)
+    except StoreError as error:
+        log.error("tile %s: the store does not take its record: %s", tile.name, error)
+        record = _failed(tile, job, error)
+    else:
+        shop.journal.add(tile.zone, record.short())
+    shop.tally.add(tiles=1, made=1, failed=int(record.state is State.FAILED))
+    shop.device.judge(record)
+    return record
+
+
+def _made_by_others(tile: Tile, known: Record | None, job: Job, shop: Workshop) -> Record | None:
+    """The tile's record if it was finished while this worker failed on it."""
+    now = records.known_record(shop.storage, job.year, tile)
+    return now if now is not None and now != known and now.state in FINISHED else None
+
+
+def embed_tile(
+    tile: Tile, known: Record | None, deaths: int, job: Job, shop: Workshop, clock: Clock
+) -> Record:
+    """Make a tile's shard, again where a transient error says that this may help.
+
+    Parameters
+    ----------
+    tile, job, shop, clock
+        What to make, how, with what; and where its time goes.
+    known
+        The tile's record so far.
+    deaths
+        How often the tile was begun and never ended.
+    """
+    if deaths >= DEATHS:
+        error: Exception = Poisoned(f"{deaths} workers died on it; --retry-failed tries it again")
+        return dataclasses.replace(_failed(tile, job, error), attempts=deaths)
+    for attempt in itertools.count(deaths + 1):
+        try:
+            record = _embed_once(tile, known, job, shop, clock)
+            return record if record is known else dataclasses.replace(record, attempts=attempt)
+        except Exception as caught:
+            error = caught
+        if not isinstance(error, TesseraError):
+            log.error("tile %s failed", tile.name, exc_info=error)
+        if attempt - deaths >= TRIES.get(records.failure(error)["class"], 1):
+            return dataclasses.replace(_failed(tile, job, error), attempts=attempt)
+        log.warning("tile %s is tried again: %s", tile.name, error)
+        if isinstance(error, Expired):
+            shop.reader.source.renew()
+        time.sleep(RETRY_PAUSE * (attempt - deaths))
+    raise AssertionError("unreachable")
+
+
+def _failed(tile: Tile, job: Job, error: Exception) -> Record:
+    reason = records.failure(error)
+    return Record(tile.name, job.year, State.FAILED, job.fingerprint, error=reason)
+
+
+def _embed_once(tile: Tile, known: Record | None, job: Job, shop: Workshop, clock: Clock) -> Record:
+    """Find a tile's scenes, embed its blocks, write its shard."""
+    with clock("find"):
+        scenes = shop.reader.source.search(lonlat_bounds(tile.window), job.year)
+    if (
+        known is not None
+        and known.state in FINISHED
+        and tile.name not in job.redo
+        and known.scenes() == {scene.id for scene in scenes}
+    ):
+        return known
+    mine = owned(tile.window, job.margin)
+    losses = Losses(job.allow_lost_scenes)
+    blocks = [b for b in tile.window.blocks(job.block) if mine[b.within(tile.window)].any()]
+    shop.tally.add(blocks=blocks_of(tile, job.block) - len(blocks))
+
+    def read(block: Window) -> AnnualStack:
+        with clock("read"):
+            return read_stack(block, scenes, job.rules, shop.reader, losses)
+
+    seen = Seen()
+    with shop.mosaic.writer(tile, job.year) as shard:
+        for block, annual in read_ahead(blocks, read, clock):
+            keep = mine[block.within(tile.window)]
+            with clock("encode"):
+                embedding = encode(annual, block, job, shop.encoder)
+            codes = np.where(keep[..., None], embedding.codes, np.int8(0))
+            scales = np.where(keep, embedding.scales, np.float32(np.inf))
+            counts = {
+                name: np.where(keep, count, np.uint16(0))
+                for name, count in annual.stack.counts().items()
+            }
+            with clock("write"), store_errors(f"spooling for {job.store}"):
+                shard.put(block, codes, scales, counts)
+            seen.add(annual, scales, counts)
+            shop.tally.add(blocks=1, pixels=int(keep.sum()), **clock.since())
+        with clock("write"), store_errors(job.store):
+            if known is not None:
+                # Until the new record stands, the tile must not count as done.
+                _discard(tile, known, job, shop.storage)
+            objects = shard.close() if seen.embedded else ()
+    return Record(
+        tile.name,
+        job.year,
+        State.DONE if seen.embedded else State.EMPTY,
+        job.fingerprint,
+        **seen.scenes(scenes),
+        scenes_lost=losses.scenes,
+        observations=seen.observations,
+        pixels={"owned": int(mine.sum()), "embedded": seen.embedded},
+        objects=tuple(dataclasses.asdict(entry) for entry in objects),
+    )
+
+
+def _discard(tile: Tile, known: Record, job: Job, storage: Storage) -> None:
+    """Take away the record of a tile that is made again, and the objects it names."""
+    storage.delete(records.record_key(job.year, tile))
+    for entry in known.objects:
+        storage.delete(entry["key"])
+
+
+def encode(annual: AnnualStack, block: Window, job: Job, encoder: Encoder) -> Embedding:
+    """Embed a block, with the encoder's errors in our classes.
+
+    Raises
+    ------
+    BadEmbedding, OutOfMemory, DeviceError
+        By whether another encoder, a smaller block or another machine could help.
+    """
+    try:
+        return encoder.embed(annual.stack, Origin(block.zone, block.row, block.col, job.year))
+    except BadEmbeddingError as error:
+        raise BadEmbedding(str(error)) from None
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise OutOfMemory(_first_line(error)) from error
+    except RuntimeError as error:
+        # PyTorch's CPU allocator and its drivers have no classes of their own.
+        text = _first_line(error)
+        if "can't allocate memory" in text or "out of memory" in text:
+            raise OutOfMemory(text) from error
+        if "CUDA" in text:
+            raise DeviceError(text) from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def blocks_of(tile: Tile, block: int) -> int:
+    """Number of blocks in which a tile is made."""
+    return (-(-tile.side // block)) ** 2
+
+
+@dataclass
+class Seen:
+    """What a tile's blocks add up to."""
+
+    embedded: int = 0
+    observations: dict[str, dict[str, int]] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+    unused: dict[str, str] = field(default_factory=dict)
+
+    def add(
+        self,
+        annual: AnnualStack,
+        scales: NDArray[np.float32],
+        counts: dict[str, NDArray[np.uint16]],
+    ) -> None:
+        """Add one block."""
+        self.embedded += int(np.isfinite(scales).sum())
+        for name, count in counts.items():
+            known = self.observations.setdefault(name, {"sum": 0, "max": 0})
+            known["sum"] += int(count.sum())
+            known["max"] = max(known["max"], int(count.max(initial=0)))
+        self.used.update(annual.used)
+        self.unused.update(annual.unused)
+
+    def scenes(self, found: Iterable[Scene]) -> dict[str, Any]:
+        """Every scene found, as used in some block or with the reason why in none."""
+        names = [scene.id for scene in found]
+        return {
+            "scenes_used": tuple(name for name in names if name in self.used),
+            "scenes_unused": tuple(
+                (name, self.unused.get(name, "no pixel of the tile"))
+                for name in names
+                if name not in self.used
+            ),
+        }
+
+
+def read_ahead(
+    blocks: Iterable[Window], read: Callable[[Window], AnnualStack], clock: Clock
+) -> Iterator[tuple[Window, AnnualStack]]:
+    """Read the blocks in order, one ahead of the block that is being worked on."""
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+        reading = None
+        for block in blocks:
+            following = block, pool.submit(read, block)
+            if reading is not None:
+                with clock("wait"):
+                    annual = reading[1].result()
+                yield reading[0], annual
+            reading = following
+        if reading is not None:
+            with clock("wait"):
+                annual = reading[1].result()
+            yield reading[0], annual

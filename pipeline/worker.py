@@ -1,0 +1,148 @@
+"""What a worker has to know, what it holds on to, and when it gives up."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from dataclasses import dataclass
+
+from model.encoder import Encoder
+from pipeline.encoders import load_encoder
+from pipeline.errors import DeviceError, OutOfMemory, Poisoned
+from pipeline.mosaic import Mosaic, read_mosaic
+from pipeline.progress import Stop, Tally
+from pipeline.rasters import Reader
+from pipeline.records import Record, State
+from pipeline.scenes import open_catalogue
+from pipeline.stack import Rules
+from pipeline.storage import Storage
+from pipeline.summary import Journal, Row
+
+DEATHS = 3
+"""Workers that may die on a tile before it counts as poisoned. A runner that tries a bundle four
+times gets past it."""
+
+STRIKES = 3
+"""Tiles in a row that may fail by a worker's device before it takes no more work."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker has to know. Small and picklable: weights and tiles are named, not held.
+
+    Parameters
+    ----------
+    catalog, year, store
+        Where scenes come from, of which year, and where the mosaic goes.
+    model, weights, weights_sha256, precision
+        The encoder: card, file, its digest and the arithmetic.
+    rules
+        How pixels become observations.
+    fingerprint
+        Of the run, for the records.
+    request
+        Id of the run's list of tiles.
+    launch
+        Id of this launch of it.
+    block, margin
+        Side of the blocks in which a tile is read and encoded, and pixels beyond the meridians.
+    allow_lost_scenes
+        Scenes a tile may lose for good before it fails.
+    threads
+        That one worker process may keep busy.
+    redo
+        Names of tiles that are made again although their records say that they are done.
+    refresh
+        Whether done tiles are made again whose scenes are not those the catalogue lists now.
+    only_failed
+        Whether nothing is made but the tiles that failed.
+    """
+
+    catalog: str
+    year: int
+    store: str
+    model: str | None
+    weights: str | None
+    weights_sha256: str
+    precision: str
+    rules: Rules
+    fingerprint: str
+    request: str
+    launch: str
+    block: int
+    margin: int
+    allow_lost_scenes: int
+    threads: int
+    redo: frozenset[str] = frozenset()
+    refresh: bool = False
+    only_failed: bool = False
+
+    def wants(self, row: Row | None) -> bool:
+        """Whether a tile is to be made, by its short record."""
+        if row is None:
+            return not self.only_failed
+        if row["launch"] == self.launch:
+            return False
+        if row["tile"] in self.redo:
+            return True
+        if State(row["state"]) is State.FAILED:
+            return self.only_failed or row["error"]["class"] != Poisoned.kind
+        return not self.only_failed and (self.refresh or row["fingerprint"] != self.fingerprint)
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What a worker process holds on to from tile to tile, shared by its threads."""
+
+    storage: Storage
+    mosaic: Mosaic
+    reader: Reader
+    encoder: Encoder
+    tally: Tally
+    journal: Journal
+    stop: Stop
+    device: Device
+
+
+def open_workshop(job: Job) -> Workshop:
+    """Open what a worker needs, once a process."""
+    storage = Storage(job.store)
+    return Workshop(
+        storage,
+        read_mosaic(storage),
+        Reader(open_catalogue(job.catalog)),
+        load_encoder(job.model, job.weights, job.precision, job.threads, job.weights_sha256),
+        Tally(storage, job.year, job.launch),
+        Journal(storage, job.year),
+        Stop(storage, job.year, job.launch),
+        Device(),
+    )
+
+
+class Device:
+    """Whether a worker's device still serves: it is given up after `STRIKES` tiles in a row."""
+
+    def __init__(self) -> None:
+        self._strikes = 0
+        self._lock = threading.Lock()
+
+    def judge(self, record: Record) -> None:
+        """Count a tile that was made, or that failed by the device.
+
+        Raises
+        ------
+        DeviceError
+            If that was one too many, and from then on at every tile.
+        """
+        failed_by = record.error["class"] if record.error else ""
+        with self._lock:
+            if failed_by in (DeviceError.kind, OutOfMemory.kind):
+                self._strikes += 1
+            elif self._strikes < STRIKES:
+                self._strikes = 0
+        if self._strikes >= STRIKES:
+            raise DeviceError(
+                f"{socket.gethostname()} process {os.getpid()} takes no more work: {STRIKES} tiles "
+                f"in a row failed by its device, the last one with {record.error}"
+            )

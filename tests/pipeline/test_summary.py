@@ -1,0 +1,110 @@
+"""Thousands of tiles are looked up at once, while runs go on and after they were killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import records, summary
+from pipeline.grid import Tile
+from pipeline.records import Record, State
+from pipeline.status import standing
+from pipeline.storage import Storage
+from pipeline.summary import Journal, compact, forget, read_summary, short_records
+from tests.pipeline.test_records import TILE, a_record
+
+OTHER = Tile(31, 1449, 137, 256)
+
+
+def journal(storage: Storage, *entries: tuple[Tile, Record]) -> None:
+    """Put rows into the journal as a worker does."""
+    book = Journal(storage, 2024)
+    for tile, record in entries:
+        book.add(tile.zone, record.short())
+    book.put()
+
+
+def states(storage: Storage) -> dict[str, str]:
+    return {name: row["state"] for name, row in read_summary(storage, 2024, 31).items()}
+
+
+def test_the_journal_goes_into_the_summary_and_is_gone(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    journal(storage, (TILE, a_record(TILE, State.FAILED)))
+    compact(storage, 2024, 31)
+    journal(storage, (TILE, a_record()), (OTHER, a_record(OTHER)))
+    compact(storage, 2024, 31)
+    assert states(storage) == {TILE.name: "done", OTHER.name: "done"}
+    assert list(storage.list("")) == [summary.summary_key(2024, 31)]
+
+
+def test_forgotten_tiles_are_asked_again(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    journal(storage, (TILE, a_record()), (OTHER, a_record(OTHER)))
+    compact(storage, 2024, 31)
+    forget(storage, 2024, [TILE])
+    assert states(storage) == {OTHER.name: "done"}
+    asked = {found.tile: found.asked for found in short_records(storage, 2024, [TILE, OTHER])}
+    assert asked == {TILE: True, OTHER: False}
+
+
+def test_standing_trusts_summaries_only_for_finished_tiles(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    tiles = [Tile(31, 1449, col, 256) for col in range(5)]
+    records.add_planned(storage, 2024, tiles[:3], "one")
+    records.add_planned(storage, 2024, tiles[2:], "two")
+    states = [State.DONE, State.EMPTY, State.FAILED, State.FAILED]
+    made = [a_record(tile, state) for tile, state in zip(tiles, states, strict=False)]
+    for tile, record in zip(tiles, made, strict=False):
+        records.write_record(storage, tile, record)
+    journal(storage, *zip(tiles, made, strict=False))
+    compact(storage, 2024, 31)
+    records.write_record(storage, tiles[3], a_record(tiles[3], State.DONE))
+
+    found = standing(storage, 2024)
+    assert (found.planned, found.done, found.empty, found.failed, found.missing) == (5, 3, 1, 1, 1)
+    assert found.failures == {"corrupt": 1}
+    assert tiles[2].name in found.examples["corrupt"]
+    assert (found.pixels, found.uncertain) == (3 * 4096, 0)
+
+
+ZONES, COLUMNS, ROWS = range(1, 61), range(0, 33), range(200, 382)
+"""360,360 tiles: more than the Earth's land has."""
+
+
+def globe(zone: int) -> Iterator[Tile]:
+    for row in ROWS:
+        yield from (Tile(zone, row, col, 2048) for col in COLUMNS)
+
+
+def test_status_over_the_globe_lists_nothing_and_asks_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a run that was killed half way: half the tiles are in no summary."""
+    storage = Storage(str(tmp_path))
+    pattern = a_record(TILE).short()
+    for zone in ZONES:
+        tiles = list(globe(zone))
+        records.add_planned(storage, 2024, tiles, "all")
+        if zone % 2:
+            rows = {tile.name: pattern | {"tile": tile.name} for tile in tiles}
+            summary.write_summary(storage, 2024, zone, rows)
+
+    reads: list[str] = []
+    read = Storage.read
+
+    def counted(self: Storage, key: str) -> bytes:
+        reads.append(key)
+        return read(self, key)
+
+    def refused(self: Storage, prefix: str) -> Iterator[str]:
+        raise AssertionError(f"{prefix} was listed")
+
+    monkeypatch.setattr(Storage, "read", counted)
+    monkeypatch.setattr(Storage, "list", refused)
+    found = standing(storage, 2024)
+    assert (found.planned, found.done, found.missing) == (360_360, 180_180, 180_180)
+    assert found.uncertain == 180_180 - summary.LOOK_UP
+    assert len(reads) == 120 + summary.LOOK_UP
