@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyproj
@@ -207,10 +208,6 @@ def from_lonlat(zone: int) -> Transformer:
 def owned(window: Window, margin: int = DEFAULT_MARGIN) -> NDArray[np.bool_]:
     """Which pixels of a window are written to its zone.
 
-    A pixel belongs to the zone of its centre's longitude. The zone also writes the pixels whose
-    centres lie at most `margin` pixels beyond its meridians, measured along the row, so that a
-    reader at the line always finds a neighbour.
-
     Parameters
     ----------
     window
@@ -222,17 +219,89 @@ def owned(window: Window, margin: int = DEFAULT_MARGIN) -> NDArray[np.bool_]:
     -------
     bool (height, width)
     """
-    west, _, _, north = window.bounds
-    eastings = west + (np.arange(window.width, dtype=np.float64) + 0.5) * PIXEL
-    northings = north - (np.arange(window.height, dtype=np.float64) + 0.5) * PIXEL
-    low, high = zone_meridians(window.zone, northings)
-    reach = margin * PIXEL
-    inside = (eastings[None, :] >= (low - reach)[:, None]) & (
-        eastings[None, :] < (high + reach)[:, None]
+    first, stop = owned_columns(
+        window.zone, np.arange(window.row, window.row + window.height), margin
     )
-    _, latitudes = to_lonlat(window.zone).transform(np.full(window.height, 500_000.0), northings)
+    columns = np.arange(window.col, window.col + window.width)
+    return (columns >= first[:, None]) & (columns < stop[:, None])
+
+
+def owned_columns(
+    zone: int, rows: NDArray[np.int64], margin: int = DEFAULT_MARGIN
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which pixels of the lattice's rows are written to a zone.
+
+    A pixel belongs to the zone of its centre's longitude. The zone also writes the pixels whose
+    centres lie at most `margin` pixels beyond its meridians, measured along the row, so that a
+    reader at the line always finds a neighbour.
+
+    Parameters
+    ----------
+    zone
+        UTM zone, 1 to 60.
+    rows
+        Of pixels, counted from the lattice's north edge.
+    margin
+        In pixels.
+
+    Returns
+    -------
+    int64 (rows,), int64 (rows,)
+        The first column that is written and the first that is not; equal where none is, beyond
+        the latitudes that UTM covers.
+    """
+    northings = (NORTH_EDGE - (rows + 0.5) * PIXEL).astype(np.float64)
+    low, high = zone_meridians(zone, northings)
+    _, latitudes = to_lonlat(zone).transform(np.full(len(rows), 500_000.0), northings)
     covered = (latitudes >= SOUTH_LIMIT) & (latitudes < NORTH_LIMIT)
-    return inside & covered[:, None]
+    first = np.ceil((low - WEST_EDGE) / PIXEL - 0.5).astype(np.int64) - margin
+    stop = np.ceil((high - WEST_EDGE) / PIXEL - 0.5).astype(np.int64) + margin
+    return np.where(covered, first, 0), np.where(covered, stop, 0)
+
+
+def owned_tile_columns(
+    zone: int, rows: NDArray[np.int64], side: int, margin: int = DEFAULT_MARGIN
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Which tiles hold a pixel that is written to a zone.
+
+    Parameters
+    ----------
+    zone
+        UTM zone, 1 to 60.
+    rows
+        Of tiles, counted from the lattice's north edge.
+    side
+        Of the tiles, in pixels.
+    margin
+        In pixels.
+
+    Returns
+    -------
+    int64 (rows,), int64 (rows,)
+        The first column of tiles and the first beyond; equal where there is none.
+    """
+    # A zone is widest at the equator, which is a tile line: one pixel row decides for each tile.
+    widest = np.where(rows * side < NORTH_EDGE // PIXEL, (rows + 1) * side - 1, rows * side)
+    first, stop = owned_columns(zone, widest, margin)
+    return first // side, -(-stop // side)
+
+
+@functools.lru_cache(maxsize=8)
+def owned_pixels(side: int, margin: int = DEFAULT_MARGIN) -> NDArray[np.int64]:
+    """Number of pixels of each tile that are written to its zone, the same in every zone.
+
+    Returns
+    -------
+    int64 (tile rows, tile columns)
+    """
+    # Zones are one projection turned about the axis: any of them will do.
+    first, stop = owned_columns(31, np.arange(HEIGHT), margin)
+    counts = np.empty((HEIGHT // side, WIDTH // side), np.int64)
+    for col in range(WIDTH // side):
+        west = np.maximum(first, col * side)
+        east = np.minimum(stop, (col + 1) * side)
+        counts[:, col] = np.maximum(east - west, 0).reshape(-1, side).sum(axis=1)
+    return counts
 
 
 def zone_meridians(
@@ -303,13 +372,15 @@ def region_window(zone: int, region: BaseGeometry) -> Window:
     region
         In degrees.
     """
-    projected = _project(zone, region)
+    projected = project_region(zone, region)
     if projected.is_empty:
         return Window(zone, 0, 0, 0, 0)
     return window_of_bounds(zone, projected.bounds)
 
 
-def tiles_of_region(region: BaseGeometry, side: int) -> Iterator[Tile]:
+def tiles_of_region(
+    region: BaseGeometry, side: int, margin: int = DEFAULT_MARGIN
+) -> Iterator[Tile]:
     """Tiles whose ground touches a region, zone by zone, row by row.
 
     Parameters
@@ -318,32 +389,92 @@ def tiles_of_region(region: BaseGeometry, side: int) -> Iterator[Tile]:
         In degrees.
     side
         Of the tiles, in pixels.
+    margin
+        In pixels.
     """
     check_side(side)
     for zone in zones_touched(region):
-        ground = _project(zone, region)
-        if ground.is_empty:
-            continue
-        window = window_of_bounds(zone, ground.bounds)
-        shapely.prepare(ground)
-        for row in range(window.row // side, -(-(window.row + window.height) // side)):
-            for col in range(window.col // side, -(-(window.col + window.width) // side)):
-                tile = Tile(zone, row, col, side)
-                square = shapely.box(*tile.window.bounds)
-                if ground.intersects(square) and not ground.touches(square):
-                    yield tile
+        for row, col in tiles_touched(zone, region, side, margin).tolist():
+            yield Tile(zone, row, col, side)
 
 
-def _project(zone: int, region: BaseGeometry) -> BaseGeometry:
-    """The part of a region which a zone owns, in metres, with edges that follow the degrees."""
+def tiles_touched(
+    zone: int,
+    region: BaseGeometry,
+    side: int,
+    margin: int = DEFAULT_MARGIN,
+    among: Callable[[slice, slice], NDArray[np.bool_]] | None = None,
+) -> NDArray[np.int64]:
+    """Which tiles of a zone own ground of a region, or hold the margin beside such a tile.
+
+    Parameters
+    ----------
+    zone
+        UTM zone, 1 to 60.
+    region
+        In degrees.
+    side
+        Of the tiles, in pixels.
+    margin
+        In pixels.
+    among
+        Says for rows and columns of tiles which of them may be chosen for the ground they own:
+        bool (rows, columns). All may by default.
+
+    Returns
+    -------
+    int64 (tiles, 2)
+        Row and column of each, row by row.
+    """
+    ground = project_region(zone, region)
+    if ground.is_empty:
+        return np.empty((0, 2), np.int64)
+    window = window_of_bounds(zone, ground.bounds)
+    top, bottom = window.row // side, -(-(window.row + window.height) // side)
+    left = max(window.col - margin, 0) // side
+    right = -(-min(window.col + window.width + margin, WIDTH) // side)
+    rows, columns = np.arange(top, bottom), np.arange(left, right)
+    first, stop = (limit[:, None] for limit in owned_tile_columns(zone, rows, side, margin=0))
+    owners = (columns >= first) & (columns < stop)
+    if among is not None:
+        owners &= among(slice(top, bottom), slice(left, right))
+    row, col = np.nonzero(owners)
+    size = side * PIXEL
+    west, north = WEST_EDGE + columns[col] * size, NORTH_EDGE - rows[row] * size
+    # A millimetre less, so that a region which ends at a tile's edge does not touch the tile.
+    squares = shapely.box(west + 1e-3, north - size + 1e-3, west + size - 1e-3, north - 1e-3)
+    shapely.prepare(ground)
+    owners[row, col] = shapely.intersects(ground, squares)
+    low, high = (limit[:, None] for limit in owned_tile_columns(zone, rows, side, margin))
+    at_west = (owners & (columns == first)).any(axis=1, keepdims=True)
+    at_east = (owners & (columns == stop - 1)).any(axis=1, keepdims=True)
+    beside = at_west & (columns >= low) & (columns < first)
+    beside |= at_east & (columns >= stop) & (columns < high)
+    return np.argwhere(owners | beside) + np.array([top, left])
+
+
+def project_region(zone: int, region: BaseGeometry) -> BaseGeometry:
+    """The part of a region which a zone owns, in metres, with edges that follow the degrees.
+
+    Parameters
+    ----------
+    region
+        In degrees.
+    """
     west = -180.0 + 6.0 * (zone - 1)
     part = shapely.intersection(region, shapely.box(west, SOUTH_LIMIT, west + 6.0, NORTH_LIMIT))
     if part.is_empty:
         return part
-    dense = shapely.segmentize(part, 0.1)
-    return shapely.transform(
-        dense, lambda at: np.stack(from_lonlat(zone).transform(at[:, 0], at[:, 1]), axis=1)
-    )
+    return moved(shapely.segmentize(part, 0.1), from_lonlat(zone))
+
+
+def moved(shapes: Any, transformer: Transformer) -> Any:
+    """Shapes with every corner brought to another reference system; edges stay straight there."""
+
+    def move(at: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.stack(transformer.transform(at[:, 0], at[:, 1]), axis=1)
+
+    return shapely.transform(shapes, move)
 
 
 def parse_box(text: str) -> BaseGeometry:

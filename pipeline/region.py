@@ -6,6 +6,8 @@ are untrusted: their size, coordinates, geometry and reference system are checke
 
 from __future__ import annotations
 
+import difflib
+import gzip
 import logging
 import re
 import warnings
@@ -28,6 +30,7 @@ from pipeline.grid import (
     Window,
     from_lonlat,
     lonlat_bounds,
+    moved,
     parse_box,
     zone_crs,
 )
@@ -50,6 +53,9 @@ FORMATS = {
 """Vector files that are opened, with GDAL's name of the format. Others can reach for further files
 or servers when they are opened."""
 
+COUNTRIES = Path(__file__).parent / "data" / "countries.json.gz"
+"""Natural Earth 4.1.0, 1:10 million, as TopoJSON (see `tools/derive_land.py`)."""
+
 SENTINEL2_TILE = 109_800
 """Side of a Sentinel-2 tile in metres: from the north-west corner of its 100 km MGRS square (ESA,
 Sentinel-2 tiling grid)."""
@@ -71,7 +77,8 @@ def read_region(text: str) -> BaseGeometry:
     ----------
     text
         `global`; `west,south,east,north` in degrees; a GeoJSON file or another vector file that
-        declares its reference system; or the name of a Sentinel-2 tile, such as `31UFS`.
+        declares its reference system; the name of a Sentinel-2 tile, such as `31UFS`; or of a
+        country, as Natural Earth writes it.
 
     Returns
     -------
@@ -91,10 +98,7 @@ def read_region(text: str) -> BaseGeometry:
     elif re.fullmatch(r"\d{1,2}[A-Z]{3}", text):
         region = sentinel2_tile(text)
     else:
-        raise BadInput(
-            f"region {text!r} is no file here, no west,south,east,north box in degrees, "
-            "no Sentinel-2 tile such as 31UFS and not 'global'"
-        )
+        region = country(text)
     _, south, _, north = region.bounds
     if north <= SOUTH_LIMIT or south >= NORTH_LIMIT:
         raise BadInput(
@@ -133,9 +137,63 @@ def read_vector(path: Path) -> BaseGeometry:
     if not crs.is_geographic:
         parts = _to_degrees(parts, crs, str(path))
     elif not crs.equals(CRS("OGC:CRS84"), ignore_axis_order=True):
-        move = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform
-        parts = shapely.transform(parts, lambda at: np.stack(move(at[:, 0], at[:, 1]), axis=1))
+        parts = moved(parts, Transformer.from_crs(crs, "EPSG:4326", always_xy=True))
     return _joined(parts, str(path))
+
+
+def country(name: str) -> BaseGeometry:
+    """Ground of a country by its name in Natural Earth, in any case, with its territories there.
+
+    Raises
+    ------
+    BadInput
+        If there is none, with the names that are like it.
+    """
+    topojson = gzip.decompress(COUNTRIES.read_bytes())
+    _, _, blobs, (names,) = pyogrio.raw.read(topojson, layer="countries", columns=["name"])
+    known = {known.casefold(): k for k, known in enumerate(names)}
+    if name.casefold() not in known:
+        close = difflib.get_close_matches(name.casefold(), known, n=3)
+        hint = f"; did you mean {' or '.join(names[known[key]] for key in close)}?" if close else ""
+        raise BadInput(
+            f"region {name!r} is no file here, no west,south,east,north box in degrees, no "
+            f"Sentinel-2 tile such as 31UFS, no country and not 'global'{hint}"
+        )
+    parts = shapely.get_parts(shapely.from_wkb(blobs[known[name.casefold()]]))
+    return _joined(np.concatenate([cut_at_antimeridian(part) for part in parts]), name)
+
+
+def cut_at_antimeridian(polygon: shapely.Polygon) -> NDArray[np.object_]:
+    """Cut a polygon in degrees whose edges step over the antimeridian, and may enclose a pole.
+
+    Parameters
+    ----------
+    polygon
+        With edges much shorter than half the globe: a longer one is taken for a step over 180.
+
+    Returns
+    -------
+    Valid polygons with longitudes -180 to 180; none where the polygon has no area.
+    """
+    rings: list[NDArray[np.float64]] = []
+    for ring in (polygon.exterior, *polygon.interiors):
+        at = shapely.get_coordinates(ring)
+        at[:, 0] = np.unwrap(at[:, 0], period=360.0)
+        start, end = at[0, 0], at[-1, 0]
+        if abs(end - start) > 1.0:
+            pole = np.copysign(90.0, at[:, 1].mean())
+            at = np.concatenate([at, [[end, pole], [start, pole]], at[:1]])
+        if rings:
+            at[:, 0] += 360.0 * np.round((rings[0][0, 0] - start) / 360.0)
+        rings.append(at)
+    whole = shapely.make_valid(
+        shapely.Polygon(rings[0], rings[1:]), method="structure", keep_collapsed=False
+    )
+    turns = [shapely.box(-180.0 + turn, -90.0, 180.0 + turn, 90.0) for turn in TURNS]
+    pieces = shapely.intersection(whole, turns)
+    moved_back = [translate(piece, -turn) for piece, turn in zip(pieces, TURNS, strict=True)]
+    parts = shapely.get_parts(moved_back)
+    return parts[shapely.area(parts) > 0]
 
 
 def sentinel2_tile(name: str) -> BaseGeometry:
@@ -190,14 +248,10 @@ def pixels_inside(region: BaseGeometry, window: Window) -> NDArray[np.bool_]:
         shapely.intersection(region, shapely.box(west + turn, south, east + turn, north))
         for turn in TURNS
     ]
-    project = from_lonlat(window.zone).transform
     ground = [
-        shapely.transform(
-            shapely.segmentize(part, 0.01),
-            lambda at: np.stack(project(at[:, 0], at[:, 1]), axis=1),
-        )
+        moved(shapely.segmentize(part, 0.01), from_lonlat(window.zone))
         for part in near
-        if not part.is_empty and part.area > 0
+        if part.area > 0
     ]
     if not ground:
         return np.zeros(window.shape, bool)
@@ -262,35 +316,13 @@ def _to_degrees(parts: NDArray[np.object_], crs: CRS, name: str) -> NDArray[np.o
     west, south, east, north = shapely.total_bounds(parts)
     edge = max(east - west, north - south) / 256
     try:
-        move = Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform
-        parts = shapely.transform(
-            shapely.segmentize(parts, edge) if edge > 0 else parts,
-            lambda at: np.stack(move(at[:, 0], at[:, 1]), axis=1),
-        )
+        dense = shapely.segmentize(parts, edge) if edge > 0 else parts
+        parts = moved(dense, Transformer.from_crs(crs, "EPSG:4326", always_xy=True))
     except (ProjError, CRSError) as error:
         raise BadInput(f"region {name} cannot be brought to degrees: {_line(error)}") from None
     if not np.isfinite(shapely.get_coordinates(parts)).all():
         raise BadInput(f"region {name} reaches beyond the ground that its system can describe")
-    return np.concatenate([_cut(part, name) for part in parts])
-
-
-def _cut(polygon: shapely.Polygon, name: str) -> NDArray[np.object_]:
-    """A polygon whose edges are all short, cut where it crosses the antimeridian."""
-    rings: list[NDArray[np.float64]] = []
-    for ring in (polygon.exterior, *polygon.interiors):
-        at = shapely.get_coordinates(ring)
-        at[:, 0] = np.unwrap(at[:, 0], period=360.0)
-        if abs(at[-1, 0] - at[0, 0]) > 1.0:
-            raise BadInput(f"region {name} holds a pole: give it in degrees")
-        if rings:
-            at[:, 0] += 360.0 * np.round((rings[0][0, 0] - at[0, 0]) / 360.0)
-        rings.append(at)
-    whole = shapely.make_valid(shapely.Polygon(rings[0], rings[1:]))
-    turns = [shapely.box(-180.0 + turn, -90.0, 180.0 + turn, 90.0) for turn in TURNS]
-    pieces = shapely.intersection(whole, turns)
-    return shapely.get_parts(
-        [translate(piece, -turn) for piece, turn in zip(pieces, TURNS, strict=True)]
-    )
+    return np.concatenate([cut_at_antimeridian(part) for part in parts])
 
 
 def _joined(parts: NDArray[np.object_], name: str) -> BaseGeometry:

@@ -1,0 +1,295 @@
+"""Which tiles have land, and in which order they are made.
+
+The land layer says for each cell of 256 px whether any of its ground lies within 12 km of land.
+`tools/derive_land.py` says from what it is made.
+"""
+
+from __future__ import annotations
+
+import functools
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.features import rasterize
+from rasterio.warp import Resampling, reproject, transform_bounds
+from shapely.geometry.base import BaseGeometry
+
+from pipeline.errors import BadInput
+from pipeline.grid import (
+    DEFAULT_MARGIN,
+    DEFAULT_SIDE,
+    HEIGHT,
+    NORTH_EDGE,
+    PIXEL,
+    WEST_EDGE,
+    WIDTH,
+    Tile,
+    check_side,
+    lonlat_bounds,
+    parse_tile,
+    project_region,
+    tiles_touched,
+    zone_crs,
+    zones_touched,
+)
+from pipeline.region import FORMATS, read_region, read_vector
+
+CELL = 256
+"""Side of a cell of the land layer in pixels."""
+
+COAST = 12_000
+"""Metres of sea around all land that count as land: users of earlier mosaics found coasts clipped
+with 1 km, and later ones took some 11 km."""
+
+NEIGHBOURHOOD = 16_384
+"""Side in pixels of the squares whose tiles are made one after the other: 164 km, one and a half
+Sentinel-2 scenes."""
+
+LAYER = Path(__file__).parent / "data" / "land.npz"
+
+TILE_LIST = ".txt"
+"""Ending of a file with one tile's name a line."""
+
+_SHAPE = HEIGHT // CELL, WIDTH // CELL
+_TO_CELLS = Affine(CELL * PIXEL, 0, WEST_EDGE, 0, -CELL * PIXEL, NORTH_EDGE)
+
+
+@dataclass(frozen=True)
+class Land:
+    """Which cells of the zones have land.
+
+    Parameters
+    ----------
+    name
+        Where it comes from.
+    packed
+        By zone, the cells' bits row by row; a zone that is absent has no land.
+    """
+
+    name: str
+    packed: Mapping[int, NDArray[np.uint8]]
+
+    def cells(self, zone: int) -> NDArray[np.bool_]:
+        """Cells of a zone that have land: bool (cell rows, cell columns)."""
+        if zone not in self.packed:
+            return np.zeros(_SHAPE, bool)
+        return np.unpackbits(self.packed[zone], axis=1, count=_SHAPE[1]).astype(bool)
+
+    def tiles(self, zone: int, side: int, rows: slice, cols: slice) -> NDArray[np.bool_]:
+        """Tiles of a zone that have land, of some rows and columns of tiles: bool (rows, cols)."""
+        first = rows.start * side // CELL, cols.start * side // CELL
+        stop = -(-rows.stop * side // CELL), -(-cols.stop * side // CELL)
+        cells = self.cells(zone)[first[0] : stop[0], first[1] : stop[1]]
+        if side < CELL:
+            step = CELL // side
+            small = cells.repeat(step, axis=0).repeat(step, axis=1)
+            top, left = rows.start - first[0] * step, cols.start - first[1] * step
+            return small[top:, left:][: rows.stop - rows.start, : cols.stop - cols.start]
+        step = side // CELL
+        blocks = cells.reshape(rows.stop - rows.start, step, cols.stop - cols.start, step)
+        return np.asarray(blocks.any(axis=(1, 3)))
+
+
+@dataclass(frozen=True)
+class Area:
+    """The tiles that a user asks for. Picklable; it holds no list of tiles but the user's own.
+
+    Parameters
+    ----------
+    region
+        In degrees.
+    side
+        Of the tiles, in pixels.
+    margin
+        Pixels written beyond the zones' meridians.
+    land
+        Outside which no tile is made; None for no such limit.
+    listed
+        The tiles themselves, where the user named them.
+    """
+
+    region: BaseGeometry
+    side: int = DEFAULT_SIDE
+    margin: int = DEFAULT_MARGIN
+    land: Land | None = None
+    listed: tuple[Tile, ...] | None = None
+
+    @property
+    def zones(self) -> list[int]:
+        """Zones that have tiles of the area, or may have."""
+        if self.listed is not None:
+            return sorted({tile.zone for tile in self.listed})
+        return zones_touched(self.region)
+
+    def index(self, zone: int) -> NDArray[np.int64]:
+        """Rows and columns of the area's tiles of a zone, row by row: int64 (tiles, 2)."""
+        if self.listed is not None:
+            mine = [(tile.row, tile.col) for tile in self.listed if tile.zone == zone]
+            return np.array(mine, np.int64).reshape(-1, 2)
+        if self.land is None:
+            return tiles_touched(zone, self.region, self.side, self.margin)
+        among = functools.partial(self.land.tiles, zone, self.side)
+        return tiles_touched(zone, self.region, self.side, self.margin, among)
+
+    def tiles(self, zones: Iterable[int] | None = None) -> Iterator[Tile]:
+        """The area's tiles, all or those of some zones: zone by zone, row by row."""
+        for zone in self.zones if zones is None else zones:
+            for row, col in self.index(zone).tolist():
+                yield Tile(zone, row, col, self.side)
+
+
+def read_area(
+    region: str,
+    side: int = DEFAULT_SIDE,
+    margin: int = DEFAULT_MARGIN,
+    land: str = "coast",
+) -> Area:
+    """Read what a user asks for.
+
+    Parameters
+    ----------
+    region
+        What `read_region` reads, or a text file with one tile's name a line.
+    side, margin
+        In pixels.
+    land
+        What `read_land` reads.
+
+    Raises
+    ------
+    BadInput
+        If one of them cannot be used, or no tile is left.
+    """
+    check_side(side)
+    if region.lower().endswith(TILE_LIST):
+        listed = read_tile_list(Path(region), side)
+        boxes = [shapely.box(*lonlat_bounds(tile.window)) for tile in listed]
+        return Area(shapely.union_all(boxes), side, margin, None, listed)
+    area = Area(read_region(region), side, margin, read_land(land))
+    if next(area.tiles(), None) is None:
+        raise BadInput(
+            f"region {region} has no land within {COAST // 1000} km: "
+            "--land everywhere takes its sea too"
+        )
+    return area
+
+
+def read_land(text: str) -> Land | None:
+    """Read a land layer.
+
+    Parameters
+    ----------
+    text
+        `coast` for the package's own: all land and 12 km around it; `everywhere` for no limit; or
+        a user's own: a vector file of areas, or a raster that is not zero on land.
+
+    Raises
+    ------
+    BadInput
+        If it cannot be used.
+    """
+    if text == "everywhere":
+        return None
+    if text == "coast":
+        with np.load(LAYER) as layer:
+            return Land(text, {int(zone): layer[zone] for zone in layer.files})
+    path = Path(text)
+    if not path.exists():
+        raise BadInput(f"--land {text}: there is no such file; 'coast' and 'everywhere' need none")
+    masks = _vector_cells(path) if path.suffix.lower() in FORMATS else _raster_cells(path)
+    packed = {zone: np.packbits(cells, axis=1) for zone, cells in masks if cells.any()}
+    if not packed:
+        raise BadInput(f"--land {text} has no land")
+    return Land(text, packed)
+
+
+def write_layer(path: Path, cells: Mapping[int, NDArray[np.bool_]]) -> None:
+    """Write a layer as the package ships it, the same bytes for the same cells."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as packed:
+        for zone in sorted(cells):
+            member = zipfile.ZipInfo(f"{zone:02d}.npy")
+            member.compress_type = zipfile.ZIP_DEFLATED
+            with packed.open(member, "w") as file:
+                np.lib.format.write_array(file, np.packbits(cells[zone], axis=1))
+
+
+def cells_touched(areas: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Cells of a zone that polygons touch, given in metres of the zone's projection."""
+    if len(areas) == 0:
+        return np.zeros(_SHAPE, bool)
+    touched = rasterize(
+        areas, out_shape=_SHAPE, transform=_TO_CELLS, all_touched=True, dtype="uint8"
+    )
+    return touched.astype(bool)
+
+
+def read_tile_list(path: Path, side: int) -> tuple[Tile, ...]:
+    """Read a file with one tile's name a line; empty lines and lines that begin with # are skipped.
+
+    Raises
+    ------
+    BadInput
+        If a line names no tile of this side, or none does.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} is no list of tiles: {error}") from None
+    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not names:
+        raise BadInput(f"{path} names no tile")
+    return tuple(sorted({parse_tile(name, side) for name in names}))
+
+
+def work_order(tile: Tile) -> tuple[int, int, int, int]:
+    """Sort key that spreads a catalogue's load and keeps neighbours near.
+
+    Neighbourhoods of 164 km come in an order that has nothing to do with where they are, so that
+    workers ask for different parts of the archive; within one, tiles come row by row, back and
+    forth, so that each finds the scenes of the one before in the caches.
+    """
+    step = max(1, NEIGHBOURHOOD // tile.side)
+    row, col = tile.row // step, tile.col // step
+    place = zlib.crc32(f"{tile.zone} {row} {col}".encode())
+    return place, tile.zone, tile.row, tile.col if tile.row % 2 == 0 else -tile.col
+
+
+def _vector_cells(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    region = read_vector(path)
+    for zone in zones_touched(region):
+        yield zone, cells_touched(shapely.get_parts(project_region(zone, region)))
+
+
+def _raster_cells(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    try:
+        with rasterio.open(path) as raster:
+            if raster.crs is None or raster.count != 1:
+                raise BadInput(
+                    f"--land {path} needs one band and a reference system, and has "
+                    f"{raster.count} and {raster.crs or 'none'}"
+                )
+            west, south, east, north = transform_bounds(raster.crs, "EPSG:4326", *raster.bounds)
+            if not west < east:
+                raise BadInput(f"--land {path} reaches across the antimeridian: cut it there")
+            for zone in zones_touched(shapely.box(west, south, east, north)):
+                found = np.zeros(_SHAPE, np.float32)
+                reproject(
+                    rasterio.band(raster, 1),
+                    found,
+                    dst_transform=_TO_CELLS,
+                    dst_crs=zone_crs(zone),
+                    dst_nodata=0,
+                    resampling=Resampling.max,
+                )
+                yield zone, found != 0
+    except RasterioError as error:
+        raise BadInput(f"--land {path} is no raster that can be read: {error}") from None
