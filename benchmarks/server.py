@@ -40,6 +40,15 @@ class ArchiveServer(ThreadingHTTPServer):
         What to serve.
     fault
         Which fault a request meets.
+
+    Attributes
+    ----------
+    counts
+        Requests, bytes sent, and faults of each kind.
+    moved
+        Paths that lead elsewhere, and where.
+    credentials
+        What the requests had for an `Authorization`.
     """
 
     daemon_threads = True
@@ -49,6 +58,8 @@ class ArchiveServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder, self.fault = folder, fault
         self.counts: Counter[str] = Counter()
+        self.moved: dict[str, str] = {}
+        self.credentials: list[str | None] = []
         self._kept: dict[str, bytes] = {}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -83,12 +94,15 @@ class _Handler(BaseHTTPRequestHandler):
         start, stop = self._span(len(content or b""))
         fault = self.server.fault(path, start)
         self.server.counts["requests"] += 1
+        self.server.credentials.append(self.headers.get("Authorization"))
         if fault:
             self.server.counts[fault] += 1
         if fault == "silent":
             self.close_connection = True
         elif fault in STATUS:
             self._answer(STATUS[fault], b"no", {"Retry-After": "0"})
+        elif path in self.server.moved:
+            self._answer(302, b"", {"Location": self.server.moved[path]})
         elif content is None:
             self._answer(404, b"no such file", {})
         else:

@@ -154,8 +154,8 @@ def read_coarsest(read: Read, header: Header) -> Header:
     return replace(coarsest, nodata=header.nodata)
 
 
-def decode(data: bytes | memoryview, header: Header) -> NDArray[Any]:
-    """Pixels of a whole block, also of the part that may lie beyond the image.
+def decode(data: bytes | memoryview, header: Header, number: int) -> NDArray[Any]:
+    """Pixels of a block, also of the part that may lie beyond the image.
 
     Raises
     ------
@@ -163,15 +163,16 @@ def decode(data: bytes | memoryview, header: Header) -> NDArray[Any]:
         If the bytes are no such block.
     """
     height, width = header.block
-    size = height * width * header.dtype.itemsize
+    row = width * header.dtype.itemsize
     try:
-        raw = CODECS[header.compression](data, size)
+        raw = CODECS[header.compression](data, height * row)
     except Exception as error:
         # Each codec has errors of its own, and all of them mean the same.
         raise Corrupt(f"a block does not decode: {type(error).__name__}") from None
-    if len(raw) % (width * header.dtype.itemsize) or not raw:
-        raise Corrupt(f"a block has {len(raw)} bytes in place of {size}")
-    # The last strip of a file is as short as its rows.
+    # The last strip of a file may end with the image.
+    needed = min(height, header.geometry.height - header.corner(number)[0])
+    if len(raw) % row or not needed <= len(raw) // row <= height:
+        raise Corrupt(f"a block has {len(raw):,} bytes in place of {height * row:,}")
     native = header.dtype.newbyteorder("=")
     if header.predictor == 3:
         # The bytes of the floats lie sorted by significance, in any byte order.
@@ -269,10 +270,10 @@ def _geometry(tags: dict[int, NDArray[Any]], epsg: int) -> Geometry:
     geo = (
         {int(k[0]): int(k[3]) for k in keys[4:].reshape(-1, 4)[:256]} if keys.size % 4 == 0 else {}
     )
-    code = geo.get(PROJECTION_KEY, USER_DEFINED)
+    code = geo.get(PROJECTION_KEY, 0)
     epsg = epsg if code == USER_DEFINED else code
     if not epsg:
-        raise Corrupt("it names no EPSG code of a projection")
+        raise Corrupt("it names no projection by its EPSG code")
     if TRANSFORM in tags and tags[TRANSFORM].size == 16:
         across, skew, _, west, other, down, _, north = (float(v) for v in tags[TRANSFORM][:8])
         down = -down

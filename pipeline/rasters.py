@@ -218,8 +218,11 @@ def _fetch(header: Header, run: list[int], fetch: Fetch) -> list[NDArray[Any]]:
     if len(data) < length:
         raise Corrupt(f"it ends {length - len(data)} bytes before its blocks do")
     view = memoryview(data)
-    places = ((int(header.offsets[n]) - start, int(header.sizes[n])) for n in run)
-    return [decode(view[at : at + size], header) for at, size in places]
+    blocks = []
+    for number in run:
+        at = int(header.offsets[number]) - start
+        blocks.append(decode(view[at : at + int(header.sizes[number])], header, number))
+    return blocks
 
 
 def _paste(

@@ -43,11 +43,15 @@ GRANULE = re.compile(
 )
 
 
+def orbit_turn(track: int, burst: int) -> float:
+    """Share of its orbit, from the ascending node on, at which a burst was seen."""
+    seconds = (burst - 1) * BURST_SECONDS + FIRST_BURST_SECONDS - (track - 1) * ORBIT_SECONDS
+    return seconds / ORBIT_SECONDS % 1.0
+
+
 def orbit_state(track: int, burst: int) -> str:
     """Whether a burst is of an ascending or a descending pass, by its place in the cycle."""
-    seconds = (burst - 1) * BURST_SECONDS + FIRST_BURST_SECONDS - (track - 1) * ORBIT_SECONDS
-    turn = seconds / ORBIT_SECONDS % 1.0
-    return "descending" if 0.25 < turn < 0.75 else "ascending"
+    return "descending" if 0.25 < orbit_turn(track, burst) < 0.75 else "ascending"
 
 
 def scene_of_granule(name: str, box: Box, hrefs: Iterable[str]) -> Scene | None:

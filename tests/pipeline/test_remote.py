@@ -1,0 +1,241 @@
+import email.utils
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.server import serving
+from pipeline import remote
+from pipeline.errors import Corrupt, Expired, Gone, Refused, SceneError, Throttled, TimedOut
+from pipeline.remote import Access, Account, Remote, plain
+
+CONTENT = bytes(range(256)) * 4
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "a.bin").write_bytes(CONTENT)
+    return tmp_path
+
+
+@pytest.mark.parametrize("kind", ["path", "file", "http"])
+def test_parts_of_an_object(folder: Path, kind: str) -> None:
+    with serving(folder) as server:
+        url = {
+            "path": str(folder / "a.bin"),
+            "file": f"file://{folder}/a.bin",
+            "http": f"{server.url}/a.bin",
+        }[kind]
+        fetch = Remote(url if kind == "http" else "")
+        access = Access(url)
+        assert fetch.read(access, 10, 20) == CONTENT[10:30]
+        assert fetch.read(access, 1000, 99) == CONTENT[1000:]
+        assert fetch.read_all(access, 1024) == CONTENT
+        assert fetch.size(access) == 1024
+        with pytest.raises(Corrupt, match="more than 1,023 bytes"):
+            fetch.read_all(access, 1023)
+        with pytest.raises(Gone):
+            fetch.read(Access(url + "x"), 0, 10)
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        ("expired", Expired),
+        ("throttled", Throttled),
+        ("busy", Throttled),
+        ("missing", Gone),
+        ("failing", TimedOut),
+        ("silent", TimedOut),
+        ("truncated", Corrupt),
+        ("short", Corrupt),
+        ("wrong part", Corrupt),
+    ],
+)
+def test_every_failure_has_its_class(folder: Path, fault: str, error: type[SceneError]) -> None:
+    with serving(folder, lambda path, start: fault) as server:
+        with pytest.raises(error) as caught:
+            Remote(server.url).read(Access(f"{server.url}/a.bin?sig=secret"), 5, 50)
+        assert type(caught.value) is error
+        assert "a.bin" in str(caught.value)
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["throttled", "failing", "short", "missing", "expired"])
+def test_each_class_is_tried_as_often_as_it_deserves(folder: Path, fault: str) -> None:
+    with serving(folder, lambda path, start: fault) as server:
+        fetch, url = Remote(server.url, pause=0.0001), f"{server.url}/a.bin"
+        with pytest.raises(SceneError) as caught:
+            fetch.persist(lambda: fetch.read(Access(url), 0, 9), url)
+        assert server.counts["requests"] == remote.TRIES[type(caught.value)]
+
+
+def test_what_a_disk_answers_is_final(tmp_path: Path) -> None:
+    fetch, path, asked = Remote(), str(tmp_path / "none"), []
+
+    def work() -> bytes:
+        asked.append(1)
+        return fetch.read(Access(path), 0, 9)
+
+    with pytest.raises(Gone):
+        fetch.persist(work, path)
+    assert len(asked) == 1
+
+
+def test_retry_after_is_waited_for_by_all() -> None:
+    account = Account(pause=60.0)
+    account.throttled(0.2)
+    began = time.monotonic()
+    threads = [threading.Thread(target=lambda: account.turn().__enter__()) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - began >= 0.2
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("7", 7.0),
+        ("nonsense", None),
+        (email.utils.formatdate(time.time() - 100, usegmt=True), 0.0),
+    ],
+)
+def test_reading_retry_after(header: str | None, seconds: float | None) -> None:
+    assert remote._retry_after(header) == seconds
+
+
+def test_an_account_runs_fewer_requests_after_a_throttling_and_recovers() -> None:
+    account, running, most = Account(most=8, pause=0.0), [0], [0]
+    lock = threading.Lock()
+
+    def request() -> None:
+        with account.turn():
+            with lock:
+                running[0] += 1
+                most[0] = max(most[0], running[0])
+            time.sleep(0.002)
+            with lock:
+                running[0] -= 1
+        account.served()
+
+    def run(count: int) -> int:
+        most[0] = 0
+        threads = [threading.Thread(target=request) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return most[0]
+
+    assert run(40) == 8
+    for _ in range(3):
+        account.throttled(0.0)
+    assert run(2) == 1
+    for _ in range(100):
+        account.served()
+    assert run(40) == 8
+
+
+REMOTE_ROOT = "https://catalogue.example/catalog.json"
+
+
+@pytest.mark.parametrize(
+    ("root", "url"),
+    [
+        (REMOTE_ROOT, "/etc/passwd"),
+        (REMOTE_ROOT, "file:///etc/passwd"),
+        (REMOTE_ROOT, "../../etc/passwd"),
+        (REMOTE_ROOT, "/vsicurl/http://a.example/b.tif"),
+        (REMOTE_ROOT, "ftp://a.example/b.tif"),
+        (REMOTE_ROOT, "gopher://a.example/"),
+        (REMOTE_ROOT, "data://text/plain,x"),
+        (REMOTE_ROOT, "http://127.0.0.1/b.tif"),
+        (REMOTE_ROOT, "http://localhost:80/b.tif"),
+        (REMOTE_ROOT, "http://[::1]/b.tif"),
+        (REMOTE_ROOT, "http://[::ffff:10.0.0.1]/b.tif"),
+        (REMOTE_ROOT, "http://169.254.169.254/latest/meta-data"),
+        (REMOTE_ROOT, "http://10.1.2.3/b.tif"),
+        (REMOTE_ROOT, "http://0.0.0.0/b.tif"),
+        (REMOTE_ROOT, "http://user:word@a.example/b.tif"),
+        (REMOTE_ROOT, "http:///b.tif"),
+        ("catalog.json", "http://192.168.0.1/b.tif"),
+        ("catalog.json", "s3fs://bucket/key"),
+    ],
+)
+def test_where_a_catalogue_may_not_point(root: str, url: str) -> None:
+    fetch = Remote(root)
+    with pytest.raises(Refused):
+        fetch.check(url)
+    with pytest.raises(Refused):
+        fetch.read(Access(url), 0, 10)
+
+
+@pytest.mark.parametrize(
+    ("root", "url"),
+    [
+        (REMOTE_ROOT, "https://elsewhere.example/b.tif"),
+        (REMOTE_ROOT, "gs://bucket/key"),
+        ("http://10.0.0.7:8000/catalog.json", "http://10.0.0.7:9000/b.tif"),
+        ("catalog.json", "/data/b.tif"),
+        ("catalog.json", "file:///data/b.tif"),
+        ("catalog.json", "https://elsewhere.example/b.tif"),
+    ],
+)
+def test_where_a_catalogue_may_point(root: str, url: str) -> None:
+    Remote(root).check(url)
+
+
+def test_a_name_that_leads_to_a_private_address_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(folder) as server:
+        url = f"http://innocent.example:{server.server_port}/a.bin"
+
+        def resolve(host: str, port: int, *args: object, **kwargs: object) -> list:
+            return [(2, 1, 6, "", ("127.0.0.1", port))]
+
+        monkeypatch.setattr("socket.getaddrinfo", resolve)
+        with pytest.raises(Refused, match=r"innocent\.example is at the private address 127"):
+            Remote(REMOTE_ROOT).read(Access(url), 0, 10)
+        assert server.counts["requests"] == 0
+        allowed = Remote(REMOTE_ROOT, ["innocent.example"])
+        assert allowed.read(Access(url), 0, 10) == CONTENT[:10]
+
+
+def test_addresses_in_messages_have_no_credential() -> None:
+    assert plain("https://u:p@host/a/b.tif?sig=secret#x") == "https://host/a/b.tif"
+
+
+def test_a_move_is_followed_without_the_credential_and_remembered(folder: Path) -> None:
+    with serving(folder) as first, serving(folder) as second:
+        first.moved["old.bin"] = f"{second.url}/a.bin?sig=1"
+        fetch = Remote(first.url)
+        access = Access(f"{first.url}/old.bin", {"Authorization": "Bearer secret"})
+        for start in (0, 100):
+            assert fetch.read(access, start, 10) == CONTENT[start : start + 10]
+        assert first.credentials == ["Bearer secret"]
+        assert second.credentials == [None, None]
+        # What it led to has moved on: ask again from the start.
+        first.moved["old.bin"] = f"{second.url}/b.bin"
+        (folder / "b.bin").write_bytes(CONTENT[::-1])
+        second.fault = lambda path, start: "expired" if path == "a.bin" else ""
+        assert fetch.read(access, 0, 10) == CONTENT[::-1][:10]
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "http://10.0.0.1/a.bin", "ftp://a/b"])
+def test_a_move_leads_only_where_the_catalogue_may_point(folder: Path, target: str) -> None:
+    with serving(folder) as server:
+        server.moved["a.bin"] = target
+        with pytest.raises(Refused):
+            Remote(server.url).read(Access(f"{server.url}/a.bin"), 0, 10)
+
+
+def test_moves_in_a_circle_end(folder: Path) -> None:
+    with serving(folder) as server:
+        server.moved["a.bin"] = f"{server.url}/a.bin"
+        with pytest.raises(Corrupt, match="without end"):
+            Remote(server.url).read(Access(f"{server.url}/a.bin"), 0, 10)

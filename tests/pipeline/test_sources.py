@@ -1,0 +1,478 @@
+"""The same small archive, behind each kind of catalogue."""
+
+import dataclasses
+import datetime as dt
+import json
+import logging
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import rasterio
+import requests
+from planetary_computer import sas
+from rasterio.warp import Resampling, reproject
+
+from benchmarks.server import serving
+from model.observations import Stack
+from pipeline.dpixels import write_stack_directory
+from pipeline.errors import BadInput, Corrupt, Expired, Gone, SceneError, Throttled, TimedOut
+from pipeline.grid import Window, from_lonlat, lonlat_bounds, window_of_bounds
+from pipeline.rasters import Reader
+from pipeline.remote import Access, Remote
+from pipeline.scenes import Scene, Source, open_catalogue, opera, planetary_computer
+from pipeline.scenes.api import StacApi
+from pipeline.scenes.index import ParquetIndex
+from pipeline.scenes.opera import OperaGranules, scene_of_entry
+from pipeline.scenes.planetary_computer import PlanetaryComputer
+from pipeline.sentinel1 import code_backscatter
+from pipeline.simulate import Footprint, Simulation, simulate_archive
+from pipeline.stack import AnnualStack, Rules, read_stack
+from tests.fakes.gcs import GCSFS_ENVIRONMENT, fake_gcs
+from tests.fakes.s3 import S3_ENVIRONMENT, fake_s3
+from tests.fakes.web import FakeStac, Reply, Request, fake_web
+
+YEAR = 2024
+FLANDERS = (3.0, 50.8, 3.01, 50.81)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    spec = Simulation((Footprint.around("31UDS", 3.0, 50.8, 32),), s2_days=3, s1_days=2)
+    return simulate_archive(tmp_path_factory.mktemp("archive") / "archive", spec)
+
+
+@pytest.fixture(scope="module")
+def window() -> Window:
+    x, y = from_lonlat(31).transform(3.0, 50.8)
+    return window_of_bounds(31, (x - 60, y - 60, x + 60, y + 60))
+
+
+def stack_of(source: Source, window: Window) -> AnnualStack:
+    reader = Reader(source, threads=4)
+    scenes = source.search(lonlat_bounds(window), YEAR)
+    try:
+        return read_stack(window, scenes, Rules(), reader)
+    finally:
+        reader.close()
+
+
+def assert_equal(ours: AnnualStack, theirs: AnnualStack) -> None:
+    for field in dataclasses.fields(Stack):
+        one, other = getattr(ours.stack, field.name), getattr(theirs.stack, field.name)
+        assert one.tobytes() == other.tobytes(), field.name
+    assert (ours.used, ours.unused, ours.dates) == (theirs.used, theirs.unused, theirs.dates)
+
+
+def items_of(archive: Path, base: str) -> list[dict]:
+    """Items of the archive with whole addresses below a base."""
+    items = []
+    for path in sorted(archive.parent.glob("sentinel-*/*/*.json")):
+        item = json.loads(path.read_text())
+        for name, asset in item["assets"].items():
+            asset["href"] = f"{base}/{path.parent.relative_to(archive.parent)}/{name}.tif"
+        items.append(item)
+    return items
+
+
+@pytest.fixture(scope="module")
+def expected(archive: Path, window: Window) -> AnnualStack:
+    """What the archive is from the disk."""
+    annual = stack_of(open_catalogue(str(archive)), window)
+    assert len(annual.used) >= 4
+    return annual
+
+
+def test_static_catalogue_over_http(archive: Path, window: Window, expected: AnnualStack) -> None:
+    with serving(archive.parent) as server:
+        source = open_catalogue(f"{server.url}/catalog.json")
+        assert source.imagery == "mpc"
+        assert_equal(stack_of(source, window), expected)
+
+
+@pytest.mark.parametrize("scheme", ["gs", "s3"])
+def test_static_catalogue_in_a_bucket(
+    archive: Path, window: Window, expected: AnnualStack, scheme: str
+) -> None:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    fake = fake_s3("bucket") if scheme == "s3" else fake_gcs()
+    environment = S3_ENVIRONMENT if scheme == "s3" else GCSFS_ENVIRONMENT
+    with pytest.MonkeyPatch.context() as patch, fake as told:
+        address = told if scheme == "s3" else told[0]
+        name = "AWS_ENDPOINT_URL" if scheme == "s3" else "STORAGE_EMULATOR_HOST"
+        for key, value in {**environment, name: address}.items():
+            patch.setenv(key, value)
+        fsspec.get_filesystem_class(scheme).clear_instance_cache()
+        store = fsspec.filesystem(scheme)
+        for path in archive.parent.rglob("*"):
+            if path.is_file():
+                store.pipe_file(f"bucket/a/{path.relative_to(archive.parent)}", path.read_bytes())
+        source = open_catalogue(f"{scheme}://bucket/a/catalog.json")
+        assert_equal(stack_of(source, window), expected)
+        with pytest.raises(Gone):
+            source.remote.read(Access(f"{scheme}://bucket/a/none.tif"), 0, 10)
+    fsspec.get_filesystem_class(scheme).clear_instance_cache()
+
+
+def test_feature_collection_in_one_file(
+    archive: Path, window: Window, expected: AnnualStack, tmp_path: Path
+) -> None:
+    path = tmp_path / "items.json"
+    items = items_of(archive, str(archive.parent))
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    assert_equal(stack_of(open_catalogue(str(path)), window), expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"posts": False}, {"merges": True}, {"page": 100}])
+def test_stac_api(archive: Path, window: Window, expected: AnnualStack, options: dict) -> None:
+    with serving(archive.parent) as server:
+        items = items_of(archive, server.url)
+        elsewhere = json.loads(json.dumps(items[0]))
+        elsewhere |= {"id": "elsewhere", "bbox": [60, 0, 61, 1]}
+        another_year = json.loads(json.dumps(items[0])) | {"id": "2023"}
+        another_year["properties"]["datetime"] = "2023-12-31T23:59:59.9Z"
+        fake = FakeStac([*items, elsewhere, another_year], **options)
+        with fake_web(fake) as url:
+            source = open_catalogue(url + "/")
+            assert isinstance(source, StacApi)
+            assert source.imagery == "mpc"
+            assert_equal(stack_of(source, window), expected)
+            assert all("landsat" not in search["collections"] for search in fake.searches)
+
+
+def test_an_api_is_searched_on_both_sides_of_the_antimeridian(archive: Path) -> None:
+    items = items_of(archive, "https://nowhere.example")[:2]
+    items[0]["bbox"], items[1]["bbox"] = [179.5, -17, 180, -16], [-180, -17, -179.5, -16]
+    with fake_web(FakeStac(items)) as url:
+        source = open_catalogue(url + "/")
+        assert len(source.search((179.9, -17, 180.1, -16), YEAR)) == 2
+        assert len(source.search((-180.1, -17, -179.9, -16), YEAR)) == 2
+
+
+def test_pages_that_never_end_are_corrupt(archive: Path) -> None:
+    items = items_of(archive, "https://nowhere.example")
+
+    def endless(request: Request) -> Reply:
+        status, headers, answer = fake(request)
+        if request.path == "/search":
+            answer["links"] = [{"rel": "next", "href": "/search", "method": "POST", "merge": True}]
+        return status, headers, answer
+
+    fake = FakeStac(items)
+    with fake_web(endless) as url:
+        source = StacApi(url + "/", Remote(url, pause=0.0), ["sentinel-2-l2a"], "mpc")
+        with pytest.raises(Corrupt, match="do not end"):
+            source.search(FLANDERS, YEAR)
+
+
+def test_a_moved_asset_is_found_again_through_its_item(
+    archive: Path, window: Window, expected: AnnualStack
+) -> None:
+    with serving(archive.parent) as server:
+        fake = FakeStac(items_of(archive, f"{server.url}/moved"))
+        with fake_web(fake) as url:
+            source = open_catalogue(url + "/")
+            scenes = source.search(lonlat_bounds(window), YEAR)
+            fake.items = items_of(archive, server.url)
+            fake.searches.clear()
+            reader = Reader(source, threads=1)
+            annual = read_stack(window, scenes, Rules(), reader)
+            reader.close()
+            assert_equal(annual, expected)
+            # One question a scene, not one an asset.
+            assert len(fake.searches) == len(scenes)
+
+
+def write_index(path: Path, items: list[dict], group: int) -> None:
+    """Write items as STAC GeoParquet says: properties as columns, the box as a struct."""
+    rows = []
+    for item in items:
+        row = {name: item[name] for name in ("id", "collection")}
+        row["bbox"] = dict(zip(("xmin", "ymin", "xmax", "ymax"), item["bbox"], strict=True))
+        row["assets"] = {
+            name: {"href": asset["href"], "roles": asset["roles"]}
+            for name, asset in item["assets"].items()
+        }
+        row |= item["properties"]
+        row["datetime"] = dt.datetime.fromisoformat(item["properties"]["datetime"])
+        rows.append(row)
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=group)
+
+
+@pytest.mark.parametrize("place", ["disk", "http"])
+def test_geoparquet_index(
+    archive: Path, window: Window, expected: AnnualStack, tmp_path: Path, place: str
+) -> None:
+    with serving(archive.parent) as server:
+        base = server.url if place == "http" else str(archive.parent)
+        items = items_of(archive, base)
+        # Schemas of both sensors in one file; a row group for each pair of items.
+        write_index(tmp_path / "items.parquet", items, group=2)
+        with serving(tmp_path) as listing:
+            url = f"{listing.url}/items.parquet"
+            text = url if place == "http" else str(tmp_path / "items.parquet")
+            source = open_catalogue(text)
+            assert isinstance(source, ParquetIndex)
+            assert_equal(stack_of(source, window), expected)
+
+
+def test_an_index_is_read_by_row_groups(archive: Path, tmp_path: Path) -> None:
+    one = items_of(archive, "https://nowhere.example")[0]
+    items = [
+        {**one, "id": f"item-{n:04d}", "bbox": [n / 10 - 179, 10.0, n / 10 - 178.95, 10.05]}
+        for n in range(3000)
+    ]
+    write_index(tmp_path / "items.parquet", items, group=100)
+    with serving(tmp_path) as server:
+        source = open_catalogue(f"{server.url}/items.parquet")
+        size = (tmp_path / "items.parquet").stat().st_size
+        server.counts.clear()
+        found = source.search((0.0, 10.0, 0.2, 10.1), YEAR)
+        assert [scene.id for scene in found] == [*(f"item-{n}" for n in range(1789, 1794))]
+        assert server.counts["bytes"] < size / 10
+        assert source.search((0.0, 20.0, 0.2, 20.1), YEAR) == []
+        assert source.search((0.0, 10.0, 0.2, 10.1), YEAR + 1) == []
+
+
+def test_a_parquet_file_that_is_no_index(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "a.parquet")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 no")
+    for name, why in (("a", "needs the columns id, bbox"), ("b", "is no STAC GeoParquet index")):
+        with pytest.raises(BadInput, match=why):
+            open_catalogue(str(tmp_path / f"{name}.parquet"))
+
+
+def test_dpixel_directories_stand_in_for_scenes(
+    window: Window, expected: AnnualStack, tmp_path: Path
+) -> None:
+    def describe(part: Window) -> dict:
+        return {
+            "crs": part.crs,
+            "transform": list(part.transform),
+            "shape": list(part.shape),
+            "year": YEAR,
+            "rules": {"imagery": "aws"},
+        }
+
+    left = dataclasses.replace(window, width=8)
+    right = dataclasses.replace(window, col=window.col + 5, width=window.width - 5)
+    for name, part in (("left", left), ("right", right)):
+        rows, cols = part.within(window)
+        arrays = {
+            field.name: getattr(expected.stack, field.name) for field in dataclasses.fields(Stack)
+        }
+        arrays = {n: a[:, rows, cols] if a.ndim > 1 else a for n, a in arrays.items()}
+        write_stack_directory(tmp_path / name, Stack(**arrays), describe(part))
+    source = open_catalogue(str(tmp_path))
+    assert source.imagery == "aws"
+    annual = stack_of(source, window)
+    assert annual.used == ("left", "right")
+    assert annual.dates == expected.dates
+    clear = expected.stack.masks != 0
+    assert (annual.stack.masks == expected.stack.masks).all()
+    assert (annual.stack.bands[clear] == expected.stack.bands[clear]).all()
+    for name in ("sar_ascending", "sar_descending", "sar_ascending_doy", "sar_descending_doy"):
+        assert (getattr(annual.stack, name) == getattr(expected.stack, name)).all()
+    assert source.search(lonlat_bounds(window), YEAR + 1) == []
+
+
+def test_planetary_computer_signs_and_renews(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = iter(["first", "second"])
+    asked = []
+
+    def get_token(account: str, container: str) -> sas.SASToken:
+        asked.append((account, container))
+        key = f"{account}/{container}"
+        if key not in sas.TOKEN_CACHE:
+            expiry = {"msft:expiry": "2999-01-01T00:00:00Z"}
+            sas.TOKEN_CACHE[key] = sas.SASToken(token=next(tokens), **expiry)
+        return sas.TOKEN_CACHE[key]
+
+    monkeypatch.setattr(sas, "get_token", get_token)
+    monkeypatch.setattr(sas, "TOKEN_CACHE", {})
+    with fake_web(FakeStac(items_of(archive, "https://nowhere.example"))) as url:
+        monkeypatch.setattr(planetary_computer, "ROOT", url + "/")
+        source = PlanetaryComputer(Remote(url))
+        href = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/31/U/DS/B04.tif"
+        assert source.access(href) == Access(f"{href}?first")
+        assert source.access(href).url.endswith("?first")
+        source.renew()
+        assert source.access(href).url.endswith("?second")
+        assert asked[0] == ("sentinel2l2a01", "sentinel2-l2")
+        # No token goes to other hosts.
+        assert source.access("https://elsewhere.example/a.tif").url.endswith("/a.tif")
+        assert source.imagery == "mpc"
+        assert len(source.search((2.9, 50.7, 3.1, 50.9), YEAR)) == 5
+
+
+def response(status: int) -> requests.Response:
+    answer = requests.Response()
+    answer.status_code = status
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (requests.ConnectionError("down"), TimedOut),
+        (requests.HTTPError(response=response(429)), Throttled),
+        (requests.HTTPError(response=response(401)), Expired),
+        (requests.HTTPError(response=response(500)), TimedOut),
+    ],
+)
+def test_no_token_is_a_failure_of_its_class(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[SceneError]
+) -> None:
+    def refuse(url: str) -> str:
+        raise error
+
+    monkeypatch.setattr("planetary_computer.sign_url", refuse)
+    with fake_web(FakeStac(items_of(archive, "https://nowhere.example"))) as url:
+        monkeypatch.setattr(planetary_computer, "ROOT", url + "/")
+        with pytest.raises(kind):
+            PlanetaryComputer(Remote(url)).access("https://a.blob.core.windows.net/b/c.tif")
+
+
+NAME = "OPERA_L2_RTC-S1_T137-292319-IW2_{:%Y%m%d}T015858Z_20250830T120333Z_S1A_30_v1.0"
+
+
+def granules(count: int) -> list[dict]:
+    """Entries as CMR lists them."""
+    entries = []
+    for number in range(count):
+        name = NAME.format(dt.date(2021, 1, 1) + dt.timedelta(number))
+        base = f"https://cumulus.asf.earthdatacloud.nasa.gov/OPERA/{name}/{name}"
+        links = [{"href": f"s3://asf-cumulus/{name}_VV.tif", "rel": "s3#"}]
+        links += [{"href": f"https://datapool.asf.alaska.edu/{name}_VV.tif", "rel": "data#"}]
+        links += [{"href": f"{base}_{kind}", "rel": "data#"} for kind in ("VV.tif", "VH.tif", "h5")]
+        corners = "34.2 -119.9 34.2 -119.5 34.6 -119.5 34.6 -119.9 34.2 -119.9"
+        entries.append({"producer_granule_id": name, "links": links, "polygons": [[corners]]})
+    return entries
+
+
+class FakeCmr:
+    """CMR with these entries, a few a page, and NASA's login beside it."""
+
+    def __init__(self, entries: list[dict], page: int, promised: int | None = None) -> None:
+        self.entries, self.page = entries, page
+        self.promised = len(entries) if promised is None else promised
+        self.logins: list[str | None] = []
+
+    def __call__(self, request: Request) -> Reply:
+        if request.path == "/token":
+            self.logins.append(request.headers.get("authorization"))
+            return 200, {}, {"access_token": f"token-{len(self.logins)}"}
+        start = int(request.headers.get("cmr-search-after", 0))
+        stop = start + self.page
+        headers = {"CMR-Hits": str(self.promised)}
+        if stop < len(self.entries):
+            headers["CMR-Search-After"] = str(stop)
+        return 200, headers, {"feed": {"entry": self.entries[start:stop]}}
+
+
+def test_opera_granules(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EARTHDATA_TOKEN", "secret")
+    entries = granules(7)
+    older = json.loads(json.dumps(entries[0]).replace("20250830T120333Z", "20240101T000000Z"))
+    with fake_web(FakeCmr([*entries, older], page=3)) as url:
+        monkeypatch.setattr(opera, "SEARCH", f"{url}/granules.json")
+        source = OperaGranules(Remote(url))
+        scenes = source.search((-119.8, 34.3, -119.7, 34.4), 2021)
+        assert len(scenes) == 8
+        assert [scene.id for scene in scenes if scene.unusable] == [older["producer_granule_id"]]
+        scene = next(scene for scene in scenes if not scene.unusable)
+        assert (scene.orbit_state, scene.datetime) == ("ascending", "2021-01-01T01:58:58.000000Z")
+        assert scene.assets["vv"].startswith("https://cumulus.asf.earthdatacloud.nasa.gov/")
+        assert scene.bbox == (-119.9, 34.2, -119.5, 34.6)
+        access = source.access(scene.assets["vv"])
+        assert access.headers == {"Authorization": "Bearer secret"}
+        for other in ("https://elsewhere.example/a.tif", "https://fakenasa.gov.example/a.tif"):
+            assert source.access(other).headers == {}
+        assert source.access(scene.assets["vv"].replace("https", "http")).headers == {}
+
+
+def test_granules_that_a_listing_keeps_back_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EARTHDATA_TOKEN", "secret")
+    with fake_web(FakeCmr(granules(4), page=3, promised=9)) as url:
+        monkeypatch.setattr(opera, "SEARCH", f"{url}/granules.json")
+        with pytest.raises(Corrupt, match="counts 9 granules and lists 4"):
+            OperaGranules(Remote(url)).search((-119.8, 34.3, -119.7, 34.4), 2021)
+
+
+def test_an_earthdata_login_becomes_a_token(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("EARTHDATA_TOKEN", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(BadInput, match="EARTHDATA_TOKEN"):
+        OperaGranules(Remote("https://"))
+    netrc = tmp_path / ".netrc"
+    netrc.write_text(f"machine {opera.LOGIN} login me password word\n")
+    netrc.chmod(0o600)
+    fake = FakeCmr([], page=3)
+    with fake_web(fake) as url:
+        monkeypatch.setattr(opera, "TOKEN", f"{url}/token")
+        source = OperaGranules(Remote(url))
+        href = "https://cumulus.asf.earthdatacloud.nasa.gov/a.tif"
+        assert source.access(href).headers == {"Authorization": "Bearer token-1"}
+        assert source.access(href).headers == {"Authorization": "Bearer token-1"}
+        source.renew()
+        assert source.access(href).headers == {"Authorization": "Bearer token-2"}
+        assert fake.logins == ["Basic bWU6d29yZA=="] * 2
+
+
+@pytest.mark.parametrize("entry", [None, [], {}, {"title": 3}, {"title": "S1A_IW_GRDH"}])
+def test_what_is_no_granule_is_no_scene(entry: object) -> None:
+    assert scene_of_entry(entry) is None
+
+
+class Files:
+    """A source of nothing but the files that scenes name."""
+
+    name, imagery, remote = "files", "aws", Remote()
+
+    def search(self, bounds: tuple, year: int) -> list[Scene]:
+        return []
+
+    def access(self, href: str) -> Access:
+        return Access(href)
+
+    def renew(self) -> None:
+        """Nothing."""
+
+    def refresh(self, scene: Scene) -> Scene:
+        return scene
+
+
+def test_real_opera_rasters_become_observations(shared: Path) -> None:
+    folder = shared / "data/opera_rtc_s1/T137-292319-IW2"
+    names = sorted(path.name.removesuffix("_VV.tif") for path in folder.glob("*_VV.tif"))
+    items = []
+    for name in names:
+        hrefs = [f"{folder}/{name}_{polarisation}.tif" for polarisation in ("VV", "VH")]
+        scene = opera.scene_of_granule(name, (-120.0, 34.3, -119.6, 34.6), hrefs)
+        assert scene is not None
+        items.append(scene)
+    window = window_of_bounds(11, (245_500, 3_815_000, 245_800, 3_815_300))
+    reader = Reader(Files())
+    annual = read_stack(window, items, Rules(imagery="aws"), reader)
+    reader.close()
+    with rasterio.open(folder / f"{names[0]}_VV.tif") as file:
+        power = np.full(window.shape, np.nan, np.float32)
+        reproject(
+            rasterio.band(file, 1),
+            power,
+            dst_transform=rasterio.Affine(*window.transform),
+            dst_crs=window.crs,
+            dst_nodata=np.nan,
+            resampling=Resampling.bilinear,
+        )
+    assert len(annual.ascending_dates) == 21
+    difference = annual.stack.sar_ascending[0, ..., 0].astype(int) - code_backscatter(power)
+    assert np.abs(difference).max() <= 1
+    assert (difference != 0).mean() < 0.01
