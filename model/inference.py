@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.kernels import Affine, HeadNorm, Norm, Place, recurrence
+from model.kernels import Affine, HeadNorm, Norm, Place, Residual, recurrence
 from model.networks import (
     AttentionPool,
     Backbone,
@@ -105,7 +105,7 @@ class Layer:
             attention = layer.self_attn
             self.heads = attention.heads
             self.qkv = Affine(attention.in_proj_weight, attention.in_proj_bias, place, rows)
-            self.out = Affine.of(attention.out_proj, place, rows)
+            out = attention.out_proj
         else:
             assert isinstance(layer, NormedLayer)
             self.heads, self.pre_norm = layer.heads, layer.pre_norm
@@ -114,18 +114,18 @@ class Layer:
                 torch.cat([getattr(part, name) for part in parts]) for name in ("weight", "bias")
             )
             self.qkv = Affine(weight, bias, place, rows)
-            self.out = Affine.of(layer.out_proj, place, rows)
+            out = layer.out_proj
             self.head_norms = HeadNorm(layer.q_norm, place), HeadNorm(layer.k_norm, place)
         self.wide = Affine.of(layer.linear1, place, rows)
-        self.narrow = Affine.of(layer.linear2, place, rows)
-        self.norm1, self.norm2 = Norm(layer.norm1, place), Norm(layer.norm2, place)
+        self.out = Residual(out, layer.norm1, place, rows)
+        self.narrow = Residual(layer.linear2, layer.norm2, place, rows)
 
     def __call__(self, x: Tensor, groups: Sequence[Group]) -> Tensor:
         if self.pre_norm:
-            x = self.out(self.mix(self.norm1(x), groups), plus=x)
-            return self.narrow(self.wide(self.norm2(x), relu=True), plus=x)
-        x = self.norm1(self.out(self.mix(x, groups), plus=x))
-        return self.norm2(self.narrow(self.wide(x, relu=True), plus=x))
+            x = self.out.affine(self.mix(self.out.norm(x), groups), plus=x)
+            return self.narrow.affine(self.wide(self.narrow.norm(x), relu=True), plus=x)
+        x = self.out(self.mix(x, groups), around=x)
+        return self.narrow(self.wide(x, relu=True), around=x)
 
     def mix(self, x: Tensor, groups: Sequence[Group]) -> Tensor:
         """Attention of each pixel over its own tokens, before the projection that follows."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +24,9 @@ DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 STEPS = 64
 """A typical length of a sequence, for laying out a recurrence's weights."""
+
+
+T = TypeVar("T")
 
 
 class DeviceError(RuntimeError):
@@ -49,6 +52,10 @@ class Place:
     def onednn(self) -> bool:
         """Whether oneDNN does the products."""
         return self.device.type == "cpu" and torch.backends.mkldnn.is_available()
+
+    def fused(self, function: Callable[..., T]) -> Callable[..., T]:
+        """A function of element by element steps, as one kernel where that takes a compiler."""
+        return torch.compile(function, dynamic=True) if self.device.type == "cuda" else function
 
     def exactly(self) -> Place:
         """The same device in float32."""
@@ -125,18 +132,40 @@ class Affine:
 
 
 class Norm:
-    """Layer normalisation in float32."""
+    """Layer normalisation in float32, of a sum where there is one."""
 
     def __init__(self, norm: nn.LayerNorm, place: Place) -> None:
-        self.shape, self.eps = list(norm.normalized_shape), norm.eps
         self.weight = None if norm.weight is None else place.put(norm.weight, torch.float32)
         self.bias = None if norm.bias is None else place.put(norm.bias, torch.float32)
-        self.mixed = place.device.type == "cpu"
+        self.eps = norm.eps
+        self.on_cpu = place.device.type == "cpu"
+        self.normalise = place.fused(_normalise)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        if x.dtype == torch.float32 or self.mixed:
-            return F.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
-        return F.layer_norm(x.float(), self.shape, self.weight, self.bias, self.eps).to(x.dtype)
+    def __call__(self, x: Tensor, plus: Tensor | None = None) -> Tensor:
+        if self.on_cpu:
+            # The CPU's kernel computes in float32 whatever it reads.
+            x = x if plus is None else x + plus
+            return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+        return self.normalise(x, plus, self.weight, self.bias, self.eps)
+
+
+def _normalise(
+    x: Tensor, plus: Tensor | None, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    total = x.float() if plus is None else x.float() + plus.float()
+    return F.layer_norm(total, x.shape[-1:], weight, bias, eps).to(x.dtype)
+
+
+class Residual:
+    """A linear layer, the sum with what went around it, and the norm of that."""
+
+    def __init__(self, layer: nn.Linear, norm: nn.LayerNorm, place: Place, rows: int) -> None:
+        self.affine, self.norm = Affine.of(layer, place, rows), Norm(norm, place)
+
+    def __call__(self, inner: Tensor, around: Tensor) -> Tensor:
+        if self.affine.onednn:
+            return self.norm(self.affine(inner, plus=around))
+        return self.norm(self.affine(inner), around)
 
 
 class HeadNorm:
@@ -169,6 +198,7 @@ class ResetFirst:
             torch.cat([cell.W_hr.weight, cell.W_hz.weight]), None, place, rows // STEPS
         )
         self.new = Affine(cell.W_hh.weight, None, place, rows // STEPS)
+        self.gate, self.turn = place.fused(_gate), place.fused(_turn)
 
     def __call__(self, x: Tensor) -> Tensor:
         steps, pixels, width = x.shape
@@ -179,11 +209,21 @@ class ResetFirst:
         states = torch.empty_like(x)
         state = torch.zeros_like(x[0])
         for step in range(steps):
-            gates = self.gates(state, plus=gates_in[step]).sigmoid_()
-            reset, update = gates.chunk(2, dim=-1)
-            new = self.new(reset * state, plus=new_in[step]).tanh_()
-            state = torch.lerp(state, new, update, out=states[step])
+            kept, update = self.gate(self.gates(state, plus=gates_in[step]), state)
+            state = self.turn(self.new(kept, plus=new_in[step]), state, update)
+            states[step] = state
         return states
+
+
+def _gate(gates: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """What the reset gate leaves of a state, and the update gate."""
+    reset, update = gates.sigmoid().chunk(2, dim=-1)
+    return reset * state, update
+
+
+def _turn(new: Tensor, state: Tensor, update: Tensor) -> Tensor:
+    """The next state."""
+    return torch.lerp(state, new.tanh(), update)
 
 
 class TorchGru:
@@ -204,7 +244,8 @@ class TorchGru:
             gates, new = self.states(state).split([2 * width, width], dim=-1)
             reset, update = (gates_in + gates).sigmoid_().chunk(2, dim=-1)
             new = torch.addcmul(new_in, reset, new).tanh_()
-            state = torch.lerp(new, state, update, out=states[step])
+            state = torch.lerp(new, state, update)
+            states[step] = state
         return states
 
 
