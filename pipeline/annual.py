@@ -1,0 +1,113 @@
+"""The command `annual`: the yearly rerun, from the year that is complete to the published mosaic.
+
+Every step looks at what the store holds, so the command may be killed at any point, run twice, or
+run again in February: it goes on where it was, and where nothing is left to do it does nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import logging
+import time
+from typing import Any
+
+from pipeline.errors import BrokenOff
+from pipeline.launch import Outcome, launch, run_arguments
+from pipeline.options import job_name
+from pipeline.publish import publish_command
+from pipeline.verify import verify_command
+
+log = logging.getLogger(__name__)
+
+SETTLING = datetime.timedelta(days=14)
+"""After a year's end until it counts as complete: catalogues list a scene within days of its
+sensing, and this leaves room for an outage."""
+
+TOLD = ("failed", "border", "constant", "histogram")
+"""Problems with which a mosaic is published: a tile that failed is a hole with a record, and the
+others are suspicions, which the ground itself can raise. The report names them all."""
+
+ROUNDS = 3
+"""Launches at the most: the first, and two that take up what failed."""
+
+ROUND_PAUSE = 600.0
+"""Seconds between two rounds: what fails together, such as a provider, needs time to recover."""
+
+BUSY_PAUSE = 600.0
+"""Seconds until it is seen again whether another launch's job has ended."""
+
+BUSY = "DataflowJobAlreadyExistsError"
+"""Beam's error for a job whose name is taken by one at work; importing it takes all of Google's
+clients."""
+
+
+def annual_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `annual`: those of `run`, of which the year may be left out."""
+    run_arguments(parser)
+    for action in parser._actions:
+        if action.dest == "year":
+            action.required = False
+            action.help = "by default the last year that is complete"
+
+
+def last_complete_year(today: datetime.date) -> int:
+    """The last calendar year whose scenes can be expected to be in the catalogues."""
+    return (today - SETTLING).year - 1
+
+
+def annual_command(args: argparse.Namespace) -> dict[str, Any]:
+    """Bring a store up to date with the last complete year.
+
+    Returns
+    -------
+    `year` and `rounds`; the fields of `run --json`, pixels and seconds over all rounds; those of
+    `verify --json`; and whether the mosaic was `published`: not if what it holds is unsound.
+    """
+    if args.year is None:
+        args.year = last_complete_year(datetime.datetime.now(datetime.UTC).date())
+    if not any(word.startswith("--job_name") for word in args.beam_arguments):
+        name = job_name(args.store, args.year)
+        args.beam_arguments = [*args.beam_arguments, f"--job_name={name}"]
+    rounds = [launch_when_free(args)]
+    while (rounds[-1].failed or rounds[-1].missing) and len(rounds) < ROUNDS:
+        log.warning("%d tiles failed, %d missing: again", rounds[-1].failed, rounds[-1].missing)
+        time.sleep(ROUND_PAUSE)
+        args.overwrite = []
+        rounds.append(launch_when_free(args))
+    outcome = dataclasses.replace(
+        rounds[-1],
+        pixels=sum(each.pixels for each in rounds),
+        seconds=sum(each.seconds for each in rounds),
+    )
+    chosen = argparse.Namespace(store=args.store, year=args.year, json=args.json)
+    verified = verify_command(chosen)
+    published = all(problem["problem"] in TOLD for problem in verified["problems"])
+    if published:
+        publish_command(chosen)
+    if not args.json:
+        print(
+            f"{args.year}: {outcome.done} of {outcome.tiles} tiles done after {len(rounds)} "
+            f"round{'s' * (len(rounds) > 1)}, {len(verified['problems'])} problems, "
+            + ("published" if published else "not published: mend what `verify` names, run again")
+        )
+    return {
+        "year": args.year,
+        "rounds": len(rounds),
+        **outcome.to_json(),
+        **verified,
+        "published": published,
+    }
+
+
+def launch_when_free(args: argparse.Namespace) -> Outcome:
+    """Launch, as soon as no job of an earlier launch is at work on the same store and year."""
+    while True:
+        try:
+            return launch(args, args.beam_arguments)
+        except BrokenOff as error:
+            if type(error.__cause__).__name__ != BUSY:
+                raise
+        log.warning("an earlier launch's job is at work: waiting for its end")
+        time.sleep(BUSY_PAUSE)

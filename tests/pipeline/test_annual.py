@@ -1,0 +1,158 @@
+"""The yearly rerun appends a year, goes on where it was, and touches nothing that is done."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import annual
+from pipeline.errors import BrokenOff
+from pipeline.launch import Outcome
+from pipeline.mosaic import read_mosaic
+from pipeline.records import planned_tiles
+from pipeline.simulate import Simulation, simulate_archive
+from pipeline.storage import Storage
+from tests import jobs
+
+YEARS = (2024, 2025)
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two years over the small job's land."""
+    spec = Simulation((jobs.GRANULE,), years=YEARS, s2_days=4, s1_days=4)
+    return simulate_archive(tmp_path_factory.mktemp("two-years") / "archive", spec)
+
+
+def options(catalog: Path, store: Path, *more: str) -> argparse.Namespace:
+    """The command's options, as its own parser gives them."""
+    parser = argparse.ArgumentParser()
+    annual.annual_arguments(parser)
+    places = [f"--catalog={catalog}", f"--region={jobs.REGION}", f"--store={store}"]
+    args = parser.parse_args([*places, f"--tile={jobs.SIDE}", *more])
+    args.json, args.beam_arguments = True, []
+    return args
+
+
+@pytest.mark.parametrize(
+    ("today", "year"),
+    [("2026-01-14", 2024), ("2026-01-15", 2025), ("2026-02-15", 2025), ("2026-12-31", 2025)],
+)
+def test_a_year_is_complete_two_weeks_after_its_end(today: str, year: int) -> None:
+    assert annual.last_complete_year(datetime.date.fromisoformat(today)) == year
+
+
+def test_the_second_year_appends_and_the_first_stays(
+    catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    for year in YEARS:
+        before = {p: p.read_bytes() for p in store.rglob("*") if p.is_file()}
+        monkeypatch.setattr(annual, "last_complete_year", lambda today, year=year: year)
+        report = annual.annual_command(options(catalog, store))
+        assert (report["year"], report["rounds"], report["published"]) == (year, 1, True)
+        assert (report["done"], report["failed"], report["missing"]) == (12, 0, 0)
+        assert report["pixels"] == 12 * jobs.SIDE**2
+    first = {p for p in before if "/c/7/" in str(p) or "/records/2024/" in str(p)}
+    assert len(first) > 12 * 6
+    assert [path for path in first if path.read_bytes() != before[path]] == []
+
+    mosaic = read_mosaic(Storage(str(store)))
+    assert mosaic.years[-2:] == YEARS
+    tile = next(iter(planned_tiles(mosaic.storage, YEARS[0])))
+    both = [mosaic.read_window(tile.window, year) for year in YEARS]
+    assert all(np.isfinite(pixels.scales).all() for pixels in both)
+    assert not np.array_equal(both[0].codes, both[1].codes)
+
+    # February: nothing is left to do, and nothing is touched.
+    settled = {p: p.stat().st_mtime_ns for p in store.glob("**/c/**/*") if p.is_file()}
+    again = annual.annual_command(options(catalog, store))
+    assert (again["done"], again["pixels"], again["published"]) == (12, 0, True)
+    assert all(path.stat().st_mtime_ns == then for path, then in settled.items())
+
+
+# What the command does about the outcomes of a launch.
+
+
+@pytest.fixture
+def launches(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[argparse.Namespace]]:
+    """Have launches end as told, and verify find the problems told; gives what was launched."""
+    monkeypatch.setattr(annual.time, "sleep", lambda seconds: None)
+    published: list[argparse.Namespace] = []
+    monkeypatch.setattr(annual, "publish_command", published.append)
+
+    def tell(ends: list[Any], problems: tuple[str, ...] = ()) -> list[argparse.Namespace]:
+        seen: list[argparse.Namespace] = []
+
+        def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
+            seen.append(argparse.Namespace(**vars(args)))
+            end = ends[len(seen) - 1]
+            if isinstance(end, Exception):
+                raise end
+            return Outcome(12, 12 - end, end, 0, 100, 2.0, {"timeout": end} if end else {})
+
+        found = [{"tile": "t", "problem": problem, "detail": ""} for problem in problems]
+        monkeypatch.setattr(annual, "launch", launch)
+        monkeypatch.setattr(
+            annual, "verify_command", lambda args: {"checked": 1, "ok": 1, "problems": found}
+        )
+        return seen
+
+    return tell
+
+
+def test_failed_tiles_are_tried_again(launches: Any) -> None:
+    seen = launches([3, 0])
+    report = annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
+    assert (report["rounds"], report["failed"], report["pixels"]) == (2, 0, 200)
+    assert len(seen) == 2
+
+
+def test_it_gives_up_after_a_few_rounds_and_says_so(launches: Any) -> None:
+    seen = launches([3, 2, 2, 2], problems=("failed", "failed"))
+    report = annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
+    assert (report["rounds"], report["failed"]) == (annual.ROUNDS, 2)
+    assert len(seen) == annual.ROUNDS
+    assert report["published"]
+
+
+def test_asked_for_tiles_are_overwritten_once(launches: Any) -> None:
+    seen = launches([1, 0])
+    annual.annual_command(options(Path("c"), Path("s"), "--year=2024", "--overwrite", "a"))
+    assert [each.overwrite for each in seen] == [["a"], []]
+
+
+@pytest.mark.parametrize("problem", ["missing", "record", "codes"])
+def test_what_is_damaged_is_not_published(launches: Any, problem: str) -> None:
+    launches([0], problems=("border", problem))
+    report = annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
+    assert not report["published"]
+
+
+class DataflowJobAlreadyExistsError(Exception):
+    """As Beam's error is called."""
+
+
+def broken_off(cause: Exception) -> BrokenOff:
+    error = BrokenOff("the runner gave up")
+    error.__cause__ = cause
+    return error
+
+
+def test_it_waits_for_the_job_of_an_earlier_launch(launches: Any) -> None:
+    busy = broken_off(DataflowJobAlreadyExistsError())
+    seen = launches([busy, busy, 0])
+    report = annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
+    assert (len(seen), report["rounds"]) == (3, 1)
+
+
+def test_other_ends_of_the_job_are_its_own(launches: Any) -> None:
+    launches([broken_off(RuntimeError("quota")), 0])
+    with pytest.raises(BrokenOff):
+        annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
