@@ -295,13 +295,19 @@ def owned_pixels(side: int, margin: int = DEFAULT_MARGIN) -> NDArray[np.int64]:
     int64 (tile rows, tile columns)
     """
     # Zones are one projection turned about the axis: any of them will do.
-    first, stop = owned_columns(31, np.arange(HEIGHT), margin)
+    first, stop = _all_owned_columns()
+    first, stop = np.where(first < stop, [first - margin, stop + margin], 0)
     counts = np.empty((HEIGHT // side, WIDTH // side), np.int64)
     for col in range(WIDTH // side):
         west = np.maximum(first, col * side)
         east = np.minimum(stop, (col + 1) * side)
         counts[:, col] = np.maximum(east - west, 0).reshape(-1, side).sum(axis=1)
     return counts
+
+
+@functools.cache
+def _all_owned_columns() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return owned_columns(31, np.arange(HEIGHT), margin=0)
 
 
 def zone_meridians(

@@ -6,6 +6,7 @@ The land layer says for each cell of 256 px whether any of its ground lies withi
 
 from __future__ import annotations
 
+import argparse
 import functools
 import zipfile
 import zlib
@@ -33,15 +34,17 @@ from pipeline.grid import (
     WEST_EDGE,
     WIDTH,
     Tile,
+    Window,
     check_side,
     lonlat_bounds,
+    owned,
     parse_tile,
     project_region,
     tiles_touched,
     zone_crs,
     zones_touched,
 )
-from pipeline.region import FORMATS, read_region, read_vector
+from pipeline.region import FORMATS, pixels_inside, read_region, read_vector
 
 CELL = 256
 """Side of a cell of the land layer in pixels."""
@@ -53,6 +56,9 @@ with 1 km, and later ones took some 11 km."""
 NEIGHBOURHOOD = 16_384
 """Side in pixels of the squares whose tiles are made one after the other: 164 km, one and a half
 Sentinel-2 scenes."""
+
+MAX_MARGIN = 1024
+"""Pixels: some 10 km, still within every zone's lattice."""
 
 LAYER = Path(__file__).parent / "data" / "land.npz"
 
@@ -115,6 +121,8 @@ class Area:
         Outside which no tile is made; None for no such limit.
     listed
         The tiles themselves, where the user named them.
+    inside
+        Whether of a tile only the pixels inside the region are wanted, not the whole tile.
     """
 
     region: BaseGeometry
@@ -122,6 +130,7 @@ class Area:
     margin: int = DEFAULT_MARGIN
     land: Land | None = None
     listed: tuple[Tile, ...] | None = None
+    inside: bool = False
 
     @property
     def zones(self) -> list[int]:
@@ -146,12 +155,48 @@ class Area:
             for row, col in self.index(zone).tolist():
                 yield Tile(zone, row, col, self.side)
 
+    def wanted(self, window: Window) -> NDArray[np.bool_]:
+        """Pixels of a window to embed: bool (height, width)."""
+        mine = owned(window, self.margin)
+        return mine & pixels_inside(self.region, window) if self.inside else mine
+
+
+def area_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say which tiles and pixels."""
+    parser.add_argument(
+        "--region",
+        required=True,
+        help="W,S,E,N in degrees, a vector file, a country, a Sentinel-2 tile, a list of tiles "
+        "(.txt), or global",
+    )
+    parser.add_argument(
+        "--land",
+        default="coast",
+        metavar="L",
+        help="no tile outside it: coast (default: all land and 12 km of sea), everywhere, or a "
+        "mask file",
+    )
+    parser.add_argument(
+        "--pixels",
+        choices=("all", "inside"),
+        default="all",
+        help="all of the tiles that touch the region (default), or only those inside it",
+    )
+    parser.add_argument("--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px")
+    parser.add_argument("--margin", type=int, default=DEFAULT_MARGIN, help="px over the zone line")
+
+
+def area_of(args: argparse.Namespace) -> Area:
+    """The area that a command's options ask for."""
+    return read_area(args.region, args.tile, args.margin, args.land, args.pixels == "inside")
+
 
 def read_area(
     region: str,
     side: int = DEFAULT_SIDE,
     margin: int = DEFAULT_MARGIN,
     land: str = "coast",
+    inside: bool = False,
 ) -> Area:
     """Read what a user asks for.
 
@@ -163,6 +208,8 @@ def read_area(
         In pixels.
     land
         What `read_land` reads.
+    inside
+        Whether only the pixels inside the region are wanted.
 
     Raises
     ------
@@ -170,11 +217,13 @@ def read_area(
         If one of them cannot be used, or no tile is left.
     """
     check_side(side)
+    if not 0 <= margin <= MAX_MARGIN:
+        raise BadInput(f"--margin {margin}: choose 0 to {MAX_MARGIN} px")
     if region.lower().endswith(TILE_LIST):
         listed = read_tile_list(Path(region), side)
         boxes = [shapely.box(*lonlat_bounds(tile.window)) for tile in listed]
         return Area(shapely.union_all(boxes), side, margin, None, listed)
-    area = Area(read_region(region), side, margin, read_land(land))
+    area = Area(read_region(region), side, margin, read_land(land), inside=inside)
     if next(area.tiles(), None) is None:
         raise BadInput(
             f"region {region} has no land within {COAST // 1000} km: "

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod
 from rasterio.transform import from_bounds
@@ -122,6 +122,7 @@ def straight_parallels(box: shapely.Geometry) -> np.ndarray:
     return shapely.segmentize(shapely.get_parts(box), 0.001)
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.integers(1, 60), st.integers(-78, 82), st.sampled_from([256, 1024, 2048]))
 def test_the_margin_beside_every_tile_at_a_zone_line_is_in_a_tile(
     zone: int, lat: int, side: int
@@ -147,6 +148,7 @@ def test_pixels_of_tiles_are_what_they_own() -> None:
         assert counts[row, col] == grid.owned(window, margin=32).sum()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.sampled_from([32, 64, 128, 512, 1024, 2048]))
 def test_a_tile_has_land_if_a_tile_within_it_has(zone: int, side: int) -> None:
     rows, cols = slice(96, 104), slice(8, 9)

@@ -11,7 +11,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import grid, region
@@ -208,6 +208,7 @@ def test_sentinel2_tiles_lie_where_the_archive_has_them(shared: Path) -> None:
     assert len(compared) > 10
 
 
+@settings(deadline=None)
 @given(st.integers(1, 60), st.integers(-79, 83), st.floats(0, 6.28), st.floats(0.0005, 0.002))
 def test_pixels_inside_are_those_whose_centres_are(
     zone: int, lat: int, turn: float, size: float
