@@ -6,12 +6,11 @@ from them (`forward`), of which `total` is minimised.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional as collective
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -206,13 +205,34 @@ class Distillation(nn.Module):
         return {}
 
 
+class _Gather(torch.autograd.Function):
+    """Rows of all processes; a row's gradient is the sum of what all processes make of it."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return gradient.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+def gather(rows: Tensor) -> Tensor:
+    """Rows of the batches of all processes, in the order of the processes."""
+    if not dist.is_initialized():
+        return rows
+    gathered: Tensor = _Gather.apply(rows)
+    return gathered
+
+
 def _mates_of_all(mate: Tensor) -> Tensor:
     """Permutations of the batches of all processes, as one of the joined batch."""
-    if not dist.is_initialized():
-        return mate
-    mates = [torch.empty_like(mate) for _ in range(dist.get_world_size())]
-    dist.all_gather(mates, mate)
-    return torch.cat([part + rank * len(mate) for rank, part in enumerate(mates)])
+    starts = torch.arange(len(gather(mate)) // len(mate), device=mate.device) * len(mate)
+    return gather(mate) + starts.repeat_interleave(len(mate))
 
 
 def projector(dims: int, width: int) -> nn.Sequential:
@@ -238,17 +258,14 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         moments = torch.stack([x.float().mean(dim=0), x.float().square().mean(dim=0)])
-        if dist.is_initialized():
-            moments = collective.all_reduce(moments) / dist.get_world_size()
-        mean, power = moments
+        mean, power = gather(moments[None]).mean(dim=0)
         scale = self.weight * (power - mean.square()).clamp_min(0).add(self.EPS).rsqrt()
         return (x * scale + (self.bias - mean * scale)).to(x.dtype)
 
 
 def standardize(z: Tensor) -> Tensor:
     """Columns of the batch of all processes, with mean 0 and deviation 1."""
-    if dist.is_initialized():
-        z = torch.cat(collective.all_gather(z.contiguous()))
+    z = gather(z)
     z = z - z.mean(dim=0)
     return z / z.square().mean(dim=0).sqrt().clamp_min(MIN_STD)
 

@@ -14,8 +14,11 @@ SOIL = np.array([1500, 900, 1200, 2200, 2400, 1700, 2000, 2100, 3000, 2600])
 GREEN = np.array([400, 300, 700, 4000, 4200, 1100, 3000, 3600, 1800, 900])
 
 
-def fields(seed: int = 0, count: int = 32, side: int = 5) -> Samples:
-    """d-pixels of `count` fields of `side` squared pixels each; labels 1 to 4, groups from 1."""
+def fields(seed: int = 0, count: int = 32, side: int = 5, soils: float = 0.03) -> Samples:
+    """d-pixels of `count` fields of `side` squared pixels each; labels 1 to 4, groups from 1.
+
+    `soils` is how much the fields' soils differ, each band by itself.
+    """
     rng = np.random.default_rng(seed)
     pixels = count * side * side
     field = np.arange(pixels) // side**2
@@ -31,7 +34,7 @@ def fields(seed: int = 0, count: int = 32, side: int = 5) -> Samples:
     s2_days = np.sort(rng.choice(np.arange(1, 366), 30, replace=False))
     s1_days = np.sort(rng.choice(np.arange(1, 366), 24, replace=False))
     green = greenness(s2_days)[..., None]
-    soil = SOIL * rng.normal(1, 0.1, (count, 10))[field]
+    soil = SOIL * rng.normal(1, soils, (count, 10)).clip(0.3)[field]
     bands = (soil + green * (GREEN - soil)) * rng.normal(1, 0.05, (30, pixels, 10))
     radar = np.array([6000, 3200]) + greenness(s1_days)[..., None] * [300, 1500]
     radar = radar + rng.normal(0, 500, radar.shape)

@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 from model.cards import card_named
-from model.checkpoint import random_checkpoint, read_checkpoint
+from model.checkpoint import random_checkpoint, read_checkpoint, state_digest
 from model.networks import Network, Sizes
 from model.pretrain import probes
 from model.pretrain.history import History
@@ -30,7 +30,7 @@ from tests.model.pretrain.seasons import TINY, fields
 
 STATISTICS = card_named("v2-nano").statistics
 ALONE = Processes(0, 1, torch.device("cpu"))
-RECIPE = Recipe(steps=40, batch=200, lr=1e-2, vector_share=0.2, precision="fp32", every=20)
+RECIPE = Recipe(steps=40, batch=200, lr=1e-2, precision="fp32", every=20)
 
 
 @pytest.fixture(autouse=True)
@@ -72,30 +72,41 @@ def twins(redundancy: float = 5e-3) -> BarlowTwins:
     return BarlowTwins(network, 64, STATISTICS, (8, 8), redundancy=redundancy)
 
 
-def run(folder: Path, recipe: Recipe = RECIPE, redundancy: float = 5e-3, **more: int) -> History:
+def run(
+    folder: Path,
+    recipe: Recipe = RECIPE,
+    redundancy: float = 5e-3,
+    soils: float = 0.03,
+    **more: int,
+) -> History:
     torch.manual_seed(recipe.seed)
-    stream = stream_of(fields(), recipe)
+    stream = stream_of(fields(soils=soils), recipe)
     return train(twins(redundancy), stream, recipe, folder, look, ALONE, **more)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, History]:
     folder = tmp_path_factory.mktemp("trained")
-    return folder, run(folder, replace(RECIPE, steps=120))
+    return folder, run(folder, replace(RECIPE, steps=80))
 
 
-def test_loss_falls_rank_rises_and_the_probe_gains(trained: tuple[Path, History]) -> None:
+def test_loss_falls_and_the_probe_gains(trained: tuple[Path, History]) -> None:
     before = look(random_checkpoint(TINY, 0).network())
     first, *_, last = trained[1].rows
     assert last["total"] < 0.5 * first["total"]
-    assert last["rank_projection"] > first["rank_projection"] + 0.03
     assert last["probe"] > before["probe"] + 0.1
 
 
-def test_without_the_cross_correlation_term_it_collapses(tmp_path: Path) -> None:
-    first, *_, last = run(tmp_path, replace(RECIPE, steps=120), redundancy=0.0).rows
+@pytest.mark.parametrize(("redundancy", "rises"), [(5e-3, True), (0.0, False)])
+def test_rank_rises_unless_the_cross_correlation_term_is_off(
+    tmp_path: Path, redundancy: float, rises: bool
+) -> None:
+    first, *_, last = run(
+        tmp_path, replace(RECIPE, steps=100), redundancy=redundancy, soils=0.3
+    ).rows
     assert last["total"] < 0.5 * first["total"]
-    assert last["rank_projection"] < first["rank_projection"] - 0.1
+    change = last["rank_projection"] - first["rank_projection"]
+    assert change > 0.02 if rises else change < -0.1
 
 
 def test_history_stands_in_a_table_and_a_picture(trained: tuple[Path, History]) -> None:
@@ -103,7 +114,7 @@ def test_history_stands_in_a_table_and_a_picture(trained: tuple[Path, History]) 
     lines = (folder / "history.csv").read_text().splitlines()
     names = "step,total,invariance,redundancy,mix,gradient,rank_projection,rank,probe"
     assert lines[0] == names
-    assert [int(line.split(",")[0]) for line in lines[1:]] == [20, 40, 60, 80, 100, 120]
+    assert [int(line.split(",")[0]) for line in lines[1:]] == [20, 40, 60, 80]
     assert (folder / "history.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -121,8 +132,11 @@ def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path: Path) -> Non
     # It stops after the look of step 20, and what it did since then is done again.
     run(broken, stop_after=27)
     run(broken)
-    for name in (LAST, BEST, "history.csv", "history.png"):
+    for name in ("history.csv", "history.png"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes(), name
+    for name in (LAST, BEST):
+        one, other = (read_checkpoint(folder / name).state for folder in (whole, broken))
+        assert state_digest(one) == state_digest(other)
 
 
 def test_another_recipe_cannot_go_on_in_the_same_folder(tmp_path: Path) -> None:
@@ -155,23 +169,27 @@ def test_matrices_and_vectors_have_their_own_rates(tmp_path: Path) -> None:
     objective = twins()
     before = {name: p.detach().clone() for name, p in objective.named_parameters()}
     train(objective, stream_of(fields(), recipe), recipe, tmp_path, look, ALONE)
-    # Adam's first step is as long as the rate, wherever there is a gradient.
-    for name, parameter in objective.named_parameters():
-        share = recipe.matrix_share if parameter.ndim > 1 else recipe.vector_share
-        step = (parameter.detach() - before[name]).abs().max()
-        assert step <= recipe.lr * share * 1.01, name
-        if "query" not in name:
-            assert step > recipe.lr * share * 0.5 or "in_proj_bias" in name, name
+    # The first step of Adam is as long as the rate, wherever the gradient is not tiny.
+    steps = {
+        kind: max(
+            float((parameter.detach() - before[name]).abs().max())
+            for name, parameter in objective.named_parameters()
+            if (parameter.ndim > 1) == (kind == "matrix")
+        )
+        for kind in ("matrix", "vector")
+    }
+    assert steps["matrix"] == pytest.approx(recipe.lr * 0.2, rel=0.01)
+    assert steps["vector"] == pytest.approx(recipe.lr * 0.0048, rel=0.01)
 
 
-NANO, SMALL = Sizes(36, 2, 4, 384, 128), Sizes(48, 2, 4, 256, 192)
+NANO = Sizes(latent=36, layers=2, heads=4, feedforward=384, representation=128)
 
 
 def test_a_nano_student_learns_its_teacher_with_the_most_in_its_first_values(
-    tmp_path: Path,
+    trained: tuple[Path, History], tmp_path: Path
 ) -> None:
-    teacher = random_checkpoint(SMALL, 5).network()
-    recipe = replace(RECIPE, steps=100, batch=160, every=100, lr=5e-3)
+    teacher = read_checkpoint(trained[0] / BEST).network()
+    recipe = replace(RECIPE, steps=180, batch=128, every=180, lr=5e-3, vector_share=0.2)
     student = random_checkpoint(NANO, 1).network().train()
     torch.manual_seed(0)
     objective = Distillation(student, teacher, STATISTICS, STATISTICS, (8, 8), (8, 8))
@@ -187,7 +205,7 @@ def test_a_nano_student_learns_its_teacher_with_the_most_in_its_first_values(
         probes.score("knn", z[:, :dims].numpy(), held_out.labels, folds).accuracy
         for dims in (128, 16)
     )
-    assert whole > 0.5
+    assert whole > 0.8
     assert prefix > 0.9 * whole
 
 
@@ -233,22 +251,34 @@ def joined(draw: Callable, samples: Samples, recipe: Recipe) -> tuple[torch.Tens
     return (*views, halves[0][4], torch.cat([halves[0][5], halves[1][5] + 100]))
 
 
-@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
-def test_two_processes_train_as_one_with_the_whole_batch(tmp_path: Path, sharding: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
-    launch += ["--master-addr=127.0.0.1", f"--master-port={port}"]
-    script = tmp_path / "worker.py"
+def train_apart(folder: Path, launch: list[str], sharding: str = "ddp") -> dict[str, torch.Tensor]:
+    """Parameters that the worker ends with, in processes of its own."""
+    script = folder / "worker.py"
     script.write_text(WORKER)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
     environment["CUDA_VISIBLE_DEVICES"] = ""
-    for command, folder in ((launch, "two"), ([sys.executable], "one")):
-        command = [*command, str(script), str(tmp_path / folder), sharding]
-        subprocess.run(command, check=True, env=environment, timeout=300)
-    one, two = (read_checkpoint(tmp_path / name / LAST).state for name in ("one", "two"))
+    command = [sys.executable, *launch, str(script), str(folder), sharding]
+    subprocess.run(command, check=True, env=environment, timeout=300)
+    return read_checkpoint(folder / LAST).state
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
+    return train_apart(tmp_path_factory.mktemp("one"), [])
+
+
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
+def test_two_processes_train_as_one_with_the_whole_batch(
+    one_process: dict[str, torch.Tensor], tmp_path: Path, sharding: str
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node=2"]
+    launch += ["--master-addr=127.0.0.1", f"--master-port={port}"]
+    two = train_apart(tmp_path, launch, sharding)
     start = random_checkpoint(TINY, 0).state
-    for name, value in one.items():
-        moved = (value - start[name]).abs().max()
-        assert (two[name] - value).abs().max() < 0.05 * max(float(moved), 1e-4), name
+    for name, value in one_process.items():
+        # Some vectors have no gradient but rounding, of which Adam makes whole steps.
+        if value.ndim > 1:
+            assert (two[name] - value).norm() < 0.05 * (value - start[name]).norm(), name
