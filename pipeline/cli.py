@@ -18,16 +18,23 @@ from pipeline import __version__
 
 COMMANDS = {
     "demo": ("pipeline.demo", "the whole main job on an archive it makes itself"),
+    "plan": ("pipeline.plan", "what a run would take: tiles, scenes, hours, bytes, money"),
     "run": ("pipeline.launch", "embed a region's year into a mosaic; run again, it resumes"),
     "status": ("pipeline.status", "planned, done, failed and missing tiles of a mosaic"),
+    "verify": ("pipeline.verify", "every planned shard against its record and its bytes"),
+    "publish": ("pipeline.publish", "metadata, registry, STAC, previews and report of a mosaic"),
+    "annual": ("pipeline.annual", "the yearly rerun: append the year, run, retry, verify, publish"),
     "stack": ("pipeline.stack", "the annual stack of a region as d-pixel arrays"),
     "encode": ("pipeline.models", "a directory of d-pixel arrays to codes and scales"),
-    "models": ("pipeline.models", "the encoders' cards; fetch and inspect weights"),
+    "models": ("pipeline.models", "the encoders' cards; fetch, inspect and convert weights"),
+    "sample": ("pipeline.sample", "draw pixels of a region for training"),
+    "pretrain": ("pipeline.pretrain", "train an encoder on sampled pixels, without labels"),
+    "evaluate": ("pipeline.evaluate", "what labels can be told from a mosaic's embeddings"),
 }
 """Module and purpose of each command; the module holds `<name>_arguments` and `<name>_command`."""
 
-TAKING_BEAM_OPTIONS = ("run",)
-JOBS = ("demo", "run")
+TAKING_BEAM_OPTIONS = ("run", "annual", "sample")
+JOBS = ("demo", "run", "annual", "verify", "sample")
 """Commands whose failed tiles make the exit code."""
 
 DONE, OTHER, BAD, SOME_FAILED = 0, 1, 2, 3
@@ -89,9 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OTHER
     if args.json:
         print(json.dumps(result))
-    some_failed = args.command in JOBS and (any(
-        result.get(name) for name in ("failed", "missing", "problems")
-    ))
+    some_failed = args.command in JOBS and (
+        any(result.get(name) for name in ("failed", "missing", "problems"))
+    )
     return SOME_FAILED if some_failed else DONE
 
 
