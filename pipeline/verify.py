@@ -7,6 +7,7 @@ carries its own digest.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 from collections import Counter
@@ -23,12 +24,17 @@ from pipeline.errors import BadInput, StoreError
 from pipeline.grid import HEIGHT, WIDTH, Tile, zone_group
 from pipeline.identity import fingerprint
 from pipeline.mosaic import Mosaic, read_mosaic
-from pipeline.mosaic.metadata import encode_json, pyramid_objects, root_node, zone_objects
-from pipeline.mosaic.store import ROOT
-from pipeline.records import Record, State
+from pipeline.mosaic.metadata import encode_json, root_node
+from pipeline.mosaic.store import ROOT, metadata_objects
+from pipeline.preview import LIST, PAGES
+from pipeline.records import READ_THREADS, Record, State
+from pipeline.registry import KEY as REGISTRY
 from pipeline.seal import unseal
 from pipeline.soundness import ENOUGH_PIXELS, ROUGHEST_BORDER, border_roughness, survey_tile
 from pipeline.storage import Storage
+
+AGAIN = "`publish` writes it again"
+AFRESH = f"remove {REGISTRY} and run `publish`, which then makes all of it afresh"
 
 BATCH = 1024
 """Tiles that are handed out to the cores at once."""
@@ -93,6 +99,7 @@ class Report:
 def verify(mosaic: Mosaic, years: Iterable[int]) -> Iterator[Checked]:
     """Check a mosaic: its metadata, and the plan and tiles of some years."""
     yield from check_metadata(mosaic)
+    yield from check_published(mosaic.storage)
     for year in years:
         histograms: dict[str, NDArray[np.int64]] = {}
         for zone in mosaic.zones:
@@ -103,20 +110,50 @@ def verify(mosaic: Mosaic, years: Iterable[int]) -> Iterator[Checked]:
 def check_metadata(mosaic: Mosaic) -> Iterator[Checked]:
     """The metadata and coordinates of every node are those that the root's attributes imply."""
     yield _check_object(mosaic.storage, ROOT, encode_json(root_node(mosaic)))
-    for zone in mosaic.zones:
-        for key, data in zone_objects(mosaic.layout, zone, mosaic.years):
-            yield _check_object(mosaic.storage, key, data)
-    if mosaic.colours is not None:
-        for key, data in pyramid_objects(mosaic.colours):
-            yield _check_object(mosaic.storage, key, data)
+    for key, data in metadata_objects(mosaic):
+        yield _check_object(mosaic.storage, key, data)
+
+
+def check_published(storage: Storage) -> Iterator[Checked]:
+    """What `publish` wrote, down to each piece of the picture, against its sealed list."""
+    try:
+        listed = unseal(storage.read(LIST))
+    except FileNotFoundError:
+        if storage.exists(REGISTRY):
+            yield _object(LIST, "missing", f"there is a registry but no list; {AFRESH}")
+        return
+    except StoreError as error:
+        yield _object(LIST, "published", f"{error}; {AFRESH}")
+        return
+    yield _object(LIST)
+    for key, entry in listed.items():
+        page = key.startswith(PAGES)
+        wrong = _published_wrongly(storage, key, entry["sha256"])
+        told = f"not as it was published; {AFRESH if page else AGAIN}"
+        yield _object(key, wrong, told)
+        if page and not wrong:
+            pieces = unseal(storage.read(key))
+            with ThreadPoolExecutor(READ_THREADS) as pool:
+                found = pool.map(lambda piece: _published_wrongly(storage, *piece), pieces.items())
+                for piece, wrong in zip(pieces, found, strict=True):
+                    yield _object(piece, wrong, f"not as it was painted; {AFRESH}")
+
+
+def _published_wrongly(storage: Storage, key: str, sha256: str) -> str:
+    """The class of what is wrong with an object; empty where nothing is."""
+    try:
+        whole = hashlib.sha256(storage.read(key)).hexdigest() == sha256
+    except FileNotFoundError:
+        return "missing"
+    return "" if whole else "published"
 
 
 def _check_object(storage: Storage, key: str, expected: bytes) -> Checked:
     try:
         whole = storage.read(key) == expected
     except FileNotFoundError:
-        return _object(key, "missing", "it is not there; `publish` writes it again")
-    return _object(key, "" if whole else "metadata", "not as written; `publish` writes it again")
+        return _object(key, "missing", f"it is not there; {AGAIN}")
+    return _object(key, "" if whole else "metadata", f"not as it was written; {AGAIN}")
 
 
 def _object(key: str, problem: str = "", detail: str = "", year: int | None = None) -> Checked:

@@ -26,11 +26,6 @@ from pipeline.mosaic.pyramid import GROUP, Colours, pyramid_coordinates, pyramid
 YEARS_CHUNK = 64
 """Length of the time coordinate's one chunk, so that a year is added without changing it."""
 
-SOURCES = (
-    "https://sentiwiki.copernicus.eu/web/sentinel-1",
-    "https://sentiwiki.copernicus.eu/web/sentinel-2",
-)
-
 
 def zone_nodes(layout: Layout, zone: int, steps: int) -> dict[str, dict[str, Any]]:
     """Zarr metadata of a zone's group and arrays, by path."""
@@ -53,6 +48,13 @@ def zone_objects(layout: Layout, zone: int, years: Sequence[int]) -> Iterator[tu
     nodes = zone_nodes(layout, zone, len(years))
     for path in reversed(nodes):
         yield f"{path}/zarr.json", encode_json(nodes[path])
+
+
+SOURCES = {
+    "Sentinel-2 Level-2A": "https://sentiwiki.copernicus.eu/web/sentinel-2",
+    "Sentinel-1 GRD": "https://sentiwiki.copernicus.eu/web/sentinel-1",
+}
+"""Missions whose data the embeddings come from, and where they are described."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,11 @@ def parse_root(data: bytes) -> Told:
         raise StoreError(f"its metadata is not that of a mosaic: {error!r}") from None
 
 
+def weights_uri(identity: Identity) -> str:
+    """A name of the weights that no others have."""
+    return f"urn:tessera-mosaic:weights:sha256:{identity['encoder']['weights_sha256']}"
+
+
 def encode_json(node: dict[str, Any]) -> bytes:
     """Metadata as bytes, the same for the same content."""
     return json.dumps(node, separators=(",", ":")).encode()
@@ -141,13 +148,12 @@ def encode_json(node: dict[str, Any]) -> bytes:
 
 def _root_attributes(told: Told) -> dict[str, Any]:
     layout, identity = told.layout, told.identity
-    digest = identity["encoder"]["weights_sha256"]
     attributes: dict[str, Any] = {
         "zarr_conventions": [GEOEMB],
         "geoemb:type": "pixel",
         "geoemb:dimensions": layout.dims,
-        "geoemb:model": f"urn:tessera-mosaic:weights:sha256:{digest}",
-        "geoemb:source_data": list(SOURCES),
+        "geoemb:model": weights_uri(identity),
+        "geoemb:source_data": list(SOURCES.values()),
         "geoemb:data_type": "int8",
         "geoemb:gsd": float(PIXEL),
         "geoemb:spatial_layout": "utm_zones",

@@ -6,7 +6,7 @@ Metadata is written by the launcher alone, under a lock; workers only put shards
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -190,17 +190,20 @@ def write_metadata(mosaic: Mosaic, new_since: Mosaic | None = None) -> None:
     """Write the metadata of every zone, or of those that changed, and the root's last."""
     grown = new_since is None or mosaic.years != new_since.years
     known = () if grown or new_since is None else new_since.zones
-    objects = [
-        entry
-        for zone in mosaic.zones
-        if zone not in known
-        for entry in zone_objects(mosaic.layout, zone, mosaic.years)
-    ]
-    if mosaic.colours is not None:
-        objects += pyramid_objects(mosaic.colours)
+    objects = metadata_objects(mosaic, [zone for zone in mosaic.zones if zone not in known])
     with ThreadPoolExecutor(PUT_THREADS) as pool:
         list(pool.map(lambda entry: mosaic.storage.write(*entry), objects))
     mosaic.storage.write(ROOT, encode_json(root_node(mosaic)))
+
+
+def metadata_objects(
+    mosaic: Mosaic, zones: Iterable[int] | None = None
+) -> Iterator[tuple[str, bytes]]:
+    """Keys and bytes of the metadata of all zones, or some, and of the picture; not the root's."""
+    for zone in mosaic.zones if zones is None else zones:
+        yield from zone_objects(mosaic.layout, zone, mosaic.years)
+    if mosaic.colours is not None:
+        yield from pyramid_objects(mosaic.colours)
 
 
 def _extended(

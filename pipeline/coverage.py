@@ -1,0 +1,169 @@
+"""A map of a mosaic's tiles by what came of them."""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+from collections.abc import Callable, Sequence
+
+import pyogrio.raw
+import shapely
+from PIL import Image, ImageDraw, ImageFont
+
+from pipeline.region import COUNTRIES, cut_at_antimeridian
+from pipeline.registry import Row
+
+Box = tuple[float, float, float, float]
+Colour = tuple[int, int, int]
+Place = Callable[[float, float], tuple[float, float]]
+
+STATES: dict[str, Colour] = {
+    "done": (26, 122, 108),
+    "empty": (150, 173, 190),
+    "failed": (200, 50, 47),
+    "missing": (232, 168, 56),
+}
+"""States of a tile, in the order of the legend, and their colours on the map."""
+
+SEA, LAND, SHORE, GRID, INK, QUIET, PAPER = (
+    (238, 243, 247),
+    (221, 222, 216),
+    (178, 180, 174),
+    (205, 210, 214),
+    (30, 34, 40),
+    (110, 117, 126),
+    (255, 255, 255),
+)
+
+WIDTH, HEIGHT = 1400, 700
+"""Of the map in pixels, at most so high."""
+
+MARGIN = 0.12
+"""Of the tiles' extent, left free around them."""
+
+SMALLEST = 4.0
+"""Degrees of latitude that a map spans at least, so that one can see where it is."""
+
+GRID_STEPS = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Degrees between the lines of the grid."""
+
+GRID_LINES = 9
+"""Lines across a map, at most."""
+
+LEAST_TILE = 3
+"""Pixels that a tile is drawn with at least, so that one tile of a continent can be seen."""
+
+
+def coverage_map(rows: Sequence[Row], title: str) -> bytes:
+    """Draw tiles on a map of their surroundings, as PNG.
+
+    Parameters
+    ----------
+    rows
+        Of the registry, of one year.
+    title
+        Above the map.
+    """
+    west, south, east, north = _extent(rows)
+    squeeze = math.cos(math.radians((south + north) / 2))
+    height = min(round(WIDTH * (north - south) / ((east - west) * squeeze)), HEIGHT)
+
+    def place(lon: float, lat: float) -> tuple[float, float]:
+        return (lon - west) / (east - west) * WIDTH, (north - lat) / (north - south) * height
+
+    picture = Image.new("RGB", (WIDTH, height + 92), PAPER)
+    chart = Image.new("RGB", (WIDTH, height), SEA)
+    draw = ImageDraw.Draw(chart)
+    for shore in _land((west, south, east, north), (east - west) / WIDTH):
+        draw.polygon([place(*at) for at in shore], LAND, SHORE)
+    _draw_grid(draw, place, (west, south, east, north))
+    for state in reversed(STATES):
+        for row in rows:
+            if row["state"] == state:
+                for part in shapely.get_parts(shapely.from_wkb(row["geometry"])):
+                    _draw_box(draw, place, part.bounds, STATES[state])
+    picture.paste(chart, (0, 44))
+    _draw_words(picture, title, rows, height)
+    sink = io.BytesIO()
+    picture.save(sink, "PNG", optimize=True)
+    return sink.getvalue()
+
+
+def _extent(rows: Sequence[Row]) -> Box:
+    """The tiles' bounds with some ground around them, in the shape of the map."""
+    bounds = shapely.total_bounds(shapely.from_wkb([row["geometry"] for row in rows]))
+    west, south, east, north = (float(edge) for edge in bounds)
+    lon, lat = (west + east) / 2, (south + north) / 2
+    squeeze = math.cos(math.radians(lat))
+    down = max((north - south) / 2 * (1 + MARGIN), SMALLEST / 2)
+    across = max((east - west) / 2 * (1 + MARGIN), down * WIDTH / HEIGHT / squeeze)
+    across = min(across, 180.0)
+    down = max(down, across * squeeze * HEIGHT / WIDTH)
+    lon = min(max(lon, across - 180.0), 180.0 - across)
+    return lon - across, max(lat - down, -90.0), lon + across, min(lat + down, 90.0)
+
+
+@functools.cache
+def _countries() -> list[shapely.Polygon]:
+    """The countries' polygons, none across the antimeridian."""
+    _, _, blobs, _ = pyogrio.raw.read(f"/vsigzip/{COUNTRIES}", layer="countries", columns=["name"])
+    parts = shapely.get_parts(shapely.from_wkb(blobs))
+    west, _, east, _ = shapely.bounds(parts).T
+    across = east - west > 180
+    cut = [piece for part in parts[across] for piece in cut_at_antimeridian(part)]
+    return [*parts[~across], *cut]
+
+
+def _land(box: Box, detail: float) -> list[Sequence[tuple[float, float]]]:
+    """Outlines of land that reaches into a box, as fine as can be seen."""
+    around = shapely.box(*box)
+    near = [part for part in _countries() if around.intersects(shapely.box(*part.bounds))]
+    plain = shapely.get_parts(shapely.simplify(near, detail / 2, preserve_topology=False))
+    return [part.exterior.coords for part in plain if not part.is_empty]
+
+
+def _draw_grid(draw: ImageDraw.ImageDraw, place: Place, box: Box) -> None:
+    """Meridians and parallels with their degrees."""
+    west, south, east, north = box
+    fits = (step for step in GRID_STEPS if (east - west) / step <= GRID_LINES)
+    step = next(fits, GRID_STEPS[-1])
+    for n in range(math.ceil(west / step), math.floor(east / step) + 1):
+        x, bottom = place(n * step, south)
+        draw.line((x, 0, x, bottom), GRID)
+        draw.text((x + 4, bottom - 20), _degrees(n * step, "EW"), QUIET, _font(14))
+    for n in range(math.ceil(south / step), math.floor(north / step) + 1):
+        right, y = place(east, n * step)
+        draw.line((0, y, right, y), GRID)
+        draw.text((4, y + 2), _degrees(n * step, "NS"), QUIET, _font(14))
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, place: Place, bounds: Box, colour: Colour) -> None:
+    left, bottom = place(bounds[0], bounds[1])
+    right, top = place(bounds[2], bounds[3])
+    right, bottom = max(right, left + LEAST_TILE), max(bottom, top + LEAST_TILE)
+    outline = PAPER if right - left > 12 else None
+    draw.rectangle((left, top, right, bottom), colour, outline)
+
+
+def _draw_words(picture: Image.Image, title: str, rows: Sequence[Row], height: int) -> None:
+    """The title above the map, and the legend below it."""
+    draw = ImageDraw.Draw(picture)
+    draw.text((0, 6), title, INK, _font(26))
+    left = 0.0
+    for state, colour in STATES.items():
+        count = sum(row["state"] == state for row in rows)
+        draw.rectangle((left, height + 58, left + 18, height + 76), colour)
+        words = f"{state} {count:,}"
+        draw.text((left + 26, height + 56), words, INK, _font(19))
+        left += 26 + _font(19).getlength(words) + 30
+
+
+def _degrees(value: float, letters: str) -> str:
+    return f"{abs(value):.4g}° {letters[value < 0]}"
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    return font

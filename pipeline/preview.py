@@ -1,0 +1,291 @@
+"""The picture of the whole mosaic in degrees, `global_rgb`, painted tile by tile.
+
+Every pixel of it belongs to one tile, by the zone of its longitude, so tiles can be painted in any
+order and again, and what they leave is the same. Each place shows the newest year it has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.grid import PIXEL, Tile, from_lonlat, lonlat_bounds, zone_of
+from pipeline.mosaic import Mosaic, StoredObject
+from pipeline.mosaic.layout import compressor
+from pipeline.mosaic.pyramid import (
+    HEIGHT,
+    LEVELS,
+    SIDE,
+    STEP,
+    WIDTH,
+    Colours,
+    chunk_key,
+    level_shape,
+)
+from pipeline.mosaic.shards import stream_chunks
+from pipeline.records import Record
+from pipeline.seal import seal, unseal
+from pipeline.storage import Storage
+
+Place = tuple[int, int, int]
+"""Level, row and column of a chunk."""
+
+FIT_TILES, FIT_CHUNKS, FIT_PIXELS = 64, 16, 64
+"""Tiles, inner chunks of each and pixels of each chunk that the colours are fitted to, at most."""
+
+STRETCH = (2.0, 98.0)
+"""Percentiles of the fitted pixels that become black and full light."""
+
+LEAST_STRETCH = 1e-5
+"""Between black and full light, in units of the embedding."""
+
+DIGITS = 6
+"""Decimals to which the colours are kept."""
+
+PAGES = "published/picture/"
+"""Where the ledger's pages lie."""
+
+LIST = "published/list.json"
+"""Key of the sealed list of all published objects, with size and sha256."""
+
+LEDGER_LEVEL = 4
+"""Level of whose chunks each has one ledger, of all chunks that it and finer levels have there."""
+
+KNOTS = 32
+"""Pixels between the points at which degrees are projected exactly; between them, linearly."""
+
+
+def fit_colours(mosaic: Mosaic, made: list[tuple[Tile, Record]]) -> Colours:
+    """Fit three principal components to pixels spread over a mosaic.
+
+    Parameters
+    ----------
+    mosaic
+        That holds the tiles.
+    made
+        Tiles and their records, in any order; the same ones give the same colours.
+    """
+    ordered = sorted(made, key=lambda entry: entry[0])
+    chosen = [ordered[n] for n in _spread(len(ordered), FIT_TILES)]
+    values = np.concatenate([_some_pixels(mosaic, tile, record) for tile, record in chosen])
+    mean = values.mean(axis=0, dtype=np.float64)
+    _, vectors = np.linalg.eigh(np.cov(values - mean, rowvar=False))
+    components = vectors[:, :-4:-1].T
+    # The sign of a component is arbitrary: the largest weight is made positive.
+    largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
+    components = components * np.sign(largest)
+    low, high = np.percentile((values - mean) @ components.T, STRETCH, axis=0)
+    high = np.maximum(high, low + LEAST_STRETCH)
+    plain = [part.round(DIGITS).tolist() for part in (mean, low, high)]
+    weights = tuple(tuple(row) for row in components.round(DIGITS).tolist())
+    return Colours(tuple(plain[0]), weights, tuple(plain[1]), tuple(plain[2]))
+
+
+def _some_pixels(mosaic: Mosaic, tile: Tile, record: Record) -> NDArray[np.float64]:
+    """Embeddings (pixels, dims) from chunks spread over a tile."""
+    rng = np.random.default_rng([tile.zone, tile.row, tile.col])
+    scales, found = _scales(mosaic, record), []
+    n = mosaic.layout.embeddings[-1].inner
+    chunks = [(i, j, chunk) for i, j, chunk in _codes(mosaic, record)]
+    for at in _spread(len(chunks), FIT_CHUNKS):
+        i, j, chunk = chunks[at]
+        here = scales[i * n : i * n + n, j * n : j * n + n]
+        rows, cols = np.nonzero(np.isfinite(here))
+        picked = rng.permutation(len(rows))[:FIT_PIXELS]
+        rows, cols = rows[picked], cols[picked]
+        found.append(chunk[:, rows, cols].T * here[rows, cols, None].astype(np.float64))
+    return np.concatenate(found) if found else np.zeros((0, mosaic.layout.dims))
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most so many of `count` places, evenly spread."""
+    return sorted({round(at) for at in np.linspace(0, count - 1, min(count, most))})
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A tile in colours, and what its codes came to.
+
+    Parameters
+    ----------
+    image : uint8 (side, side, 4)
+        Red, green, blue, and 255 where there is an embedding.
+    code_power
+        Mean square of the embedded codes.
+    scale
+        Median scale.
+    """
+
+    image: NDArray[np.uint8]
+    code_power: float
+    scale: float
+
+
+def draw_tile(mosaic: Mosaic, record: Record, colours: Colours) -> Picture:
+    """Read a tile once and draw it in the zone's own pixels."""
+    side, n = mosaic.layout.side, mosaic.layout.embeddings[-1].inner
+    image = np.zeros((side, side, 4), np.uint8)
+    scales, power = _scales(mosaic, record), 0.0
+    known = np.isfinite(scales)
+    for i, j, chunk in _codes(mosaic, record):
+        at = np.s_[i * n : i * n + n, j * n : j * n + n]
+        here = known[at]
+        codes = chunk[:, here].T.astype(np.float32)
+        power += float(np.square(codes, dtype=np.float64).sum())
+        image[at][here, :3] = colours.paint(codes * scales[at][here, None])
+    image[known, 3] = 255
+    values = max(int(known.sum()), 1) * mosaic.layout.dims
+    return Picture(image, power / values, float(np.median(scales[known])) if known.any() else 0.0)
+
+
+def _codes(mosaic: Mosaic, record: Record) -> Iterator[tuple[int, int, NDArray[np.int8]]]:
+    full = mosaic.layout.embeddings[-1]
+    stored = StoredObject(**record.objects[mosaic.layout.arrays.index(full)])
+    yield from stream_chunks(mosaic.storage, full, stored)
+
+
+def _scales(mosaic: Mosaic, record: Record) -> NDArray[np.float32]:
+    array = mosaic.layout.scales
+    n, plane = array.inner, np.full((array.side, array.side), array.fill, np.float32)
+    stored = StoredObject(**record.objects[mosaic.layout.arrays.index(array)])
+    for i, j, chunk in stream_chunks(mosaic.storage, array, stored):
+        plane[i * n : i * n + n, j * n : j * n + n] = chunk
+    return plane
+
+
+def paint_tile(storage: Storage, tile: Tile, image: NDArray[np.uint8], ledger: Ledger) -> None:
+    """Paint a tile into the finest level: all pixels that are its own, known or not."""
+    west, south, east, north = lonlat_bounds(tile.window)
+    rows = range(_cell(90.0 - north, HEIGHT), _cell(90.0 - south, HEIGHT) + 1)
+    # A tile across the antimeridian has columns beyond the last or before the first.
+    columns = range(int((west + 180.0) / STEP) // SIDE, int((east + 180.0) / STEP) // SIDE + 1)
+    for row in rows:
+        for col in {column % -(-WIDTH // SIDE) for column in columns}:
+            mine, at = _own_pixels(tile, row, col)
+            if not mine.any():
+                continue
+            chunk = read_picture(storage, 0, row, col)
+            chunk[mine] = image[at]
+            _put(storage, (0, row, col), chunk, ledger)
+
+
+def _cell(degrees: float, size: int) -> int:
+    return int(np.clip(degrees / STEP, 0, size - 1)) // SIDE
+
+
+def _own_pixels(
+    tile: Tile, row: int, col: int
+) -> tuple[NDArray[np.bool_], tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Which pixels of a chunk of level 0 are the tile's, and which of the tile's they show."""
+    lats = 90.0 - (row * SIDE + np.arange(SIDE) + 0.5) * STEP
+    lons = -180.0 + (col * SIDE + np.arange(SIDE) + 0.5) * STEP
+    knots = np.append(np.arange(0, SIDE, KNOTS), SIDE - 1)
+    x, y = from_lonlat(tile.zone).transform(*np.meshgrid(lons[knots], lats[knots]))
+    along = np.array([np.interp(np.arange(SIDE), knots, unit) for unit in np.eye(len(knots))])
+    window = tile.window
+    cols = np.floor((along.T @ x @ along - window.west) / PIXEL).astype(np.int64)
+    rows = np.floor((window.north - along.T @ y @ along) / PIXEL).astype(np.int64)
+    mine = (rows >= 0) & (rows < tile.side) & (cols >= 0) & (cols < tile.side)
+    mine &= (zone_of(lons.astype(np.float64)) == tile.zone) & (lons < 180.0)
+    return mine, (rows[mine], cols[mine])
+
+
+def coarsen(storage: Storage, painted: Iterable[Place], ledger: Ledger) -> None:
+    """Bring the coarser levels up to date with chunks of level 0 that were painted."""
+    touched = {(row, col) for _, row, col in painted}
+    for level in range(1, LEVELS):
+        touched = {(row // 2, col // 2) for row, col in touched}
+        height, width = level_shape(level)
+        for row, col in sorted(touched):
+            fine = np.zeros((2 * SIDE, 2 * SIDE, 4), np.uint8)
+            for down in (0, 1):
+                for right in (0, 1):
+                    part = read_picture(storage, level - 1, 2 * row + down, 2 * col + right)
+                    fine[down * SIDE :, right * SIDE :][:SIDE, :SIDE] = part
+            coarse = halve(fine)
+            coarse[max(height - row * SIDE, 0) :] = 0
+            coarse[:, max(width - col * SIDE, 0) :] = 0
+            _put(storage, (level, row, col), coarse, ledger)
+
+
+def halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mean of each 2 x 2 pixels, over those that there is something of."""
+    height, width, _ = image.shape
+    quads = image.reshape(height // 2, 2, width // 2, 2, 4).swapaxes(1, 2).astype(np.float32)
+    weight = quads[..., 3:] / 255
+    share = weight.sum(axis=(2, 3))
+    colour = (quads[..., :3] * weight).sum(axis=(2, 3)) / np.maximum(share, 1)
+    return np.concatenate([colour.round(), 255 * (share > 0)], axis=-1).astype(np.uint8)
+
+
+def read_picture(storage: Storage, level: int, row: int, col: int) -> NDArray[np.uint8]:
+    """A chunk of a level, uint8 (512, 512, 4); zeros where nothing was painted."""
+    try:
+        data = compressor().decode(storage.read(chunk_key(level, row, col)))
+    except FileNotFoundError:
+        return np.zeros((SIDE, SIDE, 4), np.uint8)
+    return np.frombuffer(data, np.uint8).reshape(SIDE, SIDE, 4).copy()
+
+
+def _put(storage: Storage, place: Place, chunk: NDArray[np.uint8], ledger: Ledger) -> None:
+    data = bytes(compressor().encode(chunk)) if chunk.any() else b""
+    ledger.note(place, data)
+    if data:
+        storage.write(chunk_key(*place), data)
+    else:
+        storage.delete(chunk_key(*place))
+
+
+class Ledger:
+    """Digests of the picture's chunks, in small sealed objects, each of one piece of the world.
+
+    Parameters
+    ----------
+    storage
+        Of the mosaic.
+    afresh
+        Whether the whole picture is painted, so that what is known of it does not count.
+    """
+
+    def __init__(self, storage: Storage, afresh: bool = False) -> None:
+        self._storage, self._afresh = storage, afresh
+        self._pages: dict[str, dict[str, str]] = {}
+        self.painted: set[Place] = set()
+
+    def note(self, place: Place, data: bytes) -> None:
+        """Note a chunk's bytes; none where it was removed."""
+        page, name = self._page(place), chunk_key(*place)
+        page.pop(name, None)
+        if data:
+            page[name] = hashlib.sha256(data).hexdigest()
+        if place[0] == 0:
+            self.painted.add(place)
+
+    def write(self) -> list[str]:
+        """Put the pages that changed; their keys."""
+        for key, page in self._pages.items():
+            self._storage.write(key, seal(dict(sorted(page.items()))))
+        return sorted(self._pages)
+
+    def _page(self, place: Place) -> dict[str, str]:
+        key = page_key(place)
+        if key not in self._pages:
+            self._pages[key] = {}
+            if not self._afresh:
+                with contextlib.suppress(FileNotFoundError):
+                    self._pages[key] = unseal(self._storage.read(key))
+        return self._pages[key]
+
+
+def page_key(place: Place) -> str:
+    """Key of the page that lists a chunk."""
+    level, row, col = place
+    if level > LEDGER_LEVEL:
+        return f"{PAGES}coarse.json"
+    up = LEDGER_LEVEL - level
+    return f"{PAGES}{row >> up}-{col >> up}.json"

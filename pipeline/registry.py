@@ -1,0 +1,175 @@
+"""What is in the mosaic, tile by tile and year by year, as one GeoParquet file.
+
+The file is also the memory of `publish`: a tile whose row is as its record tells need not be
+looked at again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from pipeline.errors import StoreError
+from pipeline.grid import Tile, Window, lonlat_bounds
+from pipeline.mosaic import COUNTS
+from pipeline.records import Record
+from pipeline.storage import Storage
+
+KEY = "registry.parquet"
+
+Row = dict[str, Any]
+
+_COUNTS = [
+    (f"observations_{name}_{of}", pa.float64() if of == "mean" else pa.int64())
+    for name in COUNTS
+    for of in ("mean", "max")
+]
+
+SCHEMA = pa.schema(
+    [
+        ("tile", pa.string()),
+        ("year", pa.int32()),
+        ("zone", pa.int32()),
+        ("row", pa.int32()),
+        ("col", pa.int32()),
+        ("side", pa.int32()),
+        ("geometry", pa.binary()),
+        ("state", pa.string()),
+        ("error_class", pa.string()),
+        ("error", pa.string()),
+        ("pixels_owned", pa.int64()),
+        ("pixels_embedded", pa.int64()),
+        *_COUNTS,
+        ("scenes_used", pa.int32()),
+        ("scenes_unused", pa.int32()),
+        ("code_power", pa.float64()),
+        ("scale_median", pa.float64()),
+        ("bytes", pa.int64()),
+        ("bytes_by_array", pa.string()),
+        ("seconds", pa.float64()),
+        ("seconds_by_step", pa.string()),
+        ("digest", pa.string()),
+        ("written", pa.string()),
+        ("fingerprint", pa.string()),
+    ]
+)
+"""Columns, in order. `code_power` is the mean square of the embedded codes."""
+
+
+def make_row(
+    tile: Tile, year: int, record: Record, code_power: float | None, scale: float | None
+) -> Row:
+    """A tile's row.
+
+    Parameters
+    ----------
+    tile, year, record
+        Which, and what its record says.
+    code_power, scale
+        Mean square of its codes and median of its scales; None where it has none.
+    """
+    error = record.error or {}
+    sizes = {entry["key"].split("/")[1]: entry["size"] for entry in record.objects}
+    owned = max(record.pixels.get("owned", 0), 1)
+    counts: Row = {}
+    for name in COUNTS:
+        seen = record.observations.get(name, {"sum": 0, "max": 0})
+        counts[f"observations_{name}_mean"] = seen["sum"] / owned
+        counts[f"observations_{name}_max"] = seen["max"]
+    return missing_row(tile, year) | {
+        "state": record.state.value,
+        "error_class": error.get("class"),
+        "error": error.get("message"),
+        "pixels_owned": record.pixels.get("owned", 0),
+        "pixels_embedded": record.pixels.get("embedded", 0),
+        **counts,
+        "scenes_used": len(record.scenes_used),
+        "scenes_unused": len(record.scenes_unused),
+        "code_power": code_power,
+        "scale_median": scale,
+        "bytes": sum(sizes.values()),
+        "bytes_by_array": json.dumps(sizes),
+        "seconds": round(sum(record.seconds.values()), 3),
+        "seconds_by_step": json.dumps(record.seconds),
+        "digest": digest(record),
+        "written": record.written,
+        "fingerprint": record.fingerprint,
+    }
+
+
+def missing_row(tile: Tile, year: int) -> Row:
+    """The row of a tile that was planned and has no record."""
+    return dict.fromkeys(SCHEMA.names) | {
+        "tile": tile.name,
+        "year": year,
+        "zone": tile.zone,
+        "row": tile.row,
+        "col": tile.col,
+        "side": tile.side,
+        "geometry": shapely.to_wkb(footprint(tile.window)),
+        "state": "missing",
+    }
+
+
+def digest(record: Record) -> str:
+    """sha256 over the keys, sizes and digests of a tile's objects."""
+    return hashlib.sha256(json.dumps(record.objects).encode()).hexdigest()
+
+
+def footprint(window: Window) -> BaseGeometry:
+    """A window's bounds in degrees, as two boxes where it reaches across the antimeridian."""
+    west, south, east, north = lonlat_bounds(window)
+    if east > 180.0:
+        parts = [(west, 180.0), (-180.0, east - 360.0)]
+    elif west < -180.0:
+        parts = [(west + 360.0, 180.0), (-180.0, east)]
+    else:
+        return shapely.box(west, south, east, north)
+    return shapely.multipolygons([shapely.box(low, south, high, north) for low, high in parts])
+
+
+def read_registry(storage: Storage) -> dict[tuple[str, int], Row]:
+    """The rows of the registry by tile and year; none where there is no registry yet.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be read.
+    """
+    try:
+        data = storage.read(KEY)
+    except FileNotFoundError:
+        return {}
+    try:
+        table = pq.read_table(pa.BufferReader(data), schema=SCHEMA)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(f"{KEY} cannot be read: {error}; remove it and publish again") from None
+    return {(row["tile"], row["year"]): row for row in table.to_pylist()}
+
+
+def write_registry(rows: Iterable[Row]) -> bytes:
+    """The registry as GeoParquet 1.1."""
+    ordered = sorted(rows, key=lambda row: (row["year"], row["zone"], row["row"], row["col"]))
+    geometries: list[BaseGeometry] = shapely.from_wkb([r["geometry"] for r in ordered]).tolist()
+    geo = {
+        "version": "1.1.0",
+        "primary_column": "geometry",
+        "columns": {
+            "geometry": {
+                "encoding": "WKB",
+                "geometry_types": sorted({shape.geom_type for shape in geometries}),
+                "bbox": shapely.total_bounds(geometries).tolist(),
+            }
+        },
+    }
+    schema = SCHEMA.with_metadata({"geo": json.dumps(geo)})
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(ordered, schema=schema), sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
