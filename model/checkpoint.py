@@ -100,8 +100,7 @@ def read_checkpoint(path: str | Path, sha256: str = "") -> Checkpoint:
         If the file cannot be read, has another digest, or holds anything else.
     """
     path = Path(path)
-    if path.name in WITHDRAWN:
-        raise CheckpointError(f"{path.name} is withdrawn: {WITHDRAWN[path.name]}")
+    refuse_withdrawn(path.name)
     digest = file_digest(path)
     if sha256 and digest != sha256:
         raise CheckpointError(f"{path} is not the file it should be: its sha256 is {digest}")
@@ -110,6 +109,12 @@ def read_checkpoint(path: str | Path, sha256: str = "") -> Checkpoint:
         return _checkpoint(state, stated, digest)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
+
+
+def refuse_withdrawn(name: str) -> None:
+    """Raise if a file of this name was published and replaced."""
+    if name in WITHDRAWN:
+        raise CheckpointError(f"{name} is withdrawn: {WITHDRAWN[name]}")
 
 
 def file_digest(path: Path) -> str:

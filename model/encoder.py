@@ -302,13 +302,21 @@ class Encoder:
         yield from zip(batches, self._pool.map(run, batches), strict=True)
 
 
-def untrained(seed: int = 0, name: str = "v2-nano", threads: int | None = None) -> Encoder:
+def untrained(
+    seed: int = 0,
+    name: str = "v2-nano",
+    precision: str = "fp32",
+    device: str = "cpu",
+    threads: int | None = None,
+) -> Encoder:
     """An encoder with the sizes and statistics of a v2 student and random weights."""
     card = card_named(name)
     return Encoder(
         random_checkpoint(card.sizes, seed),
         replace(card, name=f"{name} (untrained)"),
-        threads=threads,
+        precision,
+        device,
+        threads,
     )
 
 

@@ -80,6 +80,8 @@ class Fidelity:
 
     Parameters
     ----------
+    pixels
+        That were compared.
     mean_cosine, least_cosine
         Between values and dequantized codes, over pixels.
     largest_error
@@ -88,10 +90,23 @@ class Fidelity:
         Codes that are 127 or -127; each pixel has at least one.
     """
 
+    pixels: int
     mean_cosine: float
     least_cosine: float
     largest_error: float
     share_at_limit: float
+
+    def __add__(self, other: Fidelity) -> Fidelity:
+        """Of both sets of pixels together."""
+        pixels = self.pixels + other.pixels
+        ours, theirs = self.pixels / pixels, other.pixels / pixels
+        return Fidelity(
+            pixels,
+            ours * self.mean_cosine + theirs * other.mean_cosine,
+            min(self.least_cosine, other.least_cosine),
+            max(self.largest_error, other.largest_error),
+            ours * self.share_at_limit + theirs * other.share_at_limit,
+        )
 
 
 def fidelity(
@@ -118,6 +133,7 @@ def fidelity(
     lengths = np.linalg.norm(given, axis=-1) * np.linalg.norm(kept, axis=-1)
     cosines = (given.astype(np.float64) * kept).sum(axis=-1) / lengths
     return Fidelity(
+        pixels=len(given),
         mean_cosine=float(cosines.mean()),
         least_cosine=float(cosines.min()),
         largest_error=float(np.abs(given - kept).max()),

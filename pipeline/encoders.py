@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-
-from model.cards import CARDS, Card, card_named
+from model.cards import Card, card_for, card_named
 from model.checkpoint import Checkpoint, read_checkpoint
 from model.encoder import Encoder, untrained
+from model.kernels import DeviceError
 from pipeline.errors import BadInput
+from pipeline.weights import local_weights, pulled_weights
 
 
 def load_encoder(
@@ -16,6 +16,8 @@ def load_encoder(
     precision: str = "fp32",
     threads: int | None = None,
     sha256: str | None = None,
+    device: str = "cpu",
+    imagery: str | None = None,
 ) -> Encoder:
     """Load an encoder.
 
@@ -24,34 +26,64 @@ def load_encoder(
     model
         Name of the card whose statistics apply; None for the weights' own, or the shipped encoder.
     weights
-        Checkpoint file; None for the shipped encoder.
-    precision, threads
+        Checkpoint file or address; None for the model's own, or the shipped encoder.
+    precision, threads, device
         As for `Encoder`.
     sha256
         Digest that the weights must have, where it was taken before.
+    imagery
+        Source of the imagery to come, `mpc` or `aws`, where it is known.
 
     Raises
     ------
     BadInput
-        If the two do not go together, or the file has changed.
+        If the device is not there, or the file has changed.
+    CardError
+        If model, weights and imagery do not go together.
+    CheckpointError
+        If the weights are none.
     """
-    if weights is None:
-        if model is not None:
-            raise BadInput(f"--model {model}: name its weights with --weights FILE")
-        encoder = untrained(threads=threads)
-    else:
-        checkpoint = read_checkpoint(weights)
-        card = card_named(model) if model else card_of(checkpoint)
-        encoder = Encoder(checkpoint, card, precision, threads=threads)
+    try:
+        if model is None and weights is None:
+            encoder = untrained(precision=precision, device=device, threads=threads)
+        else:
+            checkpoint, card = find_checkpoint(model, weights, sha256 or "", imagery)
+            encoder = Encoder(checkpoint, card, precision, device, threads)
+    except DeviceError as error:
+        raise BadInput(str(error)) from None
+    if imagery is not None:
+        encoder.card.accepts(imagery)
     if sha256 is not None and encoder.weights_sha256 != sha256:
-        raise BadInput(f"{weights} has changed since the run began: its sha256 is another")
+        raise BadInput("the encoder has changed since the run began: its sha256 is another")
     return encoder
 
 
-def card_of(checkpoint: Checkpoint) -> Card:
-    """The card of the published model that has a checkpoint's sizes, else its family's rules."""
-    family = [card for card in CARDS.values() if card.family == checkpoint.family]
-    for card in family:
-        if card.sizes == checkpoint.sizes:
-            return card
-    return dataclasses.replace(family[0], name=checkpoint.family, sizes=checkpoint.sizes)
+def find_checkpoint(
+    model: str | None, weights: str | None, sha256: str = "", imagery: str | None = None
+) -> tuple[Checkpoint, Card]:
+    """Parameters and card that a model's name and a weights file stand for.
+
+    Raises
+    ------
+    BadInput
+        If there are no weights.
+    CardError
+        If the card does not fit.
+    CheckpointError
+        If the file is not what it should be.
+    """
+    if weights is not None:
+        checkpoint = read_checkpoint(local_weights(weights, sha256), sha256)
+        if model is not None:
+            return checkpoint, card_named(model)
+        return checkpoint, card_for(checkpoint.family, checkpoint.sizes, imagery)
+    card = card_named(model or "")
+    path = pulled_weights(card)
+    if path is None:
+        how = f"fetch them once with `tessera-mosaic models pull {card.name}`, or "
+        raise BadInput(
+            f"the weights of {card.name} are not on this machine: "
+            f"{how if card.repository else f'get {card.file} from {card.page} and '}"
+            "name a file with --weights"
+        )
+    return read_checkpoint(path, card.sha256), card
