@@ -10,10 +10,10 @@ import argparse
 import datetime
 import hashlib
 import logging
-import os
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,15 +33,16 @@ from pipeline.grid import (
     tiles_of_region,
 )
 from pipeline.identity import fingerprint, run_identity
+from pipeline.measures import MEASURES, measures_of
 from pipeline.mosaic import Layout, create_store
-from pipeline.options import beam_options
+from pipeline.options import beam_options, sharing_processes
 from pipeline.processes import apart, run_apart
-from pipeline.progress import Monitor, Stop
+from pipeline.progress import Monitor, Stop, made
 from pipeline.region import read_region
 from pipeline.scenes import open_catalogue
 from pipeline.stack import Rules
 from pipeline.storage import Storage
-from pipeline.summary import LOOK_UP, compact, forget, short_records
+from pipeline.summary import LOOK_UP, Found, compact, forget, short_records
 from pipeline.tiles import blocks_of
 from pipeline.worker import Job
 
@@ -49,6 +50,12 @@ log = logging.getLogger(__name__)
 
 DEFAULT_BLOCK = 256
 """Side of a block in pixels: a year of one is some 150 MB, and it fills many device batches."""
+
+MOST_NEIGHBOURS = 8
+"""Tiles that a worker is given at a time, at most: hours of work on a CPU, minutes on a GPU."""
+
+ELEMENTS = 5_000
+"""Elements that a runner should have to spread, before workers are given several tiles each."""
 
 MAX_MARGIN = 1024
 """Pixels: some 10 km, still within every zone's lattice."""
@@ -118,21 +125,26 @@ class Outcome:
     ----------
     tiles, done, failed, missing
         Asked for; in the store or known to be empty; failed; and not tried.
-    pixels
-        Embedded in this run.
     seconds
         Wall time of the job.
     failures
         Tiles by class of error.
+    measures
+        Of the tiles that this run made, summed: see `pipeline.measures`.
     """
 
     tiles: int
     done: int
     failed: int
     missing: int
-    pixels: int
     seconds: float
     failures: dict[str, int]
+    measures: dict[str, float]
+
+    @property
+    def pixels(self) -> int:
+        """Embedded in this run."""
+        return int(self.measures["pixels_embedded"])
 
     def to_json(self) -> dict[str, Any]:
         """The fields of `run --json`."""
@@ -145,6 +157,7 @@ class Outcome:
             "seconds": round(self.seconds, 3),
             "pixels_per_second": round(self.pixels / self.seconds, 1) if self.seconds else 0.0,
             "failures": self.failures,
+            **{name: round(value, 3) for name, value in self.measures.items()},
         }
 
 
@@ -194,7 +207,8 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
         block=min(args.block, args.tile),
         margin=args.margin,
         allow_lost_scenes=args.allow_lost_scenes,
-        threads=max(1, (os.cpu_count() or 1) // args.workers),
+        processes=sharing_processes(options),
+        neighbours=min(MOST_NEIGHBOURS, max(1, len(tiles) // ELEMENTS)),
         redo=redo,
         refresh=args.refresh,
         only_failed=args.retry_failed,
@@ -229,12 +243,17 @@ def run_job(
         Monitor(storage, job.year, job.launch, len(tiles), blocks, watch) as monitor,
     ):
         if apart(options):
-            unrecorded = run_apart(job, zones, options, lambda: monitor.counts()["made"])
+            unrecorded = run_apart(job, zones, options, lambda: made(monitor.counts()))
         else:
             unrecorded = run_graph(job, zones, options)
         seconds = time.monotonic() - began
-        records.clear_notes(storage, job.year, tiles)
-    return add_up(job, tiles, storage, seconds, unrecorded)
+    found = short_records(storage, job.year, tiles, LOOK_UP)
+    outcome, ended = add_up(job, found, seconds, unrecorded)
+    try:
+        records.clear_notes(storage, job.year, ended)
+    except OSError as error:
+        log.warning("notes of tiles that ended could not be cleared away: %s", error)
+    return outcome
 
 
 class Watch:
@@ -255,14 +274,15 @@ class Watch:
         self._compacted_at = time.monotonic()
 
     def __call__(self, counts: Counter[str]) -> None:
-        hopeless = counts["failed"] > self._share * counts["made"]
-        if hopeless and counts["made"] >= ENOUGH_TILES and not self._stopped:
+        failed, tried = counts["tiles_failed"], made(counts)
+        hopeless = failed > self._share * tried
+        if hopeless and tried >= ENOUGH_TILES and not self._stopped:
             self._stopped = True
             self._stop.say()
             log.error(
                 "%d of %d tiles failed, more than --max-failed-share %g: no more are begun",
-                counts["failed"],
-                counts["made"],
+                failed,
+                tried,
                 self._share,
             )
         if time.monotonic() - self._compacted_at > COMPACT_SECONDS:
@@ -272,29 +292,41 @@ class Watch:
 
 
 def add_up(
-    job: Job, tiles: list[Tile], storage: Storage, seconds: float, unrecorded: Counter[str]
-) -> Outcome:
-    """What came of a run's tiles, from the store and what the store did not take."""
-    done = pixels = 0
+    job: Job, tiles: Iterable[Found], seconds: float, unrecorded: Counter[str]
+) -> tuple[Outcome, list[Tile]]:
+    """What came of a run's tiles, by what the store holds of them and what it did not take.
+
+    Returns
+    -------
+    The outcome, and the tiles that have a record.
+    """
+    count = done = 0
+    recorded: list[Tile] = []
+    measures: Counter[str] = Counter(dict.fromkeys(MEASURES, 0))
     failures = Counter(unrecorded)
-    for found in short_records(storage, job.year, tiles, most=LOOK_UP):
+    for found in tiles:
+        count += 1
         done += found.finished
         if found.row is None:
             continue
+        recorded.append(found.tile)
         if found.row["launch"] == job.launch:
-            pixels += found.row["pixels"].get("embedded", 0)
+            measures.update(measures_of(found.row))
+        else:
+            measures["tiles_kept"] += found.finished
         if found.row["error"]:
             failures[found.row["error"]["class"]] += 1
-    failed = min(sum(failures.values()), len(tiles) - done)
-    return Outcome(
-        tiles=len(tiles),
+    failed = min(sum(failures.values()), count - done)
+    outcome = Outcome(
+        tiles=count,
         done=done,
         failed=failed,
-        missing=len(tiles) - done - failed,
-        pixels=pixels,
+        missing=count - done - failed,
         seconds=seconds,
         failures=dict(failures.most_common()),
+        measures=dict(measures),
     )
+    return outcome, recorded
 
 
 def region_boxes(region: shapely.Geometry) -> list[tuple[float, float, float, float]]:

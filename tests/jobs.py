@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,6 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from model.checkpoint import random_checkpoint
+from model.networks import Sizes
 from pipeline.cli import main
 from pipeline.simulate import Footprint, Simulation, simulate_archive
 
@@ -27,7 +32,7 @@ GRANULE = Footprint("31UDS", 32631, 499_360, 5_633_280, 96, 128)
 REGION = "2.9911,50.8429,3.0086,50.8510"
 """A box that touches these twelve tiles and no other."""
 
-TIMES = ("seconds", "written", "attempts", "launch", "sha256")
+TIMES = ("seconds", "bytes_read", "retries", "written", "attempts", "launch", "sha256")
 """Fields of a record that another run of the same job writes otherwise, and its seal over them."""
 
 
@@ -41,6 +46,16 @@ def options(catalog: Path, store: Path, *more: str) -> list[str]:
     """The command's words."""
     places = [f"--catalog={catalog}", f"--region={REGION}", f"--store={store}"]
     return ["run", *places, f"--year={YEAR}", f"--tile={SIDE}", *more]
+
+
+def weights(path: Path, seed: int) -> dict[str, Any]:
+    """Write a checkpoint in the published payload, smaller than any published; its payload."""
+    sizes = Sizes(latent=8, layers=1, heads=2, feedforward=16, representation=128, qk_norm=False)
+    names = ("latent_dim", "num_layers", "nhead", "dim_feedforward", "repr_dim", "enable_qk_norm")
+    arguments = dict(zip(names, dataclasses.astuple(sizes), strict=True))
+    payload = {"model": random_checkpoint(sizes, seed).state, "args": arguments}
+    torch.save(payload, path)
+    return payload
 
 
 @dataclass(frozen=True)
@@ -74,8 +89,26 @@ def run_here(words: list[str]) -> int:
     return main(words)
 
 
-def kill_when(words: list[str], ready: Callable[[], bool], timeout: float = 120) -> bool:
-    """Start the command in a process group and kill the group at a moment; whether it was."""
+def kill_when(
+    words: list[str], ready: Callable[[], bool], worker: bool = False, timeout: float = 300
+) -> int | None:
+    """Start the command in a process group of its own and kill it at a moment.
+
+    Parameters
+    ----------
+    words
+        The command's.
+    ready
+        Whether the moment has come.
+    worker
+        Kill one of the job's worker processes, and wait for the command's own end.
+    timeout
+        Seconds for all of it.
+
+    Returns
+    -------
+    The command's exit code, negative if it was killed; None if it had ended before.
+    """
     with subprocess.Popen(
         [sys.executable, "-m", "pipeline", *words],
         cwd=ROOT,
@@ -87,11 +120,34 @@ def kill_when(words: list[str], ready: Callable[[], bool], timeout: float = 120)
         while process.poll() is None and not ready():
             assert time.monotonic() < deadline, "the moment to kill the job never came"
             time.sleep(0.001)
-        alive = process.poll() is None
-        if alive:
+        victims = _workers_of(process.pid) if worker else []
+        if process.poll() is not None:
+            return None
+        if victims:
+            os.kill(victims[0], signal.SIGKILL)
+        elif not worker:
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return alive
+        return process.wait(timeout)
+
+
+def _workers_of(pid: int) -> list[int]:
+    """Worker processes of Beam's local runner among a process's descendants."""
+    parents, workers = {}, []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int(
+                (folder / "stat").read_text().rpartition(")")[2].split()[1]
+            )
+            command = (folder / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if b"apache_beam.runners.worker.sdk_worker_main" in command:
+            workers.append(int(folder.name))
+
+    def descends(child: int) -> bool:
+        return child == pid or (child in parents and descends(parents[child]))
+
+    return [worker for worker in workers if descends(worker)]
 
 
 def objects(store: Path) -> int:

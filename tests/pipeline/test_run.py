@@ -5,7 +5,6 @@ Where processes matter the command itself is run; elsewhere its `main` is called
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pickle
 import shutil
@@ -14,19 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.checkpoint import random_checkpoint
-from model.networks import Sizes
 from pipeline.records import Record
 from tests import jobs
-
-
-def weights(path: Path, seed: int) -> Path:
-    """A checkpoint in the published payload, smaller than any that is published."""
-    sizes = Sizes(latent=8, layers=1, heads=2, feedforward=16, representation=128, qk_norm=False)
-    names = ("latent_dim", "num_layers", "nhead", "dim_feedforward", "repr_dim", "enable_qk_norm")
-    arguments = dict(zip(names, dataclasses.astuple(sizes), strict=True))
-    torch.save({"model": random_checkpoint(sizes, seed).state, "args": arguments}, path)
-    return path
 
 
 def records_of(store: Path) -> list[Record]:
@@ -74,7 +62,8 @@ def test_other_weights_are_refused(
     archive: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = jobs.contents(finished)
-    other = weights(tmp_path / "other.pt", seed=1)
+    other = tmp_path / "other.pt"
+    jobs.weights(other, seed=1)
     words = jobs.options(archive, finished, f"--weights={other}", "--model=v2-nano")
     assert jobs.run_here(words) == 2
     error = capsys.readouterr().err
@@ -89,7 +78,7 @@ def test_killed_and_run_again_it_ends_the_same(
 ) -> None:
     store = tmp_path / "store"
     words = jobs.options(archive, store)
-    assert jobs.kill_when(words, lambda: jobs.objects(store) >= files)
+    assert jobs.kill_when(words, lambda: jobs.objects(store) >= files) == -9
     assert jobs.run_here(words) == 0
     assert jobs.contents(store) == jobs.contents(finished)
 

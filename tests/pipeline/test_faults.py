@@ -1,0 +1,460 @@
+"""What can go wrong while a job runs: the class it gets, how often it is tried, how the job ends.
+
+Each fault is real where that is possible: a disk that is full, a mount turned read-only, a folder
+that nobody may write to, a bucket that answers 503. After it is mended, the same command leaves the
+store as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+
+from model.encoder import Encoder
+from pipeline import launch, records, tiles
+from pipeline.errors import Expired, Throttled
+from pipeline.grid import lonlat_bounds, parse_tile
+from pipeline.records import Record, State
+from pipeline.scenes import Scene
+from pipeline.scenes.static import StaticCatalogue
+from pipeline.storage import Storage
+from tests import jobs
+from tests.fakes.gcs import GCSFS_ENVIRONMENT, fake_gcs
+
+FIRST, LAST = "utm31-r11580-c1086", "utm31-r11582-c1089"
+"""The corner tiles of the job."""
+
+
+@pytest.fixture(autouse=True)
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.tiles.RETRY_PAUSE", 0.01)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, dict[str, Any]]]:
+    """Run the command here; its exit code and its result."""
+
+    def run(*words: str) -> tuple[int, dict[str, Any]]:
+        capsys.readouterr()
+        code = jobs.run_here([*words, "--json"])
+        return code, json.loads(capsys.readouterr().out or "{}")
+
+    return run
+
+
+Run = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def at_block(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], object]], None]:
+    """Do something when the job comes to its n-th block."""
+
+    def at_block(number: int, action: Callable[[], object]) -> None:
+        encode, blocks = tiles.encode, iter(range(1, 10**6))
+
+        def counted(*arguments: Any) -> Any:
+            if next(blocks) == number:
+                action()
+            return encode(*arguments)
+
+        monkeypatch.setattr(tiles, "encode", counted)
+
+    return at_block
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mount a file system in memory, or mount it again with other options."""
+    folder = tmp_path / "disk"
+
+    def mount(options: str) -> Path:
+        again = "remount," if os.path.ismount(folder) else ""
+        folder.mkdir(exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", again + options, "tmpfs", str(folder)]
+        if subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("a file system in memory can only be mounted by root")
+        return folder
+
+    yield mount
+    if os.path.ismount(folder):
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def record_of(store: Path, name: str) -> Record:
+    found = records.read_record(Storage(str(store)), jobs.YEAR, parse_tile(name, jobs.SIDE))
+    assert found is not None
+    return found
+
+
+# The store.
+
+
+def test_a_full_disk(
+    archive: Path, finished: Path, small_disk: Callable[..., Path], run: Run
+) -> None:
+    store = small_disk("size=600k") / "store"
+    code, result = run(*jobs.options(archive, store))
+    assert code == 3
+    assert 0 < result["done"] < 12
+    assert set(result["failures"]) == {"store-full"}
+    assert result["done"] + result["failed"] + result["missing"] == 12
+    small_disk("size=50m")
+    assert run(*jobs.options(archive, store))[0] == 0
+    assert jobs.contents(store) == jobs.contents(finished)
+
+
+def test_a_store_that_becomes_read_only(
+    archive: Path,
+    finished: Path,
+    small_disk: Callable[..., Path],
+    run: Run,
+    at_block: Callable[[int, Callable[[], object]], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = jobs.options(archive, small_disk("size=50m") / "store")
+    at_block(5, lambda: small_disk("ro"))
+    code, result = run(*words)
+    assert (code, result["done"], result["failures"]) == (3, 4, {"store-read-only": 8})
+
+    assert jobs.run_here(words) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "Read-only file system" in error
+    small_disk("rw")
+    assert run(*words)[0] == 0
+    assert jobs.contents(small_disk("rw") / "store") == jobs.contents(finished)
+
+
+def test_permission_denied(archive: Path, finished: Path, tmp_path: Path, run: Run) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(finished, store)
+    for record in sorted(store.glob("records/*/tiles/*/*.json"))[:2]:
+        record.unlink()
+    folder = next(store.glob("utm31/embeddings/c/*/0/11580"))
+    if subprocess.run(["chattr", "+i", str(folder)], capture_output=True).returncode:
+        folder.chmod(0o555)
+    try:
+        code, result = run(*jobs.options(archive, store))
+    finally:
+        subprocess.run(["chattr", "-i", str(folder)], capture_output=True)
+        folder.chmod(0o755)
+    assert (code, result["failures"]) == (3, {"store-denied": 2})
+    failed = record_of(store, FIRST)
+    assert failed.error is not None
+    assert "not permitted" in failed.error["message"] or "denied" in failed.error["message"]
+    assert failed.attempts == 1
+    assert run(*jobs.options(archive, store), "--retry-failed")[0] == 0
+    assert jobs.contents(store) == jobs.contents(finished)
+
+
+@pytest.mark.parametrize("fault", [503, 0], ids=["503 in mid-put", "a put torn in the middle"])
+def test_a_bucket_that_misbehaves(
+    archive: Path,
+    finished: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Run,
+    at_block: Callable[[int, Callable[[], object]], None],
+    fault: int,
+) -> None:
+    with fake_gcs() as (address, state):
+        for name, value in GCSFS_ENVIRONMENT.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+        words = jobs.options(archive, Path("store"))
+        words[3] = "--store=gs://bucket/store"
+        at_block(3, lambda: state.faults.extend([fault, fault]))
+        code, result = run(*words)
+        assert (code, result["done"]) == (0, 12)
+        assert not state.faults
+        found = {
+            name.removeprefix("store/"): blob.data
+            for (_, name), blob in state.blobs.items()
+            if not name.startswith("store/records/")
+        }
+    fsspec.get_filesystem_class("gs").clear_instance_cache()
+    assert found == jobs.shards(finished)
+
+
+# The encoder.
+
+
+def test_out_of_memory_fails_the_tile_after_a_second_try(
+    archive: Path, finished: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed, troubled = Encoder.embed, parse_tile(FIRST, jobs.SIDE).window
+
+    def embed_or_fail(self: Encoder, stack: Any, at: Any, *more: Any) -> Any:
+        if (at.row, at.col) == (troubled.row, troubled.col):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return embed(self, stack, at, *more)
+
+    monkeypatch.setattr(Encoder, "embed", embed_or_fail)
+    words = jobs.options(archive, tmp_path / "store")
+    code, result = run(*words)
+    assert (code, result["done"], result["failures"]) == (3, 11, {"out-of-memory": 1})
+    assert record_of(tmp_path / "store", FIRST).attempts == 2
+    monkeypatch.setattr(Encoder, "embed", embed)
+    assert run(*words)[0] == 0
+    assert jobs.contents(tmp_path / "store") == jobs.contents(finished)
+
+
+def test_a_device_that_fails_every_tile_gets_no_more(
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(Encoder, "embed", fail)
+    assert jobs.run_here(jobs.options(archive, tmp_path / "store")) == 1
+    assert "takes no more work: 3 tiles in a row" in capsys.readouterr().err.splitlines()[-1]
+    tried = list((tmp_path / "store").glob("records/*/tiles/*/*.json"))
+    assert len(tried) == 3
+    assert Record.from_json(tried[0].read_bytes()).error["class"] == "bad-device"  # type: ignore[index]
+
+
+def test_an_encoder_that_returns_nan(archive: Path, tmp_path: Path, run: Run) -> None:
+    weights = tmp_path / "weights.pt"
+    encoder = jobs.weights(weights, seed=0)
+    encoder["model"]["dim_reducer.0.weight"] *= 1e38
+    torch.save(encoder, weights)
+    words = jobs.options(archive, tmp_path / "store", f"--weights={weights}", "--model=v2-nano")
+    code, result = run(*words)
+    assert (code, result["done"], set(result["failures"])) == (3, 0, {"bad-embedding"})
+    failed = record_of(tmp_path / "store", FIRST)
+    assert failed.attempts == 1
+    assert not failed.objects
+
+
+# The catalogue.
+
+
+def test_scenes_that_vanish_in_mid_run(
+    archive: Path,
+    finished: Path,
+    tmp_path: Path,
+    run: Run,
+    at_block: Callable[[int, Callable[[], object]], None],
+) -> None:
+    copy, away = tmp_path / "archive", tmp_path / "away"
+    shutil.copytree(archive.parent, copy)
+    at_block(4, lambda: (copy / "sentinel-2-l2a").rename(away))
+    words = jobs.options(copy / "catalog.json", tmp_path / "store")
+    code, result = run(*words)
+    assert code == 3
+    assert set(result["failures"]) == {"gone"}
+    assert 0 < result["done"] < 12
+    away.rename(copy / "sentinel-2-l2a")
+    assert run(*words)[0] == 0
+    assert jobs.contents(tmp_path / "store") == jobs.contents(finished)
+
+
+@pytest.mark.parametrize(
+    ("error", "tries", "renewals"), [(Expired, 2, 1), (Throttled, 3, 0)], ids=["expired", "busy"]
+)
+def test_a_catalogue_that_refuses_for_a_while_and_for_good(
+    archive: Path,
+    finished: Path,
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    error: type[Expired] | type[Throttled],
+    tries: int,
+    renewals: int,
+) -> None:
+    search, renewed, asked = StaticCatalogue.search, [], []
+    bounds = {name: lonlat_bounds(parse_tile(name, jobs.SIDE).window) for name in (FIRST, LAST)}
+
+    def search_or_fail(self: StaticCatalogue, box: Any, year: int) -> list[Scene]:
+        asked.append(box)
+        if box == bounds[LAST] or (box == bounds[FIRST] and asked.count(box) < tries):
+            raise error("the server says no")
+        return search(self, box, year)
+
+    monkeypatch.setattr(StaticCatalogue, "search", search_or_fail)
+    monkeypatch.setattr(StaticCatalogue, "renew", lambda self: renewed.append(1))
+    words = jobs.options(archive, tmp_path / "store")
+    code, result = run(*words)
+    assert (code, result["done"], result["failures"]) == (3, 11, {error.kind: 1})
+    assert record_of(tmp_path / "store", FIRST).attempts == tries
+    assert record_of(tmp_path / "store", LAST).attempts == tries
+    assert len(renewed) == 2 * renewals
+    monkeypatch.undo()
+    assert run(*words)[0] == 0
+    assert jobs.contents(tmp_path / "store") == jobs.contents(finished)
+
+
+# The run.
+
+
+def test_a_hopeless_job_is_stopped(
+    archive: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, run_graph, under_way = StaticCatalogue.search, launch.run_graph, []
+
+    def search_until_the_job_runs(self: StaticCatalogue, *where: Any) -> list[Scene]:
+        if not under_way:
+            return search(self, *where)
+        time.sleep(0.05)
+        raise Expired("the server says no")
+
+    def begin(*arguments: Any) -> Any:
+        under_way.append(True)
+        return run_graph(*arguments)
+
+    monkeypatch.setattr(StaticCatalogue, "search", search_until_the_job_runs)
+    monkeypatch.setattr(launch, "run_graph", begin)
+    monkeypatch.setattr(launch, "ENOUGH_TILES", 3)
+    monkeypatch.setattr("pipeline.progress.TALLY_SECONDS", 0.02)
+    code, result = run(*jobs.options(archive, tmp_path / "store"), "--max-failed-share=0.5")
+    assert code == 3
+    assert set(result["failures"]) == {"expired-credential"}
+    assert result["missing"] > 0
+
+
+def test_clocks_may_jump(
+    archive: Path, finished: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, jumps = time.time, np.random.default_rng(0)
+    monkeypatch.setattr(time, "time", lambda: clock() + float(jumps.uniform(-1e8, 1e8)))
+    assert run(*jobs.options(archive, tmp_path / "store"))[0] == 0
+    assert jobs.contents(tmp_path / "store") == jobs.contents(finished)
+
+
+DEADLY = """
+import os, signal
+if "POISONED_TILE" in os.environ:
+    from pipeline import tiles
+    embed = tiles._embed_once
+    def embed_or_die(tile, *arguments):
+        if tile.name == os.environ["POISONED_TILE"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return embed(tile, *arguments)
+    tiles._embed_once = embed_or_die
+"""
+"""A `sitecustomize` module with which every process dies on one tile."""
+
+
+@pytest.fixture
+def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(DEADLY)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{jobs.ROOT}")
+    monkeypatch.setenv("POISONED_TILE", LAST)
+
+
+def test_a_poisoned_tile_does_not_kill_every_run(
+    archive: Path, finished: Path, tmp_path: Path, run: Run, poison: None
+) -> None:
+    store, last = tmp_path / "store", parse_tile(LAST, jobs.SIDE)
+    words = jobs.options(archive, store)
+    for _ in range(tiles.DEATHS - 1):
+        records.begin(Storage(str(store)), jobs.YEAR, last)
+    assert jobs.run_process(words).code == -9
+    ended = jobs.run_process([*words, "--json"])
+    assert (ended.code, ended.result["done"]) == (3, 11)
+    assert ended.result["failures"] == {"poisoned": 1}
+    assert record_of(store, LAST).state is State.FAILED
+    code, result = run(*words)
+    assert (code, result["failures"], result["pixels"]) == (3, {"poisoned": 1}, 0)
+    assert run(*words, "--retry-failed")[0] == 0
+    assert jobs.contents(store) == jobs.contents(finished)
+
+
+@pytest.mark.soak
+def test_a_poisoned_tile_costs_worker_processes_and_itself_alone(
+    archive: Path, finished: Path, tmp_path: Path, run: Run, poison: None
+) -> None:
+    store = tmp_path / "store"
+    ended = jobs.run_process([*jobs.options(archive, store), "--workers=2", "--json"])
+    assert (ended.code, ended.result["done"]) == (3, 11)
+    assert ended.result["failures"] == {"poisoned": 1}
+    assert ended.error.count("a worker process died") == tiles.DEATHS
+    assert run(*jobs.options(archive, store), "--retry-failed")[0] == 0
+    assert jobs.contents(store) == jobs.contents(finished)
+
+
+def test_retry_failed_makes_nothing_else(
+    archive: Path, finished: Path, tmp_path: Path, run: Run
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(finished, store)
+    missing, failed = sorted(store.glob("records/*/tiles/*/*.json"))[:2]
+    missing.unlink()
+    tile = parse_tile(failed.stem, jobs.SIDE)
+    fields = {"state": State.FAILED, "objects": (), "error": records.failure(Throttled("busy"))}
+    record = Record(failed.stem, jobs.YEAR, fingerprint="f" * 64, **fields)
+    records.write_record(Storage(str(store)), tile, record)
+    code, result = run(*jobs.options(archive, store), "--retry-failed")
+    assert (code, result["pixels"], result["failed"]) == (0, jobs.SIDE**2, 0)
+    assert not missing.exists()
+    assert run(*jobs.options(archive, store))[1]["pixels"] == jobs.SIDE**2
+    assert jobs.contents(store) == jobs.contents(finished)
+
+
+def test_overwrite_makes_done_tiles_again(
+    archive: Path, finished: Path, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(finished, store)
+    shard = Path(store, record_of(store, FIRST).objects[-1]["key"])
+    shard.write_bytes(b"damaged")
+    words = jobs.options(archive, store)
+    assert run(*words)[1]["pixels"] == 0
+    code, result = run(*words, "--overwrite", FIRST, LAST)
+    assert (code, result["pixels"]) == (0, 2 * jobs.SIDE**2)
+    assert jobs.contents(store) == jobs.contents(finished)
+    assert jobs.run_here([*words, "--overwrite", "utm31-r00000-c0000"]) == 2
+    assert "has no such tile" in capsys.readouterr().err
+
+
+def test_refresh_makes_tiles_again_whose_scenes_changed(
+    archive: Path, finished: Path, tmp_path: Path, run: Run
+) -> None:
+    store, copy = tmp_path / "store", tmp_path / "archive"
+    shutil.copytree(finished, store)
+    shutil.copytree(archive.parent, copy)
+    words = jobs.options(copy / "catalog.json", store)
+    assert run(*words, "--refresh")[1]["pixels"] == 0
+    assert jobs.contents(store) == jobs.contents(finished)
+    collection = copy / "sentinel-2-l2a/collection.json"
+    listed = json.loads(collection.read_text())
+    item = next(link for link in listed["links"] if link["rel"] == "item")
+    listed["links"].remove(item)
+    collection.write_text(json.dumps(listed))
+    assert run(*words)[1]["pixels"] == 0
+    code, result = run(*words, "--refresh")
+    assert (code, result["pixels"]) == (0, 12 * jobs.SIDE**2)
+    assert len(record_of(store, FIRST).scenes()) == 7
+
+
+def test_two_launchers_at_once_share_the_work(
+    archive: Path, finished: Path, tmp_path: Path
+) -> None:
+    words = jobs.options(archive, tmp_path / "store")
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "pipeline", *words],
+            cwd=jobs.ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert jobs.contents(tmp_path / "store") == jobs.contents(finished)
