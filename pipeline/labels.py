@@ -95,7 +95,7 @@ def read_labels(path: str | Path, fields: str | Path | None = None) -> Labels:
     """
     classes, crs, transform = _read(path)
     if fields is None:
-        return Labels(classes, _connected(classes), crs, transform)
+        return Labels(classes, connected(classes), crs, transform)
     numbers, other_crs, other_transform = _read(fields)
     if numbers.shape != classes.shape or other_crs != crs or other_transform != transform:
         raise BadInput(f"{fields} is not on the grid of {path}")
@@ -120,8 +120,8 @@ def _read(path: str | Path) -> tuple[NDArray[np.int32], CRS, Affine]:
     return raster.astype(np.int32), crs, transform
 
 
-def _connected(classes: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Numbers of the connected patches of each class."""
+def connected(classes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Numbers of the connected patches of each class, int32 (H, W), 0 where unlabelled."""
     fields = np.zeros(classes.shape, np.int32)
     known = 0
     for label in np.unique(classes[classes != UNLABELLED]):

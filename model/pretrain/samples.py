@@ -7,6 +7,8 @@ so the observations of all are kept in one run, with a count a pixel.
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -188,7 +190,7 @@ def decode_samples(data: bytes, name: str) -> Samples:
             for sensor in ("s2", "s1")
         )
         samples = Samples(s2, s1, arrays["places"], arrays["labels"], arrays["groups"])
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise SamplesError(f"{name} holds no d-pixels: {error}") from None
     _check(samples, name)
     return samples

@@ -118,7 +118,7 @@ def test_the_loss_is_that_of_mixed_barlow_twins() -> None:
     with torch.no_grad():
         one, two, mix = (objective.projector(network(*view)).double().numpy() for view in views)
     expected = naive_loss(one, two, mix, mate.numpy(), float(share), 5e-3, 1.0)
-    assert float(parts["total"]) == pytest.approx(expected, rel=1e-4)
+    assert parts["total"].item() == pytest.approx(expected, rel=1e-4)
     assert set(parts) == {"total", "invariance", "redundancy", "mix"}
 
 
