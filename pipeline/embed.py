@@ -15,21 +15,25 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.shared import Shared
+from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import records
 from pipeline.errors import BrokenOff, StoreError, store_errors
 from pipeline.grid import Tile
+from pipeline.land import work_order
+from pipeline.measures import NAMESPACE, count_in_beam
+from pipeline.options import only_writes_graph
 from pipeline.progress import Tally
+from pipeline.records import Record
 from pipeline.storage import Storage
 from pipeline.summary import Journal, compact, read_summary
 from pipeline.tiles import blocks_of, make_tile
-from pipeline.worker import Job, open_workshop
+from pipeline.turns import SideBySide
+from pipeline.worker import Job
 
 log = logging.getLogger(__name__)
-
-METRICS = "tessera"
-"""Namespace of the job's Beam counters."""
 
 UNRECORDED = "unrecorded:"
 """Begins the names of the counters of failed tiles whose record the store did not take, by class
@@ -37,7 +41,7 @@ of error."""
 
 
 def run_graph(job: Job, zones: list[int], options: PipelineOptions) -> Counter[str]:
-    """Run the graph over zones and wait for its end.
+    """Run the graph over zones and wait for its end, unless all that is wanted is the graph.
 
     Returns
     -------
@@ -52,13 +56,15 @@ def run_graph(job: Job, zones: list[int], options: PipelineOptions) -> Counter[s
         pipeline = beam.Pipeline(options=options)
         _ = pipeline | "zones" >> beam.Create(zones) | "embed zones" >> EmbedZones(job)
         result = pipeline.run()
+        if only_writes_graph(options):
+            return Counter()
         result.wait_until_finish()
     except Exception as error:
         # A runner's message is a traceback of the worker's; what was raised there stands last.
         lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
         said = lines[-1].split(" [while running")[0]
         raise BrokenOff(f"the runner gave up: {said}") from error
-    counters = result.metrics().query(MetricsFilter().with_namespace(METRICS))["counters"]
+    counters = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
     return Counter(
         {
             found.key.metric.name.removeprefix(UNRECORDED): found.result
@@ -71,8 +77,8 @@ def run_graph(job: Job, zones: list[int], options: PipelineOptions) -> Counter[s
 class EmbedZones(beam.PTransform):
     """Zones -> the same zones, with every tile's shard and record in the store.
 
-    Tiles that need not be made are dropped first; the rest is spread over the workers by its keys,
-    so that one zone's tiles need not stay together.
+    Tiles that need not be made are dropped first; the rest is spread over the workers, a few
+    neighbours at a time.
     """
 
     def __init__(self, job: Job) -> None:
@@ -84,6 +90,7 @@ class EmbedZones(beam.PTransform):
             zones
             | "read request" >> beam.ParDo(ReadRequest(self._job))
             | "spread over workers" >> beam.Reshuffle()
+            | "tile by tile" >> beam.FlatMap(lambda neighbours: neighbours)
             | "embed" >> beam.ParDo(EmbedTile(self._job))
         )
         # The grouping waits for a zone's last tile.
@@ -96,29 +103,34 @@ class EmbedZones(beam.PTransform):
 
 
 class ReadRequest(beam.DoFn):
-    """A zone -> the tiles of it that the run has to make."""
+    """A zone -> the tiles of it that the run has to make, a few neighbours at a time."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
 
-    def process(self, zone: int) -> Iterator[Tile]:
+    def process(self, zone: int) -> Iterator[tuple[Tile, ...]]:
         job = self._job
         storage = Storage(job.store)
         tally = Tally(storage, job.year, job.launch, name=f"done-{zone}")
         journal = Journal(storage, job.year)
+        wanted = []
         request = storage.read(records.request_key(job.year, job.request, zone))
         summed_up = read_summary(storage, job.year, zone)
         tiles = records.decode_tiles(request)
         for tile, record in records.read_records(storage, job.year, tiles):
             row = record.short() if record else None
             if job.wants(row):
-                yield tile
+                wanted.append(tile)
                 continue
-            tally.add(tiles=1, blocks=blocks_of(tile, job.block))
+            Metrics.counter(NAMESPACE, "tiles_kept").inc()
+            tally.add(tiles_kept=1, blocks_kept=blocks_of(tile, job.block))
             if row is not None and summed_up.get(tile.name) != row:
                 journal.add(zone, row)
         journal.put()
         tally.put()
+        wanted.sort(key=work_order)
+        for first in range(0, len(wanted), job.neighbours):
+            yield tuple(wanted[first : first + job.neighbours])
 
 
 class EmbedTile(beam.DoFn):
@@ -129,19 +141,31 @@ class EmbedTile(beam.DoFn):
         self._shared = Shared()
 
     def setup(self) -> None:
-        self._shop = self._shared.acquire(lambda: open_workshop(self._job), tag=self._job.launch)
+        self._shop = self._shared.acquire(self._job.open, tag=self._job.launch)
+        self._tiles = SideBySide[tuple[Tile, Record | None]]()
 
     def process(self, tile: Tile) -> Iterator[tuple[int, None]]:
-        record = make_tile(tile, self._job, self._shop)
-        if record is not None:
-            Metrics.counter(METRICS, f"tiles_{record.state}").inc()
-            if record.error and not record.written:
-                Metrics.counter(METRICS, UNRECORDED + record.error["class"]).inc()
-        yield tile.zone, None
+        for ended in self._tiles.start(self._make, tile):
+            yield self._count(*ended)
 
-    def finish_bundle(self) -> None:
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for ended in self._tiles.finish():
+            yield GlobalWindows.windowed_value(self._count(*ended))
         self._shop.tally.put()
         self._shop.journal.put()
+
+    def teardown(self) -> None:
+        self._tiles.close()
+
+    def _make(self, tile: Tile) -> tuple[Tile, Record | None]:
+        return tile, make_tile(tile, self._job, self._shop)
+
+    def _count(self, tile: Tile, record: Record | None) -> tuple[int, None]:
+        if record is not None and record.launch in ("", self._job.launch):
+            count_in_beam(record)
+            if record.error and not record.written:
+                Metrics.counter(NAMESPACE, UNRECORDED + record.error["class"]).inc()
+        return tile.zone, None
 
 
 class CompactZone(beam.DoFn):

@@ -12,6 +12,7 @@ from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
     StandardOptions,
+    TestOptions,
 )
 
 from pipeline.errors import BadInput
@@ -74,9 +75,30 @@ def beam_options(runner: str, workers: int, extra: list[str]) -> PipelineOptions
     return options
 
 
+def sharing_processes(options: PipelineOptions) -> int:
+    """Worker processes that share the cores of one machine; 0 for one a core.
+
+    Dataflow starts one a core unless it is told otherwise, and so does a portable runner's worker
+    pool at a parallelism of 0.
+    """
+    asked = options.get_all_options()
+    if asked["runner"] == "DataflowRunner":
+        return 1 if "no_use_multiple_sdk_containers" in (asked["experiments"] or ()) else 0
+    if asked["runner"] == "FnApiRunner":
+        apart = asked["direct_running_mode"] == "multi_processing"
+        return asked["direct_num_workers"] if apart else 1
+    return asked.get("sdk_worker_parallelism", 1)
+
+
 def job_name(store: str, year: int) -> str:
     """Name of a store's job of a year: a runner that knows names runs one of each at a time."""
     return f"tessera-{year}-{hashlib.sha256(store.encode()).hexdigest()[:8]}"
+
+
+def only_writes_graph(options: PipelineOptions) -> bool:
+    """Whether the runner starts nothing: in a Flex Template's launcher, or in a dry run."""
+    template = options.view_as(GoogleCloudOptions).template_location
+    return bool(template or options.view_as(TestOptions).dry_run)
 
 
 def check_dataflow_options(options: PipelineOptions) -> None:

@@ -1,0 +1,192 @@
+"""What reaches Dataflow: graph, workers and staged files, against a fake of the cloud.
+
+Store, records and staging lie in the fake object store; nothing of the real cloud is reached.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.presets import PRESETS
+from deploy.template import launch_body
+from tests import jobs
+from tests.deploy.cloud import PROJECT, REGION, Cloud, fake_cloud
+from tests.deploy.test_template import SETTINGS
+
+pytest.importorskip(
+    "google.cloud.dataflow", reason="Google's clients are not installed ([dataflow])"
+)
+
+STORE = "gs://mosaic/mosaic.zarr"
+IMAGE = "registry/tessera-mosaic@sha256:0"
+HINT = "type:nvidia-l4;count:1;install-nvidia-driver"
+
+TEMPLATE = """
+import json, sys
+from deploy.main import run_words
+from pipeline.cli import main
+for words in json.loads(sys.argv[1]):
+    assert main(["run", *run_words(words)]) == 3, words
+"""
+
+ANNUAL = """
+import argparse, json, sys
+from pipeline import annual
+annual.BUSY_PAUSE = annual.ROUND_PAUSE = 0
+annual.ROUNDS = 2
+parser = argparse.ArgumentParser()
+annual.annual_arguments(parser)
+args, args.beam_arguments = parser.parse_known_args(json.loads(sys.argv[1]))
+args.json = True
+print(json.dumps(annual.annual_command(args)))
+"""
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return jobs.archive(tmp_path_factory.mktemp("simulated") / "archive")
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with fake_cloud(tmp_path_factory.mktemp("account")) as cloud:
+        yield cloud
+
+
+def run_python(program: str, given: Any, cloud: Cloud) -> str:
+    """Run a program in a process whose clients are led to the fake; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-c", program, json.dumps(given)],
+        cwd=jobs.ROOT,
+        env={**os.environ, **cloud.environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def submitted(catalog: Path, cloud: Cloud) -> dict[str, Any]:
+    """Job and graph of a Flex Template's launch: with a preset, and with a resource hint."""
+    values = {"area": jobs.REGION, "year": str(jobs.YEAR), "catalog": str(catalog)}
+    body = launch_body(PRESETS["l4"], SETTINGS | {"store": STORE}, values | {"tile": "32"})
+    launch = body["launchParameter"]
+    environment = launch["environment"]
+    common = {
+        **launch["parameters"],
+        "runner": "DataflowRunner",
+        "project": PROJECT,
+        "region": REGION,
+        "job_name": launch["jobName"],
+        "temp_location": environment["tempLocation"],
+        "staging_location": environment["stagingLocation"],
+        "sdk_container_image": IMAGE,
+        "service_account_email": environment["serviceAccountEmail"],
+        "subnetwork": environment["subnetwork"],
+        "max_num_workers": environment["maxWorkers"],
+    }
+    words = [f"--{name}={value}" for name, value in common.items()] + ["--no_use_public_ips"]
+    preset = [
+        f"--machine_type={environment['machineType']}",
+        f"--disk_size_gb={environment['diskSizeGb']}",
+        *(f"--experiments={name}" for name in environment["additionalExperiments"]),
+        *(f"--{option}" for option in environment["additionalPipelineOptions"]),
+    ]
+    runs = {
+        "preset": [*words, *preset, "--template_location=gs://scratch/preset"],
+        "hint": [*words, f"--resource_hints=accelerator={HINT}"],
+    }
+    runs["hint"] += ["--sdk_location=container", "--template_location=gs://scratch/hint"]
+    run_python(TEMPLATE, list(runs.values()), cloud)
+    blobs = {
+        f"gs://{bucket}/{name}": blob.data for (bucket, name), blob in cloud.objects.blobs.items()
+    }
+    return {name: json.loads(blobs[f"gs://scratch/{name}"]) | {"blobs": blobs} for name in runs}
+
+
+def graph(job: dict[str, Any]) -> Any:
+    """The pipeline that a job names."""
+    from apache_beam.portability.api import beam_runner_api_pb2
+
+    options = job["environment"]["sdkPipelineOptions"]["options"]
+    return beam_runner_api_pb2.Pipeline.FromString(job["blobs"][options["pipelineUrl"]])
+
+
+def test_steps_of_the_graph(submitted: dict[str, Any]) -> None:
+    names = {t.unique_name for t in graph(submitted["preset"]).components.transforms.values()}
+    for step in ("read request", "spread over workers", "embed", "by zone"):
+        assert f"embed zones/{step}" in names, names
+
+
+def test_the_graph_holds_no_data(submitted: dict[str, Any]) -> None:
+    """Tiles and weights are named in it: it stays small however many tiles there are."""
+    assert len(graph(submitted["preset"]).SerializeToString()) < 100_000
+
+
+def test_workers(submitted: dict[str, Any]) -> None:
+    job = submitted["preset"]
+    environment, [pool] = job["environment"], job["environment"]["workerPools"]
+    preset = PRESETS["l4"]
+    assert job["name"].startswith("tessera-2024-")
+    assert pool["machineType"] == preset.machine
+    assert pool["numThreadsPerWorker"] == preset.threads
+    assert pool["diskSizeGb"] == preset.disk_gb
+    assert pool["ipConfiguration"] == "WORKER_IP_PRIVATE"
+    assert pool["subnetwork"] == SETTINGS["subnetwork"]
+    assert pool["autoscalingSettings"]["maxNumWorkers"] == 8
+    assert environment["serviceAccountEmail"] == SETTINGS["worker_account"]
+    assert environment["serviceOptions"] == [preset.service_option()]
+    assert "no_use_multiple_sdk_containers" in environment["experiments"]
+    assert [image["containerImage"] for image in pool["sdkHarnessContainerImages"]] == [IMAGE]
+
+
+def test_environments_and_hints(submitted: dict[str, Any]) -> None:
+    """`worker_accelerator` is no hint of the graph's; a hint reaches every one of its steps."""
+    from apache_beam.portability.api import beam_runner_api_pb2
+
+    for name, wanted in (("preset", None), ("hint", HINT.encode())):
+        found = graph(submitted[name]).components.environments.values()
+        assert found
+        for environment in found:
+            assert environment.resource_hints.get("beam:resources:accelerator:v1") == wanted
+            docker = beam_runner_api_pb2.DockerPayload.FromString(environment.payload)
+            assert docker.container_image == IMAGE
+
+
+def test_store_and_records_are_in_the_object_store(submitted: dict[str, Any]) -> None:
+    keys = submitted["preset"]["blobs"]
+    assert f"{STORE}/zarr.json" in keys
+    assert any(key.startswith(f"{STORE}/records/{jobs.YEAR}/requests/") for key in keys)
+    assert not any("main_session" in key or "weights" in key for key in keys)
+
+
+def test_a_launch_waits_for_another_and_takes_up_what_is_missing(
+    catalog: Path, cloud: Cloud, submitted: dict[str, Any]
+) -> None:
+    """The fake's jobs end at once and make nothing, so that all tiles stay missing."""
+    cloud.busy = 1
+    words = [
+        *jobs.options(catalog, Path("unused"))[1:],
+        f"--store={STORE}",
+        "--runner=dataflow",
+        f"--project={PROJECT}",
+        f"--gcp_region={REGION}",
+        "--temp_location=gs://scratch/temp",
+        "--sdk_location=container",
+        f"--sdk_container_image={IMAGE}",
+        f"--dataflow_endpoint={cloud.endpoint}",
+    ]
+    report = json.loads(run_python(ANNUAL, words, cloud).splitlines()[-1])
+    assert (report["rounds"], report["missing"], report["published"]) == (2, 12, False)
+    assert len(cloud.jobs) == 1 + 2
+    assert {job["name"] for job in cloud.jobs} == {submitted["preset"]["name"]}
