@@ -11,13 +11,13 @@ import json
 import logging
 import math
 import os
+import shutil
 import socket
 import sys
 import threading
 import time
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -31,6 +31,20 @@ TALLY_SECONDS = 2.0
 LOG_SECONDS = 60.0
 """Between two lines where standard error is no terminal."""
 
+RECENT_SECONDS = 60.0
+"""Over which rates are taken, and the shares of where the time goes."""
+
+SENSORS = ("s2", "s1_ascending", "s1_descending")
+
+SPENDING = {
+    "finding scenes": ("find",),
+    "waiting for reads": ("wait",),
+    "encoding": ("encode",),
+    "writing": ("write",),
+    "pausing": ("pause",),
+}
+"""What the time of a tile's own thread goes to; its reads go on beside it."""
+
 SILENT_BEATS = 5
 """Looks after which a launcher that has not shown itself again counts as dead."""
 
@@ -43,36 +57,6 @@ def launches_prefix(year: int) -> str:
 def launch_prefix(year: int, launch: str) -> str:
     """Where one launch and its workers say how far they are."""
     return f"{launches_prefix(year)}{launch}/"
-
-
-class Clock:
-    """Seconds spent on each kind of work, added up over threads."""
-
-    def __init__(self) -> None:
-        self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._told: dict[str, float] = {}
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        """Add the time within the context under a name."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._seconds[name] += time.monotonic() - began
-
-    def rounded(self) -> dict[str, float]:
-        """Seconds by kind of work, to the millisecond."""
-        return {name: round(spent, 3) for name, spent in sorted(self._seconds.items())}
-
-    def since(self) -> dict[str, float]:
-        """Seconds by kind of work since the last call, as `seconds_<name>`."""
-        with self._lock:
-            news = {f"seconds_{n}": s - self._told.get(n, 0) for n, s in self._seconds.items()}
-            self._told = dict(self._seconds)
-        return news
 
 
 class Tally:
@@ -232,6 +216,7 @@ class Monitor:
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
         self._presence = Presence(self.storage, self.year, self.launch)
         self._began = self._shown = time.monotonic()
+        self._sights = deque([Sight(0.0, Counter())])
 
     def __enter__(self) -> Monitor:
         self._presence.arrive()
@@ -265,37 +250,105 @@ class Monitor:
         counts = self.counts()
         if self.on_count is not None:
             self.on_count(counts)
-        line = progress_line(counts, self.tiles, self.blocks, time.monotonic() - self._began)
+        now = Sight(time.monotonic() - self._began, counts)
+        self._sights.append(now)
+        while now.at - self._sights[1].at > RECENT_SECONDS:
+            self._sights.popleft()
+        line = progress_line(now, self._sights[0], self.tiles, self.blocks)
         if self.stream.isatty():
-            self.stream.write("\r\x1b[2K" + line)
+            width = shutil.get_terminal_size().columns - 1
+            self.stream.write("\r\x1b[2K" + line[:width])
         elif time.monotonic() - self._shown >= LOG_SECONDS:
             self._shown = time.monotonic()
             self.stream.write(line + "\n")
         self.stream.flush()
 
 
-def progress_line(counts: Counter[str], tiles: int, blocks: int, seconds: float) -> str:
+def made(counts: Counter[str]) -> int:
+    """Tiles that were tried in this launch, by a sum of tallies."""
+    return sum(counts[f"tiles_{how}"] for how in ("done", "empty", "failed"))
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the tallies said at one moment.
+
+    Parameters
+    ----------
+    at
+        Seconds since the run began.
+    counts
+        Sum of the tallies: measures, and `blocks`; `tiles_kept` and `blocks_kept` are those that
+        needed no work.
+    """
+
+    at: float
+    counts: Counter[str]
+
+    def since(self, then: Sight) -> Sight:
+        """What came in between."""
+        counts = Counter(self.counts)
+        counts.subtract(then.counts)
+        return Sight(self.at - then.at, counts)
+
+    def rate(self, name: str) -> float:
+        """Of a count, a second."""
+        return self.counts[name] / self.at if self.at else 0.0
+
+
+def progress_line(now: Sight, then: Sight, tiles: int, blocks: int) -> str:
     """One line on how far a job is.
 
     Parameters
     ----------
-    counts
-        Sum of the tallies: `tiles` and `blocks` that need no more work, `made` and `failed` among
-        the tiles, `pixels`, `seconds_read`, ...
+    now
+        The latest sight.
+    then
+        One some time before it: rates, and where the time goes, are from then to now.
     tiles, blocks
         That the run was asked for.
-    seconds
-        Since the run began.
     """
-    share = counts["blocks"] / blocks if blocks else 1.0
-    line = (
-        f"tiles {counts['tiles']:.0f}/{tiles}  {counts['pixels'] / seconds:,.0f} px/s  "
-        f"read {counts['seconds_read']:.0f} s  encode {counts['seconds_encode']:.0f} s  "
-        f"failed {counts['failed']:.0f}"
-    )
-    if 0 < share < 1:
-        line += f"  left {_clock(seconds * (1 - share) / share)}"
-    return line
+    counts, lately = now.counts, now.since(then)
+    ended = counts["tiles_kept"] + made(counts)
+    parts = [
+        f"tiles {ended:.0f}/{tiles}",
+        f"{_number(lately.rate('pixels_embedded'))} px/s{_slower(now, lately)}",
+        f"{_number(sum(lately.rate(f'observations_{sensor}') for sensor in SENSORS))} obs/s",
+        f"{_number(counts['bytes_read'])}B in {_number(counts['bytes_written'])}B out",
+        f"failed {counts['tiles_failed']:.0f}",
+    ]
+    left = blocks - counts["blocks_kept"] - counts["blocks"]
+    if left > 0 and counts["blocks"] > 0:
+        parts.append(f"left {_clock(left / now.rate('blocks'))}")
+    if where := _where(lately):
+        parts.append(where)
+    return "  ".join(parts)
+
+
+def _slower(now: Sight, lately: Sight) -> str:
+    """A word where the rate is less than half of what it was all along."""
+    mean = now.rate("pixels_embedded")
+    return f" (mean {_number(mean)})" if lately.rate("pixels_embedded") < mean / 2 else ""
+
+
+def _where(lately: Sight) -> str:
+    """What the workers' time went to, the most first."""
+    spent = {
+        word: sum(lately.counts[f"seconds_{stage}"] for stage in stages)
+        for word, stages in SPENDING.items()
+    }
+    total = sum(spent.values())
+    shares = sorted(((share, word) for word, share in spent.items() if share > 0), reverse=True)
+    return ", ".join(f"{word} {share / total:.0%}" for share, word in shares)
+
+
+def _number(value: float) -> str:
+    """Three digits and a prefix: 12.3k."""
+    for prefix in ("", "k", "M", "G"):
+        if abs(value) < 999.5:
+            return f"{value:.3g}{prefix}"
+        value /= 1000
+    return f"{value:.3g}T"
 
 
 def _clock(seconds: float) -> str:

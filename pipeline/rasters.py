@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import threading
@@ -59,6 +60,13 @@ class Reader:
         self._known: dict[Hashable, Any] = {}
         self._moved: dict[str, Scene] = {}
         self._lock = threading.Lock()
+        self._tell: Callable[..., None] = lambda **_: None
+
+    def told(self, tell: Callable[..., None]) -> Reader:
+        """The same reader, which tells `bytes_read` and `retries_<class>` as they come."""
+        twin = copy.copy(self)
+        twin._tell = tell
+        return twin
 
     def remember(self, key: Hashable, find: Callable[[], T]) -> T:
         """What was found out about a scene, or is now."""
@@ -110,7 +118,7 @@ class Reader:
         SceneError
             Of the class of what went wrong, with the names of scene and asset.
         """
-        header = self._header(scene, band)
+        header = self.header(scene, band)
         if not header.dtype.str.endswith(kind) and header.dtype.kind != kind:
             raise Corrupt(f"its pixels are {header.dtype.name}, not {kind}", scene.id, band)
         placement = place(window, header.geometry).crop(part)
@@ -121,7 +129,7 @@ class Reader:
 
     def overview(self, scene: Scene, band: str, most: int) -> NDArray[Any] | None:
         """The whole raster at its coarsest resolution; None if that has a side beyond `most`."""
-        header = self._header(scene, band)
+        header = self.header(scene, band)
         if header.others:
             header = self._persist(scene, band, lambda fetch: read_coarsest(fetch, header))
         height, width = header.geometry.height, header.geometry.width
@@ -129,7 +137,7 @@ class Reader:
             return None
         return self._pixels(scene, band, header, (slice(0, height), slice(0, width)))
 
-    def _header(self, scene: Scene, band: str) -> Header:
+    def header(self, scene: Scene, band: str) -> Header:
         """Header of a raster, from the file or as it was seen before."""
         href = scene.asset(band)
         with self._lock:
@@ -179,9 +187,16 @@ class Reader:
 
         def attempt() -> T:
             access = self.source.access(self._moved.get(scene.id, scene).asset(band))
-            return work(lambda start, length: remote.read(access, start, length))
+
+            def fetch(start: int, length: int) -> bytes:
+                data = remote.read(access, start, length)
+                self._tell(bytes_read=len(data))
+                return data
+
+            return work(fetch)
 
         def answer(error: SceneError) -> None:
+            self._tell(**{f"retries_{error.kind}": 1})
             if isinstance(error, Expired):
                 self.source.renew()
             elif isinstance(error, Gone):

@@ -80,8 +80,12 @@ class Record:
         How often the tile was begun since it last ended: more than once if workers died on it.
     launch
         Id of the launch that made it.
+    bytes_read
+        Fetched of scenes.
+    retries
+        Tries again of the tile and of its reads, by class of error.
     seconds
-        Spent finding, reading, waiting, encoding and writing.
+        By what they were spent on, as in `pipeline.measures.STAGES`.
     software
         Versions of what decides or may disturb the bytes.
     written
@@ -101,6 +105,8 @@ class Record:
     error: dict[str, str] | None = None
     attempts: int = 1
     launch: str = ""
+    bytes_read: int = 0
+    retries: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
     written: str = ""
@@ -140,10 +146,12 @@ class Record:
             "scenes_lost": len(self.scenes_lost),
             "observations": self.observations,
             "pixels": self.pixels,
-            "bytes": sum(entry["size"] for entry in self.objects),
+            "bytes_written": sum(entry["size"] for entry in self.objects),
             "error": self.error,
             "attempts": self.attempts,
             "launch": self.launch,
+            "bytes_read": self.bytes_read,
+            "retries": self.retries,
             "seconds": self.seconds,
             "written": self.written,
         }
@@ -207,18 +215,22 @@ def begun_key(year: int, tile: Tile) -> str:
     return f"records/{year}/begun/{zone_group(tile.zone)}/{tile.name}.json"
 
 
-def begin(storage: Storage, year: int, tile: Tile) -> int:
-    """Note that work on a tile begins; how often it was begun before and never ended.
+def begun(storage: Storage, year: int, tile: Tile) -> int:
+    """How often a tile was begun and never ended.
 
     A worker that dies cannot say so. What it leaves is its note, so that a tile which kills every
     worker is known by its notes.
     """
-    key = begun_key(year, tile)
     try:
-        before = int(json.loads(storage.read(key))["begun"])
+        return int(json.loads(storage.read(begun_key(year, tile)))["begun"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        before = 0
-    storage.write(key, json.dumps({"begun": before + 1}).encode())
+        return 0
+
+
+def begin(storage: Storage, year: int, tile: Tile) -> int:
+    """Note that work on a tile begins; how often it was begun before and never ended."""
+    before = begun(storage, year, tile)
+    storage.write(begun_key(year, tile), json.dumps({"begun": before + 1}).encode())
     return before
 
 

@@ -37,7 +37,7 @@ from pipeline.errors import (
     store_errors,
 )
 from pipeline.grid import Tile, Window, lonlat_bounds, owned
-from pipeline.progress import Clock
+from pipeline.measures import Meter
 from pipeline.records import FINISHED, Record, State
 from pipeline.scenes import Scene
 from pipeline.stack import AnnualStack, Losses, read_stack
@@ -73,7 +73,7 @@ def make_tile(tile: Tile, job: Job, shop: Workshop) -> Record | None:
     DeviceError
         If this process should get no more work.
     """
-    clock = Clock()
+    meter = Meter(shop.tally.add)
     try:
         with store_errors(job.store):
             # A bundle may run twice, and another launcher may be at work on the same store.
@@ -81,23 +81,30 @@ def make_tile(tile: Tile, job: Job, shop: Workshop) -> Record | None:
             if shop.stop.asked():
                 return None
             if not job.wants(known.short() if known else None):
-                shop.tally.add(tiles=1, blocks=blocks_of(tile, job.block))
+                shop.tally.add(tiles_kept=1, blocks_kept=blocks_of(tile, job.block))
                 return known
-            before = records.begin(shop.storage, job.year, tile)
-        record = embed_tile(tile, known, before, job, shop, clock)
-        with store_errors(job.store):
-            if record.state is State.FAILED:
-                record = _made_by_others(tile, known, job, shop) or record
-            if not record.written:
-                record = dataclasses.replace(record, launch=job.launch, seconds=clock.rounded())
-                record = records.write_record(shop.storage, tile, record)
-            records.end(shop.storage, job.year, tile)
+            suspect = records.begun(shop.storage, job.year, tile) > 0
+        # A tile that may have killed a worker takes no other tile along.
+        with shop.turns.take(alone=suspect):
+            with store_errors(job.store):
+                deaths = records.begin(shop.storage, job.year, tile)
+            record = embed_tile(tile, known, deaths, job, shop, meter)
+            with store_errors(job.store):
+                if record.state is State.FAILED:
+                    record = _made_by_others(tile, known, job, shop) or record
+                if not record.written:
+                    record = dataclasses.replace(record, launch=job.launch, **meter.fields())
+                    record = records.write_record(shop.storage, tile, record)
+                records.end(shop.storage, job.year, tile)
     except StoreError as error:
         log.error("tile %s: the store does not take its record: %s", tile.name, error)
         record = _failed(tile, job, error)
     else:
         shop.journal.add(tile.zone, record.short())
-    shop.tally.add(tiles=1, made=1, failed=int(record.state is State.FAILED))
+    if record is known:
+        shop.tally.add(tiles_kept=1, blocks_kept=blocks_of(tile, job.block))
+    else:
+        meter.finish(record, blocks_of(tile, job.block))
     shop.device.judge(record)
     return record
 
@@ -109,14 +116,14 @@ def _made_by_others(tile: Tile, known: Record | None, job: Job, shop: Workshop) 
 
 
 def embed_tile(
-    tile: Tile, known: Record | None, deaths: int, job: Job, shop: Workshop, clock: Clock
+    tile: Tile, known: Record | None, deaths: int, job: Job, shop: Workshop, meter: Meter
 ) -> Record:
     """Make a tile's shard, again where a transient error says that this may help.
 
     Parameters
     ----------
-    tile, job, shop, clock
-        What to make, how, with what; and where its time goes.
+    tile, job, shop, meter
+        What to make, how, with what; and what measures it.
     known
         The tile's record so far.
     deaths
@@ -127,7 +134,7 @@ def embed_tile(
         return dataclasses.replace(_failed(tile, job, error), attempts=deaths)
     for attempt in itertools.count(deaths + 1):
         try:
-            record = _embed_once(tile, known, job, shop, clock)
+            record = _embed_once(tile, known, job, shop, meter)
             return record if record is known else dataclasses.replace(record, attempts=attempt)
         except Exception as caught:
             error = caught
@@ -138,7 +145,9 @@ def embed_tile(
         log.warning("tile %s is tried again: %s", tile.name, error)
         if isinstance(error, Expired):
             shop.reader.source.renew()
-        time.sleep(RETRY_PAUSE * (attempt - deaths))
+        meter.add(**{f"retries_{records.failure(error)['class']}": 1})
+        with meter("pause"):
+            time.sleep(RETRY_PAUSE * (attempt - deaths))
     raise AssertionError("unreachable")
 
 
@@ -147,9 +156,9 @@ def _failed(tile: Tile, job: Job, error: Exception) -> Record:
     return Record(tile.name, job.year, State.FAILED, job.fingerprint, error=reason)
 
 
-def _embed_once(tile: Tile, known: Record | None, job: Job, shop: Workshop, clock: Clock) -> Record:
+def _embed_once(tile: Tile, known: Record | None, job: Job, shop: Workshop, meter: Meter) -> Record:
     """Find a tile's scenes, embed its blocks, write its shard."""
-    with clock("find"):
+    with meter("find"):
         scenes = shop.reader.source.search(lonlat_bounds(tile.window), job.year)
     if (
         known is not None
@@ -161,17 +170,19 @@ def _embed_once(tile: Tile, known: Record | None, job: Job, shop: Workshop, cloc
     mine = owned(tile.window, job.margin)
     losses = Losses(job.allow_lost_scenes)
     blocks = [b for b in tile.window.blocks(job.block) if mine[b.within(tile.window)].any()]
-    shop.tally.add(blocks=blocks_of(tile, job.block) - len(blocks))
+    meter.add(blocks=blocks_of(tile, job.block) - len(blocks))
+
+    reader = shop.reader.told(meter.add)
 
     def read(block: Window) -> AnnualStack:
-        with clock("read"):
-            return read_stack(block, scenes, job.rules, shop.reader, losses)
+        with meter("read"):
+            return read_stack(block, scenes, job.rules, reader, losses)
 
     seen = Seen()
     with shop.mosaic.writer(tile, job.year) as shard:
-        for block, annual in read_ahead(blocks, read, clock):
+        for block, annual in read_ahead(blocks, read, meter):
             keep = mine[block.within(tile.window)]
-            with clock("encode"):
+            with meter("encode"):
                 embedding = encode(annual, block, job, shop.encoder)
             codes = np.where(keep[..., None], embedding.codes, np.int8(0))
             scales = np.where(keep, embedding.scales, np.float32(np.inf))
@@ -179,11 +190,10 @@ def _embed_once(tile: Tile, known: Record | None, job: Job, shop: Workshop, cloc
                 name: np.where(keep, count, np.uint16(0))
                 for name, count in annual.stack.counts().items()
             }
-            with clock("write"), store_errors(f"spooling for {job.store}"):
+            with meter("write"), store_errors(f"spooling for {job.store}"):
                 shard.put(block, codes, scales, counts)
-            seen.add(annual, scales, counts)
-            shop.tally.add(blocks=1, pixels=int(keep.sum()), **clock.since())
-        with clock("write"), store_errors(job.store):
+            meter.add(blocks=1, **seen.add(annual, scales, counts))
+        with meter("write"), store_errors(job.store):
             if known is not None:
                 # Until the new record stands, the tile must not count as done.
                 _discard(tile, known, job, shop.storage)
@@ -255,15 +265,19 @@ class Seen:
         annual: AnnualStack,
         scales: NDArray[np.float32],
         counts: dict[str, NDArray[np.uint16]],
-    ) -> None:
-        """Add one block."""
-        self.embedded += int(np.isfinite(scales).sum())
+    ) -> dict[str, int]:
+        """Add one block; its share of the tile's measures."""
+        embedded = int(np.isfinite(scales).sum())
+        self.embedded += embedded
+        measures = {"pixels_embedded": embedded}
         for name, count in counts.items():
             known = self.observations.setdefault(name, {"sum": 0, "max": 0})
-            known["sum"] += int(count.sum())
+            measures[f"observations_{name}"] = seen = int(count.sum())
+            known["sum"] += seen
             known["max"] = max(known["max"], int(count.max(initial=0)))
         self.used.update(annual.used)
         self.unused.update(annual.unused)
+        return measures
 
     def scenes(self, found: Iterable[Scene]) -> dict[str, Any]:
         """Every scene found, as used in some block or with the reason why in none."""
@@ -279,7 +293,7 @@ class Seen:
 
 
 def read_ahead(
-    blocks: Iterable[Window], read: Callable[[Window], AnnualStack], clock: Clock
+    blocks: Iterable[Window], read: Callable[[Window], AnnualStack], meter: Meter
 ) -> Iterator[tuple[Window, AnnualStack]]:
     """Read the blocks in order, one ahead of the block that is being worked on."""
     with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
@@ -287,11 +301,11 @@ def read_ahead(
         for block in blocks:
             following = block, pool.submit(read, block)
             if reading is not None:
-                with clock("wait"):
+                with meter("wait"):
                     annual = reading[1].result()
                 yield reading[0], annual
             reading = following
         if reading is not None:
-            with clock("wait"):
+            with meter("wait"):
                 annual = reading[1].result()
             yield reading[0], annual

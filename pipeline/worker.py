@@ -18,6 +18,7 @@ from pipeline.scenes import open_catalogue
 from pipeline.stack import Rules
 from pipeline.storage import Storage
 from pipeline.summary import Journal, Row
+from pipeline.turns import Turns
 
 DEATHS = 3
 """Workers that may die on a tile before it counts as poisoned. A runner that tries a bundle four
@@ -49,8 +50,10 @@ class Job:
         Side of the blocks in which a tile is read and encoded, and pixels beyond the meridians.
     allow_lost_scenes
         Scenes a tile may lose for good before it fails.
-    threads
-        That one worker process may keep busy.
+    processes
+        Of workers that share the cores of a machine; 0 for one a core.
+    neighbours
+        Tiles that a worker is given at a time.
     redo
         Names of tiles that are made again although their records say that they are done.
     refresh
@@ -73,10 +76,15 @@ class Job:
     block: int
     margin: int
     allow_lost_scenes: int
-    threads: int
+    processes: int
+    neighbours: int = 1
     redo: frozenset[str] = frozenset()
     refresh: bool = False
     only_failed: bool = False
+
+    def open(self) -> Workshop:
+        """What a worker process that does this job needs."""
+        return open_workshop(self)
 
     def wants(self, row: Row | None) -> bool:
         """Whether a tile is to be made, by its short record."""
@@ -103,21 +111,35 @@ class Workshop:
     journal: Journal
     stop: Stop
     device: Device
+    turns: Turns
 
 
 def open_workshop(job: Job) -> Workshop:
     """Open what a worker needs, once a process."""
     storage = Storage(job.store)
+    threads = share_of_cores(job.processes)
+    source = open_catalogue(job.catalog)
     return Workshop(
         storage,
         read_mosaic(storage),
-        Reader(open_catalogue(job.catalog)),
-        load_encoder(job.model, job.weights, job.precision, job.threads, job.weights_sha256),
+        Reader(source, threads if source.remote.is_local else None),
+        load_encoder(job.model, job.weights, job.precision, threads, job.weights_sha256),
         Tally(storage, job.year, job.launch),
         Journal(storage, job.year),
         Stop(storage, job.year, job.launch),
         Device(),
+        Turns(),
     )
+
+
+def share_of_cores(processes: int) -> int:
+    """Cores for one of the processes that share this machine, at least one.
+
+    The encoder computes on so many threads whoever calls it, so the threads in which a runner
+    calls its workers do not multiply them.
+    """
+    cores = len(os.sched_getaffinity(0))
+    return max(1, cores // (processes or cores))
 
 
 class Device:
