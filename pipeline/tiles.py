@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from model.encoder import Embedding, Encoder
+from model.encoder import Embedding, Encoder, OutOfDeviceMemoryError
 from model.observations import Origin
 from model.quantize import BadEmbeddingError
 from pipeline import records
@@ -230,7 +230,7 @@ def encode(annual: AnnualStack, block: Window, job: Job, encoder: Encoder) -> Em
         return encoder.embed(annual.stack, Origin(block.zone, block.row, block.col, job.year))
     except BadEmbeddingError as error:
         raise BadEmbedding(str(error)) from None
-    except (MemoryError, torch.OutOfMemoryError) as error:
+    except (MemoryError, torch.OutOfMemoryError, OutOfDeviceMemoryError) as error:
         raise OutOfMemory(_first_line(error)) from error
     except RuntimeError as error:
         # PyTorch's CPU allocator and its drivers have no classes of their own.

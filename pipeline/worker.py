@@ -157,14 +157,14 @@ class Device:
         DeviceError
             If that was one too many, and from then on at every tile.
         """
-        failed_by = record.error["class"] if record.error else ""
+        error = record.error or {"class": "", "message": ""}
         with self._lock:
-            if failed_by in (DeviceError.kind, OutOfMemory.kind):
+            if error["class"] in (DeviceError.kind, OutOfMemory.kind):
                 self._strikes += 1
             elif self._strikes < STRIKES:
                 self._strikes = 0
         if self._strikes >= STRIKES:
             raise DeviceError(
                 f"{socket.gethostname()} process {os.getpid()} takes no more work: {STRIKES} tiles "
-                f"in a row failed by its device, the last one with {record.error}"
+                f"in a row failed by its device, the last one with {error['message']}"
             )

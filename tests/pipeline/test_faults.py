@@ -126,7 +126,9 @@ def test_a_store_that_becomes_read_only(
     words = jobs.options(archive, small_disk("size=50m") / "store")
     at_block(5, lambda: small_disk("ro"))
     code, result = run(*words)
-    assert (code, result["done"], result["failures"]) == (3, 4, {"store-read-only": 8})
+    assert code == 3
+    assert set(result["failures"]) == {"store-read-only"}
+    assert 0 < result["done"] == 12 - result["failed"]
 
     assert jobs.run_here(words) == 1
     error = capsys.readouterr().err.splitlines()[-1]
@@ -222,7 +224,7 @@ def test_a_device_that_fails_every_tile_gets_no_more(
     assert jobs.run_here(jobs.options(archive, tmp_path / "store")) == 1
     assert "takes no more work: 3 tiles in a row" in capsys.readouterr().err.splitlines()[-1]
     tried = list((tmp_path / "store").glob("records/*/tiles/*/*.json"))
-    assert len(tried) == 3
+    assert 3 <= len(tried) < 6
     assert Record.from_json(tried[0].read_bytes()).error["class"] == "bad-device"  # type: ignore[index]
 
 
