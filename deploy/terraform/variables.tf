@@ -53,6 +53,12 @@ variable "max_workers" {
   default     = 8
 }
 
+variable "private_workers" {
+  description = "Whether scheduled workers have no public address. NAT bills what they read: see deploy/README.md."
+  type        = bool
+  default     = true
+}
+
 variable "schedule" {
   description = "When the yearly rerun begins, as a cron line in UTC. Later times take up what was left."
   type        = string

@@ -73,6 +73,7 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_install_steps_in_a_fresh_environment(tmp_path: Path) -> None:
     """The commands of the recipe's RUN lines, but for the index that torch comes from."""
     python = tmp_path / "venv" / "bin" / "python"
