@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -248,8 +249,10 @@ def resolve(base: str, href: str) -> str:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", href):
         return href
     scheme, mark, rest = base.partition("://")
+    if not mark:
+        return os.path.normpath(os.path.join(os.path.dirname(base), href))
     # urljoin knows the schemes of the web alone; those of object stores join the same way.
-    return f"{scheme}://{urljoin(f'http://{rest}', href)[7:]}" if mark else urljoin(base, href)
+    return f"{scheme}://{urljoin(f'http://{rest}', href)[7:]}"
 
 
 def _damaged(name: str, sensor: str, why: str, box: Box = EVERYWHERE, when: str = "") -> Scene:

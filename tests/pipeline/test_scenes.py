@@ -254,3 +254,19 @@ def test_times(text: object, expected: str | None) -> None:
 )
 def test_addresses_in_documents(base: str, href: str, expected: str) -> None:
     assert resolve(base, href) == expected
+
+
+@pytest.mark.parametrize(
+    ("base", "href", "whole"),
+    [
+        ("../up/catalog.json", "./a/item.json", "../up/a/item.json"),
+        ("catalog.json", "a/item.json", "a/item.json"),
+        ("/data/a/b.json", "../c.tif", "/data/c.tif"),
+        ("/data/a/b.json", "/other/c.tif", "/other/c.tif"),
+        ("https://host/a/b.json", "../c.tif", "https://host/c.tif"),
+        ("s3://bucket/a/b.json", "./c.tif", "s3://bucket/a/c.tif"),
+        ("../up/catalog.json", "https://host/c.tif", "https://host/c.tif"),
+    ],
+)
+def test_links_resolve_from_where_they_stand(base: str, href: str, whole: str) -> None:
+    assert resolve(base, href) == whole
