@@ -87,7 +87,7 @@ def sharing_processes(options: PipelineOptions) -> int:
     if asked["runner"] == "FnApiRunner":
         apart = asked["direct_running_mode"] == "multi_processing"
         return asked["direct_num_workers"] if apart else 1
-    return asked.get("sdk_worker_parallelism", 1)
+    return int(asked.get("sdk_worker_parallelism", 1))
 
 
 def job_name(store: str, year: int) -> str:

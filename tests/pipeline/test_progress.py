@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.progress import Monitor, Presence, Stop, Tally, progress_line, read_tallies
+from pipeline.progress import (
+    Monitor,
+    Presence,
+    Sight,
+    Stop,
+    Tally,
+    progress_line,
+    read_tallies,
+)
 from pipeline.storage import Storage
 
 
@@ -84,10 +92,77 @@ def test_a_store_that_fails_does_not_end_the_watch(tmp_path: Path) -> None:
         wait_for(lambda: len(counted) > 2)
 
 
+EARLIER = Sight(60.0, Counter(blocks=30, blocks_kept=30, pixels_embedded=60_000, tiles_done=2))
+
+
+def later(**news: float) -> Sight:
+    """What is seen a minute after `EARLIER`."""
+    return Sight(120.0, EARLIER.counts + Counter(news))
+
+
 def test_the_line_says_how_far_and_how_long() -> None:
-    counts = Counter(tiles=2, blocks=30, pixels=30_000, failed=1)
-    line = progress_line(counts, tiles=8, blocks=120, seconds=60)
-    assert "tiles 2/8" in line
-    assert "500 px/s" in line
+    now = later(
+        blocks=30,
+        tiles_done=2,
+        tiles_failed=1,
+        pixels_embedded=60_000,
+        observations_s2=1_200_000,
+        observations_s1_ascending=600_000,
+        bytes_read=5e9,
+        bytes_written=2e6,
+    )
+    line = progress_line(now, EARLIER, tiles=12, blocks=120)
+    assert "tiles 5/12" in line
+    assert "1k px/s  30k obs/s" in line
+    assert "5GB in 2MB out" in line
     assert "failed 1" in line
-    assert "left 3:00" in line
+    # 60 of the 90 blocks that were to be made took two minutes.
+    assert "left 1:00" in line
+
+
+def test_tiles_that_were_there_before_hurry_nothing() -> None:
+    now = Sight(60.0, Counter(blocks_kept=900, blocks=10))
+    assert "left 9:00" in progress_line(now, Sight(0.0, Counter()), tiles=100, blocks=1_000)
+
+
+def test_the_line_says_where_the_time_goes_and_when_the_rate_has_fallen() -> None:
+    slow = later(blocks=1, pixels_embedded=2_000, seconds_wait=45, seconds_encode=15)
+    line = progress_line(slow, EARLIER, tiles=12, blocks=120)
+    assert "px/s (mean 517)" in line
+    assert line.endswith("waiting for reads 75%, encoding 25%")
+    steady = later(blocks=30, pixels_embedded=60_000, seconds_read=60, seconds_encode=60)
+    line = progress_line(steady, EARLIER, tiles=12, blocks=120)
+    assert "mean" not in line
+    assert line.endswith("encoding 100%")
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_terminal_has_one_line_that_fits_and_is_gone_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    terminal = Terminal()
+    with Monitor(Storage(str(tmp_path)), 2024, "r", 1, 1, stream=terminal):
+        wait_for(lambda: terminal.getvalue().count("tiles 0/1") > 2)
+    *lines, rest = terminal.getvalue().split("\r\x1b[2K")
+    assert all(len(line) < 20 for line in lines)
+    assert rest == ""
+    assert "\n" not in terminal.getvalue()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_log_has_a_line_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.progress.LOG_SECONDS", 0.2)
+    log, began = io.StringIO(), time.monotonic()
+    with Monitor(Storage(str(tmp_path)), 2024, "r", 1, 1, stream=log):
+        wait_for(lambda: log.getvalue().count("\n") >= 2)
+    lines = log.getvalue().splitlines()
+    assert all(line.startswith("tiles 0/1") for line in lines)
+    assert len(lines) <= (time.monotonic() - began) / 0.2
