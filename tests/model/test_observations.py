@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from model.observations import (
+    DRAWN,
+    Origin,
     Stack,
     append_pattern,
+    draw,
     length_bin,
+    or_everything,
     pad_pattern,
+    pixel_keys,
     seen_by_s1,
     seen_by_s2,
+    with_stand_ins,
 )
 
 
@@ -33,8 +42,9 @@ def test_lengths_are_multiples_of_8_up_to_256() -> None:
     ]
 
 
-def test_pixels_see_their_own_valid_dates_ascending_orbit_first() -> None:
-    stack = Stack(
+def stack_of_two_pixels() -> Stack:
+    """Two pixels, of which the second is never clear and has one descending pass."""
+    return Stack(
         bands=np.arange(3 * 2 * 10, dtype=np.uint16).reshape(3, 1, 2, 10),
         masks=np.array([[[1, 0]], [[0, 0]], [[1, 0]]], np.uint8),
         doys=np.array([10, 20, 366], np.uint16),
@@ -43,6 +53,10 @@ def test_pixels_see_their_own_valid_dates_ascending_orbit_first() -> None:
         sar_descending=np.array([[[[0, 7], [0, 0]]], [[[0, 0], [1, 1]]]], np.int16),
         sar_descending_doy=np.array([60, 61], np.int16),
     )
+
+
+def test_pixels_see_their_own_valid_dates_ascending_orbit_first() -> None:
+    stack = stack_of_two_pixels()
     s2, s1 = seen_by_s2(stack, slice(0, 2)), seen_by_s1(stack, slice(0, 2))
     assert s2.counts.tolist() == [2, 0]
     assert s2.days[s2.dates].tolist() == [10, 366]
@@ -50,3 +64,56 @@ def test_pixels_see_their_own_valid_dates_ascending_orbit_first() -> None:
     assert s1.days[s1.dates].tolist() == [100, 60, 61]
     assert s1.kinds[s1.dates].tolist() == [0, 1, 1]
     assert stack.blank().tolist() == [[False, False]]
+
+
+def test_a_pixel_without_a_valid_date_may_take_all() -> None:
+    seen = or_everything(seen_by_s2(stack_of_two_pixels(), slice(0, 2)))
+    assert seen.counts.tolist() == [2, 3]
+    assert seen.starts.tolist() == [0, 2]
+    assert seen.dates.tolist() == [0, 2, 0, 1, 2]
+
+
+def test_an_orbit_without_dates_gets_an_empty_one() -> None:
+    stack = stack_of_two_pixels()
+    assert with_stand_ins(stack, only_if_all_empty=False) is stack
+    half = dataclasses.replace(
+        stack, sar_ascending=stack.sar_ascending[:0], sar_ascending_doy=np.zeros(0, np.int16)
+    )
+    assert with_stand_ins(half, only_if_all_empty=True) is half
+    filled = with_stand_ins(half, only_if_all_empty=False)
+    assert filled.sar_ascending_doy.tolist() == [180]
+    assert not filled.sar_ascending.any()
+    assert filled.sar_ascending.shape == (1, 1, 2, 2)
+
+
+@given(st.integers(1, 400), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(2017, 2030))
+def test_draws_are_ordered_and_distinct_where_they_can_be(
+    count: int, row: int, col: int, year: int
+) -> None:
+    drawn = draw(pixel_keys(Origin(31, row, col, year), (2, 3), sensor=2), count)
+    assert drawn.shape == (6, DRAWN)
+    assert drawn.min() >= 0
+    assert drawn.max() < count
+    steps = np.diff(drawn, axis=1)
+    assert (steps >= 0).all() if count < DRAWN else (steps > 0).all()
+
+
+def test_draws_follow_the_pixel_and_differ_by_place_year_and_sensor() -> None:
+    at = Origin(31, 1000, 2000, 2024)
+    block = pixel_keys(at, (8, 9), sensor=2).reshape(8, 9)
+    inner = dataclasses.replace(at, row=1003, col=2004)
+    assert np.array_equal(pixel_keys(inner, (5, 5), 2).reshape(5, 5), block[3:, 4:])
+    others = [dataclasses.replace(at, **{name: getattr(at, name) + 1}) for name in ("zone", "year")]
+    keys = [block.ravel(), pixel_keys(at, (8, 9), 1), *(pixel_keys(o, (8, 9), 2) for o in others)]
+    assert len(np.unique(np.concatenate(keys))) == 4 * 72
+
+
+@pytest.mark.parametrize("count", [7, 39, 40, 90])
+def test_draws_are_uniform(count: int) -> None:
+    pixels = 20_000
+    drawn = draw(pixel_keys(Origin(31, 0, 0, 2024), (100, 200), sensor=1), count)
+    often = np.bincount(drawn.ravel(), minlength=count)
+    # Without replacement the counts vary less than a binomial; six deviations never happen.
+    share = 1 / count
+    deviation = np.sqrt(pixels * DRAWN * share * (1 - share))
+    assert np.abs(often - pixels * DRAWN * share).max() < 6 * deviation

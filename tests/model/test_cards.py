@@ -1,0 +1,70 @@
+"""What the published models are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from model.cards import CARDS, CardError, card_for, card_named
+from model.networks import Sizes, parameter_count
+
+PARAMETERS = {
+    "v1.0": 45_828_226,
+    "v1.0-float": 87_841_922,
+    "v1.1-mpc": 57_708_738,
+    "v1.1-aws": 57_708_738,
+    "v2-nano": 1_066_402,
+    "v2-small": 7_112_322,
+    "v2-medium": 21_031_506,
+    "v2-large": 43_831_170,
+    "v2-teacher": 2_064_266_242,
+}
+"""As the authors publish them."""
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_parameters_are_as_many_as_published(name: str) -> None:
+    card = card_named(name)
+    assert parameter_count(card.family, card.sizes) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_cards_are_whole(name: str) -> None:
+    card = card_named(name)
+    assert len(card.statistics.s2_mean) == len(card.statistics.s2_std) == 10
+    assert card.dims <= card.sizes.representation
+    assert card.depths == tuple(sorted(d for d in card.depths if d < card.dims))
+    assert bool(card.repository) == bool(card.sha256) == card.family.startswith("v2")
+    identity = card.identity()
+    assert json.loads(json.dumps(identity))["statistics"] is not None
+    assert "sha256" not in identity
+    assert "page" not in identity
+
+
+def test_a_model_meets_only_its_own_imagery() -> None:
+    card_named("v2-nano").accepts("aws")
+    card_named("v1.1-mpc").accepts("mpc")
+    with pytest.raises(CardError, match=r"v1\.1-mpc was trained on imagery of mpc and this is aws"):
+        card_named("v1.1-mpc").accepts("aws")
+    with pytest.raises(CardError, match=r"no model is named 'v3': there are v1\.0-float,"):
+        card_named("v3")
+
+
+def test_statistics_decide_identity() -> None:
+    mpc, aws = card_named("v1.1-mpc").identity(), card_named("v1.1-aws").identity()
+    assert mpc != aws
+    assert mpc["statistics"] != aws["statistics"]
+
+
+def test_the_card_of_weights_without_a_name() -> None:
+    medium = card_named("v2-medium")
+    assert card_for("v2", medium.sizes) == medium
+    odd = card_for("v2", Sizes(8, 2, 4, 48, 64))
+    assert (odd.name, odd.dims, odd.depths) == ("v2", 64, (16, 32))
+    assert odd.statistics == medium.statistics
+    with pytest.raises(CardError, match=r"--model v1\.1-mpc or v1\.1-aws"):
+        card_for("v1.1", card_named("v1.1-mpc").sizes)
+    assert card_for("v1.1", card_named("v1.1-mpc").sizes, "aws") == card_named("v1.1-aws")
+    with pytest.raises(CardError, match=r"v2-nano is a model of the family v2, and the weights"):
+        card_named("v2-nano").of("v1.1", card_named("v1.1-mpc").sizes)
