@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import StoreError
 from pipeline.grid import PIXEL, Tile, from_lonlat, lonlat_bounds, zone_of
 from pipeline.mosaic import Mosaic, StoredObject
 from pipeline.mosaic.layout import compressor
@@ -74,12 +75,13 @@ def fit_colours(mosaic: Mosaic, made: list[tuple[Tile, Record]]) -> Colours:
     chosen = [ordered[n] for n in _spread(len(ordered), FIT_TILES)]
     values = np.concatenate([_some_pixels(mosaic, tile, record) for tile, record in chosen])
     mean = values.mean(axis=0, dtype=np.float64)
-    _, vectors = np.linalg.eigh(np.cov(values - mean, rowvar=False))
+    apart = values - mean
+    _, vectors = np.linalg.eigh(apart.T @ apart)
     components = vectors[:, :-4:-1].T
     # The sign of a component is arbitrary: the largest weight is made positive.
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
     components = components * np.sign(largest)
-    low, high = np.percentile((values - mean) @ components.T, STRETCH, axis=0)
+    low, high = np.percentile(apart @ components.T, STRETCH, axis=0)
     high = np.maximum(high, low + LEAST_STRETCH)
     plain = [part.round(DIGITS).tolist() for part in (mean, low, high)]
     weights = tuple(tuple(row) for row in components.round(DIGITS).tolist())
@@ -89,17 +91,23 @@ def fit_colours(mosaic: Mosaic, made: list[tuple[Tile, Record]]) -> Colours:
 def _some_pixels(mosaic: Mosaic, tile: Tile, record: Record) -> NDArray[np.float64]:
     """Embeddings (pixels, dims) from chunks spread over a tile."""
     rng = np.random.default_rng([tile.zone, tile.row, tile.col])
-    scales, found = _scales(mosaic, record), []
-    n = mosaic.layout.embeddings[-1].inner
-    chunks = [(i, j, chunk) for i, j, chunk in _codes(mosaic, record)]
-    for at in _spread(len(chunks), FIT_CHUNKS):
-        i, j, chunk = chunks[at]
-        here = scales[i * n : i * n + n, j * n : j * n + n]
-        rows, cols = np.nonzero(np.isfinite(here))
-        picked = rng.permutation(len(rows))[:FIT_PIXELS]
-        rows, cols = rows[picked], cols[picked]
-        found.append(chunk[:, rows, cols].T * here[rows, cols, None].astype(np.float64))
-    return np.concatenate(found) if found else np.zeros((0, mosaic.layout.dims))
+    full, found = mosaic.layout.embeddings[-1], []
+    n, step = full.inner, max(full.across**2 // FIT_CHUNKS, 1)
+    seen = -1
+    try:
+        scales = _scales(mosaic, record)
+        for i, j, chunk in _codes(mosaic, record):
+            here = scales[i * n : i * n + n, j * n : j * n + n]
+            rows, cols = np.nonzero(np.isfinite(here))
+            seen += bool(len(rows))
+            if not len(rows) or seen % step:
+                continue
+            picked = rng.permutation(len(rows))[:FIT_PIXELS]
+            rows, cols = rows[picked], cols[picked]
+            found.append(chunk[:, rows, cols].T * here[rows, cols, None].astype(np.float64))
+    except StoreError as error:
+        raise StoreError(f"tile {tile.name}: {error}") from None
+    return np.concatenate(found) if found else np.zeros((0, full.bands))
 
 
 def _spread(count: int, most: int) -> list[int]:

@@ -14,10 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from pipeline import attribution, records, summary
 from pipeline.coverage import coverage_map
 from pipeline.errors import BadInput, StoreError
-from pipeline.grid import Tile
+from pipeline.grid import Tile, parse_tile
 from pipeline.mosaic import Mosaic, read_mosaic
 from pipeline.mosaic.metadata import encode_json, root_node
 from pipeline.mosaic.store import ROOT, metadata_objects
@@ -33,17 +35,25 @@ from pipeline.storage import Storage
 MAP = "coverage.png"
 REPORT = "report.html"
 
+Key = tuple[str, int]
+"""A tile's name and a year."""
+
 THREADS = 16
 """Small objects read at once."""
 
 
 @dataclass(frozen=True)
 class New:
-    """A tile and year that the registry does not have as its record tells."""
+    """A tile and year that has to be read."""
 
     tile: Tile
     year: int
     record: Record
+
+    @property
+    def key(self) -> Key:
+        """Of its row."""
+        return self.tile.name, self.year
 
 
 def publish(mosaic: Mosaic) -> dict[str, Any]:
@@ -62,46 +72,74 @@ def publish(mosaic: Mosaic) -> dict[str, Any]:
     with storage.locked("publish"):
         known = read_registry(storage)
         rows, news = _news(mosaic, known)
+        before, after = _shown(known), _shown(rows)
+        news += _shown_again(mosaic, before, after, news)
         mosaic = _with_colours(mosaic, [new for new in news if new.record.state is State.DONE])
         write_again(mosaic)
-        newest = _newest(rows, news)
         ledger, painted = Ledger(storage, afresh=not known), 0
         for new, picture in _pictures(mosaic, news):
-            power, scale = (picture.code_power, picture.scale) if picture else (None, None)
-            key = new.tile.name, new.year
-            rows[key] = make_row(new.tile, new.year, new.record, power, scale)
-            if picture is not None and newest[new.tile.name] == new.year:
+            if picture is None:
+                continue
+            rows[new.key] |= {"code_power": picture.code_power, "scale_median": picture.scale}
+            if after[new.tile.name][0] == new.year:
                 paint_tile(storage, new.tile, picture.image, ledger)
                 painted += 1
+        for name in before.keys() - after.keys():
+            tile = parse_tile(name, mosaic.layout.side)
+            paint_tile(storage, tile, np.zeros((tile.side, tile.side, 4), np.uint8), ledger)
         coarsen(storage, ledger.painted, ledger)
         listed = read_list(storage) if known else {}
         _write_list(storage, listed, _documents(mosaic, rows), ledger.write())
     return {"tiles": len(rows), "new": len(news), "painted": painted}
 
 
-def _news(
-    mosaic: Mosaic, known: dict[tuple[str, int], Row]
-) -> tuple[dict[tuple[str, int], Row], list[New]]:
-    """Rows that stand as they are, and the tiles whose rows have to be made."""
-    rows: dict[tuple[str, int], Row] = {}
+def _news(mosaic: Mosaic, known: dict[Key, Row]) -> tuple[dict[Key, Row], list[New]]:
+    """The row of every planned tile, and the tiles whose rows are not those known."""
+    rows: dict[Key, Row] = {}
     news: list[New] = []
     for year in mosaic.years:
         for zone in mosaic.zones:
             summary.compact(mosaic.storage, year, zone)
-        for found in summary.short_records(
-            mosaic.storage, year, records.planned_tiles(mosaic.storage, year)
-        ):
+        planned = records.planned_tiles(mosaic.storage, year)
+        for found in summary.short_records(mosaic.storage, year, planned):
             key = found.tile.name, year
             row = known.get(key)
-            if found.row is None:
-                rows[key] = missing_row(found.tile, year)
-            elif row is not None and row["written"] == found.row["written"]:
+            if row is not None and found.row and row["written"] == found.row["written"]:
                 rows[key] = row
+                continue
+            record = records.read_record(mosaic.storage, year, found.tile)
+            if record is None:
+                rows[key] = missing_row(found.tile, year)
             else:
-                record = records.read_record(mosaic.storage, year, found.tile)
-                if record is not None:
-                    news.append(New(found.tile, year, record))
+                rows[key] = make_row(found.tile, year, record)
+                news.append(New(found.tile, year, record))
     return rows, news
+
+
+def _shown(rows: dict[Key, Row]) -> dict[str, tuple[int, str]]:
+    """What the picture shows of each tile: the newest year that is done, and its digest."""
+    done = (row for row in rows.values() if row["state"] == State.DONE)
+    return {row["tile"]: (row["year"], row["digest"]) for row in sorted(done, key=_year)}
+
+
+def _year(row: Row) -> int:
+    return int(row["year"])
+
+
+def _shown_again(
+    mosaic: Mosaic,
+    before: dict[str, tuple[int, str]],
+    after: dict[str, tuple[int, str]],
+    news: list[New],
+) -> Iterator[New]:
+    """Tiles of which an older year is shown again, because the newer one is no longer done."""
+    read = {new.key for new in news}
+    for name, (year, _) in after.items():
+        if (name, year) not in read and before.get(name) != after[name]:
+            tile = parse_tile(name, mosaic.layout.side)
+            record = records.read_record(mosaic.storage, year, tile)
+            if record is not None:
+                yield New(tile, year, record)
 
 
 def _with_colours(mosaic: Mosaic, made: list[New]) -> Mosaic:
@@ -121,16 +159,6 @@ def write_again(mosaic: Mosaic) -> None:
         put_if_other(mosaic.storage, ROOT, encode_json(root_node(mosaic)))
 
 
-def _newest(rows: dict[tuple[str, int], Row], news: list[New]) -> dict[str, int]:
-    """The newest year in which each tile is done."""
-    done = [key for key, row in rows.items() if row["state"] == State.DONE]
-    done += [(new.tile.name, new.year) for new in news if new.record.state is State.DONE]
-    newest: dict[str, int] = {}
-    for name, year in done:
-        newest[name] = max(year, newest.get(name, year))
-    return newest
-
-
 def _pictures(mosaic: Mosaic, news: list[New]) -> Iterator[tuple[New, Picture | None]]:
     """Each new tile with its picture, if it is done; drawn with every core, a few ahead."""
     colours, threads = mosaic.colours, os.cpu_count() or 1
@@ -140,7 +168,7 @@ def _pictures(mosaic: Mosaic, news: list[New]) -> Iterator[tuple[New, Picture | 
             return None
         try:
             return draw_tile(mosaic, new.record, colours)
-        except (FileNotFoundError, StoreError) as error:
+        except StoreError as error:
             raise StoreError(f"tile {new.tile.name} of {new.year}: {error}") from None
 
     with ThreadPoolExecutor(threads, thread_name_prefix="publish") as pool:
@@ -149,7 +177,7 @@ def _pictures(mosaic: Mosaic, news: list[New]) -> Iterator[tuple[New, Picture | 
             yield from zip(batch, pool.map(draw, batch), strict=True)
 
 
-def _documents(mosaic: Mosaic, rows: dict[tuple[str, int], Row]) -> dict[str, bytes]:
+def _documents(mosaic: Mosaic, rows: dict[Key, Row]) -> dict[str, bytes]:
     """Keys and bytes of everything that is made from the registry's rows alone."""
     every = [rows[key] for key in sorted(rows)]
     years = sorted({row["year"] for row in every})

@@ -60,21 +60,12 @@ SCHEMA = pa.schema(
         ("fingerprint", pa.string()),
     ]
 )
-"""Columns, in order. `code_power` is the mean square of the embedded codes."""
+"""Columns, in order. `code_power` is the mean square of the embedded codes and `scale_median` the
+median of the scales; both come from the tile itself."""
 
 
-def make_row(
-    tile: Tile, year: int, record: Record, code_power: float | None, scale: float | None
-) -> Row:
-    """A tile's row.
-
-    Parameters
-    ----------
-    tile, year, record
-        Which, and what its record says.
-    code_power, scale
-        Mean square of its codes and median of its scales; None where it has none.
-    """
+def make_row(tile: Tile, year: int, record: Record) -> Row:
+    """A tile's row as far as its record tells it."""
     error = record.error or {}
     sizes = {entry["key"].split("/")[1]: entry["size"] for entry in record.objects}
     owned = max(record.pixels.get("owned", 0), 1)
@@ -92,8 +83,6 @@ def make_row(
         **counts,
         "scenes_used": len(record.scenes_used),
         "scenes_unused": len(record.scenes_unused),
-        "code_power": code_power,
-        "scale_median": scale,
         "bytes": sum(sizes.values()),
         "bytes_by_array": json.dumps(sizes),
         "seconds": round(sum(record.seconds.values()), 3),

@@ -93,8 +93,6 @@ def _fill(
     try:
         for i, j, chunk in stream_chunks(mosaic.storage, array, stored):
             plane[i * n : i * n + n, j * n : j * n + n] = chunk
-    except FileNotFoundError:
-        survey.blame("missing", f"{stored.key} is not there")
     except Damaged as damage:
         survey.blame(damage.problem, str(damage))
     else:
@@ -156,9 +154,6 @@ def _judge_codes(
             if kept.size:
                 least = np.minimum(least, kept.min(axis=1))
                 greatest = np.maximum(greatest, kept.max(axis=1))
-    except FileNotFoundError:
-        survey.blame("missing", f"{stored[full.name].key} is not there")
-        return
     except Damaged as damage:
         survey.blame(damage.problem, str(damage))
         return
@@ -188,8 +183,6 @@ def _judge_depth(
                 for right in range(times):
                     part = chunk[:, down * n : down * n + n, right * n : right * n + n]
                     found[i * times + down, j * times + right] = _crc(part)
-    except FileNotFoundError:
-        survey.blame("missing", f"{stored.key} is not there")
     except Damaged as damage:
         survey.blame(damage.problem, str(damage))
     else:

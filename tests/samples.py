@@ -80,23 +80,28 @@ def write_sample(
     tiles, years = list(tiles), list(years)
     layout = Layout(SIDE, 128, DEPTHS)
     mosaic = create_store(storage, layout, identity(), years, {tile.zone for tile in tiles})
-    written = {}
     for year in years:
-        rows: dict[int, list[records.Record]] = {}
-        for tile in tiles:
-            written[tile, year] = pixels(tile, year)
-            record = write_tile(mosaic, tile, year, written[tile, year])
-            rows.setdefault(tile.zone, []).append(record)
-        journal = summary.Journal(storage, year)
-        for zone, made in rows.items():
-            here = [tile for tile in tiles if tile.zone == zone]
-            storage.write(records.request_key(year, "first", zone), records.encode_tiles(here))
-            records.add_planned(storage, year, here, "first")
-            for record in made:
-                journal.add(zone, record.short())
-            journal.put()
-            summary.compact(storage, year, zone)
-    return Sample(mosaic, written)
+        add_tiles(mosaic, tiles, year)
+    return Sample(mosaic, {(tile, year): pixels(tile, year) for tile in tiles for year in years})
+
+
+def add_tiles(mosaic: Mosaic, tiles: Iterable[Tile], year: int) -> None:
+    """Put tiles into a mosaic as a run does, and bring the summaries up to date."""
+    storage, tiles = mosaic.storage, list(tiles)
+    request = f"of-{len(tiles)}"
+    for zone in {tile.zone for tile in tiles}:
+        here = [tile for tile in tiles if tile.zone == zone]
+        storage.write(records.request_key(year, request, zone), records.encode_tiles(here))
+        records.add_planned(storage, year, here, request)
+    for tile in tiles:
+        write_tile(mosaic, tile, year, pixels(tile, year))
+    journal = summary.Journal(storage, year)
+    for tile, record in records.read_records(storage, year, records.planned_tiles(storage, year)):
+        if record is not None:
+            journal.add(tile.zone, record.short())
+    journal.put()
+    for zone in mosaic.zones:
+        summary.compact(storage, year, zone)
 
 
 def write_tile(mosaic: Mosaic, tile: Tile, year: int, put: Pixels) -> Record:

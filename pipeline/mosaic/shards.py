@@ -141,12 +141,13 @@ def stream_chunks(
 
     Raises
     ------
-    FileNotFoundError
-        If there is no such object.
     Damaged
-        If its bytes are not those that were stored.
+        If the object is not there, or its bytes are not those that were stored.
     """
-    found = storage.size(stored.key)
+    try:
+        found = storage.size(stored.key)
+    except FileNotFoundError:
+        raise Damaged("missing", f"{stored.key} is not there") from None
     if found != stored.size:
         raise Damaged("size", f"{stored.key} has {found} bytes, not {stored.size}")
     size = index_size(array)

@@ -14,6 +14,7 @@ import pytest
 from pipeline import records
 from pipeline.errors import BadInput
 from pipeline.mosaic import Mosaic, Pixels, read_mosaic
+from pipeline.publish import publish
 from pipeline.storage import Storage
 from pipeline.verify import verify_command
 from tests.samples import SIDE, TILES, pixels, write_sample, write_tile
@@ -23,9 +24,9 @@ REPETITIONS = 100
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Storage:
-    """Two tiles of one year, one on top of the other, as a finished run leaves them."""
+    """Two tiles of one year, one on top of the other, as a run and `publish` leave them."""
     storage = Storage(f"memory://{tmp_path_factory.mktemp('store').name}")
-    write_sample(storage, TILES[:2], [2018])
+    publish(write_sample(storage, TILES[:2], [2018]).mosaic)
     return storage
 
 
