@@ -14,10 +14,15 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     TestOptions,
 )
+from apache_beam.runners.runner import create_runner
 
 from pipeline.errors import BadInput
 
-RUNNERS = {"direct": "FnApiRunner", "dataflow": "DataflowRunner"}
+RUNNERS = {
+    "direct": "FnApiRunner",
+    "DirectRunner": "FnApiRunner",
+    "dataflow": "DataflowRunner",
+}
 """Our names of runners. Beam's bare default would first try to download another local runner."""
 
 LOSING_RUNNERS = {
@@ -62,6 +67,11 @@ def beam_options(runner: str, workers: int, extra: list[str]) -> PipelineOptions
     if short in LOSING_RUNNERS:
         raise BadInput(f"--runner {runner}: Beam's {short} loses data ({LOSING_RUNNERS[short]})")
     check_beam_arguments(extra)
+    if name != "DataflowRunner":
+        try:
+            create_runner(name)
+        except (ValueError, ImportError) as error:
+            raise BadInput(f"--runner {runner}: {error}") from None
     arguments = [f"--runner={name}", *extra]
     if workers > 1:
         if name != "FnApiRunner":

@@ -72,3 +72,13 @@ def test_what_does_not_go_with_a_gpu_is_refused(other: str) -> None:
     assert beam_options("dataflow", 1, [*CLOUD, other])
     with pytest.raises(BadInput, match="worker_accelerator"):
         beam_options("dataflow", 1, [*CLOUD, GPU, other])
+
+
+def test_a_runner_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(BadInput, match="--runner Nonsense"):
+        beam_options("Nonsense", 1, [])
+
+
+@pytest.mark.parametrize("runner", ["direct", "DirectRunner"])
+def test_the_bare_default_is_never_taken(runner: str) -> None:
+    assert beam_options(runner, 1, []).get_all_options()["runner"] == "FnApiRunner"
