@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pyogrio  # type: ignore[import-untyped]
+import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
