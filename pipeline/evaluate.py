@@ -176,7 +176,8 @@ def evaluate_command(args: argparse.Namespace) -> dict[str, Any]:
     keep = probes.worth_probing(classes, groups["field"])
     if len(np.unique(classes[keep])) < 2:
         raise BadInput(
-            f"{args.labels} has no two classes with enough pixels in several fields where "
+            f"{args.labels} has no two classes with {probes.MIN_PIXELS} pixels in "
+            f"{probes.MIN_GROUPS} fields where "
             f"{args.store} has embeddings of {args.year}"
         )
     classes = classes[keep]

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 from rasterio.warp import Resampling, reproject, transform_bounds
-from scipy import ndimage
 
 from pipeline.errors import BadInput
 from pipeline.grid import Window, owned, window_of_bounds, zone_crs, zones_touched
@@ -122,6 +121,9 @@ def _read(path: str | Path) -> tuple[NDArray[np.int32], CRS, Affine]:
 
 def connected(classes: NDArray[np.int32]) -> NDArray[np.int32]:
     """Numbers of the connected patches of each class, int32 (H, W), 0 where unlabelled."""
+    # Imported here: workers that sample without labels do not have it.
+    from scipy import ndimage
+
     fields = np.zeros(classes.shape, np.int32)
     known = 0
     for label in np.unique(classes[classes != UNLABELLED]):

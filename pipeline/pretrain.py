@@ -98,6 +98,8 @@ def pretrain_command(args: argparse.Namespace) -> dict[str, Any]:
 
 def _pretrain(args: argparse.Namespace, here: Processes) -> dict[str, Any]:
     card = card_named(args.model)
+    if not card.family.startswith("v2"):
+        raise BadInput(f"--model {card.name}: only encoders of v2 can be trained")
     if args.batch % here.count:
         raise BadInput(f"--batch {args.batch} cannot be shared by {here.count} processes")
     if min(args.steps, args.batch, args.s2_tokens, args.s1_tokens, args.every, args.buffer) < 1:
@@ -227,6 +229,7 @@ def _labelled(folder: str) -> Samples:
     keep = probes.worth_probing(samples.labels, samples.groups)
     if len(set(samples.labels[keep].tolist())) < 2:
         raise BadInput(
-            f"{folder} has no two classes with labels in several fields: draw it with --labels"
+            f"{folder} has no two classes with {probes.MIN_PIXELS} labelled pixels in "
+            f"{probes.MIN_GROUPS} fields: draw it with --labels"
         )
     return samples.take(keep.nonzero()[0])

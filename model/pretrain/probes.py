@@ -31,6 +31,9 @@ PENALTY = 10.0
 FRACTIONS = (0.01, 0.1, 0.3, 1.0)
 """Shares of the training labels that heads are fitted with."""
 
+MIN_PIXELS, MIN_GROUPS = 60, 2
+"""Of a class that is probed: with fewer, folds by group have no such pixels to learn from."""
+
 Features = NDArray[np.float32]
 Labels = NDArray[np.int32]
 Split = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -50,14 +53,12 @@ class Score:
     balanced: float
 
 
-def worth_probing(
-    labels: Labels, groups: Labels, pixels: int = 60, in_groups: int = 2
-) -> NDArray[np.bool_]:
-    """Labelled pixels of classes that have enough pixels, in enough groups."""
+def worth_probing(labels: Labels, groups: Labels) -> NDArray[np.bool_]:
+    """Labelled pixels of classes that have 60 pixels or more in two groups or more."""
     keep = np.zeros(len(labels), bool)
     for label in np.unique(labels[labels != 0]):
         of_class = labels == label
-        if of_class.sum() >= pixels and len(np.unique(groups[of_class])) >= in_groups:
+        if of_class.sum() >= MIN_PIXELS and len(np.unique(groups[of_class])) >= MIN_GROUPS:
             keep |= of_class
     return keep
 
