@@ -86,9 +86,14 @@ class Preset:
         return 2 * (OTHER_CORES + CORE_MARGIN * READ_SECONDS * self.rate)
 
     @property
-    def threads(self) -> int:
-        """Tiles in hand at once: while one is at its edges, the others keep the GPU in work."""
+    def tiles(self) -> int:
+        """In hand at once: while one is at its edges, the others keep the GPU in work."""
         return 1 + math.ceil(EDGE_SECONDS / (DEFAULT_SIDE**2 / self.rate))
+
+    @property
+    def threads(self) -> int:
+        """Bundles in hand: one for each tile, as a bundle that ends waits for its last ones."""
+        return self.tiles
 
     @property
     def slab(self) -> int:
@@ -108,13 +113,13 @@ class Preset:
     @property
     def stack_gb(self) -> float:
         """Memory of all stacks at once: of each tile a block is read and one is encoded."""
-        return self.threads * 2 * self.block**2 * DENSE_PIXEL / 1e9
+        return self.tiles * 2 * self.block**2 * DENSE_PIXEL / 1e9
 
     @property
     def disk_gb(self) -> int:
         """Of a worker, in tens."""
         shard = DEFAULT_SIDE**2 * 2 * card_named(MODEL).dims / 1e9
-        return math.ceil((IMAGE_GB + SYSTEM_GB + CACHE_GB + self.threads * shard) / 10) * 10
+        return math.ceil((IMAGE_GB + SYSTEM_GB + CACHE_GB + self.tiles * shard) / 10) * 10
 
     def service_option(self, flex_start: bool = False) -> str:
         """How Dataflow is told of the GPU."""
@@ -137,14 +142,14 @@ class Preset:
         yield f"{self.rate:,.0f} px/s: {PUBLISHED_RATE:,} by the ratio of memory bandwidths"
         yield f"{self.vcpus} vCPUs, of which {self.vcpus_needed:.1f} keep the GPU in work"
         yield (
-            f"{self.threads} threads: a tile takes {DEFAULT_SIDE**2 / self.rate:.0f} s, of which "
+            f"{self.tiles} tiles at once: one takes {DEFAULT_SIDE**2 / self.rate:.0f} s, of which "
             f"its edges leave the GPU idle for {EDGE_SECONDS} s"
         )
         yield (
             f"blocks of {self.block} px: {self.block**2 * TOKENS / self.slab:.0f} slabs of "
             f"{self.slab:,} tokens; {self.stack_gb:.1f} of {self.memory_gb} GB for stacks"
         )
-        yield f"{self.disk_gb} GB of disk: image, system, cache, and a shard a thread"
+        yield f"{self.disk_gb} GB of disk: image, system, cache, and a shard a tile in hand"
 
 
 PRESETS = {

@@ -62,7 +62,7 @@ def annual_command(args: argparse.Namespace) -> dict[str, Any]:
 
     Returns
     -------
-    `year` and `rounds`; the fields of `run --json`, pixels and seconds over all rounds; those of
+    `year` and `rounds`; the fields of `run --json`, measures and seconds over all rounds; those of
     `verify --json`; and whether the mosaic was `published`: not if what it holds is unsound.
     """
     if args.year is None:
@@ -78,8 +78,10 @@ def annual_command(args: argparse.Namespace) -> dict[str, Any]:
         rounds.append(launch_when_free(args))
     outcome = dataclasses.replace(
         rounds[-1],
-        pixels=sum(each.pixels for each in rounds),
         seconds=sum(each.seconds for each in rounds),
+        measures={
+            name: sum(each.measures[name] for each in rounds) for name in rounds[-1].measures
+        },
     )
     chosen = argparse.Namespace(store=args.store, year=args.year, json=args.json)
     verified = verify_command(chosen)

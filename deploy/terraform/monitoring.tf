@@ -1,5 +1,5 @@
-# Alerts and a dashboard on the job's own counters `tiles_done`, `tiles_empty` and `tiles_failed`,
-# which Dataflow publishes as user counters. docs/operator.md says what to do about each alert.
+# Alerts and a dashboard on the job's own counters of tiles by state and of tries again, which
+# Dataflow publishes as user counters. docs/operator.md says what to do about each alert.
 
 locals {
   counter = "\"__name__\"=\"dataflow.googleapis.com/job/user_counter\""
@@ -164,6 +164,7 @@ locals {
     "Tiles an hour"      = "2 * sum by (metric_name) (delta({${local.tiles}}[30m]))"
     "Tiles by state"     = "sum by (metric_name) ({${local.tiles}})"
     "Share that fails"   = "sum(delta({${local.failed}}[30m])) / sum(delta({${local.tiles}}[30m]))"
+    "Retries an hour"    = "2 * sum by (metric_name) (delta({${local.counter}, \"metric_name\"=~\"retries_.*\"}[30m]))"
     "vCPUs of workers"   = "sum({${local.vcpus}})"
     "Bytes of the store" = "max_over_time({\"__name__\"=\"storage.googleapis.com/storage/v2/total_bytes\", \"bucket_name\"=\"${google_storage_bucket.mosaic.name}\"}[1d])"
     "Dropped by NAT"     = "sum(rate({\"__name__\"=\"router.googleapis.com/nat/dropped_sent_packets_count\"}[5m]))"

@@ -9,6 +9,7 @@ import pytest
 from deploy.presets import PRESETS, VARIABLES, Preset
 from pipeline.cli import build_parser
 from pipeline.options import check_beam_arguments
+from pipeline.turns import AT_ONCE
 
 EVERY = pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 
@@ -33,7 +34,7 @@ def test_one_process_a_gpu(preset: Preset) -> None:
     options = preset.options()
     assert "--experiments=no_use_multiple_sdk_containers" in options
     assert preset.service_option().split(";")[1] == "count:1"
-    assert preset.threads >= 2
+    assert 2 <= preset.tiles <= AT_ONCE
 
 
 def test_flex_start_is_asked_for_only_where_it_is_wanted() -> None:
