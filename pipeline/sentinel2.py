@@ -80,6 +80,10 @@ class DayMosaic:
         """Where the day has a clear pixel."""
         return self._worth == 2
 
+    def wins(self, index: int) -> bool:
+        """Whether a scene gives the day any clear pixel."""
+        return bool((self.clear & (self.chosen == index)).any())
+
     @property
     def is_full(self) -> bool:
         """Whether no further scene can win a pixel."""
@@ -93,7 +97,7 @@ def remove_offset_by_date(values: NDArray[np.uint16], date: str) -> NDArray[np.u
     """
     if date <= LAST_DATE_WITHOUT_OFFSET:
         return values
-    return np.where(values >= OFFSET, values - np.uint16(OFFSET), values)
+    return values - np.uint16(OFFSET) * (values >= OFFSET)
 
 
 def remove_offset(values: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -174,6 +174,12 @@ def read_stack(
     """
     if any(scene.sensor == "dpixels" for scene in scenes):
         return _read_dpixels(window, scenes)
+    kept = next((scene.id for scene in scenes if scene.offset == "kept"), None)
+    if kept and rules.imagery == "aws" and rules.offset == "reference":
+        raise BadInput(
+            f"scenes such as {kept} have the radiometric offset in their pixels, which the "
+            "reference rules for aws do not take out: use the offset rules `item`"
+        )
     return _Block(window, rules, reader, Losses() if losses is None else losses).read(scenes)
 
 
@@ -311,11 +317,10 @@ class _Block:
             day.mosaic.add(classes)
             day.competing.append(scene)
             any_clear.append(bool(sentinel2.is_clear(classes).any()))
-        winners = np.unique(day.mosaic.chosen[day.mosaic.clear])
         for index, scene in enumerate(day.competing):
             if not any_clear[index]:
                 self._why[scene.id] = "no clear pixel in the block"
-            elif index not in winners:
+            elif not day.mosaic.wins(index):
                 self._why[scene.id] = "earlier scenes of the day have all its clear pixels"
 
     def _fill_day(self, day: _Day, out: NDArray[np.uint16]) -> None:
@@ -332,20 +337,20 @@ class _Block:
                 out[...] = 0
                 self._choose(day)
                 continue
-            winners = np.unique(day.mosaic.chosen[day.mosaic.clear])
-            self._used.update(day.competing[index].id for index in winners)
+            self._used.update(s.id for n, s in enumerate(day.competing) if day.mosaic.wins(n))
             return
 
     def _fill_scene(self, scene: Scene, mine: NDArray[np.bool_], out: NDArray[np.uint16]) -> None:
         """Read the bands of one scene where a day takes its pixels."""
         part = _extent(mine)
         mine = mine[part]
+        where = True if mine.all() else mine
         for channel, band in enumerate(S2_BANDS):
             values = self._reader.read(scene, band, self._window, self._rules.kernel, "u2", part)
             if values is not None:
-                np.copyto(out[(*part, channel)], self._reflectance(values, scene), where=mine)
+                np.copyto(out[(*part, channel)], self._without_offset(values, scene), where=where)
 
-    def _reflectance(self, values: NDArray[np.uint16], scene: Scene) -> NDArray[np.uint16]:
+    def _without_offset(self, values: NDArray[np.uint16], scene: Scene) -> NDArray[np.uint16]:
         """Digital numbers without the offset, as the rules say."""
         if self._rules.offset == "item":
             has_offset = self._reader.remember(
@@ -451,9 +456,33 @@ def stack_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--year", required=True, type=int)
     parser.add_argument("--out", required=True, help="directory for the arrays and stack.json")
     parser.add_argument("--kernel", choices=tuple(KERNELS), default="bilinear")
-    parser.add_argument("--offset", choices=sentinel2.OFFSETS, default="reference")
-    parser.add_argument("--s1-mosaic", choices=sentinel1.MOSAICS, default="first")
-    parser.add_argument("--allow-lost-scenes", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--offset",
+        choices=sentinel2.OFFSETS,
+        default="reference",
+        help="how the radiometric offset of Sentinel-2 is taken out: by the reference's rules, by "
+        "each scene's item and pixels, or not at all",
+    )
+    parser.add_argument(
+        "--s1-mosaic",
+        choices=sentinel1.MOSAICS,
+        default="first",
+        help="the value of a pixel that several scenes of a Sentinel-1 pass have",
+    )
+    parser.add_argument(
+        "--allow-lost-scenes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="go on though up to N scenes cannot be read",
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="a host at a private address that the catalogue may point to",
+    )
 
 
 def stack_command(args: argparse.Namespace) -> dict[str, Any]:
@@ -476,7 +505,7 @@ def stack_command(args: argparse.Namespace) -> dict[str, Any]:
             "lies in one zone, so ask for each part by itself"
         )
     window = region_window(zones[0], region)
-    source = open_catalogue(args.catalog)
+    source = open_catalogue(args.catalog, args.allow_host)
     rules = Rules(source.imagery, args.kernel, args.offset, args.s1_mosaic)
     scenes = source.search(lonlat_bounds(window), args.year)
     if not scenes:
