@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -286,28 +286,37 @@ def owned_tile_columns(
     return first // side, -(-stop // side)
 
 
-@functools.lru_cache(maxsize=8)
-def owned_pixels(side: int, margin: int = DEFAULT_MARGIN) -> NDArray[np.int64]:
-    """Number of pixels of each tile that are written to its zone, the same in every zone.
+def owned_pixels(
+    rows: NDArray[np.int64], cols: NDArray[np.int64], side: int, margins: Sequence[int]
+) -> NDArray[np.int64]:
+    """Number of pixels of tiles that are written to their zone, the same in every zone.
+
+    Parameters
+    ----------
+    rows, cols
+        Of the tiles.
+    side
+        Of the tiles, in pixels.
+    margins
+        In pixels.
 
     Returns
     -------
-    int64 (tile rows, tile columns)
+    int64 (margins, tiles)
     """
+    counts = np.full((len(margins), len(rows)), side * side, np.int64)
+    different, which = np.unique(rows, return_inverse=True)
     # Zones are one projection turned about the axis: any of them will do.
-    first, stop = _all_owned_columns()
-    first, stop = np.where(first < stop, [first - margin, stop + margin], 0)
-    counts = np.empty((HEIGHT // side, WIDTH // side), np.int64)
-    for col in range(WIDTH // side):
-        west = np.maximum(first, col * side)
-        east = np.minimum(stop, (col + 1) * side)
-        counts[:, col] = np.maximum(east - west, 0).reshape(-1, side).sum(axis=1)
+    first, stop = owned_columns(31, (different[:, None] * side + np.arange(side)).ravel(), 0)
+    first, stop = first.reshape(-1, side), stop.reshape(-1, side)
+    west = cols * side
+    cut = (first.max(axis=1)[which] > west) | (stop.min(axis=1)[which] < west + side)
+    for tile in np.flatnonzero(cut):
+        low, high = first[which[tile]] - west[tile], stop[which[tile]] - west[tile]
+        for count, margin in zip(counts, margins, strict=True):
+            inside = np.clip(high + margin, 0, side) - np.clip(low - margin, 0, side)
+            count[tile] = inside[high > low].sum()
     return counts
-
-
-@functools.cache
-def _all_owned_columns() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return owned_columns(31, np.arange(HEIGHT), margin=0)
 
 
 def zone_meridians(

@@ -1,0 +1,101 @@
+"""Compute the tables of docs/planet.md and put them where its markers are.
+
+python tools/planet_page.py
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from model.cards import card_named
+from pipeline.figures import read_book
+from pipeline.land import read_area
+from pipeline.passes import ground_of
+from pipeline.plan import Drawn, Plan, likely, make_plan
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "planet.md"
+YEAR = 2025
+MODELS = ("v2-nano", "v2-small", "v2-medium", "v2-large", "v1.1-mpc")
+SHOWN = "v2-large"
+
+
+def tables() -> dict[str, str]:
+    """The page's tables, by the name of their markers."""
+    ground, book = ground_of(read_area("global")), read_book()
+    plans = {m: make_plan(ground, YEAR, card_named(m), "bf16", book=book) for m in MODELS}
+    return {
+        "size": size_table(plans[SHOWN]),
+        "money": money_table(plans),
+        "figures": "\n".join(
+            [
+                "| figure | value | range | what | source, date |",
+                "| --- | ---: | --- | --- | --- |",
+                *(
+                    f"| `{entry.name}` | {entry.value:,g} | {entry.low:,g} to {entry.high:,g} "
+                    f"| {entry.unit} | {entry.source}, {entry.date} |"
+                    for entry in book.figures.values()
+                ),
+            ]
+        ),
+    }
+
+
+def size_table(plan: Plan) -> str:
+    """What a global year is, whatever it runs on."""
+    scenes = plan.passes.s2_scenes + plan.passes.s1_scenes
+    rows = {
+        "tiles of 2048 px": f"{plan.tiles:,} tiles",
+        "pixels that they own": f"{plan.owned:,} pixels",
+        "pixels to embed, with the margin at zone lines": f"{plan.pixels:,} pixels",
+        "scenes to open, summed over tiles": ranged(scenes / 1e6, "million"),
+        "tokens a pixel (v2)": ranged(plan.tokens, ""),
+        "read": ranged(plan.bytes_read / 1e15, "PB"),
+        "requests for it": ranged(plan.requests["read"] / 1e9, "thousand million"),
+        "written": ranged(plan.bytes_written / 1e12, "TB"),
+        "to keep it": ranged(plan.storage_usd_per_year / 1e3, "thousand USD a year"),
+    }
+    return "\n".join(["| | |", "| --- | --- |", *(f"| {k} | {v} |" for k, v in rows.items())])
+
+
+def money_table(plans: dict[str, Plan]) -> str:
+    """Hours and money of each model on each machine."""
+    lines = [
+        "| model | machine | accelerator hours | machine hours | days on 1,000 | machines, USD |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for model, plan in plans.items():
+        for bill in sorted(plan.bills, key=lambda bill: bill.machine.name):
+            note = " *" if "scaled" in bill.source else ""
+            lines.append(
+                f"| {model} | {bill.machine.name} ({bill.machine.device}) "
+                f"| {ranged(bill.accelerator_hours, '')}{note} | {ranged(bill.machine_hours, '')} "
+                f"| {ranged(bill.days / 1000, '')} | {ranged(bill.cost_usd['machines'], '')} |"
+            )
+    return "\n".join(lines)
+
+
+def ranged(drawn: Drawn, unit: str) -> str:
+    """A value with three figures, and where it lies in nine cases of ten."""
+    value, low, high = (short(number) for number in (drawn[0], *likely(drawn)))
+    return f"{value} {unit} ({low} to {high})".replace("  ", " ")
+
+
+def short(number: float) -> str:
+    """A number with three figures."""
+    return f"{float(f'{number:.3g}'):,.10g}"
+
+
+def main() -> None:
+    """Rewrite the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    for name, table in tables().items():
+        marker = f"<!-- {name} -->"
+        text = re.sub(
+            f"{marker}.*?{marker}", lambda _, t=table, m=marker: f"{m}\n{t}\n{m}", text, flags=re.S
+        )
+    PAGE.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
