@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import datetime
 import enum
+import functools
 import itertools
 import json
 import logging
@@ -258,6 +259,7 @@ def failure(error: BaseException) -> dict[str, str]:
     }
 
 
+@functools.cache
 def software_versions() -> dict[str, str]:
     """Versions recorded beside the fingerprint; they may move on while it stays."""
     names = ("torch", "numpy", "rasterio", "zarr", "apache-beam")
