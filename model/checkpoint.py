@@ -13,6 +13,7 @@ import json
 import math
 import os
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,9 +133,11 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     Raises
     ------
     CheckpointError
-        If the name ends in neither.
+        If the name ends in neither, or its folder is not there.
     """
     path = Path(path)
+    if not path.parent.is_dir():
+        raise CheckpointError(f"{path} cannot be written: there is no folder {path.parent}")
     partial = path.with_name(path.name + ".partial")
     state = {key: value.contiguous() for key, value in checkpoint.state.items()}
     if path.suffix == ".safetensors":
@@ -202,6 +205,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _read_payload(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    _refuse_swelling(path)
     try:
         payload = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
@@ -220,6 +224,19 @@ def _read_payload(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
                 stated = payload.get(rest, {})
                 return payload[weights], stated if isinstance(stated, dict) else {}
     raise CheckpointError(f"{path} holds no payload of a published family")
+
+
+def _refuse_swelling(path: Path) -> None:
+    """Raise if a zip would take more memory than it has bytes, which PyTorch's own never do."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        raise CheckpointError(f"{path} cannot be read safely as weights: it is damaged") from None
+    if unpacked > path.stat().st_size:
+        raise CheckpointError(
+            f"{path} cannot be read safely as weights: it unpacks to {unpacked:,} bytes"
+        )
 
 
 def _payload(checkpoint: Checkpoint, state: dict[str, Tensor]) -> dict[str, Any]:
