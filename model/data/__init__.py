@@ -17,7 +17,7 @@ CARD = replace(
     page="docs/pretraining.md",
     file=WEIGHTS.name,
     repository="",
-    sha256="8a6fb881768a59419dae60875f626db19f9952488ec2236a4cfa90f6e4f68f2f",
+    sha256="5e70831a3da24a8d2cfe116c7aaedbd5c9024a70b0e4cca35131481199c2e3d0",
     bytes=4_273_368,
     notes="Trained on the 4,096 pixels of one square in Flanders in 2018, so that the whole way "
     "from imagery to a mosaic can be gone without a download. It is no TESSERA release, its "
