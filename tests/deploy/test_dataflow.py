@@ -21,9 +21,7 @@ from tests import jobs
 from tests.deploy.cloud import PROJECT, REGION, Cloud, fake_cloud
 from tests.deploy.test_template import SETTINGS
 
-pytest.importorskip(
-    "google.cloud.dataflow", reason="Google's clients are not installed ([dataflow])"
-)
+pytest.importorskip("google.cloud.dataflow", reason="needs tessera-mosaic[dataflow]")
 
 STORE = "gs://mosaic/mosaic.zarr"
 IMAGE = "registry/tessera-mosaic@sha256:0"

@@ -57,6 +57,14 @@ def parsed(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return build_parser("run").parse_known_args(["run", *words])
 
 
+@pytest.fixture(scope="module")
+def messages() -> Any:
+    """Those of the service, as Google's client declares them."""
+    return pytest.importorskip(
+        "google.cloud.dataflow_v1beta3", reason="needs tessera-mosaic[dataflow]"
+    )
+
+
 def test_metadata_is_that_of_the_options() -> None:
     assert json.loads(METADATA.read_text()) == metadata(), "python -m deploy.template metadata"
 
@@ -74,7 +82,7 @@ def test_every_parameter_reaches_the_program() -> None:
         assert value not in (None, False, []), name
 
 
-def test_cloud_region_and_area_do_not_meet() -> None:
+def test_cloud_region_and_area_do_not_meet(messages: Any) -> None:
     args, rest = parsed(run_words(words_of_launch(launch_body(PRESETS["l4"], SETTINGS, VALUES))))
     assert args.region == VALUES["area"]
     options = beam_options("dataflow", 1, rest).get_all_options()
@@ -98,16 +106,6 @@ def test_a_launch_refuses_parameters_that_the_template_does_not_have() -> None:
     assert done.returncode == 2
     assert "yaer" in done.stderr
     assert done.stdout == ""
-
-
-# The messages of the service, as Google's client declares them.
-
-
-@pytest.fixture(scope="module")
-def messages() -> Any:
-    return pytest.importorskip(
-        "google.cloud.dataflow_v1beta3", reason="Google's clients are not installed ([dataflow])"
-    )
 
 
 def test_the_service_knows_every_field(messages: Any) -> None:

@@ -138,6 +138,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_the_scheduled_command_is_one_that_the_program_takes(evaluated: dict[str, Any]) -> None:
+    pytest.importorskip("google.cloud.dataflow", reason="needs tessera-mosaic[dataflow]")
     words = ["run", *evaluated["arguments"], "--year=2024"]
     args, rest = build_parser("run").parse_known_args(words)
     assert args.json

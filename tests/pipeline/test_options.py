@@ -22,7 +22,13 @@ CLOUD = ["--gcp_region=europe-west4", "--project=a-project", "--temp_location=gs
 GPU = "--dataflow_service_options=worker_accelerator=type:nvidia-l4;count:1"
 
 
-def test_beams_own_options_pass() -> None:
+@pytest.fixture
+def clients() -> None:
+    """Google's; skips where they are not installed."""
+    pytest.importorskip("google.cloud.dataflow", reason="needs tessera-mosaic[dataflow]")
+
+
+def test_beams_own_options_pass(clients: None) -> None:
     options = beam_options(
         "dataflow", 1, [*CLOUD, "--machine_type=g2-standard-8", "--experiments", "a"]
     )
@@ -55,7 +61,7 @@ def test_workers_are_refused_where_the_runner_has_its_own() -> None:
         beam_options("dataflow", 2, [])
 
 
-def test_the_cloud_region_has_a_name_of_its_own() -> None:
+def test_the_cloud_region_has_a_name_of_its_own(clients: None) -> None:
     options = beam_options("dataflow", 1, CLOUD).get_all_options()
     assert options["region"] == "europe-west4"
 
@@ -68,7 +74,7 @@ def test_dataflow_is_told_where_to_run() -> None:
 @pytest.mark.parametrize(
     "other", ["--flexrs_goal=COST_OPTIMIZED", "--resource_hints=accelerator=type:nvidia-l4;count:1"]
 )
-def test_what_does_not_go_with_a_gpu_is_refused(other: str) -> None:
+def test_what_does_not_go_with_a_gpu_is_refused(other: str, clients: None) -> None:
     assert beam_options("dataflow", 1, [*CLOUD, other])
     with pytest.raises(BadInput, match="worker_accelerator"):
         beam_options("dataflow", 1, [*CLOUD, GPU, other])
