@@ -1,0 +1,262 @@
+"""`pipeline`: how reading, encoding and writing overlap.
+
+The command's own job runs over a simulated archive: as it is, then reading alone, encoding alone,
+and neither. Every answer of the archive comes late, as over a network. What the job costs that
+neither reads nor encodes is taken off the others; so starting counts nowhere, and writing counts
+in the whole job alone.
+
+Where reading and encoding share cores that are short, overlap wins little: `cores busy` tells.
+With `--device` an accelerator stands in for the encoder, which takes its time and no core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import json
+import os
+import pickle
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from benchmarks.standins import constant_embedding, constant_stack
+from model.encoder import Embedding
+from pipeline import tiles
+from pipeline.grid import Tile, Window, lonlat_bounds
+from pipeline.launch import launch, run_arguments
+from pipeline.rasters import REMOTE_THREADS, Reader
+from pipeline.scenes import open_catalogue
+from pipeline.simulate import Footprint, Simulation, simulate_archive
+from pipeline.stack import AnnualStack, Rules, read_stack
+from pipeline.worker import Job, Workshop
+
+YEAR, ZONE = 2024, 31
+
+SIDE = 128
+"""Of a tile in pixels."""
+
+FIRST = Tile(ZONE, 2896, 271, SIDE)
+"""The north-west tile of the land, near 51 degrees north."""
+
+DAYS = 20
+"""Of each sensor in the simulated year."""
+
+PARTS = ("whole", "read", "encode", "neither")
+"""Of the job that are real."""
+
+
+@dataclass(frozen=True)
+class PartOfJob(Job):
+    """A job of which some parts cost nothing.
+
+    Parameters
+    ----------
+    part
+        One of `PARTS`.
+    latency
+        Seconds by which each answer of the archive is late.
+    stacks
+        Folder of the blocks' stacks, for encoding alone.
+    device
+        Seconds a megapixel of an accelerator that stands in for the encoder; 0 for none.
+    """
+
+    part: str = "whole"
+    latency: float = 0.0
+    stacks: str = ""
+    device: float = 0.0
+
+    def open(self) -> Workshop:
+        """The workshop of this process, in which the other parts are stubs."""
+        shop = super().open()
+        source = shop.reader.source
+        source.remote.read = _late(source.remote.read, self.latency)  # type: ignore[method-assign]
+        # As many at once as where each read waits for a network.
+        shop = dataclasses.replace(shop, reader=Reader(source, REMOTE_THREADS))
+        if self.part == "encode":
+            tiles.read_stack = functools.partial(_kept_stack, Path(self.stacks))
+        elif self.part == "neither":
+            tiles.read_stack = constant_stack  # type: ignore[assignment]
+        if self.device:
+            tiles.encode = functools.partial(_on_device, threading.Lock(), self.device)
+        if self.part != "whole":
+            tiles.encode = functools.partial(_encode, tiles.encode, self.part == "encode")
+        return shop
+
+
+def _on_device(
+    turn: threading.Lock, device: float, annual: AnnualStack, block: Window, *rest: Any
+) -> Embedding:
+    """Wait as long as an accelerator takes, one block at a time; codes that compress badly."""
+    with turn:
+        time.sleep(device * block.height * block.width / 1e6)
+    made = constant_embedding(block.shape, rest[1].card.dims, 0.5)
+    codes = np.random.default_rng(0).integers(-127, 128, made.codes.shape, np.int8)
+    return dataclasses.replace(made, codes=codes)
+
+
+def _late(read: Callable[..., bytes], latency: float) -> Callable[..., bytes]:
+    def read_late(*args: Any) -> bytes:
+        time.sleep(latency)
+        return read(*args)
+
+    return read_late
+
+
+def _stack_file(folder: Path, block: Window) -> Path:
+    return folder / f"{block.row}-{block.col}.pickle"
+
+
+def _kept_stack(folder: Path, block: Window, *_: object) -> AnnualStack:
+    # This process's parent wrote it.
+    kept: AnnualStack = pickle.loads(_stack_file(folder, block).read_bytes())  # noqa: S301
+    return kept
+
+
+def _encode(
+    real: Callable[..., Embedding], wanted: bool, annual: AnnualStack, block: Window, *rest: Any
+) -> Embedding:
+    """Embed or not, and give nothing to write."""
+    if wanted:
+        real(annual, block, *rest)
+    return constant_embedding(block.shape, rest[1].card.dims, float("inf"))
+
+
+def main(argv: list[str]) -> None:
+    """Run the parts for each number of workers and side of blocks, and tell how they compare."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks pipeline", description=__doc__)
+    parser.add_argument("--tiles", type=int, nargs=2, default=(2, 4), metavar=("ROWS", "COLS"))
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--block", type=int, nargs="+", default=[128, 64])
+    parser.add_argument("--latency", type=float, default=0.05, help="seconds of each answer")
+    parser.add_argument("--device", type=float, default=0.0, help="stand-in's seconds a megapixel")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.part:
+        print(json.dumps(_run(args)))
+        return
+    with tempfile.TemporaryDirectory(prefix="tessera-pipeline-") as folder:
+        args.folder = Path(folder)
+        _simulate(args.folder, *args.tiles)
+        for block in args.block:
+            _keep_stacks(args.folder, block, *args.tiles)
+            for workers in args.workers:
+                found = _compare(args, workers, block)
+                print(json.dumps(found) if args.json else _told(found), flush=True)
+
+
+def _compare(args: argparse.Namespace, workers: int, block: int) -> dict[str, Any]:
+    """Run each part in a process of its own."""
+    found = {}
+    for part in PARTS:
+        words = [f"--part={part}", f"--workers={workers}", f"--block={block}"]
+        words += [f"--latency={args.latency}", f"--device={args.device}"]
+        words += [f"--folder={args.folder}"]
+        words += ["--tiles", *map(str, args.tiles)]
+        command = [sys.executable, "-m", "benchmarks", "pipeline", *words]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
+        found[part] = json.loads(done.stdout.splitlines()[-1])
+    fixed = found["neither"]["seconds"]
+    seconds = {part: found[part]["seconds"] - fixed for part in PARTS[:3]}
+    slower = max(seconds["read"], seconds["encode"])
+    return {
+        "workers": workers,
+        "block": block,
+        **{f"{part}_s": round(spent, 2) for part, spent in seconds.items()},
+        "fixed_s": round(fixed, 2),
+        "over_slower": round(seconds["whole"] / slower, 3),
+        "one_after_another": round((seconds["read"] + seconds["encode"]) / slower, 3),
+        "cores_busy": round(found["whole"]["cpu"] / found["whole"]["seconds"], 2),
+        "write_s": found["whole"]["write"],
+    }
+
+
+def _told(found: dict[str, Any]) -> str:
+    return (
+        f"workers {found['workers']}, blocks of {found['block']} px: whole {found['whole_s']:.1f} "
+        f"s, reading alone {found['read_s']:.1f}, encoding alone {found['encode_s']:.1f}; "
+        f"{found['over_slower']:.2f} of the slower (one after the other "
+        f"{found['one_after_another']:.2f}); {found['cores_busy']:.1f} of {os.cpu_count()} cores "
+        "busy"
+    )
+
+
+def _run(args: argparse.Namespace) -> dict[str, float]:
+    """One part of the job in this process."""
+    rows, cols = args.tiles
+    # A metre inside, so that no neighbour is touched.
+    bounds = lonlat_bounds(_land(rows, cols, inset=4))
+    with tempfile.TemporaryDirectory(dir=args.folder) as store:
+        parser = argparse.ArgumentParser()
+        run_arguments(parser)
+        words = [f"--catalog={args.folder / 'archive/catalog.json'}", f"--store={store}/mosaic"]
+        words += [f"--region={','.join(map(str, bounds))}", f"--year={YEAR}", f"--tile={SIDE}"]
+        words += [f"--workers={args.workers[0]}", f"--block={args.block[0]}"]
+        job = functools.partial(
+            PartOfJob,
+            part=args.part,
+            latency=args.latency,
+            stacks=str(args.folder / "stacks"),
+            device=args.device,
+        )
+        before = _cpu()
+        with mock.patch("pipeline.launch.Job", job):
+            outcome = launch(parser.parse_args(words), [])
+        assert outcome.done == outcome.tiles == rows * cols, outcome
+        return {
+            "seconds": outcome.seconds,
+            "cpu": _cpu() - before,
+            "write": outcome.measures["seconds_write"],
+        }
+
+
+def _cpu() -> float:
+    """CPU seconds of this process and of its children that ended."""
+    return sum(
+        used.ru_utime + used.ru_stime
+        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
+
+
+def _land(rows: int, cols: int, inset: int = 0) -> Window:
+    corner = FIRST.window
+    return Window(
+        ZONE,
+        corner.row + inset,
+        corner.col + inset,
+        rows * SIDE - 2 * inset,
+        cols * SIDE - 2 * inset,
+    )
+
+
+def _simulate(folder: Path, rows: int, cols: int) -> None:
+    land = _land(rows, cols)
+    granule = Footprint("31UDS", 32600 + ZONE, land.west, land.north, land.width, land.height)
+    spec = Simulation((granule,), years=(YEAR,), s2_days=DAYS, s1_days=DAYS, seed=0)
+    simulate_archive(folder / "archive", spec)
+
+
+def _keep_stacks(folder: Path, block: int, rows: int, cols: int) -> None:
+    """Read the blocks' stacks once, for encoding alone."""
+    (folder / "stacks").mkdir(exist_ok=True)
+    source = open_catalogue(str(folder / "archive/catalog.json"))
+    reader = Reader(source)
+    for window in _land(rows, cols).blocks(block):
+        scenes = source.search(lonlat_bounds(window), YEAR)
+        stack = read_stack(window, scenes, Rules(source.imagery), reader)
+        _stack_file(folder / "stacks", window).write_bytes(pickle.dumps(stack))
+    reader.close()

@@ -1,0 +1,73 @@
+"""Stand-ins for what a benchmark leaves out: scenes, reading and encoding that cost nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from model.cards import card_named
+from model.encoder import Embedding
+from model.observations import S1_BANDS, S2_BANDS, Origin, Stack
+from pipeline.grid import Window
+from pipeline.remote import Remote
+from pipeline.scenes import Scene
+from pipeline.scenes.scene import Box
+from pipeline.stack import AnnualStack
+
+SCENE = Scene("stand-in", "s2", "2024-06-01T10:30:31.024000Z", (-180.0, -90.0, 180.0, 90.0))
+
+
+class ConstantSource:
+    """A catalogue with one scene, everywhere and every year."""
+
+    name = "stand-in"
+    imagery = "mpc"
+
+    def __init__(self) -> None:
+        self.remote = Remote()
+
+    def search(self, bounds: Box, year: int) -> list[Scene]:
+        """The one scene."""
+        return [SCENE]
+
+
+class ConstantEncoder:
+    """Gives every pixel the same embedding."""
+
+    weights_sha256 = "0" * 64
+
+    def __init__(self) -> None:
+        self.card = card_named("v2-nano")
+
+    def identity(self) -> dict[str, Any]:
+        """Of no real encoder."""
+        return {
+            "card": self.card.identity(),
+            "weights_sha256": self.weights_sha256,
+            "weights_published": False,
+            "precision": "fp32",
+        }
+
+    def embed(self, stack: Stack, at: Origin | None = None) -> Embedding:
+        """Ones, at a scale of a half."""
+        return constant_embedding(stack.shape, self.card.dims, 0.5)
+
+
+def constant_embedding(shape: tuple[int, int], dims: int, scale: float) -> Embedding:
+    """Codes of one at one scale; at +inf they stand for nothing."""
+    codes = np.ones((*shape, dims), np.int8)
+    return Embedding(codes, np.full(shape, scale, np.float32), None)
+
+
+def constant_stack(window: Window, *_: object) -> AnnualStack:
+    """One clear day of Sentinel-2, and none of Sentinel-1."""
+    none = np.zeros((0, *window.shape, len(S1_BANDS)), np.int16), np.zeros(0, np.int16)
+    stack = Stack(
+        np.ones((1, *window.shape, len(S2_BANDS)), np.uint16),
+        np.ones((1, *window.shape), np.uint8),
+        np.full(1, 153, np.uint16),
+        *none,
+        *none,
+    )
+    return AnnualStack(stack, (SCENE.date,), (), (), (SCENE.id,), ())
