@@ -189,10 +189,6 @@ def _ground_truth(archive: Path) -> NDArray[np.uint8]:
 
 def _closing(out: Path, store: Path, picture: Path, encoder: Encoder, seconds: float) -> str:
     """What a newcomer wants to know at the end."""
-    untrained = (
-        f"\nThe encoder is {encoder.card.name}: its weights are random. The picture shows that\n"
-        "the job works, not what a trained encoder sees.\n"
-    )
     step = read_mosaic(Storage(str(store))).step(YEAR)
     row, col = WINDOW.row + WINDOW.height // 2, WINDOW.col + WINDOW.width // 2
     return f"""
@@ -200,7 +196,10 @@ Made in {seconds:.0f} s:
   {out / "archive"}  a simulated archive, with its land cover in ground_truth/
   {store}  the mosaic: int8 codes, a scale a pixel, observation counts
   {picture}  a picture of it
-{untrained if "untrained" in encoder.card.name else ""}
+
+The encoder is {encoder.card.name}, small and trained on one square in Flanders: enough to see the
+job work. `tessera-mosaic models` lists the published ones.
+
 One pixel's embedding in {YEAR}, in Python:
   import zarr
   zone = zarr.open_group("{store / zone_group(WINDOW.zone)}", mode="r")

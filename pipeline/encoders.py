@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from model.cards import Card, card_for, card_named
 from model.checkpoint import Checkpoint, read_checkpoint
-from model.encoder import Encoder, untrained
+from model.data import CARD as SHIPPED
+from model.data import WEIGHTS
+from model.encoder import Encoder
 from model.kernels import DeviceError
 from pipeline.errors import BadInput
 from pipeline.weights import local_weights, pulled_weights
@@ -44,11 +46,8 @@ def load_encoder(
         If the weights are none.
     """
     try:
-        if model is None and weights is None:
-            encoder = untrained(precision=precision, device=device, threads=threads)
-        else:
-            checkpoint, card = find_checkpoint(model, weights, sha256 or "", imagery)
-            encoder = Encoder(checkpoint, card, precision, device, threads)
+        checkpoint, card = find_checkpoint(model, weights, sha256 or "", imagery)
+        encoder = Encoder(checkpoint, card, precision, device, threads)
     except DeviceError as error:
         raise BadInput(str(error)) from None
     if imagery is not None:
@@ -77,7 +76,9 @@ def find_checkpoint(
         if model is not None:
             return checkpoint, card_named(model)
         return checkpoint, card_for(checkpoint.family, checkpoint.sizes, imagery)
-    card = card_named(model or "")
+    if model in (None, SHIPPED.name):
+        return read_checkpoint(WEIGHTS, SHIPPED.sha256), SHIPPED
+    card = card_named(model)
     path = pulled_weights(card)
     if path is None:
         how = f"fetch them once with `tessera-mosaic models pull {card.name}`, or "

@@ -17,6 +17,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from model.cards import CARDS, Card, card_named
 from model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from model.data import CARD as SHIPPED
+from model.data import WEIGHTS
 from model.encoder import Encoder
 from model.kernels import DTYPES
 from model.networks import parameter_count
@@ -27,6 +29,9 @@ from pipeline.dpixels import DESCRIPTION, Description, read_description, read_st
 from pipeline.encoders import load_encoder
 from pipeline.errors import BadEmbedding, BadInput
 from pipeline.weights import local_weights, pull_weights, pulled_weights
+
+KNOWN = (SHIPPED, *CARDS.values())
+"""The cards that `models` tells of."""
 
 BAND_PIXELS = 1 << 16
 """Pixels, in whole rows, whose embeddings are in memory at once."""
@@ -257,7 +262,7 @@ def models_command(args: argparse.Namespace) -> dict[str, Any]:
         result = {"out": args.out} | describe_checkpoint(read_checkpoint(args.out))
         line = f"{args.out}: {result['family']}, sha256 {result['sha256']}"
     else:
-        result = {"models": [describe_card(card) for card in CARDS.values()]}
+        result = {"models": [describe_card(card) for card in KNOWN]}
         line = _table(result["models"])
     if not args.json:
         print(line)
@@ -266,7 +271,7 @@ def models_command(args: argparse.Namespace) -> dict[str, Any]:
 
 def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     """What a weights file is."""
-    published = [card.name for card in CARDS.values() if card.sha256 == checkpoint.sha256]
+    published = [card.name for card in KNOWN if card.sha256 == checkpoint.sha256]
     return {
         "family": checkpoint.family,
         "parameters": sum(value.numel() for value in checkpoint.state.values()),
@@ -279,7 +284,7 @@ def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def describe_card(card: Card) -> dict[str, Any]:
     """A card, how many parameters its encoder has, and where its weights are on this machine."""
-    here = pulled_weights(card)
+    here = WEIGHTS if card is SHIPPED else pulled_weights(card)
     return dataclasses.asdict(card) | {
         "parameters": parameter_count(card.family, card.sizes),
         "pulled": None if here is None else str(here),

@@ -13,6 +13,7 @@ CARD = replace(
     card_named("v2-nano"),
     name="flanders-nano",
     imagery=("mpc",),
+    depths=(),
     licence="Apache-2.0; trained on modified Copernicus Sentinel data 2018",
     page="docs/pretraining.md",
     file=WEIGHTS.name,

@@ -53,8 +53,7 @@ def test_the_demo_makes_what_it_names(tmp_path: Path, capsys: pytest.CaptureFixt
     assert result["store"] in told
     assert result["picture"] in told
     assert "simulated" in told
-    untrained = "untrained" in demo.load_encoder(None, None).card.name
-    assert ("its weights are random" in told) == untrained
+    assert demo.load_encoder(None, None).card.name in told
     with Image.open(result["picture"]) as picture:
         assert picture.width > 1500
 
