@@ -9,8 +9,9 @@ import requests
 from planetary_computer import sas
 
 from pipeline.errors import Expired, Throttled, TimedOut
-from pipeline.remote import Access, Remote, plain
+from pipeline.remote import Access, Remote
 from pipeline.scenes.api import StacApi
+from pipeline.web import plain
 
 ROOT = "https://planetarycomputer.microsoft.com/api/stac/v1"
 

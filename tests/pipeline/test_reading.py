@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.server import FAULTS, ArchiveServer, serving
 from model.observations import Stack
-from pipeline import remote
+from pipeline import remote, web
 from pipeline.errors import Expired, SceneError, Throttled, TimedOut
 from pipeline.grid import Window, from_lonlat, lonlat_bounds, window_of_bounds
 from pipeline.rasters import Reader
@@ -296,7 +296,7 @@ def test_who_asks_for_patience_or_a_credential_still_has_the_scene(
 def test_a_server_that_says_nothing_is_not_waited_for(
     small: tuple[Path, Window], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "READ_TIMEOUT", 0.05)
+    monkeypatch.setattr(web, "READ_TIMEOUT", 0.05)
     monkeypatch.setattr(remote, "TRIES", {TimedOut: 2})
 
     def fault(path: str, start: int) -> str:

@@ -4,11 +4,15 @@ import time
 from pathlib import Path
 
 import pytest
+import urllib3
 
 from benchmarks.server import serving
-from pipeline import remote
+from pipeline import remote, web
+from pipeline.accounts import Account
 from pipeline.errors import Corrupt, Expired, Gone, Refused, SceneError, Throttled, TimedOut
-from pipeline.remote import Access, Account, Remote, plain
+from pipeline.remote import Access, Remote
+from pipeline.web import plain
+from tests.fakes.web import Reply, Request, fake_web
 
 CONTENT = bytes(range(256)) * 4
 
@@ -105,7 +109,7 @@ def test_retry_after_is_waited_for_by_all() -> None:
     ],
 )
 def test_reading_retry_after(header: str | None, seconds: float | None) -> None:
-    assert remote._retry_after(header) == seconds
+    assert web._retry_after(header) == seconds
 
 
 def test_an_account_runs_fewer_requests_after_a_throttling_and_recovers() -> None:
@@ -239,3 +243,31 @@ def test_moves_in_a_circle_end(folder: Path) -> None:
         server.moved["a.bin"] = f"{server.url}/a.bin"
         with pytest.raises(Corrupt, match="without end"):
             Remote(server.url).read(Access(f"{server.url}/a.bin"), 0, 10)
+
+
+def test_a_server_without_ranges_is_named_and_does_not_confuse_the_next_answer() -> None:
+    def answer(request: Request) -> Reply:
+        return 200, {}, bytes(1_000_000) if request.path == "/large" else CONTENT
+
+    with fake_web(answer) as url:
+        fetch = Remote(url)
+        for _ in range(3):
+            with pytest.raises(Corrupt, match="does not read parts of files"):
+                fetch.read(Access(f"{url}/large"), 0, 100)
+            # A file that is smaller than the part is whole.
+            assert fetch.read(Access(f"{url}/small"), 0, 2000) == CONTENT
+
+
+def test_an_answer_that_comes_drop_by_drop_is_not_waited_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Dripping:
+        length_remaining = 10**9
+
+        def read(self, size: int) -> bytes:
+            time.sleep(0.01)
+            return b"x"
+
+    monkeypatch.setattr(web, "READ_TIMEOUT", 0.05)
+    with pytest.raises(urllib3.exceptions.TimeoutError):
+        web._drain(Dripping(), 10**9)  # type: ignore[arg-type]

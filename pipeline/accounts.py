@@ -1,0 +1,83 @@
+"""How many requests a provider bears at a time, and when it wants to be left alone."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Iterator
+
+IN_FLIGHT = 64
+"""Most requests to one account at a time, until it asks for patience."""
+
+LONGEST_PAUSE = 300.0
+"""Most seconds between two tries, also where Retry-After asks for more."""
+
+
+class Account:
+    """The requests to one provider: so many at a time, and none while it asks for patience.
+
+    The number is halved when the provider throttles, and grows again while it serves.
+
+    Parameters
+    ----------
+    most
+        Requests at a time at the best.
+    pause
+        Seconds to wait after the first throttling without Retry-After; doubled after each next.
+    """
+
+    def __init__(self, most: int = IN_FLIGHT, pause: float = 1.0) -> None:
+        self._most, self._pause = most, pause
+        self._limit, self._running, self._throttled = float(most), 0, 0
+        self._not_before = 0.0
+        self._turn = threading.Condition()
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn, and hold it for one request."""
+        with self._turn:
+            while (wait := self._not_before - time.monotonic()) > 0 or self._running >= max(
+                1, int(self._limit)
+            ):
+                self._turn.wait(wait if wait > 0 else None)
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._running -= 1
+                self._turn.notify()
+
+    def served(self) -> None:
+        """Take note of an answer that was no throttling."""
+        with self._turn:
+            self._throttled = 0
+            self._limit = min(self._limit + 1.0 / self._limit, self._most)
+
+    def throttled(self, retry_after: float | None) -> None:
+        """Take note of a throttling, and of the seconds that the provider asks for."""
+        with self._turn:
+            now = time.monotonic()
+            if now >= self._not_before:
+                # Requests that were on their way at the time are of the same throttling.
+                self._limit = max(self._limit / 2, 1.0)
+                self._throttled += 1
+            wait = self._pause * 2 ** min(self._throttled - 1, 10) * random.uniform(0.5, 1.0)
+            wait = wait if retry_after is None else retry_after
+            self._not_before = max(self._not_before, now + min(wait, LONGEST_PAUSE))
+            self._turn.notify_all()
+
+
+class Accounts:
+    """The accounts of a process, by name."""
+
+    def __init__(self, pause: float = 1.0) -> None:
+        self._pause = pause
+        self._known: dict[str, Account] = {}
+        self._lock = threading.Lock()
+
+    def __getitem__(self, name: str) -> Account:
+        with self._lock:
+            return self._known.setdefault(name, Account(pause=self._pause))

@@ -1,0 +1,64 @@
+"""How pixels become observations: the choices that a mosaic has to be made with throughout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import sentinel1, sentinel2
+from pipeline.errors import BadInput
+from pipeline.resample import KERNELS
+
+IMAGERY = ("mpc", "aws")
+"""Products as ESA made them, on Planetary Computer, and as Element 84 and NASA did, on AWS."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How pixels become observations.
+
+    Parameters
+    ----------
+    imagery
+        `mpc` or `aws`: whose Sentinel-2 and Sentinel-1 products the scenes are.
+    kernel
+        Resampling of the Sentinel-2 bands: `nearest`, `bilinear` or `cubic`.
+    offset
+        Radiometric offset of Sentinel-2, one of `sentinel2.OFFSETS`.
+    s1_mosaic
+        Where scenes of one Sentinel-1 pass overlap, one of `sentinel1.MOSAICS`.
+
+    Raises
+    ------
+    BadInput
+        If one of them is unknown.
+    """
+
+    imagery: str = "mpc"
+    kernel: str = "bilinear"
+    offset: str = "reference"
+    s1_mosaic: str = "first"
+
+    def __post_init__(self) -> None:
+        for name, known in (
+            ("imagery", IMAGERY),
+            ("kernel", tuple(KERNELS)),
+            ("offset", sentinel2.OFFSETS),
+            ("s1_mosaic", sentinel1.MOSAICS),
+        ):
+            if getattr(self, name) not in known:
+                raise BadInput(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+
+    @property
+    def s1_kernel(self) -> str:
+        """Resampling of Sentinel-1: OPERA's 30 m are interpolated, others are taken as they are."""
+        return "bilinear" if self.imagery == "aws" else "nearest"
+
+    def identity(self) -> dict[str, Any]:
+        """All that decides the bytes of a stack, as JSON values."""
+        return {
+            "kernel": self.kernel,
+            "offset": self.offset,
+            "s1_kernel": self.s1_kernel,
+            "s1_mosaic": self.s1_mosaic,
+        }

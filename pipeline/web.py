@@ -1,0 +1,213 @@
+"""HTTP requests whose every failure has a class, and that go to no private address unasked."""
+
+from __future__ import annotations
+
+import email.utils
+import http.client
+import ipaddress
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit, urlunsplit
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from pipeline import __version__
+from pipeline.accounts import IN_FLIGHT, Accounts
+from pipeline.errors import Corrupt, Expired, Gone, Refused, Throttled, TimedOut
+
+CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 30.0
+"""Seconds without a connection or a byte after which a request counts as unanswered."""
+
+SLOWEST = 20_000
+"""Bytes a second under which an answer, after `READ_TIMEOUT`, counts as none."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an HTTP server said."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+class Web:
+    """Connections to servers, shared by the threads of a process.
+
+    Parameters
+    ----------
+    trusted
+        Hosts that may have private addresses, in lower case.
+    accounts
+        Whose turn it is.
+    """
+
+    def __init__(self, trusted: Collection[str], accounts: Accounts) -> None:
+        self._pool, self._accounts = _pool(trusted), accounts
+
+    def ask(
+        self, method: str, url: str, headers: Mapping[str, str], limit: int, body: bytes | None
+    ) -> Answer:
+        """Send one request and read at most so many bytes of the answer.
+
+        Raises
+        ------
+        SceneError
+            Of the class of what went wrong; Refused if the host is where it may not be.
+        """
+        account = self._accounts[urlsplit(url).netloc]
+        where = plain(url)
+        with account.turn():
+            try:
+                response = self._pool.request(
+                    method,
+                    url,
+                    body=body,
+                    headers={"User-Agent": f"tessera-mosaic/{__version__}", **headers},
+                    redirect=False,
+                    retries=False,
+                    preload_content=False,
+                    decode_content=False,
+                )
+                try:
+                    answer = Answer(response.status, response.headers, _drain(response, limit))
+                except BaseException:
+                    response.close()
+                    raise
+                finally:
+                    response.release_conn()
+            except urllib3.exceptions.TimeoutError:
+                raise TimedOut(f"{where} does not answer") from None
+            except urllib3.exceptions.ProtocolError as error:
+                if isinstance(error.args[-1], http.client.IncompleteRead):
+                    raise Corrupt(f"the answer of {where} breaks off") from None
+                raise TimedOut(f"{where} does not answer: {error}"[:300]) from None
+            except urllib3.exceptions.HTTPError as error:
+                if isinstance(error.__cause__, Refused):
+                    raise error.__cause__ from None
+                raise TimedOut(f"{where} cannot be reached: {type(error).__name__}") from None
+        if answer.status in (429, 503):
+            account.throttled(_retry_after(answer.headers.get("Retry-After")))
+        else:
+            account.served()
+        _raise_for_status(answer.status, where)
+        return answer
+
+
+def plain(url: str) -> str:
+    """An address without its query, which may hold a credential, for messages and keys."""
+    parts = urlsplit(url)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _pool(trusted: Collection[str]) -> urllib3.PoolManager:
+    """Connections that look where they have arrived before they say a word."""
+
+    def arrived(connection: HTTPConnection) -> None:
+        if connection.host.lower() not in trusted and connection.sock is not None:
+            try:
+                refuse_private(connection.sock.getpeername()[0], connection.host)
+            except Refused as error:
+                connection.close()
+                raise urllib3.exceptions.HTTPError(str(error)) from error
+
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            arrived(self)
+
+    class Secure(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            arrived(self)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    pool = urllib3.PoolManager(
+        num_pools=64,
+        maxsize=IN_FLIGHT,
+        timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
+    )
+    pool.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+    return pool
+
+
+def refuse_private(address: str, host: str) -> None:
+    """Refuse an address of a private network; names pass, until they have led to an address."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        if address.lower() == "localhost" or address.lower().endswith(".localhost"):
+            raise Refused(f"{host} is this machine, where the catalogue may not point") from None
+        return
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if not ip.is_global or ip.is_multicast:
+        raise Refused(
+            f"{host} is at the private address {ip}, where the catalogue may not point: "
+            f"allow the host if it should"
+        )
+
+
+def _drain(response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
+    """The body, up to a limit, unless it comes too slowly."""
+    began, parts, size = time.monotonic(), [], 0
+    while size < limit and (part := response.read(min(limit - size, 1 << 20))):
+        parts.append(part)
+        size += len(part)
+        if time.monotonic() - began > READ_TIMEOUT + size / SLOWEST:
+            raise urllib3.exceptions.TimeoutError
+    if response.length_remaining != 0:
+        # What was not read must not be taken for the next answer.
+        response.close()
+    return b"".join(parts)
+
+
+def ranged(answer: Answer, where: str, start: int, length: int) -> bytes:
+    """The bytes of a ranged answer, if they are those that were asked for."""
+    data = answer.data
+    if answer.status == 200:
+        if start == 0 and len(data) < length:
+            return data
+        raise Corrupt(f"{where}: the server does not read parts of files")
+    place = answer.headers.get("Content-Range", "")
+    span, _, total = place.removeprefix("bytes ").partition("/")
+    first, _, last = span.partition("-")
+    if not (first.isdigit() and last.isdigit()) or int(first) != start:
+        raise Corrupt(f"{where}: the server sent {place[:80]!r}, not what was asked for")
+    expected = min(length, int(total) - start) if total.isdigit() else int(last) - start + 1
+    if len(data) != expected or int(last) - start + 1 != expected:
+        raise Corrupt(f"{where}: {len(data)} bytes came of {expected}")
+    return data
+
+
+def _raise_for_status(status: int, where: str) -> None:
+    said = f"{where}: HTTP {status}"
+    if status in (401, 403, 409):
+        raise Expired(said)
+    if status in (404, 410):
+        raise Gone(said)
+    if status in (429, 503):
+        raise Throttled(said)
+    if status == 408 or status >= 500:
+        raise TimedOut(said)
+    if not 200 <= status < 400:
+        raise Corrupt(said)
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for."""
+    if value is None:
+        return None
+    if value.strip().isdigit():
+        return float(value)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
+    except ValueError:
+        return None
