@@ -273,7 +273,8 @@ def draw_curves(scores: list[dict[str, Any]], path: Path) -> None:
                     color=f"C{number}",
                     linestyle=style,
                 )
-        axis.set(title=f"folds by {kind}", xlabel="share of training labels", xscale="log")
+        title = "random folds" if kind == "random" else f"folds by {kind}"
+        axis.set(title=title, xlabel="share of training labels", xscale="log")
         axis.grid(alpha=0.3)
     axes[0].set(ylabel="accuracy")
     axes[-1].legend(frameon=False, fontsize="small")

@@ -131,7 +131,9 @@ def _make_head(name: str, pixels: int, seed: int) -> Pipeline:
     heads = {
         "knn": lambda: KNeighborsClassifier(min(NEIGHBOURS, pixels)),
         "logistic": lambda: LogisticRegression(C=1 / PENALTY, max_iter=1000),
-        "mlp": lambda: MLPClassifier((64,), max_iter=1000, random_state=seed),
+        "mlp": lambda: MLPClassifier(
+            (64,), learning_rate_init=0.01, tol=1e-3, max_iter=500, random_state=seed
+        ),
     }
     return make_pipeline(StandardScaler(), heads[name]())
 
