@@ -142,7 +142,7 @@ class EmbedTile(beam.DoFn):
 
     def setup(self) -> None:
         self._shop = self._shared.acquire(self._job.open, tag=self._job.launch)
-        self._tiles = SideBySide[tuple[Tile, Record | None]]()
+        self._tiles = SideBySide[tuple[Tile, Record | None]](self._shop.turns)
 
     def process(self, tile: Tile) -> Iterator[tuple[int, None]]:
         for ended in self._tiles.start(self._make, tile):

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -90,6 +89,10 @@ def make_tile(tile: Tile, job: Job, shop: Workshop) -> Record | None:
                 deaths = records.begin(shop.storage, job.year, tile)
             record = embed_tile(tile, known, deaths, job, shop, meter)
             with store_errors(job.store):
+                if shop.turns.interrupted.is_set() and record.state is State.FAILED:
+                    # A process that ends lets its threads start nothing; the tile is not to blame.
+                    records.end(shop.storage, job.year, tile)
+                    return None
                 if record.state is State.FAILED:
                     record = _made_by_others(tile, known, job, shop) or record
                 if not record.written:
@@ -138,6 +141,8 @@ def embed_tile(
             return record if record is known else dataclasses.replace(record, attempts=attempt)
         except Exception as caught:
             error = caught
+        if shop.turns.interrupted.is_set():
+            return _failed(tile, job, error)
         if not isinstance(error, TesseraError):
             log.error("tile %s failed", tile.name, exc_info=error)
         if attempt - deaths >= TRIES.get(records.failure(error)["class"], 1):
@@ -147,7 +152,7 @@ def embed_tile(
             shop.reader.source.renew()
         meter.add(**{f"retries_{records.failure(error)['class']}": 1})
         with meter("pause"):
-            time.sleep(RETRY_PAUSE * (attempt - deaths))
+            shop.turns.interrupted.wait(RETRY_PAUSE * (attempt - deaths))
     raise AssertionError("unreachable")
 
 

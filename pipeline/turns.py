@@ -20,6 +20,8 @@ class Turns:
     """Whose turn it is in a process: a few at once, or one alone."""
 
     def __init__(self) -> None:
+        self.interrupted = threading.Event()
+        """Somebody wants the process to end."""
         self._changed = threading.Condition()
         self._busy = 0
         self._taken = False
@@ -44,9 +46,16 @@ class Turns:
 
 
 class SideBySide(Generic[T]):
-    """Runs a bundle's tiles on `AT_ONCE` threads, and hands out what came of each."""
+    """Runs a bundle's tiles on `AT_ONCE` threads, and hands out what came of each.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    turns
+        Told when whoever waits for the tiles is interrupted.
+    """
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tile")
         self._running: set[Future[T]] = set()
 
@@ -65,6 +74,10 @@ class SideBySide(Generic[T]):
 
     def _ended(self, most: int) -> Iterator[T]:
         while len(self._running) > most:
-            ended, self._running = wait(self._running, return_when=FIRST_COMPLETED)
+            try:
+                ended, self._running = wait(self._running, return_when=FIRST_COMPLETED)
+            except KeyboardInterrupt:
+                self._turns.interrupted.set()
+                raise
             for future in ended:
                 yield future.result()
