@@ -129,6 +129,7 @@ class Preset:
     def options(self, flex_start: bool = False) -> list[str]:
         """Options of `run` for this machine on Dataflow."""
         return [
+            "--device=cuda",
             f"--block={self.block}",
             f"--machine_type={self.machine}",
             f"--dataflow_service_options={self.service_option(flex_start)}",

@@ -76,13 +76,16 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `run`."""
     parser.add_argument("--catalog", required=True, help="STAC API, static catalogue or index")
     parser.add_argument("--region", required=True, help="W,S,E,N in degrees, or a vector file")
-    parser.add_argument("--year", required=True, type=int)
+    parser.add_argument("--year", required=True, type=int, help="calendar year")
     parser.add_argument("--store", required=True, help="path or URL of the mosaic")
     parser.add_argument("--model", help="card whose sizes and statistics apply (see `models`)")
     parser.add_argument("--weights", help="checkpoint file or URL")
     parser.add_argument("--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px")
     parser.add_argument("--block", type=int, default=DEFAULT_BLOCK, help="side of a block in px")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="on which workers encode (cpu)"
+    )
     parser.add_argument("--margin", type=int, default=DEFAULT_MARGIN, help="px over the zone line")
     parser.add_argument(
         "--allow-lost-scenes",
@@ -200,6 +203,7 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
         weights=args.weights,
         weights_sha256=encoder.weights_sha256,
         precision=args.precision,
+        device=args.device,
         rules=rules,
         fingerprint=fingerprint(identity),
         request=request,

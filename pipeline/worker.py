@@ -36,8 +36,8 @@ class Job:
     ----------
     catalog, year, store
         Where scenes come from, of which year, and where the mosaic goes.
-    model, weights, weights_sha256, precision
-        The encoder: card, file, its digest and the arithmetic.
+    model, weights, weights_sha256, precision, device
+        The encoder: card, file, its digest, the arithmetic, and where workers compute.
     rules
         How pixels become observations.
     fingerprint
@@ -69,6 +69,7 @@ class Job:
     weights: str | None
     weights_sha256: str
     precision: str
+    device: str
     rules: Rules
     fingerprint: str
     request: str
@@ -123,7 +124,9 @@ def open_workshop(job: Job) -> Workshop:
         storage,
         read_mosaic(storage),
         Reader(source, threads if source.remote.is_local else None),
-        load_encoder(job.model, job.weights, job.precision, threads, job.weights_sha256),
+        load_encoder(
+            job.model, job.weights, job.precision, threads, job.weights_sha256, job.device
+        ),
         Tally(storage, job.year, job.launch),
         Journal(storage, job.year),
         Stop(storage, job.year, job.launch),
