@@ -129,7 +129,9 @@ def daylight(latitudes: NDArray[np.float64]) -> NDArray[np.float64]:
 def passes_by_prior(ground: Ground, year: int, figure: Mapping[str, Drawn]) -> Passes:
     """Passes and scenes where there is no catalogue, from the satellites' orbits."""
     weights = ground.pixels / max(ground.pixels.sum(), 1)
-    one = s2_passes(ground.latitudes)
+    # Tiles lie in rows: there are many of them, and few latitudes.
+    latitudes, row = np.unique(ground.latitudes, return_inverse=True)
+    one = s2_passes(latitudes)[row]
     satellites = S2_SATELLITES.get(year, 2.0) * figure["s2_passes"]
     seen = (ground.latitudes > S1_LATITUDES[0]) & (ground.latitudes < S1_LATITUDES[1])
     s1 = figure["s1_passes"] * (figure["s1_one_satellite"] if year in S1_ALONE else 1.0)
