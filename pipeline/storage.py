@@ -24,7 +24,7 @@ import fsspec
 from fsspec.core import split_protocol
 from fsspec.exceptions import FSTimeoutError
 
-from pipeline.errors import StoreError
+from pipeline.errors import BadInput, StoreError
 
 PARTIAL = ".partial"
 """Folder of a local store that holds files still being written, and locks."""
@@ -74,6 +74,8 @@ class Storage:
         if protocol in (None, "file", "local"):
             object.__setattr__(self, "url", str(Path(path).expanduser().absolute()))
         else:
+            if ".." in path.split("/"):
+                raise BadInput(f"store {self.url}: an address on an object store has no '..'")
             object.__setattr__(self, "url", str(self.url).rstrip("/"))
 
     @property
@@ -87,7 +89,15 @@ class Storage:
         return OPTIONS.get(self._protocol, {})
 
     def locate(self, key: str) -> str:
-        """Path or URL of an object."""
+        """Path or URL of an object.
+
+        Raises
+        ------
+        StoreError
+            If the key leads out of the store: keys may come from what the store itself holds.
+        """
+        if key.startswith("/") or ".." in key.split("/"):
+            raise StoreError(f"{self.url}: key {key!r} leads out of the store")
         return f"{self.url}/{key}" if key else self.url
 
     def read(self, key: str) -> bytes:
@@ -151,7 +161,7 @@ class Storage:
                 file.flush()
                 self.put_file(key, file.name)
             return
-        target = self.folder / key
+        target = Path(self.locate(key))
         with _partial_file(self.folder) as (file, path):
             yield file
             _settle(file)
@@ -167,7 +177,7 @@ class Storage:
             except FileExistsError:
                 return False
             return True
-        target = self.folder / key
+        target = Path(self.locate(key))
         target.parent.mkdir(parents=True, exist_ok=True)
         with _partial_file(self.folder) as (file, path):
             file.write(data)

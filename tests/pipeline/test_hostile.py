@@ -1,0 +1,316 @@
+"""Input made to do harm: refused in one line, nothing executed, nothing outside its place touched.
+
+The files are generated, each from a seed, so that one that was ever found to do harm stays here as
+its seed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+import random
+import resource
+import shutil
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from model.checkpoint import CheckpointError, read_checkpoint
+from pipeline import records
+from pipeline.errors import BadInput, StoreError
+from pipeline.region import read_region
+from pipeline.storage import Storage
+from tests import jobs
+
+MOST_MEMORY = 2**29
+"""Bytes that refusing one file after another may take at its worst."""
+
+HUGE = 3 * 2**29
+
+
+def grown() -> int:
+    """Largest memory that this process ever had, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+# Checkpoints.
+
+
+class Call:
+    """Unpickled without care, it calls a function."""
+
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return self.function, self.arguments
+
+
+Write = Callable[[Path, random.Random, dict[str, Any]], None]
+
+
+def calls_a_function(path: Path, dice: random.Random, payload: dict[str, Any]) -> None:
+    mark = str(path.with_name("executed"))
+    trap = dice.choice(
+        [
+            Call(os.mkdir, mark),
+            Call(os.system, f"mkdir {mark}"),
+            Call(eval, f"__import__('os').mkdir({mark!r})"),
+            Call(exec, f"import os; os.mkdir({mark!r})"),
+            Call(shutil.copytree, str(path.parent), mark),
+            Call(pickle.loads, pickle.dumps(Call(os.mkdir, mark))),
+        ]
+    )
+    place = dice.choice(["whole", "model", "args", "key", "parameter"])
+    if place == "key":
+        payload["model"][trap] = torch.zeros(1)
+    elif place == "parameter":
+        payload["model"][dice.choice(list(payload["model"]))] = trap
+    else:
+        payload = {"whole": trap}.get(place, payload | {place: trap})  # type: ignore[assignment]
+    if dice.random() < 0.5:
+        torch.save(payload, path, pickle_protocol=dice.choice([2, 4, 5]))
+    else:
+        path.write_bytes(pickle.dumps(payload, dice.choice([0, 2, 5])))
+
+
+def has_another_shape(path: Path, dice: random.Random, payload: dict[str, Any]) -> None:
+    key = dice.choice(list(payload["model"]))
+    shape = [dice.choice([0, 1, 2, 7, 9]) for _ in range(dice.choice([0, 1, 2, 4]))]
+    payload["model"][key] = torch.zeros([*shape, 5])
+    torch.save(payload, path)
+
+
+def holds_no_numbers(path: Path, dice: random.Random, payload: dict[str, Any]) -> None:
+    key = dice.choice(list(payload["model"]))
+    value = payload["model"][key].clone()
+    value.view(-1)[dice.randrange(value.numel())] = dice.choice([math.nan, math.inf, -math.inf])
+    payload["model"][key] = value
+    torch.save(payload, path)
+
+
+def claims_to_be_huge(path: Path, dice: random.Random, payload: dict[str, Any]) -> None:
+    if dice.random() < 0.5:
+        name = dice.choice(["latent_dim", "num_layers", "dim_feedforward", "repr_dim"])
+        payload["args"][name] = dice.choice([10**6, 10**9, 2**63, -1, 0.5, "8", None])
+    else:
+        # A tensor of one value that is seen as many.
+        key = dice.choice(list(payload["model"]))
+        payload["model"][key] = torch.zeros(1).expand(dice.choice([10**9, 10**12]))
+    torch.save(payload, path)
+
+
+def bursts_when_unpacked(path: Path, dice: random.Random, payload: dict[str, Any]) -> None:
+    torch.save(payload, path)
+    whole = path.with_name("whole.pt")
+    path.rename(whole)
+    swollen = dice.choice(["data.pkl", "data/0", "version"])
+    with (
+        zipfile.ZipFile(whole) as source,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as target,
+    ):
+        for name in source.namelist():
+            with target.open(name, "w", force_zip64=True) as file:
+                file.write(source.read(name))
+                if name.endswith(swollen):
+                    for _ in range(HUGE >> 26):
+                        file.write(bytes(1 << 26))
+    whole.unlink()
+
+
+def is_cut_short(path: Path, dice: random.Random, payload: dict[str, Any]) -> None:
+    torch.save(payload, path)
+    path.write_bytes(path.read_bytes()[: dice.randrange(int(path.stat().st_size * 0.99))])
+
+
+def is_noise(path: Path, dice: random.Random, payload: dict[str, Any]) -> None:
+    head = dice.choice([b"", b"PK\x03\x04", b"\x80\x02", b"\x80\x05", b"\x10\0\0\0\0\0\0\0{"])
+    path.write_bytes(head + dice.randbytes(dice.randrange(4096)))
+
+
+def names_other_parameters(path: Path, dice: random.Random, payload: dict[str, Any]) -> None:
+    key = dice.choice(list(payload["model"]))
+    value = payload["model"].pop(key)
+    other = dice.choice(["", "../" + key, key + "\n", "__class__", key.upper(), 7, None])
+    payload["model"][other] = value
+    torch.save(payload, path)
+
+
+KINDS: tuple[Write, ...] = (
+    calls_a_function,
+    calls_a_function,
+    has_another_shape,
+    holds_no_numbers,
+    claims_to_be_huge,
+    is_cut_short,
+    is_noise,
+    names_other_parameters,
+)
+
+
+@pytest.fixture(scope="module")
+def payload(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("payload") / "good.pt"
+    jobs.weights(path, seed=0)
+    read_checkpoint(path)
+    return path
+
+
+def refuses(path: Path) -> None:
+    """The file is refused in one line that names it, and nothing was executed."""
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path)
+    assert len(str(caught.value).splitlines()) == 1
+    assert str(path) in str(caught.value)
+    assert {entry.name for entry in path.parent.iterdir()} == {path.name}
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("kind", range(len(KINDS)), ids=[kind.__name__ for kind in KINDS])
+def test_generated_checkpoints_are_refused(tmp_path: Path, payload: Path, kind: int) -> None:
+    before = grown()
+    for seed in range(25):
+        folder = tmp_path / f"{seed}"
+        folder.mkdir()
+        content = torch.load(payload, weights_only=True)
+        KINDS[kind](folder / "weights.pt", random.Random(seed), content)
+        refuses(folder / "weights.pt")
+    assert grown() - before < MOST_MEMORY
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_checkpoint_that_bursts_is_refused(tmp_path: Path, payload: Path, seed: int) -> None:
+    before = grown()
+    content = torch.load(payload, weights_only=True)
+    bursts_when_unpacked(tmp_path / "weights.pt", random.Random(seed), content)
+    refuses(tmp_path / "weights.pt")
+    assert grown() - before < MOST_MEMORY
+
+
+# Regions.
+
+numbers = st.one_of(st.floats(), st.integers(-(10**12), 10**12), st.none(), st.text(max_size=3))
+anything = st.recursive(
+    st.one_of(numbers, st.booleans()),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=6), st.dictionaries(st.text(max_size=6), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+rings = st.lists(st.lists(st.lists(numbers, min_size=0, max_size=4), max_size=8), max_size=3)
+kinds = st.sampled_from(["Polygon", "MultiPolygon", "Point", "GeometryCollection", "Feature", ""])
+geometries = st.fixed_dictionaries({"type": kinds, "coordinates": st.one_of(rings, anything)})
+documents = st.one_of(
+    anything,
+    geometries,
+    st.fixed_dictionaries(
+        {
+            "type": st.just("FeatureCollection"),
+            "crs": st.one_of(st.none(), anything),
+            "features": st.lists(
+                st.fixed_dictionaries(
+                    {"type": st.just("Feature"), "properties": anything, "geometry": geometries}
+                ),
+                max_size=3,
+            ),
+        }
+    ),
+)
+
+
+@settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(documents)
+def test_any_region_file_is_a_region_or_refused(tmp_path: Path, document: Any) -> None:
+    path = tmp_path / "region.geojson"
+    path.write_text(json.dumps(document))
+    try:
+        region = read_region(str(path))
+    except BadInput as error:
+        refused = str(error)
+    else:
+        refused = ""
+    if refused:
+        assert len(refused.splitlines()) == 1
+        assert str(path) in refused
+        return
+    assert region.is_valid
+    assert region.area > 0
+    west, south, east, north = region.bounds
+    assert -180 <= west < east <= 180
+    assert -90 <= south < north <= 90
+
+
+@pytest.mark.soak
+def test_ten_million_corners_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "region.geojson"
+    corners = ",[0,1],[1,1]" * 5_000_000
+    path.write_text(f'{{"type": "Polygon", "coordinates": [[[0,0]{corners},[0,0]]]}}')
+    with pytest.raises(BadInput, match="more than"):
+        read_region(str(path))
+
+
+# Stores.
+
+
+@pytest.mark.parametrize(
+    "key", ["../outside", "records/../../outside", "/outside", "a/../../outside", ".."]
+)
+def test_no_key_leads_out_of_a_store(tmp_path: Path, key: str) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("not yours")
+    storage = Storage(str(tmp_path / "store"))
+    storage.write("inside", b"")
+    key = f"{outside}" if key == "/outside" else key
+    for attempt in (
+        lambda: storage.read(key),
+        lambda: storage.write(key, b"mine"),
+        lambda: storage.create(key, b"mine"),
+        lambda: storage.put_file(key, __file__),
+        lambda: storage.delete(key),
+        lambda: list(storage.list(key)),
+    ):
+        with pytest.raises(StoreError, match="leads out of the store"):
+            attempt()
+    assert outside.read_text() == "not yours"
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/a/../../other", "memory://a/../b", "s3://b/.."])
+def test_no_store_address_leads_up(url: str) -> None:
+    with pytest.raises(BadInput, match=r"\.\."):
+        Storage(url)
+
+
+def test_a_forged_record_deletes_nothing_outside(
+    archive: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, outside = tmp_path / "store", tmp_path / "outside"
+    shutil.copytree(finished, store)
+    outside.write_text("not yours")
+    path = min(store.glob("records/*/tiles/*/*.json"))
+    forged = records.Record.from_json(path.read_bytes()).__dict__
+    forged |= {"objects": ({"key": "../outside", "size": 1, "sha256": ""},)}
+    path.write_bytes(records.Record(**forged).to_json())
+    assert jobs.run_here([*jobs.options(archive, store), "--overwrite", path.stem]) == 3
+    assert outside.read_text() == "not yours"
+
+
+# Catalogues.
+
+
+def test_a_catalogue_as_deep_as_python_recurses(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.json"
+    path.write_text("[" * (sys.getrecursionlimit() * 50))
+    assert jobs.run_here(jobs.options(path, tmp_path / "store")) == 2
