@@ -42,7 +42,7 @@ from pipeline.region import pixels_inside, read_region
 from pipeline.resample import KERNELS
 from pipeline.scenes import Source, open_catalogue
 from pipeline.sentinel2 import OFFSETS
-from pipeline.stack import Losses, Rules, read_stack
+from pipeline.stack import Rules, read_stack
 from pipeline.storage import Storage
 
 FRACTION = 1 / 400
@@ -71,8 +71,6 @@ class Sampling:
         How pixels become observations.
     labels, fields
         Rasters, if only labelled pixels are to be drawn, with their labels.
-    allow_lost_scenes
-        Scenes that a tile may lose for good.
     """
 
     catalog: str
@@ -84,7 +82,6 @@ class Sampling:
     rules: Rules
     labels: str | None
     fields: str | None
-    allow_lost_scenes: int
 
 
 def shard_key(tile: Tile, year: int) -> str:
@@ -123,14 +120,13 @@ def sample_tile(
     if not drawn.any():
         return None
     scenes = source.search(lonlat_bounds(tile.window), sampling.year)
-    losses = Losses(sampling.allow_lost_scenes)
     parts = []
     for block in tile.window.blocks(min(BLOCK, tile.side)):
         here = block.within(tile.window)
         picked = np.flatnonzero(drawn[here])
         if not len(picked):
             continue
-        stack = read_stack(block, scenes, sampling.rules, reader, losses).stack
+        stack = read_stack(block, scenes, sampling.rules, reader).stack
         picked = picked[~stack.blank().flat[picked]]
         parts.append(
             samples_of(
@@ -254,7 +250,6 @@ def sample_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px")
     parser.add_argument("--kernel", choices=tuple(KERNELS), default="bilinear")
     parser.add_argument("--offset", choices=OFFSETS, default="reference")
-    parser.add_argument("--allow-lost-scenes", type=int, default=0, metavar="N")
     parser.add_argument("--runner", default="direct", help="direct (default), or a Beam runner")
     parser.add_argument("--workers", type=int, default=1, help="processes of the local runner")
 
@@ -291,7 +286,6 @@ def sample_command(args: argparse.Namespace) -> dict[str, Any]:
         rules=rules,
         labels=args.labels,
         fields=args.fields,
-        allow_lost_scenes=args.allow_lost_scenes,
     )
     tiles = list(tiles_of_region(sampling.region, args.tile))
     storage = Storage(args.out)

@@ -191,7 +191,8 @@ class Distillation(nn.Module):
     ) -> dict[str, Tensor]:
         """Parts of the loss: the error of each prefix."""
         with torch.no_grad():
-            target = self._teacher[0](teacher_s2, teacher_s1).float()
+            teacher = self._teacher[0].to(teacher_s2.device)
+            target = teacher(teacher_s2, teacher_s1).float()
         z = self.encoder(s2, s1)
         parts = {
             f"prefix_{depth}": F.mse_loss(head(z[:, : int(depth)]).float(), target)
@@ -210,8 +211,9 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:
+        rows = rows.contiguous()
         parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, rows.contiguous())
+        dist.all_gather(parts, rows)
         return torch.cat(parts)
 
     @staticmethod

@@ -21,8 +21,6 @@ from model.observations import Seen, Stack, seen_by_s1, seen_by_s2
 PLACE = ("zone", "row", "col", "year")
 """What tells one pixel from another: its place on the zone's lattice, and the year."""
 
-UNLABELLED = 0
-
 
 class SamplesError(ValueError):
     """A file holds no d-pixels. The message says why, in one line."""
