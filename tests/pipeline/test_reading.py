@@ -128,15 +128,16 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_every_pixel_equals_the_oracle(place: tuple, kernel: str) -> None:
     catalogue, year, points = place
     source, items = open_catalogue(str(catalogue)), read_archive(catalogue)
-    reader = Reader(source)
+    reader, used = Reader(source), set()
     for zone, lon, lat in points:
-        # The second window is taller than the granules, so that it also sees where they end.
-        for height, width in ((10, 12), (80, 3)):
+        # Two windows are longer than the granules, and so see where each ends.
+        for height, width in ((10, 12), (80, 3), (3, 90)):
             window = around(zone, lon, lat, height, width)
             scenes = source.search(lonlat_bounds(window), year)
             annual = read_stack(window, scenes, Rules(kernel=kernel), reader)
             told = {name for name, _ in annual.unused} | set(annual.used)
             assert told == {scene.id for scene in scenes}
+            used |= set(annual.used)
             count = 0
             for row in range(height):
                 for col in range(width):
@@ -146,17 +147,20 @@ def test_every_pixel_equals_the_oracle(place: tuple, kernel: str) -> None:
                     count += len(expected["s2"]) + len(expected["ascending"])
             assert count > 0
     reader.close()
+    # All granules have a say, whatever their zone.
+    granules = {item["bbox"][0] for item in items}
+    assert {item["bbox"][0] for item in items if item["id"] in used} == granules
 
 
 def test_neighbours_agree_where_they_overlap(place: tuple) -> None:
     catalogue, year, points = place
     source = open_catalogue(str(catalogue))
     zone, lon, lat = points[0]
-    whole = around(zone, lon, lat, 24, 24)
+    whole = around(zone, lon, lat, 9, 90)
     parts = [
-        dataclasses.replace(whole, width=15),
-        dataclasses.replace(whole, col=whole.col + 9, width=15),
-        dataclasses.replace(whole, row=whole.row + 11, height=13),
+        dataclasses.replace(whole, width=55),
+        dataclasses.replace(whole, col=whole.col + 41, width=49),
+        dataclasses.replace(whole, row=whole.row + 4, height=5),
     ]
     stacks = []
     for window in (whole, *parts):
