@@ -4,14 +4,15 @@
     pip download --no-deps global-land-mask==1.0.0
     python tools/derive_land.py world-atlas-2.0.2.tgz global_land_mask-1.0.0-py3-none-any.whl
 
-Three sources, all in the public domain:
+Three sources; the first is in the public domain by its makers' word, the second a derivative of a
+work of the United States government, the third is ours:
 
 - Natural Earth 4.1.0, 1:10 million, land and countries, as TopoJSON in the npm package world-atlas
   (whose quantization moves a coast by at most 200 m);
 - islands that it lacks, from NOAA's GLOBE elevation model at 30 arc seconds, as the mask of ground
   above the sea in the PyPI package global-land-mask;
-- `islets.csv`, islands and atolls that are in neither, by their place in gazetteers to a few
-  kilometres: a list of ours, which cannot be complete.
+- `islets.csv`, islands and atolls that are in neither, placed to a few kilometres from general
+  knowledge: a list that is not complete and has not been checked against a gazetteer.
 
 A cell of the lattice (256 px) is land if any of its ground lies within 12 km of any of them.
 """
