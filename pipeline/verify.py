@@ -39,6 +39,9 @@ AFRESH = f"remove {REGISTRY} and run `publish`, which then makes all of it afres
 BATCH = 1024
 """Tiles that are handed out to the cores at once."""
 
+LEAST_THREADS = 4
+"""Tiles that are read at once, even by few cores: they wait for the store more than they work."""
+
 ENOUGH_TILES = 8
 """Fewer tiles than this say nothing about what is usual."""
 
@@ -110,8 +113,8 @@ def verify(mosaic: Mosaic, years: Iterable[int]) -> Iterator[Checked]:
 def check_metadata(mosaic: Mosaic) -> Iterator[Checked]:
     """The metadata and coordinates of every node are those that the root's attributes imply."""
     yield _check_object(mosaic.storage, ROOT, encode_json(root_node(mosaic)))
-    for key, data in metadata_objects(mosaic):
-        yield _check_object(mosaic.storage, key, data)
+    with ThreadPoolExecutor(READ_THREADS) as pool:
+        yield from pool.map(lambda e: _check_object(mosaic.storage, *e), metadata_objects(mosaic))
 
 
 def check_published(storage: Storage) -> Iterator[Checked]:
@@ -257,8 +260,8 @@ def check_tile(mosaic: Mosaic, tile: Tile, year: int) -> Report:
     problems = [blame(*problem) for problem in survey.problems]
     if not problems:
         problems += [blame("border", told) for told in _rough_borders(mosaic, tile, year, record)]
-    enough = survey.embedded >= ENOUGH_PIXELS
-    return Report(tuple(problems), row, survey.histogram if enough else None)
+    telling = survey.embedded >= ENOUGH_PIXELS and not problems
+    return Report(tuple(problems), row, survey.histogram if telling else None)
 
 
 def _rough_borders(mosaic: Mosaic, tile: Tile, year: int, record: Record) -> Iterator[str]:
@@ -283,7 +286,7 @@ def _side_by_side(
     check: Callable[[Tile], Report], tiles: list[Tile]
 ) -> Iterator[tuple[Tile, Report]]:
     """Check tiles with every core, in order, a batch at a time."""
-    threads = os.cpu_count() or 1
+    threads = max(os.cpu_count() or 1, LEAST_THREADS)
     with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
         for start in range(0, len(tiles), BATCH):
             batch = tiles[start : start + BATCH]

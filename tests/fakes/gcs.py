@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import email
-import email.policy
 import json
 import threading
 import uuid
@@ -122,9 +121,7 @@ class Handler(BaseHTTPRequestHandler):
             address = f"http://{self.headers['Host']}/resumable/{session}"
             self._reply(200, b"", {"Location": address})
         elif query.get("uploadType") == "multipart":
-            head = f"Content-Type: {self.headers['Content-Type']}\r\n\r\n".encode()
-            parts = email.message_from_bytes(head + body, policy=email.policy.HTTP)
-            told, data = (part.get_payload(decode=True) for part in parts.iter_parts())
+            told, data = multipart(self.headers["Content-Type"], body)
             self._put(bucket, json.loads(told)["name"], data, query)
         else:
             self._put(bucket, query["name"], body, query)
@@ -255,6 +252,15 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(data)
+
+
+def multipart(content_type: str, body: bytes) -> list[bytes]:
+    """The contents of a message's parts, to the byte: a binary one may end like a line does."""
+    boundary = content_type.partition("boundary=")[2].partition(";")[0].strip("'\"").encode()
+    first = body.index(boundary) + len(boundary)
+    line = b"\r\n" if body[first : first + 2] == b"\r\n" else b"\n"
+    parts = (line + body).split(line + b"--" + boundary)[1:-1]
+    return [part.partition(2 * line)[2] for part in parts]
 
 
 @contextmanager
