@@ -190,7 +190,11 @@ def _draw(path: Path, found: list[dict[str, Any]]) -> None:
         "What a tile costs as jobs grow",
         f"The whole graph with stubs for reading and encoding; tiles of {SIDE} px; one process.",
         [
-            Chart("ms a tile", across, {"CPU time": curve("cpu_ms_a_tile")}),
+            Chart(
+                "ms a tile",
+                across,
+                {"elapsed": curve("ms_a_tile"), "on the CPU": curve("cpu_ms_a_tile")},
+            ),
             Chart(
                 "memory in MB",
                 across,
