@@ -87,12 +87,35 @@ def _check(arrays: dict[str, Any], where: str) -> None:
 
 
 def write_stack_directory(directory: str | Path, stack: Stack, description: dict[str, Any]) -> None:
-    """Write a stack's arrays and `stack.json` into a directory, which is made."""
-    Path(directory).mkdir(parents=True, exist_ok=True)
-    for name in LAYOUT:
-        np.save(Path(directory) / f"{name}.npy", getattr(stack, name))
+    """Write a stack's arrays and `stack.json` into a directory, which is made.
+
+    Raises
+    ------
+    BadInput
+        If that cannot be.
+    """
     text = json.dumps(description, indent=1) + "\n"
-    (Path(directory) / DESCRIPTION).write_text(text, encoding="utf-8")
+    try:
+        make_directory(directory)
+        for name in LAYOUT:
+            np.save(Path(directory) / f"{name}.npy", getattr(stack, name))
+        (Path(directory) / DESCRIPTION).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{directory} cannot be written to: {error.strerror}") from None
+
+
+def make_directory(directory: str | Path) -> None:
+    """Make a directory for a stack if there is none.
+
+    Raises
+    ------
+    BadInput
+        If that cannot be.
+    """
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{directory} cannot be made a directory: {error.strerror}") from None
 
 
 def read_description(directory: str | Path) -> Description:

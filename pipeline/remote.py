@@ -6,6 +6,7 @@ An address is only followed where its catalogue may point, and every failure has
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import threading
@@ -37,6 +38,9 @@ TRIES: Mapping[type[SceneError], int] = {
     Gone: 2,
 }
 """How often a request may end in each class of error. All other classes are final at once."""
+
+PAUSE = 0.2
+"""Seconds before the first try again. Most failures are gone by then."""
 
 T = TypeVar("T")
 
@@ -70,10 +74,10 @@ class Remote:
     allow_hosts
         Further hosts that may have private addresses.
     pause
-        Seconds before the first of several tries again; doubled before each next.
+        Seconds before the first try again; tripled before each next.
     """
 
-    def __init__(self, root: str = "", allow_hosts: Collection[str] = (), pause: float = 1.0):
+    def __init__(self, root: str = "", allow_hosts: Collection[str] = (), pause: float = PAUSE):
         self.is_local = is_local(root)
         self._pause = pause
         self._trusted = {host.lower() for host in allow_hosts}
@@ -185,12 +189,19 @@ class Remote:
             except SceneError as error:
                 kind = type(error)
                 failures[kind] += 1
-                if is_local(url) or failures[kind] >= TRIES.get(kind, 1):
+                if failures[kind] >= self._tries(kind, url):
                     raise
                 answer(error)
             if kind in (TimedOut, Corrupt):
-                wait = self._pause * 2 ** (failures[kind] - 1) * random.uniform(0.5, 1.0)
+                wait = self._pause * 3 ** (failures[kind] - 1) * random.uniform(0.5, 1.0)
                 time.sleep(min(wait, LONGEST_PAUSE))
+
+    def _tries(self, kind: type[SceneError], url: str) -> int:
+        """How often an object may fail in one way: a disk's word is final."""
+        if is_local(url):
+            return 1
+        # The libraries of the object stores have tried several times before they give up.
+        return TRIES.get(kind, 1) if url.startswith("http") else min(TRIES.get(kind, 1), 2)
 
     def _request(
         self,
@@ -233,7 +244,7 @@ class Remote:
         account = self._accounts[f"{parts.scheme}://{parts.netloc}"]
         with account.turn():
             try:
-                result = request(fsspec.filesystem(parts.scheme))
+                result = request(_file_system(parts.scheme))
             except Exception as error:
                 # The libraries of the stores have errors of their own, hundreds of them.
                 raise _store_error(error, plain(url), account) from None
@@ -262,6 +273,13 @@ def _read_file(path: str, start: int, length: int) -> bytes:
         raise Corrupt(f"{path} cannot be read: {error}") from None
     finally:
         os.close(descriptor)
+
+
+def _file_system(scheme: str) -> Any:
+    """The file system of an object store, which fsspec keeps."""
+    # What its library would log is in the errors that it raises.
+    logging.getLogger({"s3": "s3fs"}.get(scheme, "gcsfs")).setLevel(logging.CRITICAL)
+    return fsspec.filesystem(scheme)
 
 
 def _store_error(error: Exception, where: str, account: Account) -> SceneError:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from model.observations import S1_BANDS, S2_BANDS
 from pipeline import sentinel1, sentinel2
 from pipeline.block import AnnualStack, Block, Losses
-from pipeline.dpixels import cut_stack, write_stack_directory
+from pipeline.dpixels import cut_stack, make_directory, write_stack_directory
 from pipeline.errors import BadInput
 from pipeline.grid import Window, lonlat_bounds, region_window, zones_touched
 from pipeline.rasters import Reader
@@ -161,6 +161,7 @@ def stack_command(args: argparse.Namespace) -> dict[str, Any]:
             f"{len(days)} days, a stack of {size / 2**30:.0f} GiB: ask for at most "
             f"{MOST_BYTES / 2**30:.0f} GiB at a time"
         )
+    make_directory(args.out)
     losses = Losses(args.allow_lost_scenes)
     reader = Reader(source)
     annual = read_stack(window, scenes, rules, reader, losses)
