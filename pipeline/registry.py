@@ -61,18 +61,18 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns, in order. `code_power` is the mean square of the embedded codes and `scale_median` the
-median of the scales; both come from the tile itself."""
+median of the scales; both come from the tile itself. Counts are means over embedded pixels."""
 
 
 def make_row(tile: Tile, year: int, record: Record) -> Row:
     """A tile's row as far as its record tells it."""
     error = record.error or {}
     sizes = {entry["key"].split("/")[1]: entry["size"] for entry in record.objects}
-    owned = max(record.pixels.get("owned", 0), 1)
+    embedded = max(record.pixels.get("embedded", 0), 1)
     counts: Row = {}
     for name in COUNTS:
         seen = record.observations.get(name, {"sum": 0, "max": 0})
-        counts[f"observations_{name}_mean"] = seen["sum"] / owned
+        counts[f"observations_{name}_mean"] = seen["sum"] / embedded
         counts[f"observations_{name}_max"] = seen["max"]
     return missing_row(tile, year) | {
         "state": record.state.value,

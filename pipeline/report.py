@@ -22,6 +22,9 @@ from pipeline.registry import Row
 BINS = 40
 """Bars of a histogram, at most."""
 
+ENOUGH = 8
+"""Tiles that a histogram is drawn of at least."""
+
 MOST_ROWS = 200
 """Rows of the table of zones and years; beyond that the registry tells."""
 
@@ -49,7 +52,7 @@ h1 { font-size: 30px; line-height: 1.2; margin: 0 0 4px }
 h2 { font-size: 20px; margin: 44px 0 10px; padding-top: 14px; border-top: 1px solid var(--line) }
 h3 { font-size: 15px; margin: 0 0 4px; font-weight: 600 }
 p { margin: 6px 0; max-width: 72ch } .quiet { color: var(--quiet) }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(116px, 1fr)); gap: 12px;
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px;
   margin: 22px 0 }
 .card { white-space: nowrap; border: 1px solid var(--line); border-radius: 8px; padding: 10px 14px }
 .card b { display: block; font-size: 21px; line-height: 1.3 } .card span { color: var(--quiet) }
@@ -137,7 +140,7 @@ def _observations(done: Sequence[Row]) -> str:
         _histogram(
             name,
             np.array([row[f"observations_{key}_mean"] for row in done], np.float64),
-            "observations of a pixel in the year, mean of a tile",
+            "Observations of an embedded pixel, mean of a tile",
         )
         for key, name in NAMES.items()
     ]
@@ -152,8 +155,10 @@ def _fidelity(done: Sequence[Row]) -> str:
     error = 100 * np.sqrt(1 / 12) / np.sqrt(power)
     scales = np.array([row["scale_median"] or math.nan for row in done], np.float64)
     charts = _histogram(
-        "Error of rounding", error[np.isfinite(error)], "% of a vector's length, mean of a tile"
-    ) + _histogram("Scale", scales[np.isfinite(scales)], "median of a tile")
+        "Error of rounding",
+        error[np.isfinite(error)],
+        "Percent of a vector, mean of a tile",
+    ) + _histogram("Scale", scales[np.isfinite(scales)], "Of a pixel, median of a tile")
     return (
         "<h2>Quantization</h2><p>Each pixel is stored as int8 codes and one scale. Rounding to a "
         "code errs by 1/√12 of the scale, which is set against the length of the codes "
@@ -241,9 +246,10 @@ def _histogram(title: str, values: NDArray[np.float64], unit: str) -> str:
         return f'<div><h3>{_text(title)}</h3><p class="quiet">nothing yet</p></div>'
     low, middle, high = (float(value) for value in np.percentile(values, (0, 50, 100)))
     told = f"median {middle:.3g}, {low:.3g} to {high:.3g}" if high > low else f"{middle:.3g}"
-    chart = _bins(values, low, high) if high > low else ""
+    chart = _bins(values, low, high) if high > low and len(values) >= ENOUGH else ""
     return (
-        f'<div><h3>{_text(title)}</h3>{chart}<p class="quiet">{_text(told)} {_text(unit)}</p></div>'
+        f"<div><h3>{_text(title)}</h3>{chart}"
+        f'<p class="quiet">{_text(unit)}: {_text(told)}</p></div>'
     )
 
 
@@ -261,8 +267,8 @@ def _bins(values: NDArray[np.float64], low: float, high: float) -> str:
         '<svg viewBox="0 0 320 130" role="img">'
         f'{bars}<line x1="0" y1="110.5" x2="320" y2="110.5" stroke="#5d6672"/>'
         f'<text x="0" y="126">{low:.3g}</text>'
-        f'<text x="320" y="126" text-anchor="end">{high:.3g}</text>'
-        f'<text x="320" y="10" text-anchor="end">most: {counts.max():,} tiles</text></svg>'
+        f'<text x="160" y="126" text-anchor="middle">tallest bar {counts.max():,}</text>'
+        f'<text x="320" y="126" text-anchor="end">{high:.3g}</text></svg>'
     )
 
 
