@@ -10,7 +10,7 @@ NAMES = {
     "read": "an annual stack from a local server, beside odc-stac and stackstac",
     "write": "a shard's time, memory and read costs, beside zarr-python",
     "pipeline": "how reading, encoding and writing overlap",
-    "scale": "seconds and memory a tile from 100 to 100,000 tiles",
+    "scale": "seconds and memory a tile, from 100 tiles up",
 }
 
 

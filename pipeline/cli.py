@@ -34,6 +34,10 @@ COMMANDS = {
 """Module and purpose of each command; the module holds `<name>_arguments` and `<name>_command`."""
 
 TAKING_BEAM_OPTIONS = ("run", "annual", "sample")
+NEEDING_TRAINING = ("sample", "pretrain", "evaluate")
+TRAINING_PACKAGES = ("matplotlib", "scipy", "sklearn")
+"""Commands and packages of the extra `training`."""
+
 JOBS = ("demo", "run", "annual", "verify", "sample")
 """Commands whose failed tiles make the exit code."""
 
@@ -71,7 +75,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     set_up_logging()
     command = next((word for word in arguments if not word.startswith("-")), None)
-    parser = build_parser(command)
+    try:
+        parser = build_parser(command)
+    except ModuleNotFoundError as error:
+        if command in NEEDING_TRAINING and (error.name or "").split(".")[0] in TRAINING_PACKAGES:
+            print(
+                f"tessera-mosaic {command}: {error.name} is not installed: "
+                "pip install 'tessera-mosaic[training]'",
+                file=sys.stderr,
+            )
+            return BAD
+        raise
     args, rest = parser.parse_known_args(arguments)
     if rest and args.command not in TAKING_BEAM_OPTIONS:
         parser.error(f"unknown option {rest[0]}")

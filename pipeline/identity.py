@@ -17,7 +17,9 @@ Identity = dict[str, Any]
 """JSON values only, so that it survives a store's attributes unchanged."""
 
 
-def run_identity(encoder: Identity, imagery: str, rules: Identity, margin: int) -> Identity:
+def run_identity(
+    encoder: Identity, imagery: str, rules: Identity, margin: int, inside: bytes | None = None
+) -> Identity:
     """Put together what decides the bytes of a run.
 
     Parameters
@@ -30,6 +32,8 @@ def run_identity(encoder: Identity, imagery: str, rules: Identity, margin: int) 
         Of the stack: resampling kernel, offset and mosaic rules.
     margin
         Pixels written beyond a zone's meridians.
+    inside
+        The region as WKB where only its own pixels are written; None for whole tiles.
     """
     identity = {
         "algorithm": ALGORITHM,
@@ -37,6 +41,7 @@ def run_identity(encoder: Identity, imagery: str, rules: Identity, margin: int) 
         "imagery": imagery,
         "rules": rules,
         "margin": margin,
+        "pixels": "all" if inside is None else f"inside {hashlib.sha256(inside).hexdigest()}",
     }
     return json.loads(json.dumps(identity))
 

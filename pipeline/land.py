@@ -171,10 +171,9 @@ def area_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--land",
-        default="coast",
         metavar="L",
-        help="no tile outside it: coast (default: all land and 12 km of sea), everywhere, or a "
-        "mask file",
+        help="no tile outside it: coast (all land and 12 km of sea; default of global), "
+        "everywhere (default of other regions), or a mask file",
     )
     parser.add_argument(
         "--pixels",
@@ -195,7 +194,7 @@ def read_area(
     region: str,
     side: int = DEFAULT_SIDE,
     margin: int = DEFAULT_MARGIN,
-    land: str = "coast",
+    land: str | None = None,
     inside: bool = False,
 ) -> Area:
     """Read what a user asks for.
@@ -207,7 +206,7 @@ def read_area(
     side, margin
         In pixels.
     land
-        What `read_land` reads.
+        What `read_land` reads; None for the coast of `global`, and for all of other regions.
     inside
         Whether only the pixels inside the region are wanted.
 
@@ -223,11 +222,13 @@ def read_area(
         listed = read_tile_list(Path(region), side)
         boxes = [shapely.box(*lonlat_bounds(tile.window)) for tile in listed]
         return Area(shapely.union_all(boxes), side, margin, None, listed)
+    if land is None:
+        land = "coast" if region.strip().lower() == "global" else "everywhere"
     area = Area(read_region(region), side, margin, read_land(land), inside=inside)
     if next(area.tiles(), None) is None:
         raise BadInput(
-            f"region {region} has no land within {COAST // 1000} km: "
-            "--land everywhere takes its sea too"
+            f"region {region} has no tile"
+            + (" between 80 S and 84 N" if area.land is None else f" on --land {land}")
         )
     return area
 

@@ -24,21 +24,14 @@ from pipeline import records
 from pipeline.embed import run_graph
 from pipeline.encoders import load_encoder
 from pipeline.errors import BadInput, store_errors
-from pipeline.grid import (
-    CHUNK,
-    DEFAULT_MARGIN,
-    DEFAULT_SIDE,
-    Tile,
-    check_side,
-    tiles_of_region,
-)
+from pipeline.grid import CHUNK, Tile
 from pipeline.identity import fingerprint, run_identity
+from pipeline.land import Area, area_arguments, area_of
 from pipeline.measures import MEASURES, measures_of
 from pipeline.mosaic import Layout, create_store
 from pipeline.options import beam_options, sharing_processes
 from pipeline.processes import apart, run_apart
 from pipeline.progress import Monitor, Stop, made
-from pipeline.region import read_region
 from pipeline.scenes import open_catalogue
 from pipeline.stack import Rules
 from pipeline.storage import Storage
@@ -57,8 +50,8 @@ MOST_NEIGHBOURS = 8
 ELEMENTS = 5_000
 """Elements that a runner should have to spread, before workers are given several tiles each."""
 
-MAX_MARGIN = 1024
-"""Pixels: some 10 km, still within every zone's lattice."""
+MOST_CORNERS_INSIDE = 50_000
+"""Corners of a region inside which pixels are chosen: every worker gets them with the job."""
 
 DEFAULT_FAILED_SHARE = 0.5
 
@@ -75,18 +68,16 @@ FIRST_YEAR = 2016
 def run_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `run`."""
     parser.add_argument("--catalog", required=True, help="STAC API, static catalogue or index")
-    parser.add_argument("--region", required=True, help="W,S,E,N in degrees, or a vector file")
+    area_arguments(parser)
     parser.add_argument("--year", required=True, type=int, help="calendar year")
     parser.add_argument("--store", required=True, help="path or URL of the mosaic")
     parser.add_argument("--model", help="card whose sizes and statistics apply (see `models`)")
     parser.add_argument("--weights", help="checkpoint file or URL")
-    parser.add_argument("--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px")
     parser.add_argument("--block", type=int, default=DEFAULT_BLOCK, help="side of a block in px")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="on which workers encode (cpu)"
     )
-    parser.add_argument("--margin", type=int, default=DEFAULT_MARGIN, help="px over the zone line")
     parser.add_argument(
         "--allow-lost-scenes",
         type=int,
@@ -174,21 +165,22 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
     """
     options = beam_options(args.runner, args.workers, beam_arguments)
     check_numbers(args)
-    region = read_region(args.region)
+    area = area_of(args)
     source = open_catalogue(args.catalog)
     encoder = load_encoder(args.model, args.weights, args.precision)
     encoder.card.accepts(source.imagery)
-    tiles = list(tiles_of_region(region, args.tile))
-    if not tiles:
-        raise BadInput(f"region {args.region} has no ground between 80 S and 84 N")
-    if not any(source.search(bounds, args.year) for bounds in region_boxes(region)):
+    tiles = list(area.tiles())
+    if not any(source.search(bounds, args.year) for bounds in region_boxes(area.region)):
         raise BadInput(
             f"{args.catalog} has no scenes of {args.year} in region {args.region}: "
             "check the year, the order west,south,east,north, and the catalogue's extent"
         )
     redo = tiles_to_redo(args.overwrite, tiles)
     rules = Rules(source.imagery, encoder.card.kernel, encoder.card.offset)
-    identity = run_identity(encoder.identity(), source.imagery, rules.identity(), args.margin)
+    inside = region_inside(area)
+    identity = run_identity(
+        encoder.identity(), source.imagery, rules.identity(), args.margin, inside
+    )
     storage = Storage(args.store)
     zones = sorted({tile.zone for tile in tiles})
     layout = Layout(args.tile, encoder.card.dims)
@@ -210,6 +202,7 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
         launch=uuid.uuid4().hex[:12],
         block=min(args.block, args.tile),
         margin=args.margin,
+        inside=inside,
         allow_lost_scenes=args.allow_lost_scenes,
         processes=sharing_processes(options),
         neighbours=min(MOST_NEIGHBOURS, max(1, len(tiles) // ELEMENTS)),
@@ -338,6 +331,19 @@ def region_boxes(region: shapely.Geometry) -> list[tuple[float, float, float, fl
     return [part.bounds for part in shapely.get_parts(region)]
 
 
+def region_inside(area: Area) -> bytes | None:
+    """The region as WKB where only its own pixels are wanted, small enough for every worker."""
+    if not area.inside:
+        return None
+    corners = shapely.get_num_coordinates(area.region)
+    if corners > MOST_CORNERS_INSIDE:
+        raise BadInput(
+            f"--pixels inside: the region has {corners:,} corners and may have "
+            f"{MOST_CORNERS_INSIDE:,}: simplify it, or take all pixels of its tiles"
+        )
+    return bytes(shapely.to_wkb(area.region))
+
+
 def write_request(storage: Storage, year: int, tiles: list[Tile]) -> str:
     """Write the run's tiles, and add them to those ever planned; return the request's id."""
     by_zone: dict[int, list[Tile]] = {}
@@ -363,11 +369,8 @@ def tiles_to_redo(names: list[str], tiles: list[Tile]) -> frozenset[str]:
 
 def check_numbers(args: argparse.Namespace) -> None:
     """Refuse sides, margins and counts that do not fit the lattice or the machine."""
-    check_side(args.tile)
     if args.block < CHUNK or args.block % CHUNK:
         raise BadInput(f"--block {args.block}: a block is a whole number of {CHUNK} px chunks")
-    if not 0 <= args.margin <= MAX_MARGIN:
-        raise BadInput(f"--margin {args.margin}: choose 0 to {MAX_MARGIN} px")
     if args.workers < 1:
         raise BadInput(f"--workers {args.workers}: at least one process has to work")
     if not 0 <= args.max_failed_share <= 1:

@@ -35,7 +35,7 @@ from pipeline.errors import (
     TimedOut,
     store_errors,
 )
-from pipeline.grid import Tile, Window, lonlat_bounds, owned
+from pipeline.grid import Tile, Window, lonlat_bounds
 from pipeline.measures import Meter
 from pipeline.records import FINISHED, Record, State
 from pipeline.scenes import Scene
@@ -172,7 +172,7 @@ def _embed_once(tile: Tile, known: Record | None, job: Job, shop: Workshop, mete
         and known.scenes() == {scene.id for scene in scenes}
     ):
         return known
-    mine = owned(tile.window, job.margin)
+    mine = job.wanted(tile.window)
     losses = Losses(job.allow_lost_scenes)
     blocks = [b for b in tile.window.blocks(job.block) if mine[b.within(tile.window)].any()]
     meter.add(blocks=blocks_of(tile, job.block) - len(blocks))

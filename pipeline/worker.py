@@ -7,13 +7,19 @@ import socket
 import threading
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+from shapely import from_wkb
+
 from model.encoder import Encoder
 from pipeline.encoders import load_encoder
 from pipeline.errors import DeviceError, OutOfMemory, Poisoned
+from pipeline.grid import Window, owned
 from pipeline.mosaic import Mosaic, read_mosaic
 from pipeline.progress import Stop, Tally
 from pipeline.rasters import Reader
 from pipeline.records import Record, State
+from pipeline.region import pixels_inside
 from pipeline.scenes import open_catalogue
 from pipeline.stack import Rules
 from pipeline.storage import Storage
@@ -48,6 +54,8 @@ class Job:
         Id of this launch of it.
     block, margin
         Side of the blocks in which a tile is read and encoded, and pixels beyond the meridians.
+    inside
+        The region as WKB where only its own pixels are wanted; None for whole tiles.
     allow_lost_scenes
         Scenes a tile may lose for good before it fails.
     processes
@@ -76,6 +84,7 @@ class Job:
     launch: str
     block: int
     margin: int
+    inside: bytes | None
     allow_lost_scenes: int
     processes: int
     neighbours: int = 1
@@ -86,6 +95,11 @@ class Job:
     def open(self) -> Workshop:
         """What a worker process that does this job needs."""
         return open_workshop(self)
+
+    def wanted(self, window: Window) -> NDArray[np.bool_]:
+        """Pixels of a window to embed, bool (height, width)."""
+        mine = owned(window, self.margin)
+        return mine if self.inside is None else mine & pixels_inside(from_wkb(self.inside), window)
 
     def wants(self, row: Row | None) -> bool:
         """Whether a tile is to be made, by its short record."""

@@ -10,10 +10,15 @@ import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from pipeline.grid import Window, region_window
+from pipeline.mosaic import read_mosaic
 from pipeline.records import Record
+from pipeline.region import pixels_inside, read_region
+from pipeline.storage import Storage
 from tests import jobs
 
 
@@ -199,3 +204,25 @@ def test_a_scene_may_be_lost_where_the_user_allows_it(archive: Path, tmp_path: P
     assert jobs.run_here([*words, "--allow-lost-scenes=1"]) == 0
     for record in records_of(tmp_path / "store"):
         assert dict(record.scenes_unused)[raster.parent.name].startswith("lost: gone")
+
+
+def test_of_a_tile_only_the_pixels_inside_the_region_where_the_user_says_so(
+    archive: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    region = "2.9950,50.8440,3.0000,50.8470"
+    words = jobs.options(archive, store, "--pixels=inside")
+    words[words.index(f"--region={jobs.REGION}")] = f"--region={region}"
+    assert jobs.run_here(words) == 0
+
+    whole, part = (read_mosaic(Storage(str(path))) for path in (finished, store))
+    window = region_window(31, read_region(region))
+    around = Window(31, window.row - 40, window.col - 20, window.height + 60, window.width + 60)
+    there, here = (mosaic.read_window(around, jobs.YEAR) for mosaic in (whole, part))
+    inside = pixels_inside(read_region(region), around)
+    assert 0 < inside.sum() < inside.size
+    assert (here.codes[inside] == there.codes[inside]).all()
+    assert (here.scales[inside] == there.scales[inside]).all()
+    assert np.isposinf(here.scales[~inside]).all()
+    capsys.readouterr()
+    assert "pixels" in refused([*words[:-1], "--pixels=all"], capsys)
