@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import Incomplete
-from pipeline.grid import Window, from_lonlat, lonlat_bounds, window_of_bounds
+from pipeline.grid import from_lonlat, lonlat_bounds, window_of_bounds
 from pipeline.rasters import Reader
 from pipeline.scenes import Scene, open_catalogue
 from pipeline.sentinel2 import (
