@@ -7,11 +7,10 @@ import io
 import math
 from collections.abc import Callable, Sequence
 
-import pyogrio.raw
 import shapely
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.region import COUNTRIES, cut_at_antimeridian
+from pipeline.region import countries, cut_at_antimeridian
 from pipeline.registry import Row
 
 Box = tuple[float, float, float, float]
@@ -107,8 +106,8 @@ def _extent(rows: Sequence[Row]) -> Box:
 @functools.cache
 def _countries() -> list[shapely.Polygon]:
     """The countries' polygons, none across the antimeridian."""
-    _, _, blobs, _ = pyogrio.raw.read(f"/vsigzip/{COUNTRIES}", layer="countries", columns=["name"])
-    parts = shapely.get_parts(shapely.from_wkb(blobs))
+    _, grounds = countries()
+    parts = shapely.get_parts(grounds)
     west, _, east, _ = shapely.bounds(parts).T
     across = east - west > 180
     cut = [piece for part in parts[across] for piece in cut_at_antimeridian(part)]

@@ -141,6 +141,13 @@ def read_vector(path: Path) -> BaseGeometry:
     return _joined(parts, str(path))
 
 
+def countries() -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+    """Names and ground of the countries of Natural Earth; some reach across the antimeridian."""
+    topojson = gzip.decompress(COUNTRIES.read_bytes())
+    _, _, blobs, (names,) = pyogrio.raw.read(topojson, layer="countries", columns=["name"])
+    return names, shapely.from_wkb(blobs)
+
+
 def country(name: str) -> BaseGeometry:
     """Ground of a country by its name in Natural Earth, in any case, with its territories there.
 
@@ -149,8 +156,7 @@ def country(name: str) -> BaseGeometry:
     BadInput
         If there is none, with the names that are like it.
     """
-    topojson = gzip.decompress(COUNTRIES.read_bytes())
-    _, _, blobs, (names,) = pyogrio.raw.read(topojson, layer="countries", columns=["name"])
+    names, grounds = countries()
     known = {known.casefold(): k for k, known in enumerate(names)}
     if name.casefold() not in known:
         close = difflib.get_close_matches(name.casefold(), known, n=3)
@@ -159,7 +165,7 @@ def country(name: str) -> BaseGeometry:
             f"region {name!r} is no file here, no west,south,east,north box in degrees, no "
             f"Sentinel-2 tile such as 31UFS, no country and not 'global'{hint}"
         )
-    parts = shapely.get_parts(shapely.from_wkb(blobs[known[name.casefold()]]))
+    parts = shapely.get_parts(grounds[known[name.casefold()]])
     return _joined(np.concatenate([cut_at_antimeridian(part) for part in parts]), name)
 
 
