@@ -13,6 +13,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from pipeline.cog import Header, decode, read_coarsest, read_header
 from pipeline.errors import Corrupt, Expired, Gone, SceneError
@@ -57,6 +59,7 @@ class Reader:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._spool = Spool()
         self._headers: OrderedDict[str, Header] = OrderedDict()
+        self._credential = 0
         self._known: dict[Hashable, Any] = {}
         self._moved: dict[str, Scene] = {}
         self._lock = threading.Lock()
@@ -145,12 +148,12 @@ class Reader:
                 self._headers.move_to_end(href)
                 return self._headers[href]
         header = self._persist(scene, band, lambda fetch: read_header(fetch, scene.epsg))
-        if scene.epsg and header.geometry.epsg != scene.epsg:
-            raise Corrupt(
-                f"it is in EPSG:{header.geometry.epsg}, and its item says EPSG:{scene.epsg}",
-                scene.id,
-                band,
-            )
+        epsg = header.geometry.epsg
+        if scene.epsg and epsg != scene.epsg:
+            said = f"it is in EPSG:{epsg}, and its item says EPSG:{scene.epsg}"
+            raise Corrupt(said, scene.id, band)
+        if not _is_projection(epsg):
+            raise Corrupt(f"EPSG:{epsg} is no projection", scene.id, band)
         with self._lock:
             self._headers[href] = header
             if len(self._headers) > MOST_HEADERS:
@@ -183,22 +186,17 @@ class Reader:
 
     def _persist(self, scene: Scene, band: str, work: Callable[[Fetch], T]) -> T:
         """Do some work on an asset, trying again as each class of failure deserves."""
-        remote = self.source.remote
+        remote, credential = self.source.remote, 0
 
         def attempt() -> T:
+            nonlocal credential
+            credential = self._credential
             access = self.source.access(self._moved.get(scene.id, scene).asset(band))
-
-            def fetch(start: int, length: int) -> bytes:
-                data = remote.read(access, start, length)
-                self._tell(bytes_read=len(data))
-                return data
-
-            return work(fetch)
+            return work(lambda start, length: remote.read(access, start, length))
 
         def answer(error: SceneError) -> None:
-            self._tell(**{f"retries_{error.kind}": 1})
             if isinstance(error, Expired):
-                self.source.renew()
+                self._renew(credential)
             elif isinstance(error, Gone):
                 self._moved[scene.id] = self.source.refresh(scene)
 
@@ -206,6 +204,22 @@ class Reader:
             return remote.persist(attempt, scene.asset(band), answer)
         except SceneError as error:
             raise type(error)(error.message, scene.id, band) from None
+
+    def _renew(self, refused: int) -> None:
+        """Have a credential renewed, once for all the reads that it was refused to."""
+        with self._lock:
+            if self._credential == refused:
+                self.source.renew()
+                self._credential += 1
+
+
+@functools.cache
+def _is_projection(epsg: int) -> bool:
+    """Whether an EPSG code is that of a projected reference system."""
+    try:
+        return bool(CRS.from_epsg(epsg).is_projected)
+    except CRSError:
+        return False
 
 
 def _runs(header: Header, numbers: list[int]) -> Iterator[list[int]]:

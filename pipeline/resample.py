@@ -10,6 +10,7 @@ nearest neighbour has no data has none, and other neighbours without data lose t
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,6 +28,8 @@ SOUTHERN_NORTHING = 10_000_000
 """False northing of the southern UTM projections, in metres."""
 
 Floats = NDArray[np.float64]
+
+_PROJECTING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,15 @@ def _centres(window: Window) -> tuple[Floats, Floats]:
     return x, y
 
 
-@functools.lru_cache(maxsize=8)
 def _projected(window: Window, epsg: int) -> tuple[Floats, Floats]:
     """A window's pixel centres in another projection, (H, W) each."""
+    # One thread computes while those that want the same wait.
+    with _PROJECTING:
+        return _project(window, epsg)
+
+
+@functools.lru_cache(maxsize=8)
+def _project(window: Window, epsg: int) -> tuple[Floats, Floats]:
     transformer = Transformer.from_crs(window.crs, f"EPSG:{epsg}", always_xy=True)
     x, y = transformer.transform(*np.meshgrid(*_centres(window)))
     return x, y

@@ -75,7 +75,7 @@ class StacApi:
             }
             for number, item in enumerate(self._items(query)):
                 scenes.append(scene_of_item(item, f"{self._search}#{number}"))
-        return settle(scene for scene in scenes if scene is not None)
+        return settle((scene for scene in scenes if scene is not None), year)
 
     def access(self, href: str) -> Access:
         """The address as it is."""

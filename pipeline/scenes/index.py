@@ -110,7 +110,7 @@ class ParquetIndex:
                 for number, row in zip(rows, items, strict=True)
             ]
         scenes = (scene for scene in found if scene is not None)
-        return settle(scene for scene in scenes if touches(scene.bbox, room))
+        return settle((scene for scene in scenes if touches(scene.bbox, room)), year)
 
     def access(self, href: str) -> Access:
         """The address as it is."""

@@ -125,7 +125,7 @@ class OperaGranules:
             }
             entries = self._entries(f"{SEARCH}?{urlencode(query)}")
             scenes += [scene_of_entry(entry) for entry in entries]
-        return settle(scene for scene in scenes if scene is not None)
+        return settle((scene for scene in scenes if scene is not None), year)
 
     def access(self, href: str) -> Access:
         """The address, with a token where it leads to NASA."""

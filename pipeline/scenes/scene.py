@@ -166,9 +166,22 @@ def spans(box: Box) -> Iterator[tuple[float, float]]:
         yield -180.0, east - 360.0
 
 
-def settle(scenes: Iterable[Scene]) -> list[Scene]:
-    """Sort scenes by time and id, and mark all but the newest sound one of twins as superseded."""
-    ordered = sorted({scene.id: scene for scene in scenes}.values(), key=lambda scene: scene.order)
+def settle(scenes: Iterable[Scene], year: int) -> list[Scene]:
+    """Put found scenes in order.
+
+    Parameters
+    ----------
+    scenes
+        In any order, and some perhaps twice.
+    year
+        That was asked for. Scenes of others are dropped; those of an unknown time stay.
+
+    Returns
+    -------
+    By time and id. All but the newest sound one of twins are marked as superseded.
+    """
+    known = {scene.id: scene for scene in scenes if scene.datetime[:4] in ("", f"{year:04d}")}
+    ordered = sorted(known.values(), key=lambda scene: scene.order)
     best: dict[tuple[str, ...], Scene] = {}
     for scene in ordered:
         if scene.twin and not scene.unusable:

@@ -60,7 +60,7 @@ class StaticCatalogue:
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
         """All scenes of a year that touch a box."""
-        return settle(self._scenes.find(bounds, year))
+        return settle(self._scenes.find(bounds, year), year)
 
     def access(self, href: str) -> Access:
         """The address as it is."""

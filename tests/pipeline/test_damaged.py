@@ -192,7 +192,7 @@ RASTERS: dict[str, Callable[[Path], None]] = {
     "no projection": lambda path: rewritten(path, crs=None),
     "in degrees": lambda path: rewritten(path, crs="EPSG:4326"),
     "JPEG 2000": lambda path: path.write_bytes(b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(500)),
-    "no permission": lambda path: (path.unlink(), path.mkdir()),
+    "a folder in its place": lambda path: (path.unlink(), path.mkdir()),
 }
 
 

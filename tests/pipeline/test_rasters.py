@@ -1,3 +1,5 @@
+import dataclasses
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
@@ -124,6 +126,37 @@ def test_a_raster_of_other_pixels_is_corrupt(archive: Path, whole: Window) -> No
     with pytest.raises(Corrupt, match="its pixels are uint16, not f"):
         reader.read(scene, "B04", whole, "nearest", "f")
     reader.close()
+
+
+def test_an_unknown_projection_is_corrupt(archive: Path, whole: Window, tmp_path: Path) -> None:
+    source = open_catalogue(str(archive))
+    scene = next(s for s in source.search(lonlat_bounds(whole), YEAR) if s.sensor == "s2")
+    known, unknown = (struct.pack("<4H", 3072, 0, 1, code) for code in (32631, 9999))
+    data = Path(scene.assets["B04"]).read_bytes()
+    assert known in data
+    path = tmp_path / "B04.tif"
+    path.write_bytes(data.replace(known, unknown))
+    scene = dataclasses.replace(scene, assets={"B04": str(path)}, epsg=0)
+    reader = Reader(source)
+    with pytest.raises(Corrupt, match="EPSG:9999 is no projection"):
+        reader.read(scene, "B04", whole, "nearest", "u2")
+    reader.close()
+
+
+def test_a_refused_credential_is_renewed_once_for_all_that_wait(
+    archive: Path, whole: Window
+) -> None:
+    renewals = []
+    with serving(archive.parent) as server:
+        source = open_catalogue(f"{server.url}/catalog.json")
+        scenes = source.search(lonlat_bounds(whole), YEAR)
+        server.fault = lambda path, start: "" if renewals else "expired"
+        source.renew = lambda: renewals.append(1)  # type: ignore[method-assign]
+        reader = Reader(source, threads=8)
+        annual = read_stack(whole, scenes, Rules(), reader)
+        reader.close()
+    assert len(annual.used) == len(scenes)
+    assert len(renewals) == 1
 
 
 def test_a_spool_forgets_the_oldest_and_never_mixes() -> None:

@@ -153,7 +153,12 @@ WHOLE = dict.fromkeys(S2_ASSETS, "x")
 def test_scenes_compete_by_time_then_id() -> None:
     late, early = make("a", datetime="2024-05-01T11"), make("z", datetime="2024-05-01T10")
     tie = make("b", datetime="2024-05-01T11")
-    assert [scene.id for scene in settle([tie, late, early, late])] == ["z", "a", "b"]
+    assert [scene.id for scene in settle([tie, late, early, late], 2024)] == ["z", "a", "b"]
+
+
+def test_scenes_of_other_years_are_dropped_and_those_of_none_stay() -> None:
+    scenes = [make("a", datetime="2023-12-31T23"), make("b"), make("c", datetime="")]
+    assert [scene.id for scene in settle(scenes, 2024)] == ["c", "b"]
 
 
 def test_of_twins_the_newest_sound_one_is_taken() -> None:
@@ -162,7 +167,7 @@ def test_of_twins_the_newest_sound_one_is_taken() -> None:
     broken = make("broken", twin=("t",), made="2024", assets={"SCL": "x"})
     jpeg = make("jpeg", twin=("t",), made="2025", assets=WHOLE, unusable="JPEG 2000")
     other = make("other", twin=("u",), made="2021", assets=WHOLE)
-    reasons = {scene.id: scene.unusable for scene in settle([new, broken, other, old, jpeg])}
+    reasons = {scene.id: scene.unusable for scene in settle([new, broken, other, old, jpeg], 2024)}
     assert reasons == {
         "old": "superseded by new",
         "new": "",
@@ -170,13 +175,13 @@ def test_of_twins_the_newest_sound_one_is_taken() -> None:
         "jpeg": "JPEG 2000",
         "other": "",
     }
-    assert {s.id: s.unusable for s in settle([broken])} == {"broken": ""}
+    assert {s.id: s.unusable for s in settle([broken], 2024)} == {"broken": ""}
 
 
 def test_real_twins_are_settled(shared: Path) -> None:
     items = real_items(shared, "mpc_sentinel-2-l2a_rustac100.json")
     scenes = [scene for item in items if (scene := scene_of_item(item)) is not None]
-    settled = settle(scenes)
+    settled = settle(scenes, 2024)
     superseded = [scene for scene in settled if scene.unusable]
     assert len({scene.date for scene in settled}) == 99
     assert len({scene.twin for scene in settled}) == len(settled) - len(superseded)
