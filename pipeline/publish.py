@@ -20,7 +20,7 @@ from pipeline import attribution, records, summary
 from pipeline.coverage import coverage_map
 from pipeline.errors import BadInput, StoreError
 from pipeline.grid import Tile, parse_tile
-from pipeline.mosaic import Mosaic, read_mosaic
+from pipeline.mosaic import Mosaic, mosaic_at
 from pipeline.mosaic.metadata import encode_json, root_node
 from pipeline.mosaic.store import ROOT, metadata_objects
 from pipeline.preview import LIST, Ledger, Picture, coarsen, draw_tile, fit_colours, paint_tile
@@ -248,13 +248,12 @@ def publish_command(args: argparse.Namespace) -> dict[str, Any]:
     BadInput
         If there is no mosaic, or part of it is damaged.
     """
-    storage = Storage(args.store)
+    mosaic = mosaic_at(args.store)
     try:
-        result = publish(read_mosaic(storage))
-    except FileNotFoundError:
-        raise BadInput(f"{args.store} holds no mosaic: give the --store of a run") from None
+        result = publish(mosaic)
     except StoreError as error:
         raise BadInput(f"{args.store} is damaged, `verify` names all of it: {error}") from None
+    storage = mosaic.storage
     where = {"report": storage.locate(REPORT), "registry": storage.locate(REGISTRY)}
     if not args.json:
         print(

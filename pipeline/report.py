@@ -314,7 +314,8 @@ def _bytes(size: float) -> str:
 
 
 def _area(square_kilometres: float) -> str:
-    return f"{_grouped(square_kilometres)} km²"
+    large = square_kilometres >= 1e6
+    return f"{(_short if large else _grouped)(square_kilometres)} km²"
 
 
 def _duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from pipeline.mosaic.layout import COUNTS, Array, Layout
 from pipeline.mosaic.reader import Zones, dequantize, open_mosaic
 from pipeline.mosaic.shards import Pixels, StoredObject
-from pipeline.mosaic.store import Mosaic, create_store, read_mosaic
+from pipeline.mosaic.store import Mosaic, create_store, mosaic_at, read_mosaic
 from pipeline.mosaic.writer import ShardWriter
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Zones",
     "create_store",
     "dequantize",
+    "mosaic_at",
     "open_mosaic",
     "read_mosaic",
 ]

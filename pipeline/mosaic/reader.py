@@ -17,8 +17,7 @@ from zarr.abc.store import Store
 
 from pipeline.errors import BadInput
 from pipeline.grid import parse_box, region_window, zone_group, zones_touched
-from pipeline.mosaic.store import Mosaic, read_mosaic
-from pipeline.storage import Storage
+from pipeline.mosaic.store import Mosaic, mosaic_at
 
 
 class Zones(Mapping[int, xarray.Dataset]):
@@ -104,11 +103,7 @@ def open_mosaic(url: str) -> Zones:
     BadInput
         If there is no mosaic.
     """
-    storage = Storage(url)
-    try:
-        return Zones(read_mosaic(storage))
-    except FileNotFoundError:
-        raise BadInput(f"{storage.url} holds no mosaic") from None
+    return Zones(mosaic_at(url))
 
 
 def dequantize(dataset: xarray.Dataset, depth: int | None = None) -> xarray.DataArray:

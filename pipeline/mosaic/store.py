@@ -186,6 +186,21 @@ def read_mosaic(storage: Storage) -> Mosaic:
     return Mosaic(**vars(told), storage=storage)
 
 
+def mosaic_at(url: str) -> Mosaic:
+    """The mosaic at a path or URL that a user gave.
+
+    Raises
+    ------
+    BadInput
+        If there is none.
+    """
+    storage = Storage(url)
+    try:
+        return read_mosaic(storage)
+    except FileNotFoundError:
+        raise BadInput(f"{storage.url} holds no mosaic: give the --store of a run") from None
+
+
 def write_metadata(mosaic: Mosaic, new_since: Mosaic | None = None) -> None:
     """Write the metadata of every zone, or of those that changed, and the root's last."""
     grown = new_since is None or mosaic.years != new_since.years

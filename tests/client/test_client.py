@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from pipeline.grid import HEIGHT, NORTH_EDGE, WEST_EDGE, WIDTH
+from pipeline.publish import publish
 from pipeline.storage import Storage
 from tests.client.environment import LACKING, client_python
 from tests.samples import DEPTHS, EQUATOR_ROW, SIDE, TILES, YEARS, Sample, write_sample
@@ -46,8 +47,11 @@ def test_official_client(tmp_path: Path) -> None:
     python = client_python()
     if python is None:
         pytest.skip(LACKING)
-    describe(write_sample(Storage(str(tmp_path / "store"))), tmp_path)
+    sample = write_sample(Storage(str(tmp_path / "store")))
+    publish(sample.mosaic)
+    describe(sample, tmp_path)
     command = [python, "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider", "-rs",
+               "--noconftest",
                "-o", "python_files=checks.py", "-o", "python_functions=check_*",
                f"--rootdir={CHECKS.parent}", "--import-mode=importlib", str(CHECKS)]  # fmt: skip
     ran = subprocess.run(

@@ -49,6 +49,11 @@ def test_a_sound_store_has_no_problems(store: Storage, capsys: pytest.CaptureFix
     assert "0 problems" in capsys.readouterr().out
 
 
+def test_nothing_is_listed(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(Storage, "list")
+    assert found(store) == []
+
+
 def delete(storage: Storage, key: str, other: str, chance: random.Random) -> None:
     storage.delete(key)
 
