@@ -59,7 +59,7 @@ class Reader:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._spool = Spool()
         self._headers: OrderedDict[str, Header] = OrderedDict()
-        self._credential = 0
+        self._credentials = _Credentials(source)
         self._known: dict[Hashable, Any] = {}
         self._moved: dict[str, Scene] = {}
         self._lock = threading.Lock()
@@ -190,13 +190,20 @@ class Reader:
 
         def attempt() -> T:
             nonlocal credential
-            credential = self._credential
+            credential = self._credentials.number
             access = self.source.access(self._moved.get(scene.id, scene).asset(band))
-            return work(lambda start, length: remote.read(access, start, length))
+
+            def fetch(start: int, length: int) -> bytes:
+                data = remote.read(access, start, length)
+                self._tell(bytes_read=len(data))
+                return data
+
+            return work(fetch)
 
         def answer(error: SceneError) -> None:
+            self._tell(**{f"retries_{error.kind}": 1})
             if isinstance(error, Expired):
-                self._renew(credential)
+                self._credentials.renew(credential)
             elif isinstance(error, Gone):
                 self._moved[scene.id] = self.source.refresh(scene)
 
@@ -205,12 +212,20 @@ class Reader:
         except SceneError as error:
             raise type(error)(error.message, scene.id, band) from None
 
-    def _renew(self, refused: int) -> None:
-        """Have a credential renewed, once for all the reads that it was refused to."""
+
+class _Credentials:
+    """The credentials of a source, which are renewed once for all reads that were refused."""
+
+    def __init__(self, source: Source) -> None:
+        self.number = 0
+        self._source, self._lock = source, threading.Lock()
+
+    def renew(self, refused: int) -> None:
+        """Have the credential of that number renewed, unless it has been already."""
         with self._lock:
-            if self._credential == refused:
-                self.source.renew()
-                self._credential += 1
+            if self.number == refused:
+                self._source.renew()
+                self.number += 1
 
 
 @functools.cache
