@@ -30,11 +30,8 @@ ENOUGH_PIXELS = 1024
 BORDER_CHUNKS = 8
 """Inner chunks along each border whose roughness is measured."""
 
-ROUGHEST_BORDER = 2.0
-"""Times the difference between pixels next to each other inside the tiles.
-
-A seam of its own making shows up from about 1.5; the ground itself may put an edge on a border.
-"""
+ROUGHEST_BORDER = 1.5
+"""Times the step over the roughest other line near the border: the ground has edges of its own."""
 
 
 @dataclass
@@ -194,10 +191,8 @@ def _crc(values: NDArray[Any]) -> int:
     return int(google_crc32c.value(np.ascontiguousarray(values).tobytes()))
 
 
-def border_roughness(
-    mosaic: Mosaic, one: Record, other: Record, tile: Tile, vertical: bool
-) -> float | None:
-    """Mean step over the border of two tiles, in units of the mean step beside it.
+def border_roughness(mosaic: Mosaic, one: Record, other: Record, vertical: bool) -> float | None:
+    """Mean step over the border of two tiles, in units of the roughest line beside it.
 
     Parameters
     ----------
@@ -205,8 +200,6 @@ def border_roughness(
         That holds the tiles.
     one, other
         Records of the tile and of its neighbour to the east, or to the south.
-    tile
-        The western or northern one.
     vertical
         Whether the neighbour is to the south.
 
@@ -215,7 +208,7 @@ def border_roughness(
     The ratio, or None where too few pixels lie on both sides, or objects are damaged.
     """
     full = mosaic.layout.embeddings[-1]
-    border, beside = [], []
+    steps = []
     try:
         sides = [_Side(mosaic, record, vertical) for record in (one, other)]
         for n in np.unique(np.linspace(0, full.across - 1, BORDER_CHUNKS).round().astype(int)):
@@ -223,16 +216,17 @@ def border_roughness(
             near = np.concatenate(
                 [sides[0].values(int(n), full.across - 1), sides[1].values(int(n), 0)], axis=-1
             )
-            steps = np.abs(np.diff(near, axis=-1)).mean(axis=0)
-            border.append(steps[:, full.inner - 1])
-            beside.append(np.delete(steps, full.inner - 1, axis=1).ravel())
+            steps.append(np.abs(np.diff(near, axis=-1)).mean(axis=0))
     except (OSError, StoreError):
         return None
-    over, inside = np.concatenate(border), np.concatenate(beside)
-    over, inside = over[np.isfinite(over)], inside[np.isfinite(inside)]
-    if len(over) < full.inner or not inside.any():
+    lines = np.concatenate(steps)
+    known = np.isfinite(lines)
+    border = full.inner - 1
+    if known[:, border].sum() < full.inner:
         return None
-    return float(over.mean() / inside.mean())
+    means = np.where(known, lines, 0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    roughest = np.delete(means, border).max()
+    return float(means[border] / roughest) if roughest > 0 else None
 
 
 class _Side:

@@ -277,9 +277,9 @@ def _rough_borders(mosaic: Mosaic, tile: Tile, year: int, record: Record) -> Ite
             continue
         if beside is None or beside.state is not State.DONE:
             continue
-        ratio = border_roughness(mosaic, record, beside, tile, vertical)
+        ratio = border_roughness(mosaic, record, beside, vertical)
         if ratio is not None and ratio > ROUGHEST_BORDER:
-            yield f"the border to {other.name} is {ratio:.1f} times as rough as the ground"
+            yield f"the border to {other.name} is {ratio:.1f} times as rough as any line near it"
 
 
 def _side_by_side(
