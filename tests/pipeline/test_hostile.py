@@ -24,6 +24,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.server import serving
 from model.checkpoint import CheckpointError, read_checkpoint
 from pipeline import records
 from pipeline.errors import BadInput, StoreError
@@ -314,3 +315,33 @@ def test_a_catalogue_as_deep_as_python_recurses(tmp_path: Path) -> None:
     path = tmp_path / "catalog.json"
     path.write_text("[" * (sys.getrecursionlimit() * 50))
     assert jobs.run_here(jobs.options(path, tmp_path / "store")) == 2
+
+
+@pytest.mark.parametrize(
+    "href", ["file:///etc/passwd", "http://169.254.169.254/x", "memory://a", "/vsicurl/http://x/y"]
+)
+def test_a_remote_catalogue_points_only_where_it_may(
+    archive: Path, tmp_path: Path, href: str
+) -> None:
+    copy = tmp_path / "archive"
+    shutil.copytree(archive.parent, copy)
+    for path in copy.glob("sentinel-2-l2a/*/*.json"):
+        item = json.loads(path.read_text())
+        item["assets"]["B04"]["href"] = href
+        path.write_text(json.dumps(item))
+    store = tmp_path / "store"
+    with serving(copy) as server:
+        catalogue = f"{server.url}/catalog.json"
+        words = jobs.options(Path("at"), store, "--max-failed-share=1")
+        words[words.index("--catalog=at")] = f"--catalog={catalogue}"
+        assert jobs.run_here(words) == 3
+    failed = [
+        record.error
+        for path in store.glob("records/*/tiles/*/*.json")
+        if (record := records.Record.from_json(path.read_bytes())).error
+    ]
+    # A tile that has no clear day never asks for the band.
+    assert failed
+    # On a server the path of GDAL's own file system is a file that is not there.
+    assert {error["class"] for error in failed} == {"gone" if "vsicurl" in href else "refused"}
+    assert {error["asset"] for error in failed} == {"B04"}
