@@ -157,7 +157,13 @@ class Remote:
             if not self.is_local:
                 raise Refused(f"a remote catalogue may not point to the local file {url[:200]}")
             return
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            sound = parts.port != 0 and url.isprintable()
+        except ValueError:
+            sound = False
+        if not sound:
+            raise Refused(f"{plain(url)[:200]!r} is no address")
         if parts.scheme not in ("http", "https", *OBJECT_STORES):
             raise Refused(f"{plain(url)[:200]} is of no scheme that is read: http, gs or s3")
         if parts.username is not None or not parts.hostname:

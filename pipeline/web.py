@@ -85,6 +85,8 @@ class Web:
                 if isinstance(error.args[-1], http.client.IncompleteRead):
                     raise Corrupt(f"the answer of {where} breaks off") from None
                 raise TimedOut(f"{where} does not answer: {error}"[:300]) from None
+            except (ValueError, http.client.InvalidURL):
+                raise Refused(f"{where} is no address") from None
             except urllib3.exceptions.HTTPError as error:
                 if isinstance(error.__cause__, Refused):
                     raise error.__cause__ from None
@@ -98,8 +100,13 @@ class Web:
 
 
 def plain(url: str) -> str:
-    """An address without its query, which may hold a credential, for messages and keys."""
-    parts = urlsplit(url)
+    """An address without its query, which may hold a credential, for messages and names."""
+    if "://" not in url:
+        return url
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.partition("?")[0]
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 

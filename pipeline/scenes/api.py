@@ -12,6 +12,7 @@ from pipeline.remote import Access, Remote
 from pipeline.scenes.items import resolve, scene_of_item
 from pipeline.scenes.scene import Box, Scene, padded, settle, spans
 from pipeline.scenes.static import imagery_of
+from pipeline.web import plain
 
 PAGE_ITEMS = 100
 """Items a page: public APIs refuse or cut off answers of more than a few megabytes."""
@@ -49,14 +50,14 @@ class StacApi:
     def __init__(
         self, root: str, remote: Remote, collections: Sequence[str] = (), imagery: str = ""
     ) -> None:
-        self.name, self.remote = root, remote
+        self.name, self.remote = plain(root), remote
         try:
             landing = self._ask("GET", root)
             self._search, self._method = _search_link(root, landing)
-            self._collections = list(collections) or self._known_collections(landing)
+            self._collections = list(collections) or self._known_collections(root, landing)
             self.imagery = imagery or self._imagery()
         except SceneError as error:
-            raise BadInput(f"catalogue {root}: {error.message}") from None
+            raise BadInput(f"catalogue {self.name}: {error.message}") from None
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
         """All scenes of a year that touch a box.
@@ -108,12 +109,10 @@ class StacApi:
             yield from features
             page = page.following(answer)
 
-    def _known_collections(self, landing: Mapping[str, Any]) -> list[str]:
+    def _known_collections(self, root: str, landing: Mapping[str, Any]) -> list[str]:
         """Those of `COLLECTIONS` that the API has."""
         has: set[str] = set()
-        url: str | None = (
-            _link(self.name, landing, "data") or f"{self.name.rstrip('/')}/collections"
-        )
+        url: str | None = _link(root, landing, "data") or f"{root.rstrip('/')}/collections"
         asked: set[str] = set()
         while url and url not in asked and len(asked) < MAX_PAGES:
             asked.add(url)
@@ -152,9 +151,9 @@ class StacApi:
             try:
                 document = json.loads(answer.data)
             except (ValueError, RecursionError):
-                raise Corrupt(f"{url} did not answer in JSON") from None
+                raise Corrupt(f"{plain(url)} did not answer in JSON") from None
             if not isinstance(document, dict):
-                raise Corrupt(f"{url} did not answer with a JSON object")
+                raise Corrupt(f"{plain(url)} did not answer with a JSON object")
             return document
 
         return self.remote.persist(once, url)
@@ -195,7 +194,7 @@ def _search_link(root: str, landing: Mapping[str, Any]) -> tuple[str, str]:
     links = [link for link in _links(landing) if link.get("rel") == "search"]
     links = [link for link in links if isinstance(link.get("href"), str)]
     if not links:
-        raise BadInput(f"catalogue {root} is no STAC API that can be searched")
+        raise BadInput(f"catalogue {plain(root)} is no STAC API that can be searched")
     posts = [link for link in links if str(link.get("method") or "GET").upper() == "POST"]
     return resolve(root, (posts or links)[0]["href"]), "POST" if posts else "GET"
 

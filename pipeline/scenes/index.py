@@ -19,6 +19,7 @@ from pipeline.errors import BadInput, Corrupt, SceneError
 from pipeline.remote import Access, Remote
 from pipeline.scenes.items import COMMON_NAMES, POLARISATIONS, scene_of_item
 from pipeline.scenes.scene import S2_ASSETS, Box, Scene, padded, settle, touches
+from pipeline.web import plain
 
 PROPERTIES = (
     "datetime",
@@ -67,23 +68,23 @@ class ParquetIndex:
     """
 
     def __init__(self, url: str, remote: Remote) -> None:
-        self.name, self.remote = url, remote
+        self.name, self.remote = plain(url), remote
         try:
             self._file = pq.ParquetFile(_RemoteFile(url, remote), pre_buffer=False)
         except (SceneError, pa.ArrowException, OSError) as error:
-            raise BadInput(f"catalogue {url} is no STAC GeoParquet index: {error}") from None
+            raise BadInput(f"catalogue {self.name} is no STAC GeoParquet index: {error}") from None
         schema = self._file.schema_arrow
         if not {"id", "bbox", "assets", "datetime"} <= set(schema.names):
             raise BadInput(
-                f"catalogue {url} is no STAC GeoParquet index: it needs the columns id, bbox, "
-                "assets and datetime"
+                f"catalogue {self.name} is no STAC GeoParquet index: it needs the columns id, "
+                "bbox, assets and datetime"
             )
         assets = schema.field("assets").type
         known = {field.name for field in assets} if pa.types.is_struct(assets) else set()
         self._assets = [name for name in ASSETS if name in known]
         self._properties = [name for name in PROPERTIES if name in schema.names]
         if not self._assets:
-            raise BadInput(f"catalogue {url} has no assets of Sentinel-1 or Sentinel-2")
+            raise BadInput(f"catalogue {self.name} has no assets of Sentinel-1 or Sentinel-2")
         self.imagery = "aws" if "red" in known else "mpc"
         self._lock = threading.Lock()
         self._table = functools.lru_cache(maxsize=2)(self._read_table)

@@ -245,14 +245,17 @@ def utc(value: Any) -> str | None:
 
 
 def resolve(base: str, href: str) -> str:
-    """The whole of an address that stands in a document."""
+    """The whole of an address that stands in a document; as it stands if it makes no sense."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", href):
         return href
     scheme, mark, rest = base.partition("://")
     if not mark:
         return os.path.normpath(os.path.join(os.path.dirname(base), href))
-    # urljoin knows the schemes of the web alone; those of object stores join the same way.
-    return f"{scheme}://{urljoin(f'http://{rest}', href)[7:]}"
+    try:
+        # urljoin knows the schemes of the web alone; those of object stores join the same way.
+        return f"{scheme}://{urljoin(f'http://{rest}', href)[7:]}"
+    except ValueError:
+        return href
 
 
 def _damaged(name: str, sensor: str, why: str, box: Box = EVERYWHERE, when: str = "") -> Scene:

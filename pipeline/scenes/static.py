@@ -13,6 +13,7 @@ from pipeline.errors import BadInput, SceneError
 from pipeline.remote import Access, Remote
 from pipeline.scenes.items import resolve, scene_of_item
 from pipeline.scenes.scene import Box, Scene, padded, settle, touches
+from pipeline.web import plain
 
 MAX_DOCUMENTS = 1_000_000
 """Most documents of one catalogue. More belong into a STAC GeoParquet index."""
@@ -48,15 +49,15 @@ class StaticCatalogue:
     """
 
     def __init__(self, root: str, remote: Remote) -> None:
-        self.name, self.remote = root, remote
+        self.name, self.remote = plain(root), remote
         items = list(read_items(root, remote))
         scenes = [scene_of_item(item, base) for base, item in items]
         self._scenes = SceneList([scene for scene in scenes if scene is not None])
         if not len(self._scenes):
             raise BadInput(
-                f"catalogue {root} has no Sentinel-2 L2A or terrain-corrected Sentinel-1 item"
+                f"catalogue {self.name} has no Sentinel-2 L2A or terrain-corrected Sentinel-1 item"
             )
-        self.imagery = imagery_of(root, (item for _, item in items))
+        self.imagery = imagery_of(self.name, (item for _, item in items))
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
         """All scenes of a year that touch a box."""
@@ -109,8 +110,8 @@ def read_items(root: str, remote: Remote) -> Iterator[tuple[str, Any]]:
             seen.update(below)
             if len(seen) > MAX_DOCUMENTS:
                 raise BadInput(
-                    f"catalogue {root} has more than {MAX_DOCUMENTS:,} documents: make a STAC "
-                    "GeoParquet index of it"
+                    f"catalogue {plain(root)} has more than {MAX_DOCUMENTS:,} documents: make a "
+                    "STAC GeoParquet index of it"
                 )
             level = below
 
@@ -127,11 +128,11 @@ def read_document(address: str, root: str, remote: Remote) -> dict[str, Any]:
         data = remote.persist(lambda: remote.read_all(Access(address), MAX_BYTES), address)
         document = json.loads(data)
     except SceneError as error:
-        raise BadInput(f"catalogue {root}: {error.message}") from None
+        raise BadInput(f"catalogue {plain(root)}: {error.message}") from None
     except (ValueError, RecursionError) as error:
-        raise BadInput(f"catalogue {root}: {address} is no JSON: {error}") from None
+        raise BadInput(f"catalogue {plain(root)}: {plain(address)} is no JSON: {error}") from None
     if not isinstance(document, dict) or document.get("type") not in STAC_TYPES:
-        raise BadInput(f"catalogue {root}: {address} is no STAC document")
+        raise BadInput(f"catalogue {plain(root)}: {plain(address)} is no STAC document")
     return document
 
 

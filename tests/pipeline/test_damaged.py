@@ -75,6 +75,9 @@ MORE_ITEMS: dict[str, Callable[[dict], None]] = {
     "a zero in the path": lambda item: item["assets"]["B04"].update(href="./a\0b.tif"),
     "a device": lambda item: item["assets"]["B04"].update(href="/dev/null"),
     "the class raster for a band": lambda item: item["assets"]["B04"].update(href="./SCL.tif"),
+    "half an address": lambda item: item["assets"]["B04"].update(href="//[x/B04.tif"),
+    "a line break": lambda item: item["assets"]["B04"].update(href="http://a.example/b\r\nc.tif"),
+    "no such port": lambda item: item["assets"]["B04"].update(href="http://a.example:99999/b"),
     "a year of five digits": lambda item: item["properties"].update(
         datetime="20240-01-01T00:00:00Z"
     ),

@@ -166,6 +166,10 @@ REMOTE_ROOT = "https://catalogue.example/catalog.json"
         (REMOTE_ROOT, "http://0.0.0.0/b.tif"),
         (REMOTE_ROOT, "http://user:word@a.example/b.tif"),
         (REMOTE_ROOT, "http:///b.tif"),
+        (REMOTE_ROOT, "http://[::1/b.tif"),
+        (REMOTE_ROOT, "http://a.example:99999/b.tif"),
+        (REMOTE_ROOT, "http://a.example/b.tif\r\nHost: 10.0.0.1"),
+        (REMOTE_ROOT, "http://a.example/\0b.tif"),
         ("catalog.json", "http://192.168.0.1/b.tif"),
         ("catalog.json", "s3fs://bucket/key"),
     ],
@@ -212,6 +216,8 @@ def test_a_name_that_leads_to_a_private_address_is_refused(
 
 def test_addresses_in_messages_have_no_credential() -> None:
     assert plain("https://u:p@host/a/b.tif?sig=secret#x") == "https://host/a/b.tif"
+    assert plain("https://[::1/a?sig=secret") == "https://[::1/a"
+    assert plain("/data/what?.tif") == "/data/what?.tif"
 
 
 def test_a_move_is_followed_without_the_credential_and_remembered(folder: Path) -> None:

@@ -88,8 +88,9 @@ def expected(archive: Path, window: Window) -> AnnualStack:
 
 def test_static_catalogue_over_http(archive: Path, window: Window, expected: AnnualStack) -> None:
     with serving(archive.parent) as server:
-        source = open_catalogue(f"{server.url}/catalog.json")
+        source = open_catalogue(f"{server.url}/catalog.json?sig=secret")
         assert source.imagery == "mpc"
+        assert source.name == f"{server.url}/catalog.json"
         assert_equal(stack_of(source, window), expected)
 
 
