@@ -30,7 +30,7 @@ from pipeline.scenes.opera import OperaGranules, scene_of_entry
 from pipeline.scenes.planetary_computer import PlanetaryComputer
 from pipeline.sentinel1 import code_backscatter
 from pipeline.simulate import Footprint, Simulation, simulate_archive
-from pipeline.stack import AnnualStack, Rules, read_stack
+from pipeline.stack import AnnualStack, Losses, Rules, read_stack
 from tests.fakes.gcs import GCSFS_ENVIRONMENT, fake_gcs
 from tests.fakes.s3 import S3_ENVIRONMENT, fake_s3
 from tests.fakes.web import FakeStac, Reply, Request, fake_web
@@ -201,6 +201,26 @@ def write_index(path: Path, items: list[dict], group: int) -> None:
         row["datetime"] = dt.datetime.fromisoformat(item["properties"]["datetime"])
         rows.append(row)
     pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=group)
+
+
+@pytest.mark.parametrize(
+    "href",
+    ["file:///etc/passwd", "http://169.254.169.254/latest", "http://10.0.0.1/a.tif", "ftp://a/b"],
+)
+def test_a_remote_item_that_points_where_it_may_not_is_a_lost_scene(
+    archive: Path, window: Window, href: str
+) -> None:
+    with serving(archive.parent) as server:
+        items = items_of(archive, server.url)
+        items[0]["assets"][sorted(items[0]["assets"])[0]]["href"] = href
+        with fake_web(FakeStac(items)) as url:
+            source, losses = open_catalogue(url + "/"), Losses(1)
+            scenes = source.search(lonlat_bounds(window), YEAR)
+            reader = Reader(source)
+            read_stack(window, scenes, Rules(), reader, losses)
+            reader.close()
+    [(scene, kind, _)] = losses.scenes
+    assert (scene, kind) == (items[0]["id"], "refused")
 
 
 @pytest.mark.parametrize("place", ["disk", "http"])
