@@ -41,7 +41,7 @@ from model.quantize import NOTHING, check_scales, quantize_tensor
 
 log = logging.getLogger(__name__)
 
-CPU_ROWS, CPU_RECURRENT_ROWS = 2048, 8192
+CPU_ROWS, CPU_RECURRENT_ROWS = 2048, 4096
 """Tokens of a slab on a CPU. A recurrence has only pixels for rows, and wants more of them."""
 
 CPU_FUSED, GPU_FUSED = 512, 1 << 16
@@ -127,8 +127,8 @@ class Encoder:
         if not on_cpu:
             rows = _gpu_rows(self.place.device, self.card.sizes)
         self._packing = Packing(self.card.family, rows, fixed=on_cpu)
-        self._halving = threading.Lock()
-        self._halved = False
+        self._limiting = threading.Lock()
+        self._limited = False
         # One thread a slab, however many slabs at once: see `inference`.
         self._pool = ThreadPoolExecutor(self.threads, "encoder", torch.set_num_threads, (1,))
 
@@ -260,27 +260,30 @@ class Encoder:
         keys: NDArray[np.uint64] | None,
     ) -> Tensor:
         """Vectors of one slab's pixels; of its halves, where the device has not enough memory."""
-        try:
-            slab = self._packing.fill(seen, pixels, keys)
-            return plan(slab.to(self.place.device))[: len(pixels)]
-        except torch.OutOfMemoryError as error:
-            if len(pixels) == 1:
-                raise OutOfDeviceMemoryError(
-                    f"not even one pixel fits into the memory of {self.place.device}"
-                ) from error
-        self._halve()
+        packing = self._packing
+        rows = int(packing.lengths(seen.counts[pixels]).sum())
+        if rows <= packing.rows or len(pixels) == 1:
+            try:
+                slab = packing.fill(seen, pixels, keys)
+                return plan(slab.to(self.place.device))[: len(pixels)]
+            except torch.OutOfMemoryError as error:
+                if len(pixels) == 1:
+                    raise OutOfDeviceMemoryError(
+                        f"not even one pixel fits into the memory of {self.place.device}"
+                    ) from error
+            self._limit(rows // 2)
         halves = np.array_split(pixels, 2)
         return torch.cat([self._slab_vectors(plan, seen, half, keys) for half in halves])
 
-    def _halve(self) -> None:
-        """Make the slabs to come half as large, and say so the first time."""
+    def _limit(self, rows: int) -> None:
+        """Let slabs have at most so many rows from now on, and say so the first time."""
         torch.cuda.empty_cache()
-        with self._halving:
-            rows = max(self._packing.rows // 2, LONGEST)
+        with self._limiting:
+            rows = max(min(rows, self._packing.rows), LONGEST)
             self._packing = replace(self._packing, rows=rows)
-            if not self._halved:
+            if not self._limited:
                 log.warning("%s is out of memory: slabs are halved and go on", self.place.device)
-            self._halved = True
+            self._limited = True
 
     def _fused_batches(
         self, s2: Tensor, s1: Tensor, dims: int

@@ -26,6 +26,9 @@ STEPS = 64
 """A typical length of a sequence, for laying out a recurrence's weights."""
 
 
+TILE, MOST_PADDING = 64, 0.04
+"""Features that oneDNN computes at once in bf16, and the share that is padded to fill them."""
+
 T = TypeVar("T")
 
 
@@ -62,8 +65,8 @@ class Place:
         return Place(self.device, torch.float32)
 
     def put(self, tensor: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """A parameter on the device."""
-        return tensor.detach().to(self.device, dtype or self.dtype).contiguous()
+        """A copy of a parameter on the device, which outlives the file it came from."""
+        return tensor.detach().to(self.device, dtype or self.dtype, copy=True).contiguous()
 
 
 def find_place(device: str, precision: str) -> Place:
@@ -108,9 +111,14 @@ class Affine:
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, place: Place, rows: int) -> None:
-        self.weight = place.put(weight)
-        self.bias = None if bias is None else place.put(bias)
         self.onednn = place.onednn
+        self.features = len(weight)
+        self.padding = 0
+        if self.onednn and place.dtype == torch.bfloat16:
+            padding = -self.features % TILE
+            self.padding = padding if padding < MOST_PADDING * self.features else 0
+        self.weight = F.pad(place.put(weight), (0, 0, 0, self.padding))
+        self.bias = None if bias is None else F.pad(place.put(bias), (0, self.padding))
         if self.onednn:
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight, rows)
 
@@ -125,10 +133,12 @@ class Affine:
             y = F.linear(x, self.weight, self.bias)
             y = y.relu_() if relu else y
             return y if plus is None else y.add_(plus)
-        if plus is not None:
+        if plus is not None and not self.padding:
             return torch.ops.mkldnn._linear_pointwise.binary(x, plus, self.weight, self.bias, "add")
         then = "relu" if relu else "none"
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, then, [], "")
+        y = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, then, [], "")
+        y = y[:, : self.features] if self.padding else y
+        return y if plus is None else y + plus
 
 
 class Norm:
