@@ -106,8 +106,6 @@ def _extent(rows: Sequence[Row]) -> Box:
 @functools.cache
 def _countries() -> list[shapely.Polygon]:
     """The countries' polygons, none across the antimeridian."""
-    # Else GDAL leaves a note beside the file, within the installed package.
-    pyogrio.set_gdal_config_options({"CPL_VSIL_GZIP_WRITE_PROPERTIES": "NO"})
     _, grounds = countries()
     parts = shapely.get_parts(grounds)
     west, _, east, _ = shapely.bounds(parts).T
