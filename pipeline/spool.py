@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_BYTES = 4 * 2**30
-"""Largest size of the file. It never takes more than half of what is free."""
+"""Largest size of the file. It never takes more than a quarter of what is free."""
 
 
 class Spool:
@@ -32,7 +32,7 @@ class Spool:
     def __init__(self, most: int = MOST_BYTES) -> None:
         # Unnamed: nothing is left behind, however the process ends.
         self._file = tempfile.TemporaryFile(prefix="tessera-mosaic-")  # noqa: SIM115
-        self._size = min(most, shutil.disk_usage(tempfile.gettempdir()).free // 2)
+        self._size = min(most, shutil.disk_usage(tempfile.gettempdir()).free // 4)
         self._places: OrderedDict[Hashable, tuple[int, int, Any, Any]] = OrderedDict()
         self._end = 0
         self._lock = threading.Lock()
