@@ -47,8 +47,8 @@ CPU_ROWS, CPU_RECURRENT_ROWS = 2048, 4096
 CPU_FUSED, GPU_FUSED = 512, 1 << 16
 """Pixels whose two sensors are fused at once."""
 
-GPU_SHARE = 0.4
-"""Share of a GPU's free memory that slabs in flight may take."""
+GPU_SLABS, GPU_SHARE = 2, 0.4
+"""Slabs at once on a GPU, one copied while one is computed, and their share of its free memory."""
 
 STRIP_OBSERVATIONS, STRIP_VALUES = 1 << 22, 1 << 25
 """Observations, valid or not, and vectors' values that are held at once: bounds on memory."""
@@ -130,7 +130,8 @@ class Encoder:
         self._limiting = threading.Lock()
         self._limited = False
         # One thread a slab, however many slabs at once: see `inference`.
-        self._pool = ThreadPoolExecutor(self.threads, "encoder", torch.set_num_threads, (1,))
+        workers = self.threads if on_cpu else GPU_SLABS
+        self._pool = ThreadPoolExecutor(workers, "encoder", torch.set_num_threads, (1,))
 
     @classmethod
     def load(
@@ -212,11 +213,11 @@ class Encoder:
                 for plan, seen, key in zip((self._plan.s2, self._plan.s1), both, keys, strict=True)
             )
             for batch, (value, code, scale) in self._fused_batches(s2, s1, dims):
+                check_scales(scale)
                 where = run.start + members[batch]
                 codes[where], scales[where] = code, scale
                 if floats is not None:
                     floats[where] = value
-        check_scales(scales[~np.isposinf(scales)])
         return Embedding(
             codes.reshape(height, width, dims),
             scales.reshape(height, width),
@@ -329,7 +330,7 @@ def usable_cores() -> int:
 
 
 def _gpu_rows(device: torch.device, sizes: Sizes) -> int:
-    """Tokens of a slab that fit the GPU's free memory, two slabs at a time, in float32."""
+    """Tokens of a slab that fit the GPU's free memory, so many slabs at a time, in float32."""
     free, _ = torch.cuda.mem_get_info(device)
     token = 4 * (12 * sizes.width + 2 * sizes.feedforward)
-    return int(min(max(free * GPU_SHARE / 2 / token, CPU_ROWS), 1 << 20))
+    return int(min(max(free * GPU_SHARE / GPU_SLABS / token, CPU_ROWS), 1 << 20))

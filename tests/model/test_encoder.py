@@ -290,10 +290,23 @@ def test_v1_0_needs_a_place_and_takes_what_the_reference_takes(shared: Path) -> 
     assert not np.array_equal(other.codes, made.codes)
 
 
-def test_numbers_that_are_no_embedding_are_refused(shared: Path) -> None:
-    checkpoint = small(card_named("v2-nano"))
-    checkpoint.state["s2_backbone.embedding.0.weight"] *= 1e38
-    encoder = Encoder(checkpoint, card_named("v2-nano"))
+@pytest.mark.parametrize(
+    ("model", "parameter", "value"),
+    [
+        ("v2-nano", "s2_backbone.embedding.0.weight", 3e38),
+        ("v1.1-mpc", "dim_reducer.4.bias", 3e38),
+        ("v1.1-mpc", "dim_reducer.4.bias", 200.0),
+    ],
+    ids=["nan", "infinite scale", "scale above 1"],
+)
+def test_numbers_that_are_no_embedding_are_refused(
+    shared: Path, model: str, parameter: str, value: float
+) -> None:
+    checkpoint = small(card_named(model))
+    checkpoint.state[parameter].fill_(value)
+    if value > 1e38:
+        checkpoint.state["dim_reducer.4.weight"].fill_(value)
+    encoder = Encoder(checkpoint, card_named(model))
     with pytest.raises(BadEmbeddingError, match="not finite or too large"):
         encoder.embed(golden_stack(shared, "long"))
 
