@@ -293,11 +293,11 @@ def describe_card(card: Card) -> dict[str, Any]:
 
 def _table(models: list[dict[str, Any]]) -> str:
     """The cards, a line each."""
-    lines = [f"{'model':12} {'parameters':>13}  {'values':18} {'imagery':9} {'kernel':9} weights"]
+    lines = [f"{'model':14} {'parameters':>13}  {'values':18} {'imagery':9} {'kernel':9} weights"]
     for model in models:
         values = ", ".join(map(str, (*model["depths"], model["dims"])))
         lines.append(
-            f"{model['name']:12} {model['parameters']:>13,}  {values:18} "
+            f"{model['name']:14} {model['parameters']:>13,}  {values:18} "
             f"{', '.join(model['imagery']):9} {model['kernel']:9} "
             f"{model['pulled'] or model['page']}"
         )

@@ -213,11 +213,11 @@ def test_without_pulled_weights_a_name_says_how_to_get_them(
 
 def test_the_cards_are_listed(said: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:
     told = said("models")["models"]
-    assert [card["name"] for card in told] == list(CARDS)
+    assert [card["name"] for card in told[-len(CARDS) :]] == list(CARDS)
     assert told[-1]["parameters"] == 2_064_266_242
     assert main(["models"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(CARDS) + 1
+    assert len(lines) == len(told) + 1
     assert "21,031,506" in next(line for line in lines if line.startswith("v2-medium"))
 
 
