@@ -74,9 +74,21 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="card whose sizes and statistics apply (see `models`)")
     parser.add_argument("--weights", help="checkpoint file or URL")
     parser.add_argument("--block", type=int, default=DEFAULT_BLOCK, help="side of a block in px")
+    parser.add_argument(
+        "--depths",
+        action="store_true",
+        help="store the shorter embeddings that the model's first values are, too",
+    )
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="on which workers encode (cpu)"
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="host of a private address that the catalogue may point to (repeatable)",
     )
     parser.add_argument(
         "--allow-lost-scenes",
@@ -166,7 +178,7 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
     options = beam_options(args.runner, args.workers, beam_arguments)
     check_numbers(args)
     area = area_of(args)
-    source = open_catalogue(args.catalog)
+    source = open_catalogue(args.catalog, args.allow_host)
     encoder = load_encoder(args.model, args.weights, args.precision)
     encoder.card.accepts(source.imagery)
     tiles = list(area.tiles())
@@ -183,12 +195,15 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
     )
     storage = Storage(args.store)
     zones = sorted({tile.zone for tile in tiles})
-    layout = Layout(args.tile, encoder.card.dims)
+    if args.depths and not encoder.card.depths:
+        raise BadInput(f"--depths: the first values of {encoder.card.name} are no embeddings")
+    layout = Layout(args.tile, encoder.card.dims, encoder.card.depths if args.depths else ())
     with store_errors(args.store):
         create_store(storage, layout, identity, [args.year], zones)
         request = write_request(storage, args.year, tiles)
     job = Job(
         catalog=args.catalog,
+        allow_hosts=tuple(args.allow_host),
         year=args.year,
         store=args.store,
         model=args.model,

@@ -42,6 +42,8 @@ class Job:
     ----------
     catalog, year, store
         Where scenes come from, of which year, and where the mosaic goes.
+    allow_hosts
+        Hosts of private addresses that the catalogue may point to.
     model, weights, weights_sha256, precision, device
         The encoder: card, file, its digest, the arithmetic, and where workers compute.
     rules
@@ -71,6 +73,7 @@ class Job:
     """
 
     catalog: str
+    allow_hosts: tuple[str, ...]
     year: int
     store: str
     model: str | None
@@ -133,7 +136,7 @@ def open_workshop(job: Job) -> Workshop:
     """Open what a worker needs, once a process."""
     storage = Storage(job.store)
     threads = share_of_cores(job.processes)
-    source = open_catalogue(job.catalog)
+    source = open_catalogue(job.catalog, job.allow_hosts)
     return Workshop(
         storage,
         read_mosaic(storage),

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pipeline.grid import Window, region_window
-from pipeline.mosaic import read_mosaic
+from pipeline.mosaic import dequantize, open_mosaic, read_mosaic
 from pipeline.records import Record
 from pipeline.region import pixels_inside, read_region
 from pipeline.storage import Storage
@@ -226,3 +226,24 @@ def test_of_a_tile_only_the_pixels_inside_the_region_where_the_user_says_so(
     assert np.isposinf(here.scales[~inside]).all()
     capsys.readouterr()
     assert "pixels" in refused([*words[:-1], "--pixels=all"], capsys)
+
+
+def test_nested_depths_are_the_first_values(archive: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.pt"
+    jobs.weights(other, seed=1)
+    words = jobs.options(archive, tmp_path / "store", f"--weights={other}", "--model=v2-nano")
+    assert jobs.run_here([*words, "--depths"]) == 0
+    square = open_mosaic(str(tmp_path / "store")).region(2.995, 50.845, 3.0, 50.847, jobs.YEAR)[31]
+    whole = dequantize(square).transpose("band", ...).values
+    assert np.isfinite(whole).any()
+    for depth in (16, 32, 64):
+        prefix = dequantize(square, depth)
+        assert np.array_equal(
+            prefix.transpose(f"band_d{depth}", ...).values, whole[:depth], equal_nan=True
+        )
+
+
+def test_depths_of_a_model_that_has_none_are_refused(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "--depths" in refused(jobs.options(archive, tmp_path / "store", "--depths"), capsys)
