@@ -17,7 +17,7 @@ demo: setup
 	$(BIN)/tessera-mosaic demo
 
 test: setup
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest -m "not soak" --numprocesses=2
 
 soak: setup
 	$(BIN)/python -m pytest -m soak
