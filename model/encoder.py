@@ -188,26 +188,20 @@ class Encoder:
             If the family cannot be embedded so.
         """
         dims = self.card.check_depth(dims)
-        family = self.card.family
         keys: list[NDArray[np.uint64] | None] = [None, None]
-        if family in SAMPLING:
+        if self.card.family in SAMPLING:
             if at is None:
                 raise CardError(f"{self.card.name} draws observations by place: say where this is")
             keys = [pixel_keys(at, stack.shape, sensor) for sensor in (2, 1)]
-            stack = with_stand_ins(stack, only_if_all_empty=family == "v1.0-float")
+            alone = self.card.family == "v1.0-float"
+            stack = with_stand_ins(stack, only_if_all_empty=alone)
         height, width = stack.shape
         pixels = height * width
         codes = np.zeros((pixels, dims), np.int8)
         scales = np.full(pixels, NOTHING, np.float32)
         floats = np.full((pixels, dims), np.nan, np.float32) if values else None
         for run in self._strips(stack):
-            both = [seen_by_s2(stack, run), seen_by_s1(stack, run)]
-            wanted = both[0].counts + both[1].counts > 0
-            if family in SAMPLING:
-                # As the reference has it, Sentinel-2 must have seen something, cloud or not.
-                wanted &= (both[0].values != 0).any(axis=(0, 2))
-                both = [or_everything(seen) for seen in both]
-            members = np.flatnonzero(wanted)
+            both, members = self._observed(stack, run)
             s2, s1 = (
                 self._vectors(plan, seen, members, None if key is None else key[run])
                 for plan, seen, key in zip((self._plan.s2, self._plan.s1), both, keys, strict=True)
@@ -232,6 +226,16 @@ class Encoder:
         strip = max(min(limits), CPU_FUSED)
         for start in range(0, pixels, strip):
             yield slice(start, min(start + strip, pixels))
+
+    def _observed(self, stack: Stack, run: slice) -> tuple[list[Seen], NDArray[np.int64]]:
+        """What both sensors saw of a run of pixels, and which of them are to be embedded."""
+        both = [seen_by_s2(stack, run), seen_by_s1(stack, run)]
+        wanted = both[0].counts + both[1].counts > 0
+        if self.card.family in SAMPLING:
+            # As the reference has it, Sentinel-2 must have seen something, cloud or not.
+            wanted &= (both[0].values != 0).any(axis=(0, 2))
+            both = [or_everything(seen) for seen in both]
+        return both, np.flatnonzero(wanted)
 
     def _vectors(
         self,
@@ -330,7 +334,7 @@ def usable_cores() -> int:
 
 
 def _gpu_rows(device: torch.device, sizes: Sizes) -> int:
-    """Tokens of a slab that fit the GPU's free memory, so many slabs at a time, in float32."""
+    """Tokens of a slab, so that those in flight take their share of the GPU's free memory."""
     free, _ = torch.cuda.mem_get_info(device)
     token = 4 * (12 * sizes.width + 2 * sizes.feedforward)
     return int(min(max(free * GPU_SHARE / GPU_SLABS / token, CPU_ROWS), 1 << 20))

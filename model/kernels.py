@@ -9,22 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.networks import GruPool, ResetFirstGru
-
-Precision = Literal["fp32", "bf16"]
+from model.networks import ResetFirstGru
 
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
-
+"""Precisions of matrix products, by name."""
 
 STEPS = 64
 """A typical length of a sequence, for laying out a recurrence's weights."""
-
 
 TILE, MOST_PADDING = 64, 0.04
 """Features that oneDNN computes at once in bf16, and the share that is padded to fill them."""
@@ -99,6 +96,9 @@ def find_place(device: str, precision: str) -> Place:
 
 class Affine:
     """A linear layer, laid out for a device.
+
+    On a CPU these are the operators that PyTorch's own compiler makes of linear layers: oneDNN
+    with weights in its own layout, and what follows the product done while it is written.
 
     Parameters
     ----------
@@ -263,5 +263,5 @@ def recurrence(context: nn.Module, place: Place, rows: int) -> Recurrence:
     """Lay out a pool's recurrence."""
     if isinstance(context, ResetFirstGru):
         return ResetFirst(context, place, rows)
-    assert isinstance(context, nn.GRU), f"{GruPool.__name__} holds PyTorch's GRU"
+    assert isinstance(context, nn.GRU)
     return TorchGru(context, place, rows)

@@ -146,11 +146,13 @@ def everyone(shared: Path) -> dict[str, tuple[Stack, Encoder, Encoder, Embedding
     """Encoders by model and precision: with one thread, with three, and what they embedded."""
     stack = golden_stack(shared, "tile")
     stack = chosen(stack, np.arange(0, 480, 4), (10, 12))
+    checkpoints = {name: (card_named(name), small(card_named(name))) for name in FAMILIES}
+    nano = read_checkpoint(shared / "golden/encoders/v2_nano.pt")
+    checkpoints["v2-nano as published"] = card_named("v2-nano"), nano
     made = {}
-    for name in FAMILIES:
-        card = card_named(name)
+    for name, (card, checkpoint) in checkpoints.items():
         for precision in ("fp32", "bf16") if bf16_here() else ("fp32",):
-            one, three = (Encoder(small(card), card, precision, threads=n) for n in (1, 3))
+            one, three = (Encoder(checkpoint, card, precision, threads=n) for n in (1, 3))
             made[f"{name} {precision}"] = stack, one, three, three.embed(stack, PLACE, values=True)
     return made
 
