@@ -33,7 +33,7 @@ ALONE = Processes(0, 1, torch.device("cpu"))
 RECIPE = Recipe(steps=40, batch=200, lr=1e-2, precision="fp32", every=20)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
