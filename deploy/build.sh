@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the image, pushes it, and puts the Flex Template that names it by its digest.
-#   deploy/build.sh [cuda|cpu]
+#   deploy/build.sh [cuda|cpu]         (cpu: TORCH_INDEX names PyTorch's index of CPU wheels)
 # Needs docker with buildx, gcloud (signed in), and Terraform's first apply. WEIGHTS=path/below/the/
 # checkout bakes weights in. Prints the image's name for Terraform's variable `image`.
 set -euo pipefail
@@ -8,8 +8,8 @@ cd "$(dirname "$0")/.."
 
 variant=${1:-cuda}
 case $variant in
-  cuda) torch_index=https://pypi.org/simple ;;
-  cpu) torch_index=https://download.pytorch.org/whl/cpu ;;
+  cuda) torch_index= ;;
+  cpu) torch_index=${TORCH_INDEX:?for the CPU variant, give the address of the PyTorch index of CPU wheels} ;;
   *)
     echo "usage: deploy/build.sh [cuda|cpu]" >&2
     exit 2
