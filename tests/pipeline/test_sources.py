@@ -23,9 +23,18 @@ from pipeline.errors import BadInput, Corrupt, Expired, Gone, SceneError, Thrott
 from pipeline.grid import Window, from_lonlat, lonlat_bounds, window_of_bounds
 from pipeline.rasters import Reader
 from pipeline.remote import Access, Remote
-from pipeline.scenes import Scene, Source, open_catalogue, opera, planetary_computer
+from pipeline.scenes import (
+    S2_ASSETS,
+    Scene,
+    Source,
+    earth_search,
+    open_catalogue,
+    opera,
+    planetary_computer,
+)
 from pipeline.scenes.api import StacApi
 from pipeline.scenes.index import ParquetIndex
+from pipeline.scenes.items import COMMON_NAMES
 from pipeline.scenes.opera import OperaGranules, scene_of_entry
 from pipeline.scenes.planetary_computer import PlanetaryComputer
 from pipeline.sentinel1 import code_backscatter
@@ -415,6 +424,32 @@ def test_opera_granules(monkeypatch: pytest.MonkeyPatch) -> None:
         for other in ("https://elsewhere.example/a.tif", "https://fakenasa.gov.example/a.tif"):
             assert source.access(other).headers == {}
         assert source.access(scene.assets["vv"].replace("https", "http")).headers == {}
+
+
+def test_earth_search_has_the_scenes_of_both(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EARTHDATA_TOKEN", "secret")
+    items = []
+    for item in items_of(archive, "https://cogs.example"):
+        if item["collection"] == "sentinel-2-l2a":
+            item["assets"] = {COMMON_NAMES[band]: asset for band, asset in item["assets"].items()}
+            item["properties"]["datetime"] = "2021" + item["properties"]["datetime"][4:]
+            items.append(item)
+    with fake_web(FakeStac(items)) as stac, fake_web(FakeCmr(granules(3), page=2)) as cmr:
+        monkeypatch.setattr(earth_search, "ROOT", stac)
+        monkeypatch.setattr(opera, "SEARCH", f"{cmr}/granules.json")
+        source = earth_search.EarthSearch(Remote("https://", allow_hosts=["127.0.0.1"]))
+        scenes = source.search((-180.0, -90.0, 180.0, 90.0), 2021)
+    assert source.imagery == "aws"
+    assert [scene.order for scene in scenes] == sorted(scene.order for scene in scenes)
+    optical = [scene for scene in scenes if scene.sensor == "s2"]
+    radar = [scene for scene in scenes if scene.sensor == "s1"]
+    assert (len(optical), len(radar)) == (len(items), 3)
+    assert not any(scene.unusable or scene.missing for scene in scenes)
+    assert set(optical[0].assets) == set(S2_ASSETS)
+    assert source.access(optical[0].assets["B04"]).headers == {}
+    assert source.access(radar[0].assets["vv"]).headers == {"Authorization": "Bearer secret"}
 
 
 def test_granules_that_a_listing_keeps_back_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
