@@ -3,8 +3,9 @@
 `python -m benchmarks encode [--model M ...] [--device D] [--precision P ...] [--threads N]`
 
 Every pixel has the same number of observations. The reference path is the plain network over
-padded batches in float32, with PyTorch's own threads. Ends with 1 if bf16 is not as close to fp32
-as it has to be.
+padded batches in float32, with PyTorch's own threads. Pixels a second of processor time tell
+something on a busy machine too; all else wants an idle one. Ends with 1 if bf16 is not as close to
+fp32 as it has to be.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ LEAST_COSINE, MOST_SCALE_ERROR, LEAST_OVERLAP = 0.9999, 0.016, 0.97
 PLACE = Origin(zone=31, row=0, col=0, year=2024)
 
 HEADER = (
-    f"{'model':12} {'tokens':>8} {'path':10} {'px/s':>10} {'tokens/s':>12} {'GFLOP/s':>9} "
-    f"{'of peak':>8} {'faster':>7} {'peak MiB':>9}"
+    f"{'model':12} {'tokens':>8} {'path':10} {'px/s':>10} {'px/CPU s':>9} {'tokens/s':>12} "
+    f"{'GFLOP/s':>9} {'of peak':>8} {'faster':>7} {'peak MiB':>9}"
 )
 
 T = TypeVar("T")
@@ -89,6 +90,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 @dataclass(frozen=True)
+class Spent:
+    """Time of a run on the clock, and of all processors together."""
+
+    seconds: float
+    processor: float
+
+
+@dataclass(frozen=True)
 class Bench:
     """Where to measure: a device, threads, and its largest rate in each precision."""
 
@@ -104,28 +113,28 @@ class Bench:
         side = int(max(work / flops, FEWEST_PIXELS) ** 0.5)
         stack = synthetic_stack((side, side), depth)
 
-        def show(path: str, pixels: int, seconds: float, slower: float, peak: float) -> None:
-            rate = pixels / seconds
+        def show(path: str, pixels: int, spent: Spent, slower: float, peak: float) -> None:
+            rate = pixels / spent.seconds
             share = f"{rate * flops / peak:.0%}" if peak else "-"
             faster = f"{rate / slower:.1f}x" if slower else "-"
             print(
                 f"{card.name:12} {depth[0]:>3}+{depth[1]:<4} {path:10} {rate:10,.0f} "
-                f"{rate * sum(lengths):12,.0f} {rate * flops / 1e9:9,.0f} {share:>8} {faster:>7} "
-                f"{self.memory():9,.0f}",
+                f"{pixels / spent.processor:9,.0f} {rate * sum(lengths):12,.0f} "
+                f"{rate * flops / 1e9:9,.0f} {share:>8} {faster:>7} {self.memory():9,.0f}",
                 flush=True,
             )
 
         slower = 0.0
         if self.device == "cpu":
             batch = min(REFERENCE_BATCH, side * side)
-            seconds = reference_seconds(checkpoint, lengths, batch)
-            show("reference", batch, seconds, 0.0, self.peaks.get("fp32", 0.0))
-            slower = batch / seconds
+            spent = reference_time(checkpoint, lengths, batch)
+            show("reference", batch, spent, 0.0, self.peaks.get("fp32", 0.0))
+            slower = batch / spent.seconds
         made: dict[str, Embedding] = {}
         for precision, peak in self.peaks.items():
             encoder = Encoder(checkpoint, card, precision, self.device, self.threads)
-            made[precision], seconds = best(self._embed(encoder, stack))
-            show(precision, side * side, seconds, slower, peak)
+            made[precision], spent = best(self._embed(encoder, stack))
+            show(precision, side * side, spent, slower, peak)
         return len(made) < len(DTYPES) or is_close(made["fp32"], made["bf16"])
 
     def _embed(self, encoder: Encoder, stack: Stack) -> Callable[[], Embedding]:
@@ -195,11 +204,11 @@ def peak_flops(device: str, precision: str, threads: int) -> float:
             if device != "cpu":
                 torch.cuda.synchronize()
 
-        _, seconds = best(run)
-    return workers * repeats * 2 * side**3 / seconds
+        _, spent = best(run)
+    return workers * repeats * 2 * side**3 / spent.seconds
 
 
-def reference_seconds(checkpoint: Checkpoint, lengths: tuple[int, int], batch: int) -> float:
+def reference_time(checkpoint: Checkpoint, lengths: tuple[int, int], batch: int) -> Spent:
     """Time of a batch in the plain network."""
     network = checkpoint.network()
     s2, s1 = (
@@ -250,11 +259,12 @@ def _unit(values: NDArray[np.float32]) -> NDArray[np.float64]:
     return values / np.linalg.norm(values.astype(np.float64), axis=-1, keepdims=True)
 
 
-def best(run: Callable[[], T]) -> tuple[T, float]:
-    """Result and shortest time of some runs, after one that warms up."""
-    result, times = run(), []
+def best(run: Callable[[], T]) -> tuple[T, Spent]:
+    """Result and shortest times of some runs, after one that warms up."""
+    result, seconds, processor = run(), [], []
     for _ in range(REPEATS):
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         result = run()
-        times.append(time.perf_counter() - start)
-    return result, min(times)
+        seconds.append(time.perf_counter() - start[0])
+        processor.append(time.process_time() - start[1])
+    return result, Spent(min(seconds), min(processor))
