@@ -446,8 +446,9 @@ def tiles_touched(
         return np.empty((0, 2), np.int64)
     window = window_of_bounds(zone, ground.bounds)
     top, bottom = window.row // side, -(-(window.row + window.height) // side)
-    left = max(window.col - margin, 0) // side
-    right = -(-min(window.col + window.width + margin, WIDTH) // side)
+    # One tile more on each side: within a row of tiles a meridian moves by less than a tile.
+    left = max((window.col - margin) // side - 1, 0)
+    right = min(-(-(window.col + window.width + margin) // side) + 1, WIDTH // side)
     rows, columns = np.arange(top, bottom), np.arange(left, right)
     first, stop = (limit[:, None] for limit in owned_tile_columns(zone, rows, side, margin=0))
     owners = (columns >= first) & (columns < stop)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyproj import Geod
 from rasterio.transform import from_bounds
@@ -126,6 +126,7 @@ def straight_parallels(box: shapely.Geometry) -> np.ndarray:
 
 
 @settings(deadline=None, max_examples=30)
+@example(1, -41, 256)
 @given(st.integers(1, 60), st.integers(-78, 82), st.sampled_from([256, 1024, 2048]))
 def test_the_margin_beside_every_tile_at_a_zone_line_is_in_a_tile(
     zone: int, lat: int, side: int
