@@ -55,9 +55,9 @@ class ConstantEncoder:
 
 
 def constant_embedding(shape: tuple[int, int], dims: int, scale: float) -> Embedding:
-    """Codes of one at one scale; at +inf they stand for nothing."""
+    """Codes of one at one scale, of one token a pixel; at +inf they stand for nothing."""
     codes = np.ones((*shape, dims), np.int8)
-    return Embedding(codes, np.full(shape, scale, np.float32), None)
+    return Embedding(codes, np.full(shape, scale, np.float32), None, shape[0] * shape[1])
 
 
 def constant_stack(window: Window, *_: object) -> AnnualStack:

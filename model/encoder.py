@@ -70,11 +70,14 @@ class Embedding:
         +inf where neither sensor saw the pixel, else in (0, 1).
     values : float32 (H, W, D) or None
         Before quantization, NaN where there is nothing; only if asked for.
+    tokens
+        Observations that were computed with, stand-ins for missing ones included.
     """
 
     codes: NDArray[np.int8]
     scales: NDArray[np.float32]
     values: NDArray[np.float32] | None
+    tokens: int
 
 
 class Encoder:
@@ -200,8 +203,10 @@ class Encoder:
         codes = np.zeros((pixels, dims), np.int8)
         scales = np.full(pixels, NOTHING, np.float32)
         floats = np.full((pixels, dims), np.nan, np.float32) if values else None
+        tokens = 0
         for run in self._strips(stack):
             both, members = self._observed(stack, run)
+            tokens += sum(int(self._packing.lengths(seen.counts[members]).sum()) for seen in both)
             s2, s1 = (
                 self._vectors(plan, seen, members, None if key is None else key[run])
                 for plan, seen, key in zip((self._plan.s2, self._plan.s1), both, keys, strict=True)
@@ -216,6 +221,7 @@ class Encoder:
             codes.reshape(height, width, dims),
             scales.reshape(height, width),
             None if floats is None else floats.reshape(height, width, dims),
+            tokens,
         )
 
     def _strips(self, stack: Stack) -> Iterator[slice]:

@@ -14,8 +14,9 @@ import time
 from typing import Any
 
 from pipeline.errors import BrokenOff
-from pipeline.launch import Outcome, launch, run_arguments
+from pipeline.launch import launch, run_arguments
 from pipeline.options import job_name
+from pipeline.outcome import Outcome
 from pipeline.publish import publish_command
 from pipeline.verify import verify_command
 

@@ -24,6 +24,12 @@ class BadInput(TesseraError, ValueError):
     kind = "bad-input"
 
 
+class NoScenes(BadInput):
+    """A catalogue lists nothing of a year where it was asked."""
+
+    kind = "no-scenes"
+
+
 class StoreMismatch(BadInput):
     """A run meets a store that was made by another model, card or set of rules."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from model.cards import Card, card_named
+
 DATA = Path(__file__).parent / "data"
 FIGURES = DATA / "figures.toml"
 THROUGHPUT = DATA / "throughput.json"
 
 DRAWS = 2000
 """Draws by which a plan's uncertainty is found."""
+
+Drawn = NDArray[np.float64]
+"""A value and then its draws: (1 + DRAWS,)."""
+
+Figures = Mapping[str, Drawn]
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,40 @@ def read_book(figures: Path = FIGURES, throughput: Path = THROUGHPUT) -> Book:
     machines = tuple(Machine(**entry) for entry in table.pop("machine"))
     rows = tuple(Throughput(**row) for row in json.loads(throughput.read_text(encoding="utf-8")))
     return Book({name: Figure(name, **entry) for name, entry in table.items()}, machines, rows)
+
+
+def operations(card: Card) -> float:
+    """Multiplications and additions of an encoder for one token, attention's own left out."""
+    width, wide = card.sizes.width, card.sizes.feedforward
+    recurrent = 12 * width**2 if card.family.startswith("v1") else 0
+    return 2 * width**2 + card.sizes.layers * (8 * width**2 + 4 * width * wide) + recurrent
+
+
+def tokens_per_second(
+    machine: Machine, card: Card, precision: str, book: Book, figure: Figures
+) -> tuple[Drawn, str] | None:
+    """How fast a machine encodes, and who says so; None where nothing was ever measured on it."""
+    rows = [row for row in book.throughputs if row.device == machine.device]
+    rows = [row for row in rows if row.precision == precision] or [
+        row for row in rows if (row.precision, precision) == ("bf16", "fp32")
+    ]
+    if not rows:
+        return None
+
+    def distance(row: Throughput) -> tuple[bool, float]:
+        near = card_named(row.model)
+        return near.family != card.family, abs(np.log(operations(near) / operations(card)))
+
+    row = min(rows, key=distance)
+    rate = row.pixels_per_second * row.tokens * np.ones_like(figure["fp32"])
+    source = f"{row.model} in {row.precision} on {row.device}, {row.source} ({row.date})"
+    if row.precision != precision:
+        rate, source = rate * figure["fp32"], f"{source}, brought to {precision}"
+    near = card_named(row.model)
+    if near.family != card.family or near.sizes != card.sizes:
+        rate = rate * operations(near) / operations(card) * figure["another_model"]
+        source = f"{source}, scaled by arithmetic operations"
+    return rate, source
 
 
 def record_throughput(row: Throughput, path: Path = THROUGHPUT) -> None:

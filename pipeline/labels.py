@@ -16,7 +16,8 @@ from rasterio.transform import Affine
 from rasterio.warp import Resampling, reproject, transform_bounds
 
 from pipeline.errors import BadInput
-from pipeline.grid import Window, owned, window_of_bounds, zone_crs, zones_touched
+from pipeline.grid import Window, window_of_bounds, zone_crs
+from pipeline.ownership import owned, zones_touched
 
 MAX_PIXELS = 1 << 28
 """Largest raster of labels that is taken."""

@@ -37,13 +37,10 @@ from pipeline.grid import (
     Window,
     check_side,
     lonlat_bounds,
-    owned,
     parse_tile,
-    project_region,
-    tiles_touched,
     zone_crs,
-    zones_touched,
 )
+from pipeline.ownership import owned, project_region, tiles_touched, zones_touched
 from pipeline.region import FORMATS, pixels_inside, read_region, read_vector
 
 CELL = 256

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import hashlib
+import itertools
 import logging
 import time
 import uuid
@@ -18,24 +19,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import shapely
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
 
+from model.cards import Card
 from pipeline import records
 from pipeline.embed import run_graph
 from pipeline.encoders import load_encoder
-from pipeline.errors import BadInput, store_errors
+from pipeline.errors import BadInput, NoScenes, store_errors
+from pipeline.forecast import Ranges, forecast, write_forecast
 from pipeline.grid import CHUNK, Tile
 from pipeline.identity import fingerprint, run_identity
 from pipeline.land import Area, area_arguments, area_of
-from pipeline.measures import MEASURES, measures_of
 from pipeline.mosaic import Layout, create_store
 from pipeline.options import beam_options, sharing_processes
+from pipeline.outcome import Outcome, add_up
+from pipeline.passes import ground_of
+from pipeline.plan import check_depths, make_plan
 from pipeline.processes import apart, run_apart
 from pipeline.progress import Monitor, Stop, made
-from pipeline.scenes import open_catalogue
+from pipeline.scenes import Source, open_catalogue
 from pipeline.stack import Rules
 from pipeline.storage import Storage
-from pipeline.summary import LOOK_UP, Found, compact, forget, short_records
+from pipeline.summary import LOOK_UP, compact, forget, short_records
 from pipeline.tiles import blocks_of
 from pipeline.worker import Job
 
@@ -123,50 +128,6 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes of the local runner")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a run came to.
-
-    Parameters
-    ----------
-    tiles, done, failed, missing
-        Asked for; in the store or known to be empty; failed; and not tried.
-    seconds
-        Wall time of the job.
-    failures
-        Tiles by class of error.
-    measures
-        Of the tiles that this run made, summed: see `pipeline.measures`.
-    """
-
-    tiles: int
-    done: int
-    failed: int
-    missing: int
-    seconds: float
-    failures: dict[str, int]
-    measures: dict[str, float]
-
-    @property
-    def pixels(self) -> int:
-        """Embedded in this run."""
-        return int(self.measures["pixels_embedded"])
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields of `run --json`."""
-        return {
-            "tiles": self.tiles,
-            "done": self.done,
-            "failed": self.failed,
-            "missing": self.missing,
-            "pixels": self.pixels,
-            "seconds": round(self.seconds, 3),
-            "pixels_per_second": round(self.pixels / self.seconds, 1) if self.seconds else 0.0,
-            "failures": self.failures,
-            **{name: round(value, 3) for name, value in self.measures.items()},
-        }
-
-
 def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
     """Run the job that a command's options ask for, and wait for its end.
 
@@ -181,12 +142,10 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
     source = open_catalogue(args.catalog, args.allow_host)
     encoder = load_encoder(args.model, args.weights, args.precision)
     encoder.card.accepts(source.imagery)
+    check_depths(encoder.card, args.depths)
     tiles = list(area.tiles())
-    if not any(source.search(bounds, args.year) for bounds in region_boxes(area.region)):
-        raise BadInput(
-            f"{args.catalog} has no scenes of {args.year} in region {args.region}: "
-            "check the year, the order west,south,east,north, and the catalogue's extent"
-        )
+    request = Request.of(tiles)
+    expected = expect(args, area, encoder.card, source, options)
     redo = tiles_to_redo(args.overwrite, tiles)
     rules = Rules(source.imagery, encoder.card.kernel, encoder.card.offset)
     inside = region_inside(area)
@@ -195,12 +154,11 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
     )
     storage = Storage(args.store)
     zones = sorted({tile.zone for tile in tiles})
-    if args.depths and not encoder.card.depths:
-        raise BadInput(f"--depths: the first values of {encoder.card.name} are no embeddings")
     layout = Layout(args.tile, encoder.card.dims, encoder.card.depths if args.depths else ())
     with store_errors(args.store):
         create_store(storage, layout, identity, [args.year], zones)
-        request = write_request(storage, args.year, tiles)
+        request.write(storage, args.year)
+        write_forecast(storage, args.year, request.id, expected)
     job = Job(
         catalog=args.catalog,
         allow_hosts=tuple(args.allow_host),
@@ -213,7 +171,7 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
         device=args.device,
         rules=rules,
         fingerprint=fingerprint(identity),
-        request=request,
+        request=request.id,
         launch=uuid.uuid4().hex[:12],
         block=min(args.block, args.tile),
         margin=args.margin,
@@ -260,7 +218,7 @@ def run_job(
             unrecorded = run_graph(job, zones, options)
         seconds = time.monotonic() - began
     found = short_records(storage, job.year, tiles, LOOK_UP)
-    outcome, ended = add_up(job, found, seconds, unrecorded)
+    outcome, ended = add_up(job.launch, found, seconds, unrecorded)
     try:
         records.clear_notes(storage, job.year, ended)
     except OSError as error:
@@ -303,44 +261,6 @@ class Watch:
                 compact(self._storage, self._job.year, zone)
 
 
-def add_up(
-    job: Job, tiles: Iterable[Found], seconds: float, unrecorded: Counter[str]
-) -> tuple[Outcome, list[Tile]]:
-    """What came of a run's tiles, by what the store holds of them and what it did not take.
-
-    Returns
-    -------
-    The outcome, and the tiles that have a record.
-    """
-    count = done = 0
-    recorded: list[Tile] = []
-    measures: Counter[str] = Counter(dict.fromkeys(MEASURES, 0))
-    failures = Counter(unrecorded)
-    for found in tiles:
-        count += 1
-        done += found.finished
-        if found.row is None:
-            continue
-        recorded.append(found.tile)
-        if found.row["launch"] == job.launch:
-            measures.update(measures_of(found.row))
-        else:
-            measures["tiles_kept"] += found.finished
-        if found.row["error"]:
-            failures[found.row["error"]["class"]] += 1
-    failed = min(sum(failures.values()), count - done)
-    outcome = Outcome(
-        tiles=count,
-        done=done,
-        failed=failed,
-        missing=count - done - failed,
-        seconds=seconds,
-        failures=dict(failures.most_common()),
-        measures=dict(measures),
-    )
-    return outcome, recorded
-
-
 def region_boxes(region: shapely.Geometry) -> list[tuple[float, float, float, float]]:
     """Boxes in degrees around the parts of a region, for asking a catalogue."""
     return [part.bounds for part in shapely.get_parts(region)]
@@ -359,17 +279,62 @@ def region_inside(area: Area) -> bytes | None:
     return bytes(shapely.to_wkb(area.region))
 
 
-def write_request(storage: Storage, year: int, tiles: list[Tile]) -> str:
-    """Write the run's tiles, and add them to those ever planned; return the request's id."""
-    by_zone: dict[int, list[Tile]] = {}
-    for tile in tiles:
-        by_zone.setdefault(tile.zone, []).append(tile)
-    encoded = {zone: records.encode_tiles(members) for zone, members in by_zone.items()}
-    request = hashlib.sha256(b"".join(encoded.values())).hexdigest()[:16]
-    for zone, data in encoded.items():
-        storage.write(records.request_key(year, request, zone), data)
-        records.add_planned(storage, year, by_zone[zone], request)
-    return request
+@dataclass(frozen=True)
+class Request:
+    """The tiles that a run is asked for, as the store holds them.
+
+    Parameters
+    ----------
+    id
+        The same for the same tiles.
+    tiles
+        By zone.
+    encoded
+        The same, as they are stored.
+    """
+
+    id: str
+    tiles: dict[int, list[Tile]]
+    encoded: dict[int, bytes]
+
+    @classmethod
+    def of(cls, tiles: Iterable[Tile]) -> Request:
+        """Of some tiles, zone by zone."""
+        by_zone = {zone: list(of) for zone, of in itertools.groupby(tiles, lambda tile: tile.zone)}
+        encoded = {zone: records.encode_tiles(members) for zone, members in by_zone.items()}
+        digest = hashlib.sha256(b"".join(encoded.values())).hexdigest()
+        return cls(digest[:16], by_zone, encoded)
+
+    def write(self, storage: Storage, year: int) -> None:
+        """Write the tiles where workers find them, and add them to those ever planned."""
+        for zone, data in self.encoded.items():
+            storage.write(records.request_key(year, self.id, zone), data)
+            records.add_planned(storage, year, self.tiles[zone], self.id)
+
+
+def expect(
+    args: argparse.Namespace, area: Area, card: Card, source: Source, options: PipelineOptions
+) -> Ranges:
+    """What the plan says of a run, for `status` to set beside its outcome; empty for no plan.
+
+    Raises
+    ------
+    BadInput
+        If the catalogue has nothing of the year in the region.
+    """
+    try:
+        plan = make_plan(
+            ground_of(area), args.year, card, args.precision, source, depths=args.depths
+        )
+    except NoScenes:
+        if any(source.search(bounds, args.year) for bounds in region_boxes(area.region)):
+            log.warning("the catalogue covers little of the region: there is no plan of this run")
+            return {}
+        raise BadInput(
+            f"{args.catalog} has no scenes of {args.year} in region {args.region}: "
+            "check the year, the order west,south,east,north, and the catalogue's extent"
+        ) from None
+    return forecast(plan, options.view_as(WorkerOptions).machine_type or "")
 
 
 def tiles_to_redo(names: list[str], tiles: list[Tile]) -> frozenset[str]:

@@ -31,6 +31,7 @@ MEASURES = {
     "tiles_kept": "tiles that an earlier run had made",
     "pixels_owned": "pixels of the tile that its zone owns, with the margin",
     "pixels_embedded": "pixels with an embedding",
+    "tokens": "observations that the encoder computed with",
     "observations_s2": "clear observations of all pixels by Sentinel-2",
     "observations_s1_ascending": "observations of all pixels by Sentinel-1, ascending",
     "observations_s1_descending": "observations of all pixels by Sentinel-1, descending",
@@ -38,10 +39,22 @@ MEASURES = {
     "scenes_unused": "scenes without, each with its reason in the record",
     "scenes_lost": "scenes that could not be read and were allowed to be lost",
     "bytes_read": "bytes fetched of scenes",
+    "requests_read": "requests that this took",
     "bytes_written": "bytes of the tile's objects",
     **{f"seconds_{stage}": f"seconds spent on `{stage}`" for stage in STAGES},
 }
 """Every measure, but `retries_<class>`: tries again of tiles and of reads, by class of error."""
+
+PLAIN = (
+    "tokens",
+    "scenes_used",
+    "scenes_unused",
+    "scenes_lost",
+    "bytes_read",
+    "requests_read",
+    "bytes_written",
+)
+"""Measures that a short record has under their own names."""
 
 THOUSANDTHS = "milliseconds"
 """Beam counts whole numbers: what are `seconds` elsewhere are these there."""
@@ -50,7 +63,7 @@ THOUSANDTHS = "milliseconds"
 def measures_of(row: dict[str, Any]) -> dict[str, float]:
     """The measures of a tile's short record, flat."""
     flat: dict[str, float] = {f"tiles_{row['state']}": 1}
-    for name in ("scenes_used", "scenes_unused", "scenes_lost", "bytes_read", "bytes_written"):
+    for name in PLAIN:
         flat[name] = row[name]
     flat |= {f"observations_{name}": seen["sum"] for name, seen in row["observations"].items()}
     for kind in ("pixels", "retries", "seconds"):
@@ -104,6 +117,7 @@ class Meter:
 
         return {
             "bytes_read": counts.get("bytes_read", 0),
+            "requests_read": counts.get("requests_read", 0),
             "retries": of("retries_"),
             "seconds": {stage: round(spent, 3) for stage, spent in of("seconds_").items()},
         }

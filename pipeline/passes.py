@@ -6,20 +6,19 @@ lie instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import BadInput
-from pipeline.figures import DRAWS
-from pipeline.grid import NORTH_EDGE, PIXEL, Tile, lonlat_bounds, owned_pixels, to_lonlat
+from pipeline.errors import NoScenes
+from pipeline.figures import DRAWS, Drawn, Figures
+from pipeline.grid import NORTH_EDGE, PIXEL, Tile, lonlat_bounds, to_lonlat
 from pipeline.land import Area
+from pipeline.ownership import owned_pixels
 from pipeline.scenes import Source
-
-Drawn = NDArray[np.float64]
-"""A value and then its draws: (1 + DRAWS,)."""
 
 S2_SATELLITES = {2016: 1.0, 2017: 1.5}
 """Sentinel-2 satellites at work in years that had fewer than two (ESA: 2B since July 2017)."""
@@ -46,8 +45,9 @@ GRANULE, GRANULE_STEP = 109.8, 100.0
 SUN = 8.0
 """Degrees above the horizon that the sun must have for Sentinel-2's products (ESA)."""
 
-SAMPLE = 64
-"""Tiles whose scenes are looked up; more would cost the catalogue much and the plan little."""
+SAMPLE, SEARCHES = 64, 4
+"""Tiles whose scenes are looked up, and how many at once; more would cost the catalogue much and
+the plan little."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def daylight(latitudes: NDArray[np.float64]) -> NDArray[np.float64]:
     return (sine > np.sin(np.radians(SUN))).sum(axis=1)
 
 
-def passes_by_prior(ground: Ground, year: int, figure: Mapping[str, Drawn]) -> Passes:
+def passes_by_prior(ground: Ground, year: int, figure: Figures) -> Passes:
     """Passes and scenes where there is no catalogue, from the satellites' orbits."""
     weights = ground.pixels / max(ground.pixels.sum(), 1)
     # Tiles lie in rows: there are many of them, and few latitudes.
@@ -153,15 +153,17 @@ def passes_in(source: Source, ground: Ground, year: int, random: np.random.Gener
 
     Raises
     ------
-    BadInput
+    NoScenes
         If it has no scene of the year in any of them.
     """
     count = len(ground.tiles)
     chosen = np.unique(np.linspace(0, count - 1, SAMPLE).astype(int))
     sample = [Tile(zone, row, col, ground.side) for zone, row, col in ground.tiles[chosen].tolist()]
-    found = np.array([_seen(source, tile, year) for tile in sample], np.float64)
+    with ThreadPoolExecutor(SEARCHES) as pool:
+        seen = pool.map(functools.partial(_seen, source, year), sample)
+        found = np.array(list(seen), np.float64)
     if not found.any():
-        raise BadInput(
+        raise NoScenes(
             f"{source.name} has no scenes of {year} there: check the year, the order "
             "west,south,east,north, and the catalogue's extent"
         )
@@ -175,7 +177,7 @@ def passes_in(source: Source, ground: Ground, year: int, random: np.random.Gener
     return Passes(s2, s1, s2_scenes * count, s1_scenes * count, source.name)
 
 
-def _seen(source: Source, tile: Tile, year: int) -> tuple[int, int, int, int]:
+def _seen(source: Source, year: int, tile: Tile) -> tuple[int, int, int, int]:
     """Passes of each sensor over a tile's centre, and scenes of each that touch it."""
     bounds = lonlat_bounds(tile.window)
     lon, lat = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2

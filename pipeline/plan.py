@@ -18,13 +18,12 @@ from model.cards import Card, card_named
 from model.observations import BIN, LONGEST, S2_BANDS
 from pipeline.encoders import load_encoder
 from pipeline.errors import BadInput
-from pipeline.figures import Book, Machine, Throughput, read_book
+from pipeline.figures import Book, Drawn, Figures, Machine, read_book, tokens_per_second
 from pipeline.land import area_arguments, area_of
 from pipeline.mosaic import Layout
 from pipeline.passes import (
     GRANULE,
     GRANULE_STEP,
-    Drawn,
     Ground,
     Passes,
     ground_of,
@@ -32,8 +31,6 @@ from pipeline.passes import (
     passes_in,
 )
 from pipeline.scenes import Source, open_catalogue
-
-Figures = Mapping[str, Drawn]
 
 LIKELY = 5.0, 95.0
 """Percentiles of the draws between which a result is said to lie."""
@@ -46,40 +43,6 @@ def tokens_of(card: Card, passes: Passes, figure: Figures) -> Drawn:
         return np.full_like(s2, 80.0)
     padding = (BIN - 1) / 2 if card.family == "v1.1" else 0.0
     return np.minimum(s2 + padding, LONGEST) + np.minimum(s1 + padding, LONGEST)
-
-
-def operations(card: Card) -> float:
-    """Multiplications and additions of an encoder for one token, attention's own left out."""
-    width, wide = card.sizes.width, card.sizes.feedforward
-    recurrent = 12 * width**2 if card.family.startswith("v1") else 0
-    return 2 * width**2 + card.sizes.layers * (8 * width**2 + 4 * width * wide) + recurrent
-
-
-def tokens_per_second(
-    machine: Machine, card: Card, precision: str, book: Book, figure: Figures
-) -> tuple[Drawn, str] | None:
-    """How fast a machine encodes, and who says so; None where nothing was ever measured on it."""
-    rows = [row for row in book.throughputs if row.device == machine.device]
-    rows = [row for row in rows if row.precision == precision] or [
-        row for row in rows if (row.precision, precision) == ("bf16", "fp32")
-    ]
-    if not rows:
-        return None
-
-    def distance(row: Throughput) -> tuple[bool, float]:
-        near = card_named(row.model)
-        return near.family != card.family, abs(np.log(operations(near) / operations(card)))
-
-    row = min(rows, key=distance)
-    rate = row.pixels_per_second * row.tokens * np.ones_like(figure["fp32"])
-    source = f"{row.model} in {row.precision} on {row.device}, {row.source} ({row.date})"
-    if row.precision != precision:
-        rate, source = rate * figure["fp32"], f"{source}, brought to {precision}"
-    near = card_named(row.model)
-    if near.family != card.family or near.sizes != card.sizes:
-        rate = rate * operations(near) / operations(card) * figure["another_model"]
-        source = f"{source}, scaled by arithmetic operations"
-    return rate, source
 
 
 @dataclass(frozen=True)
@@ -152,6 +115,7 @@ def make_plan(
     precision: str = "fp32",
     source: Source | None = None,
     workers: int = 1,
+    depths: bool = False,
     book: Book | None = None,
 ) -> Plan:
     """Reckon what a run would take.
@@ -168,8 +132,15 @@ def make_plan(
         Where scenes are looked up; None to go by the priors.
     workers
         Machines at work at once.
+    depths
+        Whether the shorter embeddings are stored too.
     book
         The figures; the package's own by default.
+
+    Raises
+    ------
+    NoScenes
+        If the catalogue lists none where it is asked.
     """
     book = book or read_book()
     random = np.random.default_rng(0)
@@ -181,7 +152,8 @@ def make_plan(
     tiles, pixels = len(ground.tiles), int(ground.pixels.sum())
     tokens = tokens_of(card, passes, figure)
     reads = pixels * passes.s2 * (GRANULE / GRANULE_STEP) ** 2, pixels * passes.s1
-    stored = bytes_stored(pixels, Layout(ground.side, card.dims), figure)
+    layout = Layout(ground.side, card.dims, card.depths if depths else ())
+    stored = bytes_stored(pixels, layout, figure)
     written = np.sum(stored, axis=0)
     requests = requests_of(tiles, ground.side, passes, stored, figure)
     storage = written / 1e9 * figure["storage"] * 12
@@ -272,6 +244,7 @@ def plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="card of the encoder (see `models`)")
     parser.add_argument("--weights", help="checkpoint file or URL")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--depths", action="store_true", help="with the shorter embeddings too")
     parser.add_argument("--machine", help="kind of machine; the cheapest by default")
     parser.add_argument("--workers", type=int, default=1, help="machines at work at once")
 
@@ -290,7 +263,10 @@ def plan_command(args: argparse.Namespace) -> dict[str, Any]:
         source = open_catalogue(args.catalog)
         card.accepts(source.imagery)
     ground = ground_of(area_of(args))
-    plan = make_plan(ground, args.year, card, args.precision, source, args.workers, book)
+    check_depths(card, args.depths)
+    plan = make_plan(
+        ground, args.year, card, args.precision, source, args.workers, args.depths, book
+    )
     bills = {bill.machine.name: bill for bill in plan.bills}
     if args.machine not in (None, *bills):
         raise BadInput(f"--machine {args.machine}: no encoder was ever measured on one")
@@ -306,6 +282,12 @@ def card_of_options(model: str | None, weights: str | None) -> Card:
     if model is not None and weights is None:
         return card_named(model)
     return load_encoder(model, weights).card
+
+
+def check_depths(card: Card, asked: bool) -> None:
+    """Refuse shorter embeddings of an encoder that has none."""
+    if asked and not card.depths:
+        raise BadInput(f"--depths: the first values of {card.name} are no embeddings")
 
 
 def to_json(plan: Plan, bill: Bill, book: Book) -> dict[str, Any]:
@@ -326,21 +308,21 @@ def to_json(plan: Plan, bill: Bill, book: Book) -> dict[str, Any]:
         "tiles": plan.tiles,
         "pixels": plan.pixels,
         "pixels_owned": plan.owned,
-        **{name: _rounded(drawn[0]) for name, drawn in uncertain.items()},
+        **{name: rounded(drawn[0]) for name, drawn in uncertain.items()},
         "scenes_from": plan.passes.origin,
         "machine": bill.machine.name,
-        "requests_by_kind": {name: _rounded(drawn[0]) for name, drawn in plan.requests.items()},
-        "cost_usd_by_part": {name: _rounded(drawn[0]) for name, drawn in bill.cost_usd.items()},
+        "requests_by_kind": {name: rounded(drawn[0]) for name, drawn in plan.requests.items()},
+        "cost_usd_by_part": {name: rounded(drawn[0]) for name, drawn in bill.cost_usd.items()},
         "uncertainty": {
-            name: [_rounded(end) for end in likely(drawn)] for name, drawn in uncertain.items()
+            name: [rounded(end) for end in likely(drawn)] for name, drawn in uncertain.items()
         },
         "by_machine": {
             other.machine.name: {
                 "device": other.machine.device,
-                "accelerator_hours": _rounded(other.accelerator_hours[0]),
-                "machine_hours": _rounded(other.machine_hours[0]),
-                "days": _rounded(other.days[0]),
-                "cost_usd": _rounded(other.total[0]),
+                "accelerator_hours": rounded(other.accelerator_hours[0]),
+                "machine_hours": rounded(other.machine_hours[0]),
+                "days": rounded(other.days[0]),
+                "cost_usd": rounded(other.total[0]),
                 "throughput": other.source,
             }
             for other in plan.bills
@@ -397,6 +379,6 @@ def _number(value: float) -> str:
     return f"{value:,.{min(digits, 4)}f}"
 
 
-def _rounded(value: float) -> float:
-    """To whole numbers where they are large, else to four figures."""
+def rounded(value: float) -> float:
+    """A value to whole numbers where they are large, else to four figures."""
     return round(float(value)) if abs(value) >= 1000 else float(f"{value:.4g}")

@@ -34,8 +34,6 @@ LOG_SECONDS = 60.0
 RECENT_SECONDS = 60.0
 """Over which rates are taken, and the shares of where the time goes."""
 
-SENSORS = ("s2", "s1_ascending", "s1_descending")
-
 SPENDING = {
     "finding scenes": ("find",),
     "waiting for reads": ("wait",),
@@ -312,9 +310,9 @@ def progress_line(now: Sight, then: Sight, tiles: int, blocks: int) -> str:
     ended = counts["tiles_kept"] + made(counts)
     parts = [
         f"tiles {ended:.0f}/{tiles}",
-        f"{_number(lately.rate('pixels_embedded'))} px/s{_slower(now, lately)}",
-        f"{_number(sum(lately.rate(f'observations_{sensor}') for sensor in SENSORS))} obs/s",
-        f"{_number(counts['bytes_read'])}B in {_number(counts['bytes_written'])}B out",
+        f"{number(lately.rate('pixels_embedded'))} px/s{_slower(now, lately)}",
+        f"{number(lately.rate('tokens'))} tokens/s",
+        f"{number(counts['bytes_read'])}B in {number(counts['bytes_written'])}B out",
         f"failed {counts['tiles_failed']:.0f}",
     ]
     left = blocks - counts["blocks_kept"] - counts["blocks"]
@@ -328,7 +326,7 @@ def progress_line(now: Sight, then: Sight, tiles: int, blocks: int) -> str:
 def _slower(now: Sight, lately: Sight) -> str:
     """A word where the rate is less than half of what it was all along."""
     mean = now.rate("pixels_embedded")
-    return f" (mean {_number(mean)})" if lately.rate("pixels_embedded") < mean / 2 else ""
+    return f" (mean {number(mean)})" if lately.rate("pixels_embedded") < mean / 2 else ""
 
 
 def _where(lately: Sight) -> str:
@@ -342,7 +340,7 @@ def _where(lately: Sight) -> str:
     return ", ".join(f"{word} {share / total:.0%}" for share, word in shares)
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
     """Three digits and a prefix: 12.3k."""
     for prefix in ("", "k", "M", "G"):
         if abs(value) < 999.5:

@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,14 @@ GAP = 4 * 1024
 MOST_RUN = 16 * 2**20
 """Most bytes of one range."""
 
-MOST_HEADERS = 4096
-"""Headers that are kept: those of a year over one tile, several times over."""
+MOST_KEPT = 4096
+"""Scenes' headers, and whatever else is known of them, that are kept: those of a year over one
+tile, several times over."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
 Fetch = Callable[[int, int], bytes]
 """Gives the bytes at an offset, fewer where the file ends."""
 
@@ -58,24 +61,24 @@ class Reader:
             threads = (os.cpu_count() or 1) if source.remote.is_local else REMOTE_THREADS
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._spool = Spool()
-        self._headers: OrderedDict[str, Header] = OrderedDict()
         self._credentials = _Credentials(source)
-        self._known: dict[Hashable, Any] = {}
-        self._moved: dict[str, Scene] = {}
-        self._lock = threading.Lock()
+        self._headers: _Recent[str, Header] = _Recent()
+        self._known: _Recent[Hashable, Any] = _Recent()
+        self._moved: _Recent[str, Scene] = _Recent()
         self._tell: Callable[..., None] = lambda **_: None
 
     def told(self, tell: Callable[..., None]) -> Reader:
-        """The same reader, which tells `bytes_read` and `retries_<class>` as they come."""
+        """The same reader, which tells `bytes_read`, `requests_read` and `retries_<class>`."""
         twin = copy.copy(self)
         twin._tell = tell
         return twin
 
     def remember(self, key: Hashable, find: Callable[[], T]) -> T:
         """What was found out about a scene, or is now."""
-        if key not in self._known:
-            self._known[key] = find()
-        known: T = self._known[key]
+        known: T | None = self._known.get(key)
+        if known is None:
+            known = find()
+            self._known.put(key, known)
         return known
 
     def submit(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -143,10 +146,8 @@ class Reader:
     def header(self, scene: Scene, band: str) -> Header:
         """Header of a raster, from the file or as it was seen before."""
         href = scene.asset(band)
-        with self._lock:
-            if href in self._headers:
-                self._headers.move_to_end(href)
-                return self._headers[href]
+        if (known := self._headers.get(href)) is not None:
+            return known
         header = self._persist(scene, band, lambda fetch: read_header(fetch, scene.epsg))
         epsg = header.geometry.epsg
         if scene.epsg and epsg != scene.epsg:
@@ -154,10 +155,7 @@ class Reader:
             raise Corrupt(said, scene.id, band)
         if not _is_projection(epsg):
             raise Corrupt(f"EPSG:{epsg} is no projection", scene.id, band)
-        with self._lock:
-            self._headers[href] = header
-            if len(self._headers) > MOST_HEADERS:
-                self._headers.popitem(last=False)
+        self._headers.put(href, header)
         return header
 
     def _pixels(
@@ -191,11 +189,11 @@ class Reader:
         def attempt() -> T:
             nonlocal credential
             credential = self._credentials.number
-            access = self.source.access(self._moved.get(scene.id, scene).asset(band))
+            access = self.source.access((self._moved.get(scene.id) or scene).asset(band))
 
             def fetch(start: int, length: int) -> bytes:
                 data = remote.read(access, start, length)
-                self._tell(bytes_read=len(data))
+                self._tell(bytes_read=len(data), requests_read=1)
                 return data
 
             return work(fetch)
@@ -205,12 +203,34 @@ class Reader:
             if isinstance(error, Expired):
                 self._credentials.renew(credential)
             elif isinstance(error, Gone):
-                self._moved[scene.id] = self.source.refresh(scene)
+                self._moved.put(scene.id, self.source.refresh(scene))
 
         try:
             return remote.persist(attempt, scene.asset(band), answer)
         except SceneError as error:
             raise type(error)(error.message, scene.id, band) from None
+
+
+class _Recent(Generic[K, V]):
+    """What was looked up lately, at most `MOST_KEPT` of it. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[K, V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        """What is kept under a key; None for nothing."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: K, value: V) -> None:
+        """Keep a value, and drop the one that was not looked up for longest."""
+        with self._lock:
+            self._kept[key] = value
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
 
 
 class _Credentials:

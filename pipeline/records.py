@@ -73,6 +73,8 @@ class Record:
         For `s2`, `s1_ascending` and `s1_descending`: sum and maximum over the tile's pixels.
     pixels
         `owned` by the zone and within the margin, and `embedded` among them.
+    tokens
+        Observations that the encoder computed with.
     objects
         The shard's objects: key, size in bytes and sha256.
     error
@@ -81,8 +83,8 @@ class Record:
         How often the tile was begun since it last ended: more than once if workers died on it.
     launch
         Id of the launch that made it.
-    bytes_read
-        Fetched of scenes.
+    bytes_read, requests_read
+        Fetched of scenes, and the requests that it took.
     retries
         Tries again of the tile and of its reads, by class of error.
     seconds
@@ -102,11 +104,13 @@ class Record:
     scenes_lost: tuple[tuple[str, str, str], ...] = ()
     observations: dict[str, dict[str, int]] = field(default_factory=dict)
     pixels: dict[str, int] = field(default_factory=dict)
+    tokens: int = 0
     objects: tuple[dict[str, Any], ...] = ()
     error: dict[str, str] | None = None
     attempts: int = 1
     launch: str = ""
     bytes_read: int = 0
+    requests_read: int = 0
     retries: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
@@ -147,11 +151,13 @@ class Record:
             "scenes_lost": len(self.scenes_lost),
             "observations": self.observations,
             "pixels": self.pixels,
+            "tokens": self.tokens,
             "bytes_written": sum(entry["size"] for entry in self.objects),
             "error": self.error,
             "attempts": self.attempts,
             "launch": self.launch,
             "bytes_read": self.bytes_read,
+            "requests_read": self.requests_read,
             "retries": self.retries,
             "seconds": self.seconds,
             "written": self.written,
@@ -328,11 +334,21 @@ def add_planned(storage: Storage, year: int, tiles: list[Tile], request: str) ->
         storage.write(key, encode_tiles(known, requests))
 
 
+def requested_tiles(storage: Storage, year: int, request: str) -> Iterator[Tile]:
+    """The tiles that one run was asked for, zone by zone, without listing."""
+    for zone in range(1, 61):
+        yield from _tiles_in(storage, request_key(year, request, zone))
+
+
 def planned_tiles(storage: Storage, year: int) -> Iterator[Tile]:
     """Every tile that any run on the store was asked for, zone by zone, without listing."""
     for zone in range(1, 61):
-        try:
-            data = storage.read(planned_key(year, zone))
-        except FileNotFoundError:
-            continue
-        yield from decode_tiles(data)
+        yield from _tiles_in(storage, planned_key(year, zone))
+
+
+def _tiles_in(storage: Storage, key: str) -> Iterator[Tile]:
+    try:
+        data = storage.read(key)
+    except FileNotFoundError:
+        return
+    yield from decode_tiles(data)

@@ -31,7 +31,6 @@ from pipeline.grid import (
     from_lonlat,
     lonlat_bounds,
     moved,
-    parse_box,
     zone_crs,
 )
 
@@ -106,6 +105,34 @@ def read_region(text: str) -> BaseGeometry:
             f"{SOUTH_LIMIT:g} to {NORTH_LIMIT:g}"
         )
     return region
+
+
+def parse_box(text: str) -> BaseGeometry:
+    """Read `west,south,east,north` in degrees; west beyond east means across the antimeridian.
+
+    Raises
+    ------
+    BadInput
+        If the text is no such box.
+    """
+    try:
+        west, south, east, north = (float(part) for part in text.split(","))
+    except ValueError:
+        raise BadInput(
+            f"region {text!r} is no box: give west,south,east,north in degrees"
+        ) from None
+    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90):
+        raise BadInput(
+            f"region {text!r} is out of range: longitudes are -180..180, latitudes -90..90, "
+            "south is less than north"
+        )
+    if west == east:
+        raise BadInput(f"region {text!r} has no width: west and east are the same")
+    if west < east:
+        return shapely.box(west, south, east, north)
+    return shapely.union(
+        shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east, north)
+    )
 
 
 def read_vector(path: Path) -> BaseGeometry:

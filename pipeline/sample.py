@@ -26,17 +26,10 @@ from model.pretrain.samples import (
     samples_of,
 )
 from pipeline.errors import BadInput, TesseraError
-from pipeline.grid import (
-    DEFAULT_SIDE,
-    Tile,
-    Window,
-    check_side,
-    lonlat_bounds,
-    owned,
-    tiles_of_region,
-)
+from pipeline.grid import DEFAULT_SIDE, Tile, Window, check_side, lonlat_bounds
 from pipeline.labels import Labels, read_labels
 from pipeline.options import beam_options
+from pipeline.ownership import owned, tiles_of_region
 from pipeline.rasters import Reader
 from pipeline.region import pixels_inside, read_region
 from pipeline.resample import KERNELS

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StoreError
-from pipeline.grid import Tile, owned
+from pipeline.grid import Tile
 from pipeline.mosaic import COUNTS, Array, Mosaic, StoredObject
 from pipeline.mosaic.shards import (
     Damaged,
@@ -19,6 +19,7 @@ from pipeline.mosaic.shards import (
     read_index,
     stream_chunks,
 )
+from pipeline.ownership import owned
 from pipeline.records import Record
 
 FULL_SCALE = 127

@@ -14,7 +14,8 @@ from pipeline import sentinel1, sentinel2
 from pipeline.block import AnnualStack, Block, Losses
 from pipeline.dpixels import cut_stack, make_directory, write_stack_directory
 from pipeline.errors import BadInput
-from pipeline.grid import Window, lonlat_bounds, region_window, zones_touched
+from pipeline.grid import Window, lonlat_bounds
+from pipeline.ownership import region_window, zones_touched
 from pipeline.rasters import Reader
 from pipeline.region import read_region
 from pipeline.resample import KERNELS

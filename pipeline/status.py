@@ -9,8 +9,10 @@ from typing import Any
 
 from pipeline import records
 from pipeline.errors import BadInput
+from pipeline.forecast import Comparison
 from pipeline.grid import Tile
 from pipeline.mosaic import read_mosaic
+from pipeline.progress import number
 from pipeline.records import FINISHED, State
 from pipeline.storage import Storage
 from pipeline.summary import LOOK_UP, short_records
@@ -34,6 +36,8 @@ class Standing:
         Embedded.
     uncertain
         Tiles among the failed and missing ones that a run may have made since the last summary.
+    comparison
+        What was planned of the latest run, and what came of it.
     """
 
     planned: int = 0
@@ -45,6 +49,7 @@ class Standing:
     examples: dict[str, str] = field(default_factory=dict)
     pixels: int = 0
     uncertain: int = 0
+    comparison: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(self, tile: Tile, row: dict[str, Any] | None) -> None:
         """Count one planned tile by its short record, None where there is none."""
@@ -70,9 +75,14 @@ def standing(storage: Storage, year: int) -> Standing:
     `uncertain` counts them.
     """
     result = Standing()
-    for found in short_records(storage, year, records.planned_tiles(storage, year), LOOK_UP):
+    tiles = list(records.planned_tiles(storage, year))
+    comparison = Comparison.of(storage, year, len(tiles))
+    for found in short_records(storage, year, tiles, LOOK_UP):
         result.add(found.tile, found.row)
         result.uncertain += not (found.asked or found.finished)
+        if found.row is not None:
+            comparison.add(found.tile, found.row)
+    result.comparison = comparison.to_json()
     return result
 
 
@@ -121,4 +131,21 @@ def status_command(args: argparse.Namespace) -> dict[str, Any]:
                     f"  {found.uncertain} of the missing or failed ones may have been made since "
                     "the last summary: a run that ends brings it up to date"
                 )
-    return {**total, "failures": dict(failures.most_common()), "years": list(by_year)}
+            print_comparison(found.comparison)
+    return {
+        **total,
+        "failures": dict(failures.most_common()),
+        "years": list(by_year),
+        "plan": {str(year): found.comparison for year, found in by_year.items()},
+    }
+
+
+def print_comparison(comparison: dict[str, dict[str, Any]]) -> None:
+    """Print what was planned of the latest run beside what came of it."""
+    if comparison:
+        print(f"  {'latest run':18}{'planned':>12}{'likely':>25}{'outcome':>12}")
+    for name, entry in comparison.items():
+        planned, low, high, outcome = (
+            number(value) for value in (entry["planned"], *entry["likely"], entry["outcome"])
+        )
+        print(f"  {name.replace('_', ' '):18}{planned:>12}{f'{low} to {high}':>25}{outcome:>12}")

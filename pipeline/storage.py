@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import functools
+import logging
 import os
 import shutil
 import tempfile
@@ -53,6 +54,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     },
 }
 """What the file systems are opened with: no stale listings, no endless silence."""
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -229,6 +232,12 @@ class Storage:
                 if holder != seen:
                     seen, since = holder, time.monotonic()
                 elif time.monotonic() - since > LOCK_EXPIRY:
+                    log.warning(
+                        "%s: lock %s was held for %.0f s by a process that is gone, and is free",
+                        self.url,
+                        name,
+                        time.monotonic() - since,
+                    )
                     self.delete(key)
             time.sleep(LOCK_POLL)
         try:

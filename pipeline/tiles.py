@@ -197,7 +197,7 @@ def _embed_once(tile: Tile, known: Record | None, job: Job, shop: Workshop, mete
             }
             with meter("write"), store_errors(f"spooling for {job.store}"):
                 shard.put(block, codes, scales, counts)
-            meter.add(blocks=1, **seen.add(annual, scales, counts))
+            meter.add(blocks=1, **seen.add(annual, scales, counts, embedding.tokens))
         with meter("write"), store_errors(job.store):
             if known is not None:
                 # Until the new record stands, the tile must not count as done.
@@ -212,6 +212,7 @@ def _embed_once(tile: Tile, known: Record | None, job: Job, shop: Workshop, mete
         scenes_lost=losses.scenes,
         observations=seen.observations,
         pixels={"owned": int(mine.sum()), "embedded": seen.embedded},
+        tokens=seen.tokens,
         objects=tuple(dataclasses.asdict(entry) for entry in objects),
     )
 
@@ -261,6 +262,7 @@ class Seen:
     """What a tile's blocks add up to."""
 
     embedded: int = 0
+    tokens: int = 0
     observations: dict[str, dict[str, int]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     unused: dict[str, str] = field(default_factory=dict)
@@ -270,11 +272,13 @@ class Seen:
         annual: AnnualStack,
         scales: NDArray[np.float32],
         counts: dict[str, NDArray[np.uint16]],
+        tokens: int,
     ) -> dict[str, int]:
         """Add one block; its share of the tile's measures."""
         embedded = int(np.isfinite(scales).sum())
         self.embedded += embedded
-        measures = {"pixels_embedded": embedded}
+        self.tokens += tokens
+        measures = {"pixels_embedded": embedded, "tokens": tokens}
         for name, count in counts.items():
             known = self.observations.setdefault(name, {"sum": 0, "max": 0})
             measures[f"observations_{name}"] = seen = int(count.sum())

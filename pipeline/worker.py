@@ -14,8 +14,9 @@ from shapely import from_wkb
 from model.encoder import Encoder
 from pipeline.encoders import load_encoder
 from pipeline.errors import DeviceError, OutOfMemory, Poisoned
-from pipeline.grid import Window, owned
+from pipeline.grid import Window
 from pipeline.mosaic import Mosaic, read_mosaic
+from pipeline.ownership import owned
 from pipeline.progress import Stop, Tally
 from pipeline.rasters import Reader
 from pipeline.records import Record, State

@@ -32,7 +32,16 @@ GRANULE = Footprint("31UDS", 32631, 499_360, 5_633_280, 96, 128)
 REGION = "2.9911,50.8429,3.0086,50.8510"
 """A box that touches these twelve tiles and no other."""
 
-TIMES = ("seconds", "bytes_read", "retries", "written", "attempts", "launch", "sha256")
+TIMES = (
+    "seconds",
+    "bytes_read",
+    "requests_read",
+    "retries",
+    "written",
+    "attempts",
+    "launch",
+    "sha256",
+)
 """Fields of a record that another run of the same job writes otherwise, and its seal over them."""
 
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline import records, summary
-from pipeline.grid import Tile, Window, owned
+from pipeline.grid import Tile, Window
 from pipeline.identity import Identity, fingerprint, run_identity
 from pipeline.mosaic import COUNTS, Layout, Mosaic, Pixels, create_store
+from pipeline.ownership import owned
 from pipeline.records import Record, State
 from pipeline.storage import Storage
 

@@ -34,7 +34,7 @@ import shapely
 from affine import Affine
 from rasterio.features import shapes
 
-from pipeline import grid
+from pipeline import grid, ownership
 from pipeline.land import CELL, COAST, LAYER, cells_touched, write_layer
 from pipeline.region import COUNTRIES, TURNS, cut_at_antimeridian
 
@@ -134,7 +134,7 @@ def cells_of(zone: int, land: np.ndarray, islets: np.ndarray) -> np.ndarray:
     buffers[points] = shapely.buffer(ground[points], 1.001 * (COAST + ISLET_RADIUS))
     cells = cells_touched(buffers)
     rows, columns = np.arange(cells.shape[0]), np.arange(cells.shape[1])
-    first, stop = grid.owned_tile_columns(zone, rows, CELL, margin=0)
+    first, stop = ownership.owned_tile_columns(zone, rows, CELL, margin=0)
     return cells & (columns >= first[:, None]) & (columns < stop[:, None])
 
 

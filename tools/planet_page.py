@@ -9,10 +9,10 @@ import re
 from pathlib import Path
 
 from model.cards import card_named
-from pipeline.figures import read_book
+from pipeline.figures import Drawn, read_book
 from pipeline.land import read_area
 from pipeline.passes import ground_of
-from pipeline.plan import Drawn, Plan, likely, make_plan
+from pipeline.plan import Plan, likely, make_plan
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "planet.md"
 YEAR = 2025

@@ -16,8 +16,10 @@ import zarr.storage
 from zarr.abc.store import Store
 
 from pipeline.errors import BadInput
-from pipeline.grid import parse_box, region_window, zone_group, zones_touched
+from pipeline.grid import zone_group
 from pipeline.mosaic.store import Mosaic, mosaic_at
+from pipeline.ownership import region_window, zones_touched
+from pipeline.region import parse_box
 
 
 class Zones(Mapping[int, xarray.Dataset]):

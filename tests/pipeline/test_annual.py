@@ -13,8 +13,8 @@ import pytest
 
 from pipeline import annual
 from pipeline.errors import BrokenOff
-from pipeline.launch import Outcome
 from pipeline.mosaic import read_mosaic
+from pipeline.outcome import Outcome
 from pipeline.records import planned_tiles
 from pipeline.simulate import Simulation, simulate_archive
 from pipeline.storage import Storage

@@ -8,9 +8,10 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import grid
+from pipeline import grid, ownership
 from pipeline.errors import BadInput
 from pipeline.grid import Tile, Window
+from pipeline.region import parse_box
 
 zones = st.integers(1, 60)
 sides = st.sampled_from(grid.TILE_SIDES)
@@ -72,7 +73,7 @@ def test_at_a_zone_line_each_pixel_has_one_owner(zone: int, lat: float) -> None:
     y = window.north - (np.arange(window.height) + 0.5) * grid.PIXEL
     lon, _ = grid.to_lonlat(zone).transform(*np.meshgrid(x, y))
     expected = grid.zone_of(lon) == zone
-    assert (grid.owned(window, margin=0) == expected).all()
+    assert (ownership.owned(window, margin=0) == expected).all()
     assert 0 < expected.sum() < expected.size
 
 
@@ -81,13 +82,13 @@ def test_the_margin_reaches_as_far_as_it_says(zone: int, lat: float, margin: int
     line = -180.0 + 6.0 * (zone - 1)
     east, north = grid.from_lonlat(zone).transform(line, lat)
     window = grid.window_of_bounds(zone, (east - 3000, north - 5, east + 500, north + 5))
-    bare, wide = grid.owned(window, 0), grid.owned(window, margin)
+    bare, wide = ownership.owned(window, 0), ownership.owned(window, margin)
     assert ((wide.sum(axis=1) - bare.sum(axis=1)) == margin).all()
 
 
 def test_meridians_are_exact() -> None:
     northings = np.linspace(-8_880_000, 9_328_000, 50)
-    west, east = grid.zone_meridians(31, northings)
+    west, east = ownership.zone_meridians(31, northings)
     for eastings, lon in ((west, 0.0), (east, 6.0)):
         back, _ = grid.to_lonlat(31).transform(eastings, northings)
         # A metre is at least 1e-5 degrees; a tenth of a millimetre at the equator 1e-9.
@@ -97,7 +98,7 @@ def test_meridians_are_exact() -> None:
 def test_outside_the_latitudes_of_utm_nothing_is_owned() -> None:
     _, north = grid.from_lonlat(31).transform(3.0, 84.0)
     window = grid.window_of_bounds(31, (500_000, north - 100, 500_100, north + 100))
-    mine = grid.owned(window)
+    mine = ownership.owned(window)
     y = window.north - (np.arange(window.height) + 0.5) * grid.PIXEL
     assert (mine.all(axis=1) == (y < north)).all()
 
@@ -107,7 +108,7 @@ def test_outside_the_latitudes_of_utm_nothing_is_owned() -> None:
 )
 def test_tiles_cover_a_region(west: float, south: float, size: float, side: int) -> None:
     region = shapely.box(west, south, west + size, south + size)
-    tiles = list(grid.tiles_of_region(region, side))
+    tiles = list(ownership.tiles_of_region(region, side))
     assert len(tiles) == len(set(tiles))
     draw = np.random.default_rng(0)
     lons, lats = draw.uniform(west, west + size, 20), draw.uniform(south, south + size, 20)
@@ -119,9 +120,9 @@ def test_tiles_cover_a_region(west: float, south: float, size: float, side: int)
 
 
 def test_a_box_across_the_antimeridian_has_two_parts() -> None:
-    region = grid.parse_box("179.9,-17,-179.9,-16.9")
-    assert grid.zones_touched(region) == [1, 60]
-    found = {tile.zone for tile in grid.tiles_of_region(region, 2048)}
+    region = parse_box("179.9,-17,-179.9,-16.9")
+    assert ownership.zones_touched(region) == [1, 60]
+    found = {tile.zone for tile in ownership.tiles_of_region(region, 2048)}
     assert found == {1, 60}
 
 
@@ -130,7 +131,7 @@ def test_a_box_across_the_antimeridian_has_two_parts() -> None:
 )
 def test_what_is_no_box_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(BadInput) as caught:
-        grid.parse_box(text)
+        parse_box(text)
     assert "\n" not in str(caught.value)
 
 

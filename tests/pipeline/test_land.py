@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pyproj import Geod
 from rasterio.transform import from_bounds
 
-from pipeline import grid, land
+from pipeline import grid, land, ownership
 from pipeline.errors import BadInput
 from pipeline.grid import Tile, Window
 from pipeline.land import Area, read_area, read_land, work_order
@@ -85,13 +85,13 @@ def test_every_pixel_of_a_land_area_is_counted_once(name: str, side: int) -> Non
     west, south, east, north = BOXES[name]
     box = read_region(f"{west},{south},{east},{north}")
     ground = 0.0
-    for zone in grid.zones_touched(box):
+    for zone in ownership.zones_touched(box):
         index = {tuple(found) for found in Area(box, side, 0, coast()).index(zone).tolist()}
-        window = grid.region_window(zone, box.buffer(0.01))
+        window = ownership.region_window(zone, box.buffer(0.01))
         counted = np.zeros(window.shape, int)
         for part in pieces(window, side):
             times = (part.row // side, part.col // side) in index
-            counted[part.within(window)] += times * grid.owned(part, margin=0)
+            counted[part.within(window)] += times * ownership.owned(part, margin=0)
         lon, lat, area = centres(window)
         inside = shapely.contains_xy(box, lon, lat)
         # Whose a pixel is follows here from its own longitude, pixel by pixel.
@@ -133,26 +133,28 @@ def test_the_margin_beside_every_tile_at_a_zone_line_is_in_a_tile(
 ) -> None:
     line = -180.0 + 6.0 * (zone - 1)
     box = shapely.box(line, lat, line + 0.3, lat + 0.2)
-    index = {tuple(found) for found in grid.tiles_touched(zone, box, side, 32).tolist()}
-    owners = {tuple(found) for found in grid.tiles_touched(zone, box, side, 0).tolist()}
+    index = {tuple(found) for found in ownership.tiles_touched(zone, box, side, 32).tolist()}
+    owners = {tuple(found) for found in ownership.tiles_touched(zone, box, side, 0).tolist()}
     assert owners <= index
     for row, col in owners:
         rows = np.arange(row * side, (row + 1) * side)
-        with_margin, _ = grid.owned_columns(zone, rows, 32)
-        without, _ = grid.owned_columns(zone, rows, 0)
+        with_margin, _ = ownership.owned_columns(zone, rows, 32)
+        without, _ = ownership.owned_columns(zone, rows, 0)
         if col == without.min() // side:
             assert (row, with_margin.min() // side) in index
-    assert all(grid.owned(Tile(zone, *found, side).window, 32).any() for found in index - owners)
+    assert all(
+        ownership.owned(Tile(zone, *found, side).window, 32).any() for found in index - owners
+    )
 
 
 def test_pixels_of_tiles_are_what_they_own() -> None:
     tiles = [(0, 8), (0, 9), (20, 7), (227, 0), (228, 0), (228, 16), (300, 8), (444, 9)]
     rows, cols = np.array(tiles).T
-    bare, with_margin = grid.owned_pixels(rows, cols, 4096, (0, 32))
+    bare, with_margin = ownership.owned_pixels(rows, cols, 4096, (0, 32))
     for row, col, pixels, more in zip(rows, cols, bare, with_margin, strict=True):
         window = Tile(17, int(row), int(col), 4096).window
-        assert pixels == grid.owned(window, margin=0).sum()
-        assert more == grid.owned(window, margin=32).sum()
+        assert pixels == ownership.owned(window, margin=0).sum()
+        assert more == ownership.owned(window, margin=32).sum()
 
 
 @settings(deadline=None)

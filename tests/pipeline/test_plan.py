@@ -15,8 +15,9 @@ from model.cards import card_named
 from pipeline import figures, passes
 from pipeline.errors import BadInput
 from pipeline.figures import Figure, Throughput, read_book, record_throughput
-from pipeline.grid import Tile, owned
+from pipeline.grid import Tile
 from pipeline.land import read_area
+from pipeline.ownership import owned
 from pipeline.passes import ground_of, s2_passes
 from pipeline.plan import likely, make_plan, plan_arguments, plan_command
 from pipeline.scenes import Scene

@@ -106,14 +106,13 @@ def test_the_line_says_how_far_and_how_long() -> None:
         tiles_done=2,
         tiles_failed=1,
         pixels_embedded=60_000,
-        observations_s2=1_200_000,
-        observations_s1_ascending=600_000,
+        tokens=1_800_000,
         bytes_read=5e9,
         bytes_written=2e6,
     )
     line = progress_line(now, EARLIER, tiles=12, blocks=120)
     assert "tiles 5/12" in line
-    assert "1k px/s  30k obs/s" in line
+    assert "1k px/s  30k tokens/s" in line
     assert "5GB in 2MB out" in line
     assert "failed 1" in line
     # 60 of the 90 blocks that were to be made took two minutes.

@@ -14,7 +14,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import grid, region
+from pipeline import grid, ownership, region
 from pipeline.errors import BadInput
 from pipeline.grid import Window
 from pipeline.region import pixels_inside, read_region, sentinel2_tile
@@ -219,7 +219,7 @@ def test_pixels_inside_are_those_whose_centres_are(
     triangle = shapely.Polygon(
         np.stack([west + 3 + reach * np.cos(angles), lat + size * np.sin(angles)], axis=1)
     )
-    window = grid.region_window(zone, triangle)
+    window = ownership.region_window(zone, triangle)
     row, col = np.indices(window.shape)
     x = window.west + (col + 0.5) * grid.PIXEL
     y = window.north - (row + 0.5) * grid.PIXEL
@@ -232,6 +232,6 @@ def test_pixels_inside_are_those_whose_centres_are(
 def test_pixels_inside_reach_across_the_antimeridian() -> None:
     box = read_region("179.99,-17,-179.99,-16.98")
     row = (grid.NORTH_EDGE - int(grid.from_lonlat(60).transform(180, -16.99)[1])) // grid.PIXEL
-    _, line = grid.owned_columns(60, np.array([row]), margin=0)
+    _, line = ownership.owned_columns(60, np.array([row]), margin=0)
     found = pixels_inside(box, Window(60, row, int(line[0]) - 32, 32, 64))
     assert found.all()

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.grid import Window, region_window
+from pipeline.grid import Window
 from pipeline.mosaic import dequantize, open_mosaic, read_mosaic
+from pipeline.ownership import region_window
 from pipeline.records import Record
 from pipeline.region import pixels_inside, read_region
 from pipeline.storage import Storage

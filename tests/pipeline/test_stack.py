@@ -12,7 +12,8 @@ import shapely
 from model.observations import Stack
 from pipeline.dpixels import read_stack_directory
 from pipeline.errors import BadInput, Corrupt, Gone, Throttled
-from pipeline.grid import Window, region_window
+from pipeline.grid import Window
+from pipeline.ownership import region_window
 from pipeline.rasters import Reader
 from pipeline.scenes import open_catalogue
 from pipeline.simulate import Footprint, Simulation, simulate_archive
