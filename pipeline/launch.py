@@ -37,8 +37,8 @@ from pipeline.passes import ground_of
 from pipeline.plan import check_depths, make_plan
 from pipeline.processes import apart, run_apart
 from pipeline.progress import Monitor, Stop, made
+from pipeline.rules import Rules, rule_arguments
 from pipeline.scenes import Source, open_catalogue
-from pipeline.stack import Rules
 from pipeline.storage import Storage
 from pipeline.summary import LOOK_UP, compact, forget, short_records
 from pipeline.tiles import blocks_of
@@ -84,6 +84,7 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="store the shorter embeddings that the model's first values are, too",
     )
+    rule_arguments(parser)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="on which workers encode (cpu)"
@@ -147,7 +148,8 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
     request = Request.of(tiles)
     expected = expect(args, area, encoder.card, source, options)
     redo = tiles_to_redo(args.overwrite, tiles)
-    rules = Rules(source.imagery, encoder.card.kernel, encoder.card.offset)
+    offset = args.offset or encoder.card.offset
+    rules = Rules(source.imagery, encoder.card.kernel, offset, args.s1_mosaic)
     inside = region_inside(area)
     identity = run_identity(
         encoder.identity(), source.imagery, rules.identity(), args.margin, inside
@@ -331,7 +333,7 @@ def expect(
             log.warning("the catalogue covers little of the region: there is no plan of this run")
             return {}
         raise BadInput(
-            f"{args.catalog} has no scenes of {args.year} in region {args.region}: "
+            f"{source.name} has no scenes of {args.year} in region {args.region}: "
             "check the year, the order west,south,east,north, and the catalogue's extent"
         ) from None
     return forecast(plan, options.view_as(WorkerOptions).machine_type or "")

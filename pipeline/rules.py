@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,22 @@ from pipeline.resample import KERNELS
 
 IMAGERY = ("mpc", "aws")
 """Products as ESA made them, on Planetary Computer, and as Element 84 and NASA did, on AWS."""
+
+
+def rule_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that choose rules; what they leave open is as the models were trained."""
+    parser.add_argument(
+        "--offset",
+        choices=sentinel2.OFFSETS,
+        help="how the radiometric offset of Sentinel-2 is taken out: by the reference's rules (as "
+        "the models were trained, the default), by each scene's item and pixels, or not at all",
+    )
+    parser.add_argument(
+        "--s1-mosaic",
+        choices=sentinel1.MOSAICS,
+        default="first",
+        help="the value of a pixel that several scenes of a Sentinel-1 pass have (first)",
+    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from model.observations import S1_BANDS, S2_BANDS
-from pipeline import sentinel1, sentinel2
 from pipeline.block import AnnualStack, Block, Losses
 from pipeline.dpixels import cut_stack, make_directory, write_stack_directory
 from pipeline.errors import BadInput
@@ -19,7 +18,7 @@ from pipeline.ownership import region_window, zones_touched
 from pipeline.rasters import Reader
 from pipeline.region import read_region
 from pipeline.resample import KERNELS
-from pipeline.rules import Rules
+from pipeline.rules import Rules, rule_arguments
 from pipeline.scenes import Scene, open_catalogue
 
 __all__ = ["AnnualStack", "Losses", "Rules", "read_stack", "stack_arguments", "stack_command"]
@@ -98,19 +97,8 @@ def stack_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--year", required=True, type=int)
     parser.add_argument("--out", required=True, help="directory for the arrays and stack.json")
     parser.add_argument("--kernel", choices=tuple(KERNELS), default="bilinear")
-    parser.add_argument(
-        "--offset",
-        choices=sentinel2.OFFSETS,
-        default="reference",
-        help="how the radiometric offset of Sentinel-2 is taken out: by the reference's rules, by "
-        "each scene's item and pixels, or not at all",
-    )
-    parser.add_argument(
-        "--s1-mosaic",
-        choices=sentinel1.MOSAICS,
-        default="first",
-        help="the value of a pixel that several scenes of a Sentinel-1 pass have",
-    )
+    rule_arguments(parser)
+    parser.set_defaults(offset="reference")
     parser.add_argument(
         "--allow-lost-scenes",
         type=int,

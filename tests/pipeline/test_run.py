@@ -78,6 +78,18 @@ def test_other_weights_are_refused(
     assert jobs.contents(finished) == before
 
 
+def test_the_rules_of_a_run_can_be_chosen_and_are_part_of_its_identity(
+    archive: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = ["--offset=item", "--s1-mosaic=mean"]
+    error = refused(jobs.options(archive, finished, *chosen), capsys)
+    assert "offset" in error
+    store = tmp_path / "store"
+    assert jobs.run_here(jobs.options(archive, store, *chosen)) == 0
+    rules = read_mosaic(Storage(str(store))).identity["rules"]
+    assert (rules["offset"], rules["s1_mosaic"]) == ("item", "mean")
+
+
 @pytest.mark.parametrize("files", [3, 40, 80])
 def test_killed_and_run_again_it_ends_the_same(
     archive: Path, finished: Path, tmp_path: Path, files: int
