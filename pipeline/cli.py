@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if rest and args.command not in TAKING_BEAM_OPTIONS:
         parser.error(f"unknown option {rest[0]}")
     module = importlib.import_module(COMMANDS[args.command][0])
-    args.beam_arguments = rest
+    args.beam_arguments, args.words = rest, arguments
     from model.cards import CardError
     from model.checkpoint import CheckpointError
     from pipeline.errors import BadInput, TesseraError

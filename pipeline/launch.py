@@ -11,6 +11,7 @@ import datetime
 import hashlib
 import itertools
 import logging
+import shlex
 import time
 import uuid
 from collections import Counter
@@ -42,6 +43,7 @@ from pipeline.scenes import Source, open_catalogue
 from pipeline.storage import Storage
 from pipeline.summary import LOOK_UP, compact, forget, short_records
 from pipeline.tiles import blocks_of
+from pipeline.web import plain
 from pipeline.worker import Job
 
 log = logging.getLogger(__name__)
@@ -364,6 +366,7 @@ def check_numbers(args: argparse.Namespace) -> None:
 def run_command(args: argparse.Namespace) -> dict[str, Any]:
     """Run the job, tell what came of it, and return the fields of `run --json`."""
     outcome = launch(args, args.beam_arguments)
+    retry = retry_command(args.words) if outcome.failed or outcome.missing else None
     if not args.json:
         print(
             f"{args.store}: {outcome.done} of {outcome.tiles} tiles done, {outcome.failed} failed, "
@@ -372,6 +375,21 @@ def run_command(args: argparse.Namespace) -> dict[str, Any]:
         )
         for kind, count in outcome.failures.items():
             print(f"  {kind}: {count} tiles")
-        if outcome.failed or outcome.missing:
-            print("the same command tries them again, with --retry-failed only those that failed")
-    return outcome.to_json()
+        if retry:
+            print(f"to try them again:\n  {retry}")
+    return {**outcome.to_json(), "retry": retry}
+
+
+def retry_command(words: list[str]) -> str:
+    """The command that was given, for trying again; without what may be a credential.
+
+    Parameters
+    ----------
+    words
+        Of the command line, without the program's name.
+    """
+    told = []
+    for word in words:
+        option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        told.append(f"{option}{equals}{plain(value)}")
+    return shlex.join(["tessera-mosaic", *told])

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from pipeline.grid import Window
+from pipeline.launch import retry_command
 from pipeline.mosaic import dequantize, open_mosaic, read_mosaic
 from pipeline.ownership import region_window
 from pipeline.records import Record
@@ -99,6 +100,15 @@ def test_killed_and_run_again_it_ends_the_same(
     assert jobs.kill_when(words, lambda: jobs.objects(store) >= files) == -9
     assert jobs.run_here(words) == 0
     assert jobs.contents(store) == jobs.contents(finished)
+
+
+def test_the_command_that_tries_again_is_told_without_credentials() -> None:
+    words = ["run", "--catalog=https://me:word@h/c.json?sig=SECRET", "--store", "gs://b/x?k=SECRET"]
+    told = retry_command([*words, "--region=2.9,50.8,3.0,50.9", "--overwrite", "a b"])
+    assert told == (
+        "tessera-mosaic run --catalog=https://h/c.json --store gs://b/x "
+        "--region=2.9,50.8,3.0,50.9 --overwrite 'a b'"
+    )
 
 
 # What is wrong with the input as a whole ends the command before the store is touched.
