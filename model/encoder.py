@@ -155,12 +155,7 @@ class Encoder:
 
     def identity(self) -> dict[str, object]:
         """All that decides an embedding's bytes, as JSON."""
-        return {
-            "card": self.card.identity(),
-            "weights_sha256": self.weights_sha256,
-            "weights_published": self.weights_sha256 == self.card.sha256,
-            "precision": self.precision,
-        }
+        return encoder_identity(self.card, self.weights_sha256, self.precision)
 
     def embed(
         self,
@@ -314,6 +309,16 @@ class Encoder:
 
         batches = [slice(at, at + size) for at in range(0, len(s2), size)]
         yield from zip(batches, self._pool.map(run, batches), strict=True)
+
+
+def encoder_identity(card: Card, weights_sha256: str, precision: str) -> dict[str, object]:
+    """All that decides an embedding's bytes, as JSON."""
+    return {
+        "card": card.identity(),
+        "weights_sha256": weights_sha256,
+        "weights_published": weights_sha256 == card.sha256,
+        "precision": precision,
+    }
 
 
 def untrained(

@@ -2,14 +2,70 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from model.cards import Card, card_for, card_named
 from model.checkpoint import Checkpoint, read_checkpoint
 from model.data import CARD as SHIPPED
 from model.data import WEIGHTS
-from model.encoder import Encoder
-from model.kernels import DeviceError
+from model.encoder import Encoder, encoder_identity
+from model.kernels import DeviceError, find_place
 from pipeline.errors import BadInput
 from pipeline.weights import local_weights, pulled_weights
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An encoder that is known to be there and to be sound, and is not laid out for a device.
+
+    Parameters
+    ----------
+    card
+        With the sizes of the weights.
+    weights_sha256
+        Of the weights file.
+    precision
+        Of matrix products.
+    """
+
+    card: Card
+    weights_sha256: str
+    precision: str
+
+    def identity(self) -> dict[str, object]:
+        """All that decides an embedding's bytes, as JSON: the same as the encoder's own."""
+        return encoder_identity(self.card, self.weights_sha256, self.precision)
+
+
+def choose_encoder(
+    model: str | None, weights: str | None, precision: str = "fp32", imagery: str | None = None
+) -> Choice:
+    """What `load_encoder` would load with the same options, for those who do not encode.
+
+    Raises
+    ------
+    BadInput, CardError, CheckpointError
+        As `load_encoder`, but for what the device has to say: see `check_device`.
+    """
+    checkpoint, card = find_checkpoint(model, weights, imagery=imagery)
+    card = card.of(checkpoint.family, checkpoint.sizes)
+    if imagery is not None:
+        card.accepts(imagery)
+    return Choice(card, checkpoint.sha256, precision)
+
+
+def check_device(device: str, precision: str) -> None:
+    """Refuse a device that this machine does not have, or that cannot compute in a precision.
+
+    Raises
+    ------
+    BadInput
+        If so.
+    """
+    try:
+        find_place(device, precision)
+    except DeviceError as error:
+        raise BadInput(str(error)) from None
 
 
 def load_encoder(

@@ -143,7 +143,13 @@ def open_workshop(job: Job) -> Workshop:
         read_mosaic(storage),
         Reader(source, threads if source.remote.is_local else None),
         load_encoder(
-            job.model, job.weights, job.precision, threads, job.weights_sha256, job.device
+            job.model,
+            job.weights,
+            job.precision,
+            threads,
+            job.weights_sha256,
+            job.device,
+            job.rules.imagery,
         ),
         Tally(storage, job.year, job.launch),
         Journal(storage, job.year),
