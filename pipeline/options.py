@@ -14,16 +14,11 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     TestOptions,
 )
+from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 
 from pipeline.errors import BadInput
-
-RUNNERS = {
-    "direct": "FnApiRunner",
-    "DirectRunner": "FnApiRunner",
-    "dataflow": "DataflowRunner",
-}
-"""Our names of runners. Beam's bare default would first try to download another local runner."""
 
 LOSING_RUNNERS = {
     "DaskRunner": "it drops the outputs of finish_bundle and of all leaves but one",
@@ -50,7 +45,7 @@ def beam_options(runner: str, workers: int, extra: list[str]) -> PipelineOptions
     Parameters
     ----------
     runner
-        One of `RUNNERS`, or any name that Beam knows.
+        `direct`, `dataflow`, or any name that Beam knows.
     workers
         Processes of the local runner; other runners take Beam's own options.
     extra
@@ -62,16 +57,8 @@ def beam_options(runner: str, workers: int, extra: list[str]) -> PipelineOptions
         On an argument that Beam does not know either, options that do not go together, or a
         runner that loses data.
     """
-    name = RUNNERS.get(runner, runner)
-    short = name.rsplit(".", 1)[-1]
-    if short in LOSING_RUNNERS:
-        raise BadInput(f"--runner {runner}: Beam's {short} loses data ({LOSING_RUNNERS[short]})")
+    name = runner_name(runner)
     check_beam_arguments(extra)
-    if name != "DataflowRunner":
-        try:
-            create_runner(name)
-        except (ValueError, ImportError) as error:
-            raise BadInput(f"--runner {runner}: {error}") from None
     arguments = [f"--runner={name}", *extra]
     if workers > 1:
         if name != "FnApiRunner":
@@ -83,6 +70,34 @@ def beam_options(runner: str, workers: int, extra: list[str]) -> PipelineOptions
     if name == "DataflowRunner":
         check_dataflow_options(options)
     return options
+
+
+def runner_name(asked: str) -> str:
+    """The one name of a runner, which Beam takes in any case, without "Runner", and as a path.
+
+    Raises
+    ------
+    BadInput
+        If there is no such runner, or it loses data.
+    """
+    check_runner_loses_nothing(asked)
+    try:
+        runner = type(create_runner(asked))
+    except Exception as error:  # It imports and calls what the user names.
+        raise BadInput(f"--runner {asked}: {error}") from None
+    if issubclass(runner, SwitchingDirectRunner):
+        # Beam's bare default, which would first try to download another local runner.
+        return FnApiRunner.__name__
+    check_runner_loses_nothing(runner.__name__)
+    return runner.__name__ if runner.__name__ in StandardOptions.KNOWN_RUNNER_NAMES else asked
+
+
+def check_runner_loses_nothing(asked: str) -> None:
+    """Refuse the runners that lose data, however they are spelt."""
+    for name, how in LOSING_RUNNERS.items():
+        spellings = (name.lower(), name.lower().removesuffix("runner"))
+        if asked.rsplit(".", 1)[-1].lower() in spellings:
+            raise BadInput(f"--runner {asked}: Beam's {name} loses data ({how})")
 
 
 def sharing_processes(options: PipelineOptions) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.errors import BadInput
-from pipeline.options import beam_options
-
-
-def test_direct_names_the_local_runner_outright() -> None:
-    assert beam_options("direct", 1, []).get_all_options()["runner"] == "FnApiRunner"
+from pipeline.options import beam_options, sharing_processes
+from pipeline.processes import apart
 
 
 def test_workers_are_processes_of_the_local_runner() -> None:
@@ -50,7 +49,10 @@ def test_what_beam_does_not_know_is_an_error(arguments: list[str], said: str) ->
         beam_options("dataflow", 1, arguments)
 
 
-@pytest.mark.parametrize("runner", ["DaskRunner", "apache_beam.runners.dask.DaskRunner"])
+@pytest.mark.parametrize(
+    "runner",
+    ["DaskRunner", "dask", "DASKRUNNER", "apache_beam.runners.dask.DaskRunner", "pysparkrunner"],
+)
 def test_runners_that_lose_data_are_refused(runner: str) -> None:
     with pytest.raises(BadInput, match="loses data"):
         beam_options(runner, 1, [])
@@ -85,6 +87,32 @@ def test_a_runner_that_does_not_exist_is_refused() -> None:
         beam_options("Nonsense", 1, [])
 
 
-@pytest.mark.parametrize("runner", ["direct", "DirectRunner"])
-def test_the_bare_default_is_never_taken(runner: str) -> None:
+def test_a_runner_that_loses_data_is_known_under_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "our_runners.py").write_text("class DaskRunner: ...\nSafe = DaskRunner\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(BadInput, match="loses data"):
+        beam_options("our_runners.Safe", 1, [])
+
+
+LOCAL = ["direct", "Direct", "DirectRunner", "SwitchingDirectRunner", "fnapirunner", "FnApi"]
+
+
+@pytest.mark.parametrize("runner", LOCAL)
+def test_the_local_runner_is_the_same_however_it_is_spelt(runner: str) -> None:
     assert beam_options(runner, 1, []).get_all_options()["runner"] == "FnApiRunner"
+    for options in (
+        beam_options(runner, 2, []),
+        beam_options(
+            runner, 1, ["--direct_running_mode=multi_processing", "--direct_num_workers=2"]
+        ),
+    ):
+        assert apart(options)
+        assert sharing_processes(options) == 2
+
+
+@pytest.mark.parametrize("runner", ["dataflow", "Dataflow", "dataflowrunner", "DataflowRunner"])
+def test_dataflow_is_checked_however_it_is_spelt(runner: str) -> None:
+    with pytest.raises(BadInput, match="--gcp_region"):
+        beam_options(runner, 1, [])
