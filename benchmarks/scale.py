@@ -84,7 +84,7 @@ def measure(tiles: int, place: Path | None) -> dict[str, Any]:
         with (
             mock.patch("pipeline.launch.open_catalogue", return_value=ConstantSource()),
             mock.patch("pipeline.worker.open_catalogue", return_value=ConstantSource()),
-            mock.patch("pipeline.launch.load_encoder", return_value=ConstantEncoder()),
+            mock.patch("pipeline.launch.choose_encoder", return_value=ConstantEncoder()),
             mock.patch("pipeline.worker.load_encoder", return_value=ConstantEncoder()),
             mock.patch("pipeline.tiles.read_stack", watch.read_stack),
         ):

@@ -20,19 +20,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import shapely
-from apache_beam.options.pipeline_options import PipelineOptions, WorkerOptions
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, WorkerOptions
 
 from model.cards import Card
 from pipeline import records
 from pipeline.embed import run_graph
-from pipeline.encoders import load_encoder
+from pipeline.encoders import check_device, choose_encoder
 from pipeline.errors import BadInput, NoScenes, store_errors
 from pipeline.forecast import Ranges, forecast, write_forecast
 from pipeline.grid import CHUNK, Tile
 from pipeline.identity import fingerprint, run_identity
 from pipeline.land import Area, area_arguments, area_of
 from pipeline.mosaic import Layout, create_store
-from pipeline.options import beam_options, sharing_processes
+from pipeline.options import beam_options, runner_name, sharing_processes
 from pipeline.outcome import Outcome, add_up
 from pipeline.passes import ground_of
 from pipeline.plan import check_depths, make_plan
@@ -143,8 +143,9 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
     check_numbers(args)
     area = area_of(args)
     source = open_catalogue(args.catalog, args.allow_host)
-    encoder = load_encoder(args.model, args.weights, args.precision)
-    encoder.card.accepts(source.imagery)
+    if options.view_as(StandardOptions).runner == runner_name("direct"):
+        check_device(args.device, args.precision)
+    encoder = choose_encoder(args.model, args.weights, args.precision, source.imagery)
     check_depths(encoder.card, args.depths)
     tiles = list(area.tiles())
     request = Request.of(tiles)

@@ -114,6 +114,17 @@ def test_the_command_that_tries_again_is_told_without_credentials() -> None:
 # What is wrong with the input as a whole ends the command before the store is touched.
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_run_that_asks_for_a_gpu_and_finds_none(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = jobs.options(archive, tmp_path / "store", "--device=cuda")
+    capsys.readouterr()
+    assert jobs.run_here(words) == 2
+    assert "cuda" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "store").exists()
+
+
 def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """The one line in which the command refuses."""
     assert jobs.run_here(words) == 2
