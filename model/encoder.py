@@ -30,11 +30,9 @@ from model.observations import (
     Origin,
     Seen,
     Stack,
-    or_everything,
     pixel_keys,
     seen_by_s1,
     seen_by_s2,
-    with_stand_ins,
 )
 from model.packing import RECURRENT, SAMPLING, Packing, statistics_tables
 from model.quantize import NOTHING, check_scales, quantize_tensor
@@ -67,7 +65,7 @@ class Embedding:
     codes : int8 (H, W, D)
         0 where there is nothing.
     scales : float32 (H, W)
-        +inf where neither sensor saw the pixel, else in (0, 1).
+        In (0, 1); +inf where neither sensor saw the pixel, and with v1.0 where it was never clear.
     values : float32 (H, W, D) or None
         Before quantization, NaN where there is nothing; only if asked for.
     tokens
@@ -191,8 +189,6 @@ class Encoder:
             if at is None:
                 raise CardError(f"{self.card.name} draws observations by place: say where this is")
             keys = [pixel_keys(at, stack.shape, sensor) for sensor in (2, 1)]
-            alone = self.card.family == "v1.0-float"
-            stack = with_stand_ins(stack, only_if_all_empty=alone)
         height, width = stack.shape
         pixels = height * width
         codes = np.zeros((pixels, dims), np.int8)
@@ -231,11 +227,10 @@ class Encoder:
     def _observed(self, stack: Stack, run: slice) -> tuple[list[Seen], NDArray[np.int64]]:
         """What both sensors saw of a run of pixels, and which of them are to be embedded."""
         both = [seen_by_s2(stack, run), seen_by_s1(stack, run)]
-        wanted = both[0].counts + both[1].counts > 0
-        if self.card.family in SAMPLING:
-            # As the reference has it, Sentinel-2 must have seen something, cloud or not.
-            wanted &= (both[0].values != 0).any(axis=(0, 2))
-            both = [or_everything(seen) for seen in both]
+        wanted = both[0].counts > 0
+        if self.card.family not in SAMPLING:
+            # These know tokens of zeros, for a sensor that saw nothing.
+            wanted |= both[1].counts > 0
         return both, np.flatnonzero(wanted)
 
     def _vectors(

@@ -6,7 +6,7 @@ The annual stack is what was seen over a block in one year, in the d-pixel array
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,7 +99,7 @@ DRAWN = 40
 """Observations of a sensor that are drawn (TESSERA reference, v1.0)."""
 
 STAND_IN_DAY = 180
-"""Day of the empty observation that stands for an orbit without dates (TESSERA reference, v1.0)."""
+"""Day of the empty observation where Sentinel-1 has no dates at all (TESSERA reference, v1.0)."""
 
 
 def length_bin(count: int) -> int:
@@ -293,37 +293,3 @@ def _seen(
         starts=np.cumsum(counts) - counts,
         dates=np.nonzero(valid.T)[1],
     )
-
-
-def or_everything(seen: Seen) -> Seen:
-    """The same, but a pixel without one valid date has all dates (v1.0)."""
-    dates = len(seen.days)
-    unseen = seen.counts == 0
-    counts = np.where(unseen, dates, seen.counts)
-    made_up = np.repeat(unseen, counts)
-    chosen = np.empty(counts.sum(), np.int64)
-    chosen[~made_up] = seen.dates
-    chosen[made_up] = np.tile(np.arange(dates), unseen.sum())
-    return replace(seen, counts=counts, starts=np.cumsum(counts) - counts, dates=chosen)
-
-
-def with_stand_ins(stack: Stack, only_if_all_empty: bool) -> Stack:
-    """Give an orbit direction without dates one empty observation in the middle of the year.
-
-    Parameters
-    ----------
-    stack
-        Of a block.
-    only_if_all_empty
-        Only if neither direction has a date (v1.0 before quantization); else also for one.
-    """
-    ascending, descending = not len(stack.sar_ascending), not len(stack.sar_descending)
-    if only_if_all_empty and not (ascending and descending):
-        return stack
-    nothing = np.zeros((1, *stack.shape, len(S1_BANDS)), np.int16)
-    day = np.array([STAND_IN_DAY], np.int16)
-    if ascending:
-        stack = replace(stack, sar_ascending=nothing, sar_ascending_doy=day)
-    if descending:
-        stack = replace(stack, sar_descending=nothing, sar_descending_doy=day)
-    return stack

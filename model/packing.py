@@ -22,6 +22,7 @@ from model.observations import (
     BIN,
     DRAWN,
     LONGEST,
+    STAND_IN_DAY,
     Seen,
     append_pattern,
     draw,
@@ -134,6 +135,9 @@ class Packing:
                 values[group.rows] = seen.values[dates, members[:, None]].reshape(-1, bands)
                 days[group.rows] = seen.days[dates].ravel()
                 kinds[group.rows] = seen.kinds[dates].ravel()
+            elif self.family in SAMPLING:
+                # One empty observation, standardised like any other and drawn throughout.
+                days[group.rows], kinds[group.rows] = STAND_IN_DAY, 0
         return Slab(
             torch.from_numpy(values),
             torch.from_numpy(kinds),

@@ -65,6 +65,24 @@ def chosen(stack: Stack, pixels: NDArray[np.int64], shape: tuple[int, int]) -> S
     return Stack(**{f.name: pick(getattr(stack, f.name)) for f in dataclasses.fields(Stack)})
 
 
+def without_others(stack: Stack, share: float) -> Stack:
+    """Less of the dates on which no pixel of the stack was seen: as many as a share."""
+    s2 = (stack.masks != 0).any(axis=(1, 2))
+    sides = [(sar != 0).any(axis=(1, 2, 3)) for sar in (stack.sar_ascending, stack.sar_descending)]
+    one, two, three = (
+        seen | (np.random.default_rng(0).random(len(seen)) >= share) for seen in (s2, *sides)
+    )
+    return Stack(
+        stack.bands[one],
+        stack.masks[one],
+        stack.doys[one],
+        stack.sar_ascending[two],
+        stack.sar_ascending_doy[two],
+        stack.sar_descending[three],
+        stack.sar_descending_doy[three],
+    )
+
+
 def small(card: Card, seed: int = 0) -> Checkpoint:
     """Random parameters of a card's family, of odd and small sizes."""
     sizes = Sizes(latent=11, layers=2, heads=4, feedforward=56, representation=40)
@@ -146,6 +164,9 @@ def everyone(shared: Path) -> dict[str, tuple[Stack, Encoder, Encoder, Embedding
     """Encoders by model and precision: with one thread, with three, and what they embedded."""
     stack = golden_stack(shared, "tile")
     stack = chosen(stack, np.arange(0, 480, 4), (10, 12))
+    stack.masks[:, 4, 1:4] = 0
+    for sar in (stack.sar_ascending, stack.sar_descending):
+        sar[:, 4, 3:7] = 0
     checkpoints = {name: (card_named(name), small(card_named(name))) for name in FAMILIES}
     nano = read_checkpoint(shared / "golden/encoders/v2_nano.pt")
     checkpoints["v2-nano as published"] = card_named("v2-nano"), nano
@@ -184,7 +205,8 @@ def test_a_pixels_bytes_depend_on_the_pixel_alone(everyone: dict, data: st.DataO
         pixels = np.array(order[: data.draw(st.integers(1, 120))])
         at, shape = None, (len(pixels), 1)
     encoder = data.draw(st.sampled_from([one, three]))
-    made = encoder.embed(chosen(stack, pixels, shape), at, values=True)
+    part = without_others(chosen(stack, pixels, shape), data.draw(st.sampled_from([0, 0.5, 1])))
+    made = encoder.embed(part, at, values=True)
     rows, cols = pixels // width, pixels % width
     assert np.array_equal(made.codes.reshape(len(pixels), -1), whole.codes[rows, cols])
     assert np.array_equal(made.scales.ravel(), whole.scales[rows, cols])
@@ -273,22 +295,27 @@ def test_shorter_embeddings_are_first_values_with_scales_of_their_own(shared: Pa
         encoder.embed(stack, dims=17)
 
 
-def test_v1_0_needs_a_place_and_takes_what_the_reference_takes(shared: Path) -> None:
-    card = card_named("v1.0")
+@pytest.mark.parametrize("model", ["v1.0", "v1.0-float"])
+def test_v1_0_needs_a_place_and_takes_nothing_from_its_neighbours(shared: Path, model: str) -> None:
+    card = card_named(model)
     encoder = Encoder(small(card), card)
     stack = golden_stack(shared, "no_ascending")
     with pytest.raises(CardError, match="by place"):
         encoder.embed(stack)
-    unseen = dataclasses.replace(stack, bands=stack.bands.copy(), masks=stack.masks.copy())
-    unseen.masks[:, 0, 0] = 0
-    unseen.masks[:, 0, 1] = 0
-    unseen.bands[:, 0, 1] = 0
-    made = encoder.embed(unseen, PLACE)
-    # Cloudy reflectance stands in where nothing was clear; without any, the pixel is left out.
-    assert np.isfinite(made.scales[0, 0])
-    assert np.isposinf(made.scales[0, 1])
-    assert np.array_equal(made.codes[1:], encoder.embed(stack, PLACE).codes[1:])
-    other = encoder.embed(unseen, dataclasses.replace(PLACE, year=2019))
+    stack.masks[:, 0, 0] = 0
+    stack.sar_descending[:, 0, 1] = 0
+    made = encoder.embed(stack, PLACE)
+    # Never clear, so left out, whatever clouds it has; without Sentinel-1 it is embedded all the
+    # same, and as if no other pixel had been seen by it.
+    assert stack.bands[:, 0, 0].any()
+    assert np.isposinf(made.scales[0, 0])
+    second = without_others(chosen(stack, np.array([1]), (1, 1)), 1)
+    assert not len(second.sar_descending)
+    alone = encoder.embed(second, dataclasses.replace(PLACE, col=PLACE.col + 1))
+    assert np.isfinite(alone.scales[0, 0])
+    assert np.array_equal(alone.codes[0, 0], made.codes[0, 1])
+    assert alone.scales[0, 0] == made.scales[0, 1]
+    other = encoder.embed(stack, dataclasses.replace(PLACE, year=2019))
     assert not np.array_equal(other.codes, made.codes)
 
 

@@ -18,12 +18,10 @@ from model.observations import (
     append_pattern,
     draw,
     length_bin,
-    or_everything,
     pad_pattern,
     pixel_keys,
     seen_by_s1,
     seen_by_s2,
-    with_stand_ins,
 )
 
 
@@ -64,26 +62,6 @@ def test_pixels_see_their_own_valid_dates_ascending_orbit_first() -> None:
     assert s1.days[s1.dates].tolist() == [100, 60, 61]
     assert s1.kinds[s1.dates].tolist() == [0, 1, 1]
     assert stack.blank().tolist() == [[False, False]]
-
-
-def test_a_pixel_without_a_valid_date_may_take_all() -> None:
-    seen = or_everything(seen_by_s2(stack_of_two_pixels(), slice(0, 2)))
-    assert seen.counts.tolist() == [2, 3]
-    assert seen.starts.tolist() == [0, 2]
-    assert seen.dates.tolist() == [0, 2, 0, 1, 2]
-
-
-def test_an_orbit_without_dates_gets_an_empty_one() -> None:
-    stack = stack_of_two_pixels()
-    assert with_stand_ins(stack, only_if_all_empty=False) is stack
-    half = dataclasses.replace(
-        stack, sar_ascending=stack.sar_ascending[:0], sar_ascending_doy=np.zeros(0, np.int16)
-    )
-    assert with_stand_ins(half, only_if_all_empty=True) is half
-    filled = with_stand_ins(half, only_if_all_empty=False)
-    assert filled.sar_ascending_doy.tolist() == [180]
-    assert not filled.sar_ascending.any()
-    assert filled.sar_ascending.shape == (1, 1, 2, 2)
 
 
 @given(st.integers(1, 400), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(2017, 2030))
