@@ -233,6 +233,7 @@ class Block:
         where = True if mine.all() else mine
         for channel, band in enumerate(S2_BANDS):
             values = self._reader.read(scene, band, self._window, self._rules.kernel, "u2", part)
+            # Where no scene has data the first one counts, though it may not reach there.
             if values is not None:
                 np.copyto(out[(*part, channel)], self._without_offset(values, scene), where=where)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import os
 import threading
 from collections import OrderedDict
@@ -13,14 +14,15 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS
+from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from pipeline.cog import Header, decode, read_coarsest, read_header
 from pipeline.errors import Corrupt, Expired, Gone, SceneError
 from pipeline.grid import Window
-from pipeline.resample import place, resample
-from pipeline.scenes import Scene, Source
+from pipeline.resample import Geometry, place, resample
+from pipeline.scenes import Box, Scene, Source
+from pipeline.scenes.scene import padded, touches
 from pipeline.spool import Spool
 
 REMOTE_THREADS = 32
@@ -35,6 +37,8 @@ MOST_RUN = 16 * 2**20
 MOST_KEPT = 4096
 """Scenes' headers, and whatever else is known of them, that are kept: those of a year over one
 tile, several times over."""
+
+NOWHERE: Box = (0.0, 91.0, 0.0, 91.0)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -144,7 +148,13 @@ class Reader:
         return self._pixels(scene, band, header, (slice(0, height), slice(0, width)))
 
     def header(self, scene: Scene, band: str) -> Header:
-        """Header of a raster, from the file or as it was seen before."""
+        """Header of a raster, from the file or as it was seen before.
+
+        Raises
+        ------
+        Corrupt
+            If the raster does not lie where the item says, or not where the scene's others do.
+        """
         href = scene.asset(band)
         if (known := self._headers.get(href)) is not None:
             return known
@@ -155,6 +165,12 @@ class Reader:
             raise Corrupt(said, scene.id, band)
         if not _is_projection(epsg):
             raise Corrupt(f"EPSG:{epsg} is no projection", scene.id, band)
+        if not touches(_lonlat_bounds(header.geometry), padded(scene.bbox)):
+            raise Corrupt("it does not lie where its item says", scene.id, band)
+        if band != scene.anchor and scene.anchor in scene.assets:
+            anchor = self.header(scene, scene.anchor).geometry
+            if header.geometry.ground != anchor.ground:
+                raise Corrupt(f"it does not cover the ground of {scene.anchor}", scene.id, band)
         self._headers.put(href, header)
         return header
 
@@ -255,6 +271,18 @@ def _is_projection(epsg: int) -> bool:
         return bool(CRS.from_epsg(epsg).is_projected)
     except CRSError:
         return False
+
+
+def _lonlat_bounds(geometry: Geometry) -> Box:
+    """Box in degrees around a raster, empty if its edges are nowhere on Earth."""
+    _, west, north, height, width = geometry.ground
+    bounds = _degrees(geometry.epsg).transform_bounds(west, north - height, west + width, north)
+    return bounds if all(map(math.isfinite, bounds)) else NOWHERE
+
+
+@functools.cache
+def _degrees(epsg: int) -> Transformer:
+    return Transformer.from_crs(f"EPSG:{epsg}", "EPSG:4326", always_xy=True)
 
 
 def _runs(header: Header, numbers: list[int]) -> Iterator[list[int]]:

@@ -55,6 +55,12 @@ class Geometry:
     height: int
     width: int
 
+    @property
+    def ground(self) -> tuple[int, float, float, float, float]:
+        """Projection, west and north edge, and extent in metres: the same at any resolution."""
+        height, width = self.height * self.pixel, self.width * self.pixel
+        return self.epsg, self.west, self.north, height, width
+
 
 @dataclass(frozen=True)
 class Placement:

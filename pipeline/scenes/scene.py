@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from model.observations import S2_BANDS
+from model.observations import S1_BANDS, S2_BANDS
 from pipeline.errors import Incomplete
 from pipeline.remote import Access, Remote
 
@@ -94,9 +94,14 @@ class Scene:
         return self.assets[band]
 
     @property
+    def anchor(self) -> str:
+        """The band whose raster tells where the scene lies; those of all others lie there too."""
+        return CLASSES if self.sensor == "s2" else S1_BANDS[0]
+
+    @property
     def missing(self) -> tuple[str, ...]:
         """Bands that the item lacks."""
-        wanted = S2_ASSETS if self.sensor == "s2" else ("vv", "vh")
+        wanted = S2_ASSETS if self.sensor == "s2" else S1_BANDS
         return tuple(band for band in wanted if band not in self.assets)
 
 

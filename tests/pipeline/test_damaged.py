@@ -173,13 +173,18 @@ def test_damaged_items(archive: Path, window: Window, scene_path: Path, kind: st
 
 
 def rewritten(path: Path, **options: Any) -> None:
-    """Write a raster anew with another profile."""
+    """Write a raster anew with another profile; read as classes, all of it is vegetation."""
     with rasterio.open(path) as file:
         profile = {**file.profile, "driver": "GTiff", **options}
     profile.pop("predictor", None)
-    pixels = np.ones((profile["count"], profile["height"], profile["width"]), profile["dtype"])
+    pixels = np.full((profile["count"], profile["height"], profile["width"]), 4, profile["dtype"])
     with rasterio.open(path, "w", **profile) as file:
         file.write(pixels)
+
+
+def moved(path: Path, metres: float) -> rasterio.Affine:
+    with rasterio.open(path) as file:
+        return rasterio.Affine.translation(metres, 0) @ file.transform
 
 
 RASTERS: dict[str, Callable[[Path], None]] = {
@@ -190,6 +195,10 @@ RASTERS: dict[str, Callable[[Path], None]] = {
     "zeros in its blocks": lambda path: path.write_bytes(path.read_bytes()[:-200] + bytes(200)),
     "eight bits": lambda path: rewritten(path, dtype="uint8"),
     "floats": lambda path: rewritten(path, dtype="float32"),
+    "100 km away": lambda path: rewritten(path, transform=moved(path, 100_000)),
+    "one pixel away": lambda path: rewritten(path, transform=moved(path, 20)),
+    "of another size": lambda path: rewritten(path, height=4),
+    "nowhere on Earth": lambda path: rewritten(path, transform=moved(path, 1e300)),
     "two bands": lambda path: rewritten(path, count=2),
     "another zone": lambda path: rewritten(path, crs="EPSG:32632"),
     "no projection": lambda path: rewritten(path, crs=None),
@@ -213,6 +222,19 @@ def test_damaged_rasters(
         assert [scene for scene, _, _ in losses.scenes] == [path.parent.name]
         assert dict(annual.unused)[path.parent.name].startswith("lost: ")
     assert set(healthy.used) - {path.parent.name} <= set(annual.used)
+
+
+@pytest.mark.parametrize("metres", [10, 100_000])
+def test_polarisations_of_different_ground(
+    archive: Path, window: Window, tmp_path: Path, metres: float
+) -> None:
+    folder = shutil.copytree(archive.parent, tmp_path / "archive")
+    path = sorted(folder.glob("sentinel-1-rtc/*/vh.tif"))[0]
+    rewritten(path, transform=moved(path, metres))
+    _, losses, _ = read(folder / "catalog.json", window)
+    [(scene, kind, line)] = losses.scenes
+    assert (scene, kind) == (path.parent.name, "corrupt")
+    assert "vh: it does not " in line
 
 
 def linked(*links: Any) -> str:
