@@ -13,7 +13,6 @@ The records of a zone in short, in one object, are `pipeline.summary`'s.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import enum
@@ -211,7 +210,7 @@ def read_records(
 
 def write_record(storage: Storage, tile: Tile, record: Record) -> Record:
     """Write a tile's record whole, stamped with the time, and return it as written."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     stamped = dataclasses.replace(record, written=now, software=software_versions())
     storage.write(record_key(record.year, tile), stamped.to_json())
     return stamped
@@ -322,16 +321,38 @@ def decode_tiles(data: bytes) -> Iterator[Tile]:
 
 
 def add_planned(storage: Storage, year: int, tiles: list[Tile], request: str) -> None:
-    """Add the tiles of one zone that a request asks for to those that were ever asked for."""
+    """Add the tiles of one zone that a request asks for to those that were ever asked for.
+
+    A damaged list is made again from all requests, which is logged.
+    """
     zone = tiles[0].zone
     key = planned_key(year, zone)
     with storage.locked(f"planned-{year}-{zone_group(zone)}"):
         known, requests = set(tiles), {request}
-        with contextlib.suppress(FileNotFoundError):
+        try:
             data = storage.read(key)
             known.update(decode_tiles(data))
             requests.update(unseal(data)["requests"])
+        except FileNotFoundError:
+            pass
+        except StoreError as error:
+            log.warning("%s: %s; it is made again from the requests", key, error)
+            for each, asked in _requests(storage, year, zone):
+                known.update(asked)
+                requests.add(each)
         storage.write(key, encode_tiles(known, requests))
+
+
+def _requests(storage: Storage, year: int, zone: int) -> Iterator[tuple[str, list[Tile]]]:
+    """Every request of a zone that can be read, and its tiles."""
+    prefix = f"records/{year}/requests/"
+    for key in storage.list(prefix):
+        request = key.removeprefix(prefix).split("/")[0]
+        if key == request_key(year, request, zone):
+            try:
+                yield request, list(decode_tiles(storage.read(key)))
+            except StoreError as error:
+                log.warning("%s: %s", key, error)
 
 
 def requested_tiles(storage: Storage, year: int, request: str) -> Iterator[Tile]:

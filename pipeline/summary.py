@@ -11,7 +11,6 @@ looked up with one read a zone and without listing anything, after a run that wa
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import threading
 import time
@@ -20,8 +19,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from pipeline import records
+from pipeline.errors import StoreError
 from pipeline.grid import Tile, zone_group
 from pipeline.records import FINISHED, State
+from pipeline.seal import seal, unseal
 from pipeline.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -47,18 +48,24 @@ def journal_prefix(year: int, zone: int) -> str:
 
 
 def read_summary(storage: Storage, year: int, zone: int) -> dict[str, Row]:
-    """Short records of a zone by tile name, as they were last compacted."""
+    """Short records of a zone by tile name, as they were last compacted.
+
+    A damaged summary counts as empty, which is logged: the tiles' own records hold the same, and
+    the next run brings them into it again.
+    """
+    key = summary_key(year, zone)
     try:
-        rows = json.loads(storage.read(summary_key(year, zone)))
+        return unseal(storage.read(key))
     except FileNotFoundError:
         return {}
-    return {row["tile"]: row for row in rows}
+    except StoreError as error:
+        log.warning("%s: %s; the tiles' own records are asked instead", key, error)
+        return {}
 
 
 def write_summary(storage: Storage, year: int, zone: int, rows: dict[str, Row]) -> None:
     """Write the short records of a zone, in the order of the tiles' names."""
-    lines = [json.dumps(rows[name], separators=(",", ":")) for name in sorted(rows)]
-    storage.write(summary_key(year, zone), ("[\n" + ",\n".join(lines) + "\n]\n").encode())
+    storage.write(summary_key(year, zone), seal({name: rows[name] for name in sorted(rows)}))
 
 
 def compact(storage: Storage, year: int, zone: int) -> None:
@@ -68,11 +75,21 @@ def compact(storage: Storage, year: int, zone: int) -> None:
     with storage.locked(f"summary-{year}-{zone_group(zone)}"):
         keys = list(storage.list(journal_prefix(year, zone)))
         known = read_summary(storage, year, zone)
-        for key in keys:
-            known.update({row["tile"]: row for row in json.loads(storage.read(key))})
+        # Two workers may have ended the same tile: what was written last stands.
+        rows = sorted(_journal_rows(storage, keys), key=lambda row: row["written"])
+        known.update({row["tile"]: row for row in rows})
         write_summary(storage, year, zone, known)
         for key in keys:
             storage.delete(key)
+
+
+def _journal_rows(storage: Storage, keys: Iterable[str]) -> Iterator[Row]:
+    """Short records of some journal objects, without those that are damaged."""
+    for key in keys:
+        try:
+            yield from unseal(storage.read(key)).values()
+        except StoreError as error:
+            log.warning("%s: %s; the next run reads its tiles' own records", key, error)
 
 
 class Journal:
@@ -88,14 +105,14 @@ class Journal:
         self._storage, self._year = storage, year
         self._worker = uuid.uuid4().hex[:12]
         self._numbers = itertools.count()
-        self._rows: dict[int, list[Row]] = {}
+        self._rows: dict[int, dict[str, Row]] = {}
         self._put_at = time.monotonic()
         self._lock = threading.Lock()
 
     def add(self, zone: int, row: Row) -> None:
         """Add a tile's short record; now and then, put what has gathered."""
         with self._lock:
-            self._rows.setdefault(zone, []).append(row)
+            self._rows.setdefault(zone, {})[row["tile"]] = row
             due = time.monotonic() - self._put_at > JOURNAL_SECONDS
         if due:
             self.put()
@@ -108,7 +125,7 @@ class Journal:
         for zone, entries in rows.items():
             key = f"{journal_prefix(self._year, zone)}{self._worker}-{next(self._numbers)}.json"
             try:
-                self._storage.write(key, json.dumps(entries).encode())
+                self._storage.write(key, seal(entries))
             except Exception as error:
                 log.warning("the journal could not be put into the store: %s", error)
 

@@ -36,6 +36,8 @@ from pipeline.storage import Storage
 AGAIN = "`publish` writes it again"
 AFRESH = f"remove {REGISTRY} and run `publish`, which then makes all of it afresh"
 
+ABSENT = "it is not there"
+
 BATCH = 1024
 """Tiles that are handed out to the cores at once."""
 
@@ -176,13 +178,12 @@ def check_zone(
         Takes those of the tiles' codes, by name.
     """
     storage, key = mosaic.storage, records.planned_key(year, zone)
-    summed_up = storage.exists(summary.summary_key(year, zone))
-    rows, told = _read_summary(storage, year, zone) if summed_up else ({}, "it is not there")
+    rows, told = _read_summary(storage, summary.summary_key(year, zone))
     try:
         data = storage.read(key)
         tiles = list(records.decode_tiles(data))
     except FileNotFoundError:
-        if summed_up:
+        if told != ABSENT:
             yield _object(key, "missing", "there is a summary of tiles but no plan", year)
         return
     except StoreError as error:
@@ -203,12 +204,14 @@ def check_zone(
     yield _object(summary.summary_key(year, zone), "summary" if told else "", told, year)
 
 
-def _read_summary(storage: Storage, year: int, zone: int) -> tuple[dict[str, Any], str]:
-    """The summary's rows by tile, or why there are none."""
+def _read_summary(storage: Storage, key: str) -> tuple[dict[str, Any], str]:
+    """A summary's rows by tile, or why there are none."""
     try:
-        return summary.read_summary(storage, year, zone), ""
-    except (StoreError, ValueError, KeyError, TypeError) as error:
-        return {}, f"it cannot be read: {error}"
+        return unseal(storage.read(key)), ""
+    except FileNotFoundError:
+        return {}, ABSENT
+    except StoreError as error:
+        return {}, f"{error}; the next `run` writes it again"
 
 
 def _check_request(storage: Storage, key: str, year: int) -> Checked:

@@ -171,7 +171,7 @@ def contents(store: Path) -> dict[str, Any]:
         if path.is_file() and "/progress/" not in str(path):
             key = str(path.relative_to(store))
             data = path.read_bytes()
-            found[key] = _without_times(json.loads(data)) if _is_record(key) else data
+            found[key] = _without_times(key, json.loads(data)) if _is_record(key) else data
     return found
 
 
@@ -184,7 +184,8 @@ def _is_record(key: str) -> bool:
     return key.startswith("records/") and ("/tiles/" in key or "/summary/" in key)
 
 
-def _without_times(record: Any) -> Any:
-    if isinstance(record, list):
-        return [_without_times(row) for row in record]
-    return {name: value for name, value in record.items() if name not in TIMES}
+def _without_times(key: str, fields: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in fields.items() if name not in TIMES}
+    if "/summary/" in key:
+        return {tile: _without_times("", row) for tile, row in kept.items()}
+    return kept

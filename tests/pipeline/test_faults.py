@@ -389,6 +389,26 @@ def test_a_poisoned_tile_costs_worker_processes_and_itself_alone(
     assert jobs.contents(store) == jobs.contents(finished)
 
 
+def test_a_run_mends_lists_and_summaries(
+    archive: Path,
+    finished: Path,
+    tmp_path: Path,
+    run: Run,
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(finished, store)
+    for kind in ("summary", "planned"):
+        path = next(store.glob(f"records/*/{kind}/*.json"))
+        path.write_bytes(path.read_bytes()[:-1])
+    journal = store / f"records/{jobs.YEAR}/journal/utm31/worker-0.json"
+    journal.parent.mkdir(parents=True)
+    journal.write_bytes(b'[{"tile"')
+    assert run("verify", f"--store={store}")[0] == 3
+    code, result = run(*jobs.options(archive, store))
+    assert (code, result["done"], result["pixels"]) == (0, 12, 0)
+    assert jobs.contents(store) == jobs.contents(finished)
+
+
 def test_retry_failed_makes_nothing_else(
     archive: Path, finished: Path, tmp_path: Path, run: Run
 ) -> None:

@@ -12,6 +12,7 @@ from pipeline import records
 from pipeline.errors import Corrupt, StoreError
 from pipeline.grid import Tile
 from pipeline.records import Record, State
+from pipeline.seal import unseal
 from pipeline.storage import Storage
 
 TILE = Tile(31, 1449, 136, 256)
@@ -74,6 +75,22 @@ def test_a_list_of_tiles_comes_back(tiles: set[Tile]) -> None:
 def test_what_is_no_list_of_tiles_is_an_error(data: bytes) -> None:
     with pytest.raises(StoreError):
         list(records.decode_tiles(data))
+
+
+def test_a_damaged_plan_is_made_again_from_its_requests(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage, tiles = Storage(str(tmp_path)), [Tile(31, 1449, col, 256) for col in range(6)]
+    for request in ("one", "two", "three"):
+        some = {"one": tiles[:2], "two": tiles[2:4], "three": tiles[4:]}[request]
+        storage.write(records.request_key(2024, request, 31), records.encode_tiles(some))
+        if request == "three":
+            key = records.planned_key(2024, 31)
+            storage.write(key, storage.read(key)[:-20])
+        records.add_planned(storage, 2024, some, request)
+    assert list(records.planned_tiles(storage, 2024)) == tiles
+    assert set(unseal(storage.read(key))["requests"]) == {"one", "two", "three"}
+    assert key in caplog.text
 
 
 def test_a_damaged_record_counts_as_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,6 +39,45 @@ def test_the_journal_goes_into_the_summary_and_is_gone(tmp_path: Path) -> None:
     compact(storage, 2024, 31)
     assert states(storage) == {TILE.name: "done", OTHER.name: "done"}
     assert list(storage.list("")) == [summary.summary_key(2024, 31)]
+
+
+def test_what_was_written_last_stands_whoever_wrote_it(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    for worker in range(6):
+        newest = worker == 3
+        state, second = (State.FAILED, 30) if newest else (State.DONE, worker)
+        row = dataclasses.replace(a_record(state=state), written=f"2025-01-01T00:00:{second:02}")
+        journal(storage, (TILE, row))
+    compact(storage, 2024, 31)
+    assert states(storage) == {TILE.name: "failed"}
+
+
+@pytest.mark.parametrize("part", [slice(0, 0), slice(0, 40), slice(0, -1), slice(1, None)])
+def test_a_damaged_summary_counts_as_empty(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, part: slice
+) -> None:
+    storage, key = Storage(str(tmp_path)), summary.summary_key(2024, 31)
+    records.write_record(storage, TILE, a_record())
+    journal(storage, (TILE, a_record()))
+    compact(storage, 2024, 31)
+    storage.write(key, storage.read(key)[part])
+    [found] = short_records(storage, 2024, [TILE])
+    assert (found.finished, found.asked) == (True, True)
+    assert caplog.text.count(key) == 1
+
+
+def test_a_damaged_journal_is_dropped_and_the_rest_is_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = Storage(str(tmp_path))
+    journal(storage, (TILE, a_record()))
+    journal(storage, (OTHER, a_record(OTHER)))
+    damaged = f"{summary.journal_prefix(2024, 31)}worker-0.json"
+    storage.write(damaged, b'{"tile"')
+    compact(storage, 2024, 31)
+    assert states(storage) == {TILE.name: "done", OTHER.name: "done"}
+    assert list(storage.list("")) == [summary.summary_key(2024, 31)]
+    assert damaged in caplog.text
 
 
 def test_forgotten_tiles_are_asked_again(tmp_path: Path) -> None:
