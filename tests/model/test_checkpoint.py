@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import struct
@@ -88,6 +89,20 @@ def test_random_parameters_are_the_same_on_every_machine() -> None:
     assert random_checkpoint(SIZES, 7).sha256 == digest
 
 
+def test_a_file_is_the_same_whoever_writes_it(tmp_path: Path) -> None:
+    checkpoint = random_checkpoint(SIZES, 1)
+    for name in ("a.safetensors", "b.safetensors", "a.pt"):
+        write_checkpoint(checkpoint, tmp_path / name)
+    one, two = ((tmp_path / f"{name}.safetensors").read_bytes() for name in "ab")
+    assert one == two
+    # Several entries of metadata would come in another order in every process.
+    header = json.loads(one[8 : 8 + struct.unpack("<Q", one[:8])[0]])
+    assert len(header["__metadata__"]) == 1
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert {path.stat().st_mode for path in tmp_path.iterdir()} == {plain.stat().st_mode}
+
+
 def test_v1_names_may_carry_a_prefix_and_what_only_training_uses(tmp_path: Path) -> None:
     state = random_checkpoint(SIZES, 1, "v1.0").state
     payload = {f"_orig_mod.{key}": value for key, value in state.items()}
@@ -102,8 +117,21 @@ def _without(key: str) -> Callable[[dict[str, Any]], None]:
     return lambda payload: payload["model"].pop(key)
 
 
-def _changed(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+def _changed(key: object, value: Any) -> Callable[[dict[str, Any]], None]:
     return lambda payload: payload["model"].__setitem__(key, value)
+
+
+def _layers(more: int) -> Callable[[dict[str, Any]], None]:
+    name = "s2_backbone.transformer_encoder.layers.{}.x"
+    extra = {name.format(9 + index): torch.zeros(1) for index in range(more)}
+    return lambda payload: payload["model"].update(extra)
+
+
+def _endless() -> list[Any]:
+    """A list that holds itself."""
+    endless: list[Any] = []
+    endless.append(endless)
+    return endless
 
 
 def _stating(name: str, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -116,16 +144,27 @@ QUERY = "s1_backbone.attn_pool.query.weight"
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_without(QUERY), "lacks parameters: 1, such as " + QUERY),
+        (_without(QUERY), f'lacks parameters: 1, such as "{QUERY}"'),
         (_without("dim_reducer.4.weight"), "parameters that every v2 encoder has are missing"),
-        (_changed("s3_backbone.x", torch.zeros(1)), "unknown parameters: 1, such as s3_backbone.x"),
+        (_changed("s3_backbone.x", torch.zeros(1)), "unknown parameters: 1, such as .s3_"),
         (_changed(QUERY, torch.zeros(12)), r"query.weight must have shape \(1, 12\)"),
-        (_changed(QUERY, [1, 2]), r"query.weight must have shape"),
+        (_changed(QUERY, [1, 2]), "query.weight. is no plain tensor"),
+        (_changed(QUERY, torch.zeros(1, 12).to_sparse()), "query.weight. is no plain tensor"),
+        (_changed(QUERY, torch.zeros(1, 12, device="meta")), "query.weight. is no plain tensor"),
+        (_changed(QUERY, torch.zeros(1, 0)), "query.weight. is no plain tensor"),
+        (_changed(QUERY, torch.zeros(1).expand(2**20, 2**24)), "claim 70,368,744,"),
+        (_changed("x\ny" * 99, torch.zeros(1)), "unknown parameters"),
+        (_changed((1, 2), torch.zeros(1)), "have no names"),
+        (_layers(3000), "3,002 layers are more than"),
         (_changed(QUERY, torch.zeros(1, 12, dtype=torch.float64)), "must be float32"),
         (_changed(QUERY, torch.full((1, 12), torch.nan)), "not finite"),
         (_stating("latent_dim", 4), "states latent_dim 4, and its parameters are for 3"),
         (_stating("nhead", 5), "width of 12 in 5 heads"),
-        (_stating("nhead", "4"), "in '4' heads"),
+        (_stating("nhead", "4"), 'in "4" heads'),
+        (_stating("nhead", 10**600), r"in \(int\) heads"),
+        (_stating("latent_dim", torch.zeros(3)), r"states latent_dim \(Tensor\)"),
+        (_stating("latent_dim", {(1, 2): 3}), r"states latent_dim \(dict\)"),
+        (_stating("num_obs_checkpoints", _endless()), r"states num_obs_checkpoints \(list\)"),
         (_stating("max_seq_len", 512), "states max_seq_len 512"),
     ],
 )
@@ -153,6 +192,13 @@ def _write_torch(payload: Any) -> Callable[[Path], None]:
     return lambda path: torch.save(payload, path)
 
 
+def _write_safetensors(tensors: object, heads: object = 4) -> Callable[[Path], None]:
+    """A file with that header, and as many bytes of zeros as it may want."""
+    stated = f'{{"nhead": {heads}}}'
+    header = json.dumps({"__metadata__": {"tessera": stated}, "x": tensors}).encode()
+    return lambda path: path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
+
+
 FOREIGN = {
     "a pickle": (lambda path: path.write_bytes(pickle.dumps(Bomb())), "no weights file"),
     "text": (lambda path: path.write_text("weights"), "no weights file"),
@@ -163,6 +209,14 @@ FOREIGN = {
     "no encoder": (_write_torch({"model": {"x": torch.zeros(1)}}), "no parameters of a TESSERA"),
     "half a safetensors": (
         lambda path: path.write_bytes(struct.pack("<Q", 9999) + b'{"a":'),
+        "is damaged",
+    ),
+    "a shape without end": (
+        _write_safetensors({"dtype": "F32", "shape": [2**63], "data_offsets": [0, 4]}),
+        "is damaged",
+    ),
+    "heads without end": (
+        _write_safetensors({"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "9" * 5000),
         "is damaged",
     ),
 }
