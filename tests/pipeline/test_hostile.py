@@ -13,6 +13,7 @@ import pickle
 import random
 import resource
 import shutil
+import struct
 import sys
 import zipfile
 from collections.abc import Callable
@@ -23,6 +24,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from benchmarks.server import serving
 from model.checkpoint import CheckpointError, read_checkpoint
@@ -146,6 +148,58 @@ def names_other_parameters(path: Path, dice: random.Random, payload: dict[str, A
     torch.save(payload, path)
 
 
+def has_tensors_of_another_kind(path: Path, dice: random.Random, payload: dict[str, Any]) -> None:
+    key = dice.choice([key for key, value in payload["model"].items() if value.dim() == 2])
+    value = payload["model"][key]
+    kinds = value.to_sparse, value.to_sparse_csr, lambda: value.to("meta"), value.bool, value.half
+    payload["model"][key] = dice.choice(kinds)()
+    torch.save(payload, path)
+
+
+def states_what_no_number_is(path: Path, dice: random.Random, payload: dict[str, Any]) -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    name = dice.choice(["latent_dim", "nhead", "num_obs_checkpoints", "fusion_method"])
+    payload["args"][name] = dice.choice(
+        [endless, {(1, 2): 3}, torch.zeros(3), 9**600, -1, [torch.zeros(2)] * 32, "x\n" * 99]
+    )
+    torch.save(payload, path)
+
+
+def has_layers_without_end(path: Path, dice: random.Random, payload: dict[str, Any]) -> None:
+    name = dice.choice(["s2_backbone.transformer_encoder.layers.{}.linear1.weight", "x{}"])
+    some = torch.zeros(1)
+    payload["model"] |= {name.format(number): some for number in range(100, 3100)}
+    torch.save(payload, path)
+
+
+def is_safetensors_with_a_false_header(
+    path: Path, dice: random.Random, payload: dict[str, Any]
+) -> None:
+    save_file(payload["model"], path, {"tessera": "{}"})
+    whole = path.read_bytes()
+    start = 8 + struct.unpack("<Q", whole[:8])[0]
+    header = json.loads(whole[8:start])
+    key = dice.choice(list(payload["model"]))
+    name, value = dice.choice(
+        [
+            ("shape", [2**63]),
+            ("shape", [-1, 4]),
+            ("shape", [1] * 99),
+            ("dtype", "I64"),
+            ("dtype", "\n"),
+            ("data_offsets", [0, 2**62]),
+            ("data_offsets", [8, 0]),
+        ]
+    )
+    header[key][name] = value
+    if dice.random() < 0.3:
+        stated = dice.choice([f'{{"nhead": {"9" * 5000}}}', "[" * 9**5, '{"nhead": 1e999}'])
+        header["__metadata__"] = {"tessera": stated}
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + whole[start:])
+
+
 KINDS: tuple[Write, ...] = (
     calls_a_function,
     calls_a_function,
@@ -155,6 +209,10 @@ KINDS: tuple[Write, ...] = (
     is_cut_short,
     is_noise,
     names_other_parameters,
+    has_tensors_of_another_kind,
+    states_what_no_number_is,
+    has_layers_without_end,
+    is_safetensors_with_a_false_header,
 )
 
 
@@ -176,6 +234,7 @@ def refuses(path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
 @pytest.mark.parametrize("kind", range(len(KINDS)), ids=[kind.__name__ for kind in KINDS])
 def test_generated_checkpoints_are_refused(tmp_path: Path, payload: Path, kind: int) -> None:
     before = grown()
