@@ -1,4 +1,4 @@
-"""One card a published model: everything that decides an embedding's bytes besides the weights."""
+"""One card a known model: everything that decides an embedding's bytes besides the weights."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from model.networks import Family, Sizes
+from model.statistics import V1_0, V1_1_AWS, V1_1_MPC, V2_STUDENT, V2_TEACHER, Statistics
 
 
 class CardError(ValueError):
@@ -14,28 +15,8 @@ class CardError(ValueError):
 
 
 @dataclass(frozen=True)
-class Statistics:
-    """Mean and standard deviation of each channel, in stored units.
-
-    Parameters
-    ----------
-    s2_mean, s2_std
-        Of the 10 bands in the order of `observations.S2_BANDS`.
-    ascending_mean, ascending_std, descending_mean, descending_std
-        Of VV and VH, by orbit direction; equal where one set serves both.
-    """
-
-    s2_mean: tuple[float, ...]
-    s2_std: tuple[float, ...]
-    ascending_mean: tuple[float, float]
-    ascending_std: tuple[float, float]
-    descending_mean: tuple[float, float]
-    descending_std: tuple[float, float]
-
-
-@dataclass(frozen=True)
 class Card:
-    """A published model.
+    """A known model.
 
     Parameters
     ----------
@@ -60,7 +41,7 @@ class Card:
     licence
         Of the weights.
     page
-        Where a person finds the weights.
+        Where a person finds the weights, if they do not come with the package.
     file
         Name of the published file.
     repository, revision
@@ -136,7 +117,8 @@ class Card:
             )
         dims = min(self.dims, sizes.representation)
         depths = tuple(depth for depth in self.depths if depth < dims)
-        return dataclasses.replace(self, sizes=sizes, dims=dims, depths=depths)
+        name = self.name if sizes == self.sizes else f"{self.name} (other sizes)"
+        return dataclasses.replace(self, name=name, sizes=sizes, dims=dims, depths=depths)
 
     def identity(self) -> dict[str, object]:
         """All that decides bytes, as JSON."""
@@ -148,6 +130,49 @@ class Card:
 
 _TOLD = ("licence", "page", "file", "repository", "revision", "sha256", "bytes", "notes")
 """Fields that tell about a model and decide nothing."""
+
+
+def card_of_weights(
+    family: Family,
+    sizes: Sizes,
+    sha256: str,
+    name: str | None = None,
+    imagery: str | None = None,
+) -> Card:
+    """The card of some weights: their own where they are known, else the one that is named.
+
+    Parameters
+    ----------
+    family, sizes, sha256
+        Of the weights.
+    name
+        Of the card whose statistics shall apply, where the user names one.
+    imagery
+        Source of the imagery they shall meet, where it is known.
+
+    Raises
+    ------
+    CardError
+        If the name is another model's than the weights are, in digest, family or sizes.
+    """
+    for card in KNOWN.values():
+        if card.sha256 == sha256:
+            if name not in (None, card.name):
+                raise CardError(
+                    f"these are the weights of {card.name}, and {name} was asked for: use "
+                    f"--model {card.name}"
+                )
+            return card
+    if name is None:
+        return card_for(family, sizes, imagery)
+    card = card_named(name)
+    namesakes = [c.name for c in CARDS.values() if (c.family, c.sizes) == (family, sizes)]
+    if namesakes and card.family == family and card.sizes != sizes:
+        raise CardError(
+            f"these weights have the sizes of {' and '.join(namesakes)}, and {name} was asked "
+            f"for: use --model {' or '.join(namesakes)}"
+        )
+    return card.of(family, sizes)
 
 
 def card_for(family: Family, sizes: Sizes, imagery: str | None = None) -> Card:
@@ -180,87 +205,21 @@ def card_for(family: Family, sizes: Sizes, imagery: str | None = None) -> Card:
     for card in cards:
         if card.sizes == sizes:
             return card
-    return dataclasses.replace(cards[0], name=family).of(family, sizes)
+    return dataclasses.replace(cards[0].of(family, sizes), name=family)
 
 
 def card_named(name: str) -> Card:
-    """The card of a published model.
+    """The card of a known model.
 
     Raises
     ------
     CardError
         If there is none of that name.
     """
-    if name not in CARDS:
-        raise CardError(f"no model is named {name!r}: there are {', '.join(CARDS)}")
-    return CARDS[name]
+    if name not in KNOWN:
+        raise CardError(f"no model is named {name!r}: there are {', '.join(KNOWN)}")
+    return KNOWN[name]
 
-
-def _statistics(
-    s2_mean: tuple[float, ...],
-    s2_std: tuple[float, ...],
-    ascending: tuple[float, float, float, float],
-    descending: tuple[float, float, float, float],
-) -> Statistics:
-    """Statistics, those of an orbit direction as mean VV, mean VH, std VV, std VH."""
-    return Statistics(s2_mean, s2_std, ascending[:2], ascending[2:], descending[:2], descending[2:])
-
-
-# Statistics of the TESSERA reference, in stored units. v1.0 and the v2 teacher have one set for
-# both orbit directions.
-_V1_0_S1 = (5484.0407, 3003.7812, 1871.2334, 1726.0670)
-_V1_0 = _statistics(
-    (
-        *(1711.0938, 1308.8511, 1546.4543, 3010.1293, 3106.5083),
-        *(2068.3044, 2685.0845, 2931.5889, 2514.6928, 1899.4922),
-    ),
-    (
-        *(1926.1026, 1862.9751, 1803.1792, 1741.7837, 1677.4543),
-        *(1888.7862, 1736.3090, 1715.8104, 1514.5199, 1398.4779),
-    ),
-    _V1_0_S1,
-    _V1_0_S1,
-)
-_V1_1_MPC = _statistics(
-    (
-        *(2683.4553, 2223.3630, 2432.0950, 3633.1970, 3602.1755),
-        *(3006.4324, 3400.2710, 3515.6392, 2456.9163, 1983.8783),
-    ),
-    (
-        *(2739.5217, 2846.2993, 2690.8250, 2290.0439, 2088.8970),
-        *(2673.1106, 2381.4521, 2229.5225, 1601.0942, 1495.3545),
-    ),
-    (5588.3291, 3025.6270, 1713.4646, 1693.0471),
-    (5552.9683, 2955.0520, 1685.5857, 1677.6414),
-)
-_V1_1_AWS = _statistics(
-    (
-        *(2793.6589, 2356.7776, 2551.0496, 3741.9229, 3713.7844),
-        *(3120.1997, 3516.3342, 3637.0342, 2501.0283, 2038.1504),
-    ),
-    (
-        *(2810.0093, 2933.8835, 2755.6360, 2344.5027, 2145.7986),
-        *(2743.9019, 2438.8601, 2286.5977, 1680.7367, 1585.5529),
-    ),
-    (5697.0859, 2838.6687, 1671.3737, 1789.4116),
-    (5759.1367, 2873.2854, 1583.2858, 1747.8390),
-)
-_V2_S2_MEAN = (
-    *(1633.0042, 1341.1090, 1539.5536, 3054.8269, 3117.4658),
-    *(2004.1648, 2694.7275, 2945.1504, 2266.6079, 1657.3094),
-)
-_V2_S2_STD = (
-    *(1999.4603, 2014.7549, 1929.2201, 1754.2493, 1649.9807),
-    *(1936.8988, 1748.6041, 1708.6991, 1207.5250, 1108.6046),
-)
-_V2_STUDENT = _statistics(
-    _V2_S2_MEAN,
-    _V2_S2_STD,
-    (5909.3921, 3405.0322, 1507.1750, 1531.2615),
-    (5816.1382, 3277.7576, 1554.6475, 1546.4733),
-)
-_V2_TEACHER_S1 = (5862.7652, 3341.3949, 1531.8051, 1540.2014)
-_V2_TEACHER = _statistics(_V2_S2_MEAN, _V2_S2_STD, _V2_TEACHER_S1, _V2_TEACHER_S1)
 
 _LICENCE = "CC0-1.0"
 _DRIVE = "https://drive.google.com/"
@@ -268,7 +227,13 @@ _FOLDER = _DRIVE + "drive/folders/18RPptbUkCIgUfw1aMdMeOrFML_ZVMszn"
 _DRAWS = (
     "The reference draws 40 observations a sensor from an unseeded generator. Here the draws are "
     "keyed by the pixel's place and the year: the same pixel gets the same bytes in any batch, "
-    "tile or order, and agrees with a reference run only as two reference runs agree. "
+    "tile or order, and agrees with a reference run only as two reference runs agree. Where a "
+    "sensor saw nothing of a pixel, the reference draws from all dates of its tile, clouds and "
+    "gaps too, so that a pixel depends on its neighbours. Here a pixel that was never clear is "
+    "left out, and where Sentinel-1 saw nothing there is one empty observation on day 180. "
+)
+_FROM_MPC = (
+    "Its one set of statistics was taken from imagery of mpc, and is applied to that of aws too."
 )
 
 
@@ -281,7 +246,7 @@ def _v1_0(name: str, family: Family, sizes: Sizes, page: str, file: str, notes: 
         offset="reference",
         dims=128,
         depths=(),
-        statistics=_V1_0,
+        statistics=V1_0,
         sizes=sizes,
         licence=_LICENCE,
         page=page,
@@ -319,7 +284,7 @@ def _student(size: str, sizes: Sizes, length: int, sha256: str) -> Card:
         offset="reference",
         dims=128,
         depths=(16, 32, 64),
-        statistics=_V2_STUDENT,
+        statistics=V2_STUDENT,
         sizes=sizes,
         licence=_LICENCE,
         page=f"https://huggingface.co/{repository}",
@@ -327,6 +292,7 @@ def _student(size: str, sizes: Sizes, length: int, sha256: str) -> Card:
         repository=repository,
         sha256=sha256,
         bytes=length,
+        notes=_FROM_MPC,
     )
 
 
@@ -347,8 +313,8 @@ _CARDS = (
         "best_model_fsdp_20250608_220648_QAT.pt",
         "Made the first published int8 product.",
     ),
-    _v1_1("mpc", _V1_1_MPC, _DRIVE + "file/d/1t-gfTxi3Hg_uJXpJ9etROCRgKt2myfJ2/view", 230_891_229),
-    _v1_1("aws", _V1_1_AWS, _DRIVE + "file/d/1taLxwJOId-pfqUafEOCf5zDPXA7kzdyu/view"),
+    _v1_1("mpc", V1_1_MPC, _DRIVE + "file/d/1t-gfTxi3Hg_uJXpJ9etROCRgKt2myfJ2/view", 230_891_229),
+    _v1_1("aws", V1_1_AWS, _DRIVE + "file/d/1taLxwJOId-pfqUafEOCf5zDPXA7kzdyu/view"),
     _student(
         "nano",
         Sizes(latent=36, layers=2, heads=4, feedforward=384, representation=128),
@@ -381,7 +347,7 @@ _CARDS = (
         offset="reference",
         dims=1024,
         depths=(),
-        statistics=_V2_TEACHER,
+        statistics=V2_TEACHER,
         sizes=Sizes(latent=1024, layers=4, heads=4, feedforward=16384, representation=1024),
         licence=_LICENCE,
         page="https://huggingface.co/geotessera/TESSERA-V-2.0-2B-Teacher",
@@ -389,9 +355,32 @@ _CARDS = (
         repository="geotessera/TESSERA-V-2.0-2B-Teacher",
         sha256="bfca890a9956485edf9d6be61375fde4cd0b4cb4b47db79596f0523a289aa555",
         bytes=8_257_134_395,
-        notes="For research: 2 billion parameters a pixel. Not to be truncated.",
+        notes="For research: 2 billion parameters a pixel. Not to be truncated. " + _FROM_MPC,
     ),
 )
 
 CARDS: dict[str, Card] = {card.name: card for card in _CARDS}
 """Every published model, by name."""
+
+SHIPPED = dataclasses.replace(
+    CARDS["v2-nano"],
+    name="flanders-nano",
+    imagery=("mpc",),
+    depths=(),
+    licence="Apache-2.0",
+    page="",
+    file="flanders_nano.safetensors",
+    repository="",
+    sha256="5e70831a3da24a8d2cfe116c7aaedbd5c9024a70b0e4cca35131481199c2e3d0",
+    bytes=4_273_368,
+    notes="Comes with the package, so that the whole way from imagery to a mosaic can be gone "
+    "without a download. Trained on the 4,096 pixels of one square in Flanders (modified "
+    "Copernicus Sentinel data 2018), see docs/pretraining.md. It is no TESSERA release, its "
+    "embeddings cannot be compared with theirs, and it has seen no other climate and no "
+    "descending pass. Its first values are not trained to hold the most.",
+)
+"""The encoder that is used where none is named. It has the sizes, the statistics and the rules of
+a v2-nano."""
+
+KNOWN: dict[str, Card] = {SHIPPED.name: SHIPPED, **CARDS}
+"""Every model that has a card, by name."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from model.cards import CARDS, Card
+from model.cards import KNOWN, Card
 from pipeline.identity import Identity
 from pipeline.mosaic.metadata import SOURCES, weights_uri
 
@@ -26,9 +26,9 @@ BACKSCATTER = {
 
 
 def card_of(identity: Identity) -> Card | None:
-    """The published model whose very weights made a mosaic; None for any other weights."""
+    """The known model whose very weights made a mosaic; None for any other weights."""
     encoder = identity["encoder"]
-    card = CARDS.get(encoder["card"]["name"])
+    card = KNOWN.get(encoder["card"]["name"])
     return card if card and card.sha256 and card.sha256 == encoder["weights_sha256"] else None
 
 
@@ -41,7 +41,7 @@ def licence_of(identity: Identity) -> str:
 def model_page(identity: Identity) -> str:
     """Where a person finds the weights, or their name by digest."""
     card = card_of(identity)
-    return card.page if card else weights_uri(identity)
+    return (card and card.page) or weights_uri(identity)
 
 
 def attribution(identity: Identity, years: Sequence[int]) -> str:
@@ -57,9 +57,9 @@ def attribution(identity: Identity, years: Sequence[int]) -> str:
     encoder, card = identity["encoder"], card_of(identity)
     span = ", ".join(str(year) for year in years)
     weights = (
-        f"The weights are those of {card.name} ({card.page}), licence {card.licence}."
+        f"The weights are those of {card.name} ({model_page(identity)}), licence {card.licence}."
         if card
-        else "The weights are not those of a published model that this software knows: "
+        else "The weights are not those of a model that this software knows: "
         "ask whoever made this mosaic for their licence."
     )
     return f"""# Attribution

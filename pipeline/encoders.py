@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model.cards import Card, card_for, card_named
-from model.checkpoint import Checkpoint, read_checkpoint
-from model.data import CARD as SHIPPED
-from model.data import WEIGHTS
+from model.cards import SHIPPED, Card, card_named, card_of_weights
+from model.checkpoint import Checkpoint, CheckpointError, read_checkpoint
 from model.encoder import Encoder, encoder_identity
 from model.kernels import DeviceError, find_place
 from pipeline.errors import BadInput
@@ -48,10 +46,16 @@ def choose_encoder(
         As `load_encoder`, but for what the device has to say: see `check_device`.
     """
     checkpoint, card = find_checkpoint(model, weights, imagery=imagery)
-    card = card.of(checkpoint.family, checkpoint.sizes)
-    if imagery is not None:
-        card.accepts(imagery)
     return Choice(card, checkpoint.sha256, precision)
+
+
+def card_of_options(model: str | None, weights: str | None) -> Card:
+    """Card of the encoder that the same options choose, whose own weights need not be here."""
+    return (
+        card_named(model or SHIPPED.name)
+        if weights is None
+        else choose_encoder(model, weights).card
+    )
 
 
 def check_device(device: str, precision: str) -> None:
@@ -106,8 +110,6 @@ def load_encoder(
         encoder = Encoder(checkpoint, card, precision, device, threads)
     except DeviceError as error:
         raise BadInput(str(error)) from None
-    if imagery is not None:
-        encoder.card.accepts(imagery)
     if sha256 is not None and encoder.weights_sha256 != sha256:
         raise BadInput("the encoder has changed since the run began: its sha256 is another")
     return encoder
@@ -118,23 +120,36 @@ def find_checkpoint(
 ) -> tuple[Checkpoint, Card]:
     """Parameters and card that a model's name and a weights file stand for.
 
+    Parameters
+    ----------
+    model, weights
+        As for `load_encoder`.
+    sha256
+        Digest that a file of weights must have, where it is known.
+    imagery
+        Source of the imagery to come, where it is known.
+
     Raises
     ------
     BadInput
         If there are no weights.
     CardError
-        If the card does not fit.
+        If model, weights and imagery do not go together.
     CheckpointError
         If the file is not what it should be.
     """
     if weights is not None:
         checkpoint = read_checkpoint(local_weights(weights, sha256), sha256)
-        if model is not None:
-            return checkpoint, card_named(model)
-        return checkpoint, card_for(checkpoint.family, checkpoint.sizes, imagery)
-    if model in (None, SHIPPED.name):
-        return read_checkpoint(WEIGHTS, SHIPPED.sha256), SHIPPED
-    card = card_named(model)
+    else:
+        checkpoint = _own_weights(card_named(model or SHIPPED.name))
+    card = card_of_weights(checkpoint.family, checkpoint.sizes, checkpoint.sha256, model, imagery)
+    if imagery is not None:
+        card.accepts(imagery)
+    return checkpoint, card
+
+
+def _own_weights(card: Card) -> Checkpoint:
+    """The published weights of a model, if they are on this machine."""
     path = pulled_weights(card)
     if path is None:
         how = f"fetch them once with `tessera-mosaic models pull {card.name}`, or "
@@ -143,4 +158,9 @@ def find_checkpoint(
             f"{how if card.repository else f'get {card.file} from {card.page} and '}"
             "name a file with --weights"
         )
-    return read_checkpoint(path, card.sha256), card
+    try:
+        return read_checkpoint(path, card.sha256)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}; fetch it again with `tessera-mosaic models pull {card.name}`"
+        ) from None

@@ -7,34 +7,39 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from numpy.typing import DTypeLike, NDArray
 
-from model.cards import CARDS, Card, card_named
+from model.cards import KNOWN, Card, card_named
 from model.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from model.data import CARD as SHIPPED
-from model.data import WEIGHTS
 from model.encoder import Encoder
 from model.kernels import DTYPES
 from model.networks import parameter_count
 from model.observations import Origin, Stack
 from model.packing import SAMPLING
 from model.quantize import BadEmbeddingError, Fidelity, fidelity
-from pipeline.dpixels import DESCRIPTION, Description, read_description, read_stack_directory
+from pipeline.dpixels import (
+    DESCRIPTION,
+    Description,
+    make_directory,
+    read_description,
+    read_stack_directory,
+)
 from pipeline.encoders import load_encoder
 from pipeline.errors import BadEmbedding, BadInput
+from pipeline.web import plain
 from pipeline.weights import local_weights, pull_weights, pulled_weights
-
-KNOWN = (SHIPPED, *CARDS.values())
-"""The cards that `models` tells of."""
 
 BAND_PIXELS = 1 << 16
 """Pixels, in whole rows, whose embeddings are in memory at once."""
+
+Append = Callable[[NDArray[Any]], object]
+"""Writes the next rows of an array."""
 
 
 def encode_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,15 +143,24 @@ def encode_directory(
     Returns
     -------
     Number of embedded pixels, and how faithful quantization was if that was asked for.
+
+    Raises
+    ------
+    BadEmbedding
+        If the encoder returned numbers that are no embedding.
+    BadInput
+        If the directory cannot be made or written to.
+    CardError
+        If the encoder has no embeddings of so many values.
     """
     height, width = stack.shape
     kept = encoder.card.check_depth(dims)
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_directory(folder)
     embedded, faith = 0, None
-    with contextlib.ExitStack() as files:
+    with _writing_to(folder), contextlib.ExitStack() as files:
 
-        def array(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        def array(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Append:
             return files.enter_context(_new_array(folder / name, shape, dtype))
 
         codes = array("codes.npy", (height, width, kept), np.int8)
@@ -165,29 +179,36 @@ def encode_directory(
                 made = encoder.embed(_rows(stack, band), here, floats or report, dims)
             except BadEmbeddingError as error:
                 raise BadEmbedding(str(error)) from None
-            codes[band], scales[band] = made.codes, made.scales
+            codes(made.codes)
+            scales(made.scales)
             embedded += int(np.isfinite(made.scales).sum())
             if made.values is None:
                 continue
             if values is not None:
-                values[band] = made.values
+                values(made.values)
             if report and (part := fidelity(made.values, made.codes, made.scales)):
                 faith = part if faith is None else faith + part
     return embedded, faith
 
 
 @contextlib.contextmanager
-def _new_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[NDArray[Any]]:
-    """An array file that takes its name when all of it is written."""
-    partial = path.with_name(path.name + ".partial")
-    if 0 in shape:
-        np.save(path, np.empty(shape, dtype))
-        yield np.empty(shape, dtype)
-        return
-    array = open_memmap(partial, mode="w+", dtype=dtype, shape=shape)
+def _writing_to(folder: Path) -> Iterator[None]:
+    """Say in one line why a directory takes no files."""
     try:
-        yield array
-        array.flush()
+        yield
+    except OSError as error:
+        raise BadInput(f"{folder} cannot be written to: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _new_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[Append]:
+    """An array file, row by row, that takes its name when all of it is written."""
+    partial = path.with_name(path.name + ".partial")
+    header = {"descr": dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    try:
+        with partial.open("wb") as file:
+            write_array_header_1_0(file, header)
+            yield lambda rows: file.write(np.ascontiguousarray(rows, dtype).data)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -253,8 +274,8 @@ def models_command(args: argparse.Namespace) -> dict[str, Any]:
         line = f"{card.name}: {path}, sha256 as published"
     elif args.action == "inspect":
         path = local_weights(args.file)
-        result = {"file": args.file, "bytes": path.stat().st_size if path.is_file() else 0}
-        result |= describe_checkpoint(read_checkpoint(path))
+        described = describe_checkpoint(read_checkpoint(path))
+        result = {"file": plain(args.file), "bytes": path.stat().st_size, **described}
         line = "\n".join(f"{name:11} {value}" for name, value in result.items())
     elif args.action == "convert":
         checkpoint = read_checkpoint(local_weights(args.file))
@@ -262,7 +283,7 @@ def models_command(args: argparse.Namespace) -> dict[str, Any]:
         result = {"out": args.out} | describe_checkpoint(read_checkpoint(args.out))
         line = f"{args.out}: {result['family']}, sha256 {result['sha256']}"
     else:
-        result = {"models": [describe_card(card) for card in KNOWN]}
+        result = {"models": [describe_card(card) for card in KNOWN.values()]}
         line = _table(result["models"])
     if not args.json:
         print(line)
@@ -271,7 +292,7 @@ def models_command(args: argparse.Namespace) -> dict[str, Any]:
 
 def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     """What a weights file is."""
-    published = [card.name for card in KNOWN if card.sha256 == checkpoint.sha256]
+    published = [card.name for card in KNOWN.values() if card.sha256 == checkpoint.sha256]
     return {
         "family": checkpoint.family,
         "parameters": sum(value.numel() for value in checkpoint.state.values()),
@@ -284,7 +305,7 @@ def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def describe_card(card: Card) -> dict[str, Any]:
     """A card, how many parameters its encoder has, and where its weights are on this machine."""
-    here = WEIGHTS if card is SHIPPED else pulled_weights(card)
+    here = pulled_weights(card)
     return dataclasses.asdict(card) | {
         "parameters": parameter_count(card.family, card.sizes),
         "pulled": None if here is None else str(here),
@@ -292,13 +313,17 @@ def describe_card(card: Card) -> dict[str, Any]:
 
 
 def _table(models: list[dict[str, Any]]) -> str:
-    """The cards, a line each."""
-    lines = [f"{'model':14} {'parameters':>13}  {'values':18} {'imagery':9} {'kernel':9} weights"]
+    """The cards, a line each, and what there is to know of each."""
+    lines = [
+        f"{'model':14} {'parameters':>13}  {'values':18} {'imagery':9} {'kernel':9} {'licence':10} "
+        "weights"
+    ]
     for model in models:
         values = ", ".join(map(str, (*model["depths"], model["dims"])))
         lines.append(
             f"{model['name']:14} {model['parameters']:>13,}  {values:18} "
-            f"{', '.join(model['imagery']):9} {model['kernel']:9} "
+            f"{', '.join(model['imagery']):9} {model['kernel']:9} {model['licence']:10} "
             f"{model['pulled'] or model['page']}"
         )
+    lines += [f"\n{model['name']}: {model['notes']}" for model in models]
     return "\n".join(lines)

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from model.cards import Card, card_named
+from model.cards import Card
 from model.observations import BIN, LONGEST, S2_BANDS
-from pipeline.encoders import load_encoder
+from pipeline.encoders import card_of_options
 from pipeline.errors import BadInput
 from pipeline.figures import Book, Drawn, Figures, Machine, read_book, tokens_per_second
 from pipeline.land import area_arguments, area_of
@@ -275,13 +275,6 @@ def plan_command(args: argparse.Namespace) -> dict[str, Any]:
     if not args.json:
         print(describe(plan, bill, args.workers))
     return {**fields, "model": card.name, "precision": args.precision, "workers": args.workers}
-
-
-def card_of_options(model: str | None, weights: str | None) -> Card:
-    """Card of the encoder that a run with the same options would use."""
-    if model is not None and weights is None:
-        return card_named(model)
-    return load_encoder(model, weights).card
 
 
 def check_depths(card: Card, asked: bool) -> None:

@@ -8,16 +8,23 @@ import os
 import sys
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import IO
 
 import fsspec
+import requests
+import urllib3
 from fsspec.callbacks import Callback, NoOpCallback, TqdmCallback
 
-from model.cards import Card
+from model.cards import SHIPPED, Card
 from model.checkpoint import file_digest, refuse_withdrawn
+from model.data import WEIGHTS
+from pipeline import __version__
 from pipeline.errors import BadInput
-from pipeline.remote import is_local, local_path, plain
+from pipeline.remote import is_local, local_path
+from pipeline.web import CONNECT_TIMEOUT, READ_TIMEOUT, plain
 
 HUB = "https://huggingface.co"
 
@@ -40,7 +47,7 @@ def local_weights(location: str, sha256: str = "") -> Path:
     Parameters
     ----------
     location
-        A path, or an address that fsspec opens: `gs://`, `s3://`, `https://`.
+        A path, or an address that can be read: `gs://`, `s3://`, `https://`.
     sha256
         Digest of the file, where it is known: then it is fetched once, and fetching goes on where
         it was interrupted.
@@ -53,7 +60,8 @@ def local_weights(location: str, sha256: str = "") -> Path:
     Raises
     ------
     BadInput
-        If the address cannot be read, or holds another file than the digest says.
+        If the address cannot be read or holds another file than the digest says, or if the cache
+        cannot be written to.
     CheckpointError
         If the file is known as withdrawn.
     """
@@ -61,14 +69,20 @@ def local_weights(location: str, sha256: str = "") -> Path:
         return Path(local_path(location))
     refuse_withdrawn(plain(location).rpartition("/")[2])
     folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / sha256
-    with _one_at_a_time(folder):
-        return kept if sha256 and kept.is_file() else _fetch(location, sha256, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _known(location, sha256, folder) if sha256 else _unknown(location, folder)
+    except OSError as error:
+        raise BadInput(
+            f"weights cannot be kept in {folder}: {error.strerror}; XDG_CACHE_HOME names another "
+            "place for it"
+        ) from None
 
 
 def pulled_weights(card: Card) -> Path | None:
-    """The published weights of a model, if `models pull` has fetched them."""
+    """The weights of a model, if they came with the package or `models pull` has fetched them."""
+    if card is SHIPPED:
+        return WEIGHTS
     kept = cache_folder() / card.sha256
     return kept if card.sha256 and kept.is_file() else None
 
@@ -83,6 +97,8 @@ def pull_weights(card: Card) -> Path:
     BadInput
         If they are not on the Hub, the Hub cannot be reached, or what came is not what it should.
     """
+    if card is SHIPPED:
+        return WEIGHTS
     by_hand = f"get {card.file} from {card.page} and name it with --weights"
     if not card.repository:
         raise BadInput(f"{card.name} is not on the Hugging Face Hub: {by_hand}")
@@ -97,57 +113,144 @@ def pull_weights(card: Card) -> Path:
         ) from None
 
 
-@contextlib.contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Wait until no other process or thread fetches into a folder."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _fetch(location: str, sha256: str, folder: Path) -> Path:
-    """Copy a file into a folder under its digest."""
-    partial = folder / f"{sha256 or uuid.uuid4().hex}.partial"
-    try:
-        with _explained(location), partial.open("ab") as file:
+def _known(location: str, sha256: str, folder: Path) -> Path:
+    """The file of a digest, fetched if it is not there or damaged."""
+    kept, partial = folder / sha256, folder / f"{sha256}.partial"
+    if _is(kept, sha256):
+        return kept
+    with _alone_with(partial) as file:
+        if _is(kept, sha256):
+            # Who had the partial file before has fetched it.
+            partial.unlink()
+            return kept
+        resumed = file.tell() > 0
+        _copy(location, file)
+        if resumed and file_digest(partial) != sha256:
+            file.seek(0)
             _copy(location, file)
         found = file_digest(partial)
-        if sha256 and found != sha256:
+        if found != sha256:
             partial.unlink()
             raise BadInput(
                 f"{plain(location)} is not the file it should be: its sha256 is {found}, and "
                 f"should be {sha256}"
             )
-        os.replace(partial, folder / found)
-        return folder / found
+        os.replace(partial, kept)
+    return kept
+
+
+def _unknown(location: str, folder: Path) -> Path:
+    """A file whose digest is found out."""
+    partial = folder / f"{uuid.uuid4().hex}.partial"
+    try:
+        with partial.open("ab") as file:
+            _copy(location, file)
+        kept = folder / file_digest(partial)
+        os.replace(partial, kept)
+        return kept
     finally:
-        if not sha256:
-            partial.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
+
+
+def _is(path: Path, sha256: str) -> bool:
+    return path.is_file() and file_digest(path) == sha256
+
+
+@contextlib.contextmanager
+def _alone_with(path: Path) -> Iterator[IO[bytes]]:
+    """A file to append to, once no other process or thread does, made if it is not there."""
+    while True:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Who had it before may have moved it away in the meantime.
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                yield file
+                return
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Bytes on their way.
+
+    Parameters
+    ----------
+    start
+        Where in the file they begin.
+    size
+        Of the whole file, where it is told.
+    pieces
+        To its end.
+    """
+
+    start: int
+    size: int | None
+    pieces: Iterator[bytes]
 
 
 def _copy(location: str, target: IO[bytes]) -> None:
-    """Append what is missing of a file, from where the target ends."""
-    files, path = fsspec.core.url_to_fs(location)
-    with files.open(path, "rb") as source:
-        size = getattr(source, "size", None)
-        if size is not None and size > MOST_BYTES:
+    """Append what is missing of a file, from where the target ends, or all of it."""
+    with _explained(location):
+        source = _open(location, target.tell())
+    target.seek(source.start)
+    target.truncate()
+    progress = _progress(location, source.size, source.start)
+    while piece := _next(location, source):
+        if max(target.tell() + len(piece), source.size or 0) > MOST_BYTES:
             raise BadInput(f"{plain(location)} is larger than any weights")
-        if target.tell() > (size or 0) or not source.seekable():
-            target.truncate(0)
-        else:
-            source.seek(target.tell())
-        progress = _progress(location, size, target.tell())
-        while piece := source.read(PIECE):
-            target.write(piece)
-            progress.relative_update(len(piece))
-            if target.tell() > MOST_BYTES:
-                raise BadInput(f"{plain(location)} is larger than any weights")
-        progress.close()
-        if size is not None and target.tell() != size:
-            raise EOFError
+        target.write(piece)
+        progress.relative_update(len(piece))
+    target.flush()
+    progress.close()
+    if source.size is not None and target.tell() != source.size:
+        raise BadInput(f"{plain(location)} breaks off after {target.tell():,} bytes")
+
+
+def _next(location: str, source: _Source) -> bytes:
+    """The next piece, empty at the end. What it raises is about the source."""
+    with _explained(location):
+        return next(source.pieces, b"")
+
+
+def _open(location: str, start: int) -> _Source:
+    """Ask for a file from a byte on; one that cannot be read so begins at the beginning."""
+    if location.startswith(("http://", "https://")):
+        return _open_web(location, start)
+    files, path = fsspec.core.url_to_fs(location)
+    file = files.open(path, "rb")
+    size = getattr(file, "size", None)
+    start = start if file.seekable() and start <= (size or 0) else 0
+
+    def pieces() -> Iterator[bytes]:
+        with file:
+            if start:
+                file.seek(start)
+            while piece := file.read(PIECE):
+                yield piece
+
+    return _Source(start, size, pieces())
+
+
+def _open_web(location: str, start: int) -> _Source:
+    headers = {"Accept-Encoding": "identity", "User-Agent": f"tessera-mosaic/{__version__}"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    response = requests.get(
+        location, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
+    )
+    status, length = response.status_code, response.headers.get("Content-Length", "")
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        # All of it may be there already, which its digest tells.
+        return _Source(start, None, iter(()))
+    if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+        raise BadInput(f"{plain(location)} cannot be read: HTTP {status}")
+    start = start if status == HTTPStatus.PARTIAL_CONTENT else 0
+    size = start + int(length) if length.isdecimal() else None
+
+    def pieces() -> Iterator[bytes]:
+        with response:
+            yield from response.raw.stream(PIECE, decode_content=False)
+
+    return _Source(start, size, pieces())
 
 
 def _progress(location: str, size: int | None, done: int) -> Callback:
@@ -167,12 +270,15 @@ def _explained(location: str) -> Iterator[None]:
         yield
     except BadInput:
         raise
+    except FileNotFoundError:
+        raise BadInput(f"there are no weights at {plain(location)}") from None
+    except (requests.ConnectionError, requests.Timeout):
+        raise BadInput(f"{plain(location)} cannot be reached") from None
+    except urllib3.exceptions.ProtocolError:
+        raise BadInput(f"{plain(location)} breaks off") from None
     except ImportError as error:
         raise BadInput(f"{plain(location)} cannot be read: {error}") from None
     except Exception as error:
-        # Each file system that fsspec knows has its own errors, and over HTTP a server that
-        # cannot be reached comes out as a file that is not there.
+        # Each file system that fsspec knows has its own errors.
         cause = error.__cause__ or error
-        if isinstance(cause, FileNotFoundError):
-            raise BadInput(f"there are no weights at {plain(location)}") from None
         raise BadInput(f"{plain(location)} cannot be read: {type(cause).__name__}") from None

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from model.cards import CARDS, CardError, card_for, card_named
+from model.cards import CARDS, KNOWN, SHIPPED, CardError, card_for, card_named, card_of_weights
 from model.networks import Sizes, parameter_count
 
 PARAMETERS = {
@@ -47,8 +47,12 @@ def test_a_model_meets_only_its_own_imagery() -> None:
     card_named("v1.1-mpc").accepts("mpc")
     with pytest.raises(CardError, match=r"v1\.1-mpc was trained on imagery of mpc and this is aws"):
         card_named("v1.1-mpc").accepts("aws")
-    with pytest.raises(CardError, match=r"no model is named 'v3': there are v1\.0-float,"):
+    with pytest.raises(CardError, match=r"'v3': there are flanders-nano, v1\.0-float,"):
         card_named("v3")
+
+
+def test_every_known_model_can_be_named() -> None:
+    assert [card_named(name) for name in KNOWN] == [SHIPPED, *CARDS.values()]
 
 
 def test_statistics_decide_identity() -> None:
@@ -68,3 +72,26 @@ def test_the_card_of_weights_without_a_name() -> None:
     assert card_for("v1.1", card_named("v1.1-mpc").sizes, "aws") == card_named("v1.1-aws")
     with pytest.raises(CardError, match=r"v2-nano is a model of the family v2, and the weights"):
         card_named("v2-nano").of("v1.1", card_named("v1.1-mpc").sizes)
+
+
+def test_known_weights_meet_their_own_card_whatever_is_asked_for() -> None:
+    nano = card_named("v2-nano")
+    assert card_of_weights("v2", SHIPPED.sizes, SHIPPED.sha256) == SHIPPED
+    assert card_of_weights("v2", SHIPPED.sizes, SHIPPED.sha256, SHIPPED.name) == SHIPPED
+    assert card_of_weights("v2", nano.sizes, nano.sha256) == nano
+    for asked in ("v2-nano", "v2-large", "v1.1-aws"):
+        with pytest.raises(CardError, match=f"weights of flanders-nano, and {asked} was asked"):
+            card_of_weights("v2", SHIPPED.sizes, SHIPPED.sha256, asked)
+
+
+def test_unknown_weights_meet_the_card_that_is_named_unless_their_sizes_are_anothers() -> None:
+    nano = card_named("v2-nano")
+    assert card_of_weights("v2", nano.sizes, "f" * 64) == nano
+    assert card_of_weights("v2", nano.sizes, "f" * 64, "flanders-nano") == SHIPPED
+    with pytest.raises(CardError, match="sizes of v2-nano, and v2-large was asked for: use --mo"):
+        card_of_weights("v2", nano.sizes, "f" * 64, "v2-large")
+    with pytest.raises(CardError, match=r"of the family v2, and the weights are .* v1\.1"):
+        card_of_weights("v1.1", card_named("v1.1-mpc").sizes, "f" * 64, "v2-nano")
+    odd = card_of_weights("v1.1", Sizes(12, 2, 4, 64, 36), "f" * 64, "v1.1-aws")
+    assert odd.statistics == card_named("v1.1-aws").statistics
+    assert (odd.name, odd.dims) == ("v1.1-aws (other sizes)", 36)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.data import CARD, WEIGHTS
+from model.cards import SHIPPED as CARD
+from model.data import WEIGHTS
 from model.encoder import Encoder
 from model.pretrain import probes
 from model.quantize import dequantize

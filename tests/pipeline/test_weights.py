@@ -68,7 +68,7 @@ def test_weights_are_fetched_once_and_kept_by_their_digest(address: str) -> None
 
 
 def test_secrets_of_an_address_are_not_told() -> None:
-    with pytest.raises(BadInput, match=r"http://127\.0\.0\.1:1/a\.pt cannot be read") as caught:
+    with pytest.raises(BadInput, match=r"http://127\.0\.0\.1:1/a\.pt cannot be reached") as caught:
         local_weights("http://127.0.0.1:1/a.pt?token=secret")
     assert "secret" not in str(caught.value)
 
