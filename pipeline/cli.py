@@ -12,7 +12,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from pipeline import __version__
 
@@ -40,6 +40,9 @@ TRAINING_PACKAGES = ("matplotlib", "scipy", "sklearn")
 
 JOBS = ("demo", "run", "annual", "verify", "sample")
 """Commands whose failed tiles make the exit code."""
+
+ERASE = "\r\x1b[2K"
+"""Takes a terminal back to the beginning of its line, and empties it."""
 
 DONE, OTHER, BAD, SOME_FAILED = 0, 1, 2, 3
 
@@ -108,7 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OTHER
     except BrokenPipeError:
         return OTHER
-    if args.json:
+    if args.json and result:
         print(json.dumps(result))
     some_failed = args.command in JOBS and (
         any(result.get(name) for name in ("failed", "missing", "problems"))
@@ -122,6 +125,15 @@ def _one_line(error: Exception) -> str:
 
 def set_up_logging() -> None:
     """Warnings go to standard error, without those about parts of Beam that are not installed."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: not record.getMessage().startswith("apitools not found"))
+    handler = _BesideTheLine()
+    handler.addFilter(lambda record: not record.getMessage().startswith("apitools not found"))
+    logging.basicConfig(
+        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler]
+    )
+
+
+class _BesideTheLine(logging.StreamHandler[TextIO]):
+    """Writes to standard error; on a terminal, in place of the line that shows progress there."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return (ERASE if self.stream.isatty() else "") + super().format(record)

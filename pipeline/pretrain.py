@@ -36,7 +36,6 @@ BUFFER = 500_000
 LOOKED_AT = 512
 """Pixels of the training data whose rank is monitored (ours)."""
 
-
 OPTIONS = "options.json"
 """What a folder's training was asked for."""
 
@@ -46,7 +45,11 @@ NOT_DECIDING = ("out", "json", "command", "beam_arguments")
 def pretrain_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `pretrain`."""
     parser.add_argument("--data", required=True, nargs="+", help="folders that `sample` made")
-    parser.add_argument("--out", required=True, help="local folder; a training in it goes on")
+    parser.add_argument(
+        "--out",
+        required=True,
+        help="local folder, the same for all processes; a training in it goes on",
+    )
     parser.add_argument("--model", default="v2-nano", help="card with sizes and statistics")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--batch", type=int, default=Recipe.batch, help="pixels a step, in all")
@@ -82,7 +85,8 @@ def pretrain_command(args: argparse.Namespace) -> dict[str, Any]:
 
     Returns
     -------
-    Where the `best` and the `last` encoder are, `steps`, and the last row of monitoring.
+    Where the `best` and the `last` encoder are, `steps`, and the last row of monitoring; nothing
+    from the others of several processes, of which the first tells.
 
     Raises
     ------
@@ -114,51 +118,51 @@ def _pretrain(args: argparse.Namespace, here: Processes) -> dict[str, Any]:
         every=args.every,
     )
     files, read = _open(args.data)
-    _settle_options(Path(args.out), args, files, here)
-    try:
-        stream = Shuffled(
-            files, read, args.batch // here.count, args.buffer, args.seed, here.rank, here.count
-        )
-    except ValueError as error:
-        raise BadInput(str(error)) from None
-    history = train(
-        _objective(args, card),
-        stream,
-        recipe,
-        Path(args.out),
-        _look(args, card, files, read),
-        here,
-        args.sharding,
+    stream = Shuffled(
+        files, read, args.batch // here.count, args.buffer, args.seed, here.rank, here.count
     )
+    objective, look = _objective(args, card), _look(args, card, files, read)
+    folder = _settled(args, files, here)
+    history = train(objective, stream, recipe, folder, look, here, args.sharding)
+    if here.rank:
+        return {}
     last = history.rows[-1]
-    if not args.json and not here.rank:
+    if not args.json:
         said = ", ".join(f"{name} {value:.4g}" for name, value in last.items())
-        print(f"{Path(args.out) / BEST}: {said}")
+        print(f"{folder / BEST}: {said}")
     return {
-        "best": str(Path(args.out) / BEST),
-        "last": str(Path(args.out) / LAST),
+        "best": str(folder / BEST),
+        "last": str(folder / LAST),
         "steps": recipe.steps,
         "history": last,
     }
 
 
-def _settle_options(
-    folder: Path, args: argparse.Namespace, files: dict[str, int], here: Processes
-) -> None:
-    """Write all that decides a training's bytes, or refuse to go on with another one."""
+def _settled(args: argparse.Namespace, files: dict[str, int], here: Processes) -> Path:
+    """The folder of a training, with all that decides its bytes written there.
+
+    Each process comes here by itself: one writes, and all compare.
+
+    Raises
+    ------
+    BadInput
+        If there can be no such folder, or it has a training with other options.
+    """
+    storage = Storage(args.out)
+    if storage.folder is None:
+        raise BadInput(f"--out {args.out}: training writes to a local folder")
     options = {name: value for name, value in vars(args).items() if name not in NOT_DECIDING}
     options |= {"processes": here.count, "files": files}
-    text = json.dumps(options, indent=1) + "\n"
-    path = folder / OPTIONS
-    if path.is_file():
-        if path.read_text(encoding="utf-8") != text:
+    text = (json.dumps(options, indent=1) + "\n").encode()
+    try:
+        if not storage.create(OPTIONS, text) and storage.read(OPTIONS) != text:
             raise BadInput(
-                f"{folder} holds a training with other options (see its {OPTIONS}): "
+                f"{storage.url} holds a training with other options (see its {OPTIONS}): "
                 "name another folder, or give the same options again"
             )
-    elif not here.rank:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"--out {args.out} cannot be written to: {error.strerror}") from None
+    return storage.folder
 
 
 def _open(folders: list[str]) -> tuple[dict[str, int], Any]:
@@ -169,10 +173,16 @@ def _open(folders: list[str]) -> tuple[dict[str, int], Any]:
         for number, storage in enumerate(storages)
         for key, length in read_index(storage)["files"].items()
     }
+    if not files:
+        raise BadInput(f"{' and '.join(folders)}: no d-pixels were drawn there")
 
     def read(name: str) -> bytes:
         number, key = name.split("/", 1)
-        return storages[int(number)].read(key)
+        storage = storages[int(number)]
+        try:
+            return storage.read(key)
+        except FileNotFoundError:
+            raise BadInput(f"{storage.url} has no {key}, which its index names") from None
 
     return files, read
 
@@ -209,8 +219,7 @@ def _look(args: argparse.Namespace, card: Card, files: dict[str, int], read: Any
     name = next(iter(files))
     some = decode_samples(read(name), name)
     some = some.take(torch.arange(min(LOOKED_AT, len(some))).numpy())
-    labelled = _labelled(args.probe) if args.probe else None
-    folds = probes.grouped_folds(labelled.groups) if labelled is not None else []
+    labelled, folds = _labelled(args.probe) if args.probe else (None, [])
     embed = functools.partial(embed_samples, statistics=card.statistics)
 
     def look(encoder: Network) -> dict[str, float]:
@@ -223,13 +232,12 @@ def _look(args: argparse.Namespace, card: Card, files: dict[str, int], read: Any
     return look
 
 
-def _labelled(folder: str) -> Samples:
+def _labelled(folder: str) -> tuple[Samples, list[probes.Split]]:
+    """The labelled d-pixels of a folder that can be probed, and their folds."""
     files, read = _open([folder])
     samples = concatenate([decode_samples(read(name), name) for name in files])
-    keep = probes.worth_probing(samples.labels, samples.groups)
-    if len(set(samples.labels[keep].tolist())) < 2:
-        raise BadInput(
-            f"{folder} has no two classes with {probes.MIN_PIXELS} labelled pixels in "
-            f"{probes.MIN_GROUPS} fields: draw it with --labels"
-        )
-    return samples.take(keep.nonzero()[0])
+    try:
+        samples = samples.take(probes.worth_probing(samples.labels, samples.groups).nonzero()[0])
+        return samples, probes.grouped_folds(samples.groups)
+    except probes.ProbeError as error:
+        raise BadInput(f"--probe {folder}: {error}; draw it with --labels") from None

@@ -28,6 +28,10 @@ MIX = 1.0
 PREFIXES = (16, 32, 64, 128)
 """Leading values of a student that reconstruct the teacher, each with a head (TESSERA v2)."""
 
+WATCHED = 512
+"""Pixels of a batch whose projection's rank is monitored: singular values of a batch of the papers'
+size would take hours and gigabytes (ours)."""
+
 MIN_STD = 1e-9
 """Below which a column's deviation is taken for this (TESSERA reference)."""
 
@@ -120,7 +124,7 @@ class BarlowTwins(nn.Module):
             z = fake_quantize(z)
         projected = [self.projector(part) for part in z.chunk(len(optical))]
         one, two, *mix = (standardize(part.float()) for part in projected)
-        self._projected = one.detach()
+        self._projected = one[:WATCHED].detach().clone()
         invariance, redundancy = barlow_twins(correlate(one, two))
         parts = {"invariance": invariance, "redundancy": self.redundancy * redundancy}
         if mix:
@@ -134,7 +138,7 @@ class BarlowTwins(nn.Module):
         return {"total": sum(parts.values(), torch.zeros((), device=z.device)), **parts}
 
     def watch(self) -> dict[str, float]:
-        """Rank of the last batch's projection: a collapse shows there first."""
+        """Rank of the projection of the last batch's first pixels: a collapse shows there first."""
         return {"rank_projection": rank_me(self._projected)}
 
 

@@ -39,6 +39,10 @@ Labels = NDArray[np.int32]
 Split = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
+class ProbeError(ValueError):
+    """Labels are too few for a probe. The message says why, in one line."""
+
+
 @dataclass(frozen=True)
 class Score:
     """What a head gets on pixels that it was not fitted with, as means over the folds.
@@ -54,12 +58,22 @@ class Score:
 
 
 def worth_probing(labels: Labels, groups: Labels) -> NDArray[np.bool_]:
-    """Labelled pixels of classes that have 60 pixels or more in two groups or more."""
+    """Labelled pixels of classes that have 60 pixels or more in two groups or more.
+
+    Raises
+    ------
+    ProbeError
+        If there are not two such classes.
+    """
     keep = np.zeros(len(labels), bool)
     for label in np.unique(labels[labels != 0]):
         of_class = labels == label
         if of_class.sum() >= MIN_PIXELS and len(np.unique(groups[of_class])) >= MIN_GROUPS:
             keep |= of_class
+    if len(np.unique(labels[keep])) < 2:
+        raise ProbeError(
+            f"there are no two classes with {MIN_PIXELS} labelled pixels in {MIN_GROUPS} fields"
+        )
     return keep
 
 
@@ -68,9 +82,12 @@ def grouped_folds(groups: Labels) -> list[Split]:
 
     Raises
     ------
-    ValueError
+    ProbeError
         If there are fewer than 5 groups.
     """
+    count = len(np.unique(groups))
+    if count < FOLDS:
+        raise ProbeError(f"{FOLDS} folds need as many fields or blocks, and there are {count}")
     return list(GroupKFold(FOLDS).split(groups, groups, groups))
 
 

@@ -23,7 +23,7 @@ PLACE = ("zone", "row", "col", "year")
 
 
 class SamplesError(ValueError):
-    """A file holds no d-pixels. The message says why, in one line."""
+    """d-pixels cannot be used. The message says which and why, in one line."""
 
 
 @dataclass(frozen=True)

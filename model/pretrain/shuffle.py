@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.pretrain.samples import Samples, concatenate, decode_samples
+from model.pretrain.samples import Samples, SamplesError, concatenate, decode_samples
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Shuffled:
 
     Raises
     ------
-    ValueError
+    SamplesError
         If there are too few files or pixels for one batch each.
     """
 
@@ -52,12 +52,12 @@ class Shuffled:
 
     def __post_init__(self) -> None:
         if len(self.files) < self.processes:
-            raise ValueError(
+            raise SamplesError(
                 f"{len(self.files)} files of d-pixels cannot be shared by {self.processes} "
                 "processes: sample into more shards"
             )
         if not self._steps(0):
-            raise ValueError(
+            raise SamplesError(
                 f"{sum(self.files.values())} d-pixels in {len(self.files)} files do not fill a "
                 f"batch of {self.batch} for each of {self.processes} processes"
             )
@@ -123,7 +123,7 @@ class Shuffled:
     def _decoded(self, name: str) -> Samples:
         samples = decode_samples(self.read(name), name)
         if len(samples) != self.files[name]:
-            raise ValueError(
+            raise SamplesError(
                 f"{name} has {len(samples)} d-pixels and its index says {self.files[name]}"
             )
         return samples

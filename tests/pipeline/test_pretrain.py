@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +18,10 @@ import pytest
 from model.cards import card_named
 from model.checkpoint import read_checkpoint
 from model.encoder import Encoder
-from model.pretrain.samples import encode_samples
+from model.pretrain.samples import Samples, encode_samples
 from pipeline.errors import BadInput
 from pipeline.pretrain import pretrain_arguments, pretrain_command
+from tests import jobs
 from tests.model.pretrain.seasons import fields
 
 SMALL = ("--steps=2", "--batch=32", "--s2-tokens=4", "--s1-tokens=4", "--projector=16")
@@ -33,8 +39,11 @@ def pretrain(*words: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """d-pixels of 12 labelled fields, in two files."""
-    out = tmp_path_factory.mktemp("d-pixels")
-    samples = fields(count=12, side=5)
+    return write_samples(tmp_path_factory.mktemp("d-pixels"), fields(count=12, side=5))
+
+
+def write_samples(out: Path, samples: Samples) -> Path:
+    """A folder as `sample` makes it, with two files."""
     halves = np.array_split(np.arange(len(samples)), 2)
     for number, half in enumerate(halves):
         (out / f"{number}.npz").write_bytes(encode_samples(samples.take(half)))
@@ -72,6 +81,8 @@ def test_other_options_do_not_go_on_in_a_folder(folder: Path, tmp_path: Path) ->
         (("--batch=1000",), "do not fill a batch"),
         (("--steps=0",), "have to be 1 or more"),
         (("--model=v1.1-mpc",), "v1.1-mpc"),
+        (("--out=gs://bucket/folder",), "local folder"),
+        (("--out=/dev/null/folder",), "cannot be written to"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(
@@ -79,6 +90,54 @@ def test_what_cannot_be_trained_is_refused(
 ) -> None:
     with pytest.raises(BadInput, match=says):
         pretrain(f"--data={folder}", f"--out={tmp_path}", *words)
+    assert not list(tmp_path.iterdir()), "the right options have to be free to use the folder"
+
+
+def test_a_probe_needs_classes_and_fields(tmp_path: Path) -> None:
+    samples = fields(count=4, side=8)
+    folder = write_samples(tmp_path, samples)
+    (tmp_path / "one").mkdir()
+    one = dataclasses.replace(samples, labels=np.ones_like(samples.labels))
+    other = dataclasses.replace(samples, labels=(samples.labels % 2 + 1).astype(np.int32))
+    for probed, says in ((one, "no two classes"), (other, "5 folds need as many fields")):
+        labelled = write_samples(tmp_path / "one", probed)
+        with pytest.raises(BadInput, match=says):
+            pretrain(f"--data={folder}", f"--probe={labelled}", f"--out={tmp_path / 'out'}")
+
+
+def test_an_index_that_names_other_files_is_refused(tmp_path: Path) -> None:
+    folder = write_samples(tmp_path, fields(count=4))
+    (folder / "1.npz").write_bytes((folder / "0.npz").read_bytes()[:-40])
+    with pytest.raises(BadInput, match=r"1\.npz holds no d-pixels"):
+        pretrain(f"--data={folder}", f"--out={tmp_path / 'out'}")
+    (folder / "1.npz").unlink()
+    with pytest.raises(BadInput, match=r"has no 1\.npz"):
+        pretrain(f"--data={folder}", f"--out={tmp_path / 'out'}")
+
+
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp"])
+def test_several_processes_end_well_and_the_first_tells(
+    folder: Path, tmp_path: Path, sharding: str
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node=2"]
+    launch += ["--master-addr=127.0.0.1", f"--master-port={port}", "-m", "pipeline", "pretrain"]
+    words = [*SMALL, f"--data={folder}", f"--out={tmp_path}", f"--sharding={sharding}", "--json"]
+    done = subprocess.run(
+        [sys.executable, *launch, *words],
+        cwd=jobs.ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["history"]["step"] == told["steps"] == 2
+    assert json.loads((tmp_path / "options.json").read_text())["processes"] == 2
+    Encoder.load(told["best"], card_named("v2-nano"), threads=1)
 
 
 def test_a_folder_without_d_pixels_is_refused(tmp_path: Path) -> None:

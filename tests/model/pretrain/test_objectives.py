@@ -159,3 +159,20 @@ def test_rank_is_high_for_noise_and_low_for_a_line() -> None:
     noise = torch.randn(500, 20)
     assert rank_me(noise) > 0.95
     assert rank_me(noise[:, :1] * torch.randn(20)) < 0.01
+
+
+def test_the_rank_of_a_large_batch_is_that_of_some_of_its_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    objective = BarlowTwins(random_checkpoint(TINY, 0).network(), 64, STATISTICS, (4, 4))
+    objective(*objective.draw(fields(count=2), np.random.default_rng(0)))
+    whole = objective.watch()["rank_projection"]
+    ranked: list[torch.Tensor] = []
+    monkeypatch.setattr(objectives, "rank_me", lambda z: ranked.append(z) or 0.0)
+    objective.watch()
+    monkeypatch.setattr(objectives, "WATCHED", 16)
+    objective(*objective.draw(fields(count=2), np.random.default_rng(0)))
+    objective.watch()
+    assert [z.shape for z in ranked] == [(50, 64), (16, 64)]
+    assert torch.equal(ranked[1], ranked[0][:16])
+    assert 0 < whole < 1

@@ -139,7 +139,7 @@ def test_processes_share_an_epoch_without_a_pixel_in_common() -> None:
 
 
 def test_too_little_to_train_on_is_refused() -> None:
-    with pytest.raises(ValueError, match="do not fill a batch"):
+    with pytest.raises(SamplesError, match="do not fill a batch"):
         stream(batch=1000)
-    with pytest.raises(ValueError, match="cannot be shared by 10"):
+    with pytest.raises(SamplesError, match="cannot be shared by 10"):
         stream(processes=10)
