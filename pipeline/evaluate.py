@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import datetime as dt
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.observations import S1_BANDS, S2_BANDS, Stack
+from model.observations import Stack
 from model.pretrain import probes
 from model.quantize import dequantize
 from pipeline.errors import BadInput
-from pipeline.grid import Window, lonlat_bounds
+from pipeline.grid import lonlat_bounds
 from pipeline.labels import Labels, read_labels
-from pipeline.mosaic import Mosaic, read_mosaic
+from pipeline.mosaic import Mosaic, mosaic_at
 from pipeline.rasters import Reader
 from pipeline.scenes import Source, open_catalogue
 from pipeline.stack import Rules, read_stack
-from pipeline.storage import Storage
 
 MONTHS = range(2, 10)
 """Whose medians are the raw features: February to September, a northern season."""
@@ -34,6 +35,9 @@ BLOCK = 16
 
 READ_BLOCK = 256
 """Side in pixels of the blocks in which imagery is read."""
+
+MOST_PIXELS = 1 << 20
+"""Labelled pixels that are scored at most: about a gigabyte of features (ours)."""
 
 TABLE, PICTURE = "evaluation.csv", "evaluation.png"
 
@@ -89,6 +93,9 @@ def gather(
 ) -> tuple[dict[str, Features], Numbers, dict[str, Numbers]]:
     """Features, classes and groups of all labelled pixels that the mosaic holds.
 
+    Of one tile after the other what is labelled is kept, so memory is bounded by a tile and
+    `MOST_PIXELS`.
+
     Parameters
     ----------
     mosaic, year
@@ -102,24 +109,24 @@ def gather(
     -------
     Features by kind, float32 (P, D); classes, int32 (P,); and numbers of fields and of spatial
     blocks, int32 (P,).
+
+    Raises
+    ------
+    BadInput
+        If there are none, or more than `MOST_PIXELS`.
     """
     parts: dict[str, list[Any]] = defaultdict(list)
-    for window in labels.windows():
-        classes, fields = labels.on(window)
-        pixels = mosaic.read_window(window, year)
-        keep = (classes > 0) & np.isfinite(pixels.scales)
-        parts["embedding"].append(dequantize(pixels.codes[keep], pixels.scales[keep]))
-        if source is not None:
-            parts["raw"].append(_raw(window, keep, year, source))
-        row, col = np.nonzero(keep)
-        parts["row"].append((window.row + row) // BLOCK)
-        parts["col"].append((window.col + col) // BLOCK)
-        parts["zone"].append(np.full(len(row), window.zone))
-        parts["class"].append(classes[keep])
-        parts["field"].append(fields[keep])
-    joined = {name: np.concatenate(part) for name, part in parts.items()}
-    places = np.stack([joined.pop(name) for name in ("zone", "row", "col")], axis=1)
-    _, blocks = np.unique(places, axis=0, return_inverse=True)
+    pixels = 0
+    for part in _labelled_parts(mosaic, labels, year, source):
+        pixels += len(part["class"])
+        if pixels > MOST_PIXELS:
+            raise BadInput(f"the labels have more than {MOST_PIXELS:,} pixels: thin them")
+        for name, values in part.items():
+            parts[name].append(values)
+    if not parts:
+        raise BadInput(f"{mosaic.storage.url} has no embeddings of {year} where the labels are")
+    joined = {name: np.concatenate(values) for name, values in parts.items()}
+    _, blocks = np.unique(joined.pop("block"), axis=0, return_inverse=True)
     groups = {"field": joined.pop("field"), "block": blocks.astype(np.int32).ravel()}
     classes = joined.pop("class")
     if "raw" in joined:
@@ -127,20 +134,37 @@ def gather(
     return joined, classes, groups
 
 
-def _raw(window: Window, keep: NDArray[np.bool_], year: int, source: Source) -> Features:
-    """Raw features of some pixels of a window, row by row."""
-    features = np.full(
-        (*window.shape, len(MONTHS) * (len(S2_BANDS) + len(S1_BANDS))), np.nan, np.float32
-    )
-    scenes = source.search(lonlat_bounds(window), year)
-    reader = Reader(source)
-    for block in window.blocks(READ_BLOCK):
-        here = block.within(window)
-        if keep[here].any():
-            stack = read_stack(block, scenes, Rules(source.imagery), reader).stack
-            features[here] = monthly_medians(stack, year)
-    reader.close()
-    return features[keep]
+def _labelled_parts(
+    mosaic: Mosaic, labels: Labels, year: int, source: Source | None
+) -> Iterator[dict[str, Any]]:
+    """What `gather` joins, block by block of the tiles that the mosaic has."""
+    with contextlib.ExitStack() as stack:
+        reader = stack.enter_context(contextlib.closing(Reader(source))) if source else None
+        for tile in labels.tiles(mosaic.layout.side):
+            window = tile.window
+            classes, fields = labels.on(window)
+            if not classes.any() or not mosaic.storage.exists(mosaic.keys(tile, year)[-1]):
+                continue
+            held = mosaic.read(tile, year)
+            keep = (classes > 0) & np.isfinite(held.scales)
+            scenes = source.search(lonlat_bounds(window), year) if source and keep.any() else []
+            for block in window.blocks(READ_BLOCK):
+                here = block.within(window)
+                kept = keep[here]
+                if not kept.any():
+                    continue
+                row, col = np.nonzero(kept)
+                places = [(block.row + row) // BLOCK, (block.col + col) // BLOCK]
+                part = {
+                    "embedding": dequantize(held.codes[here][kept], held.scales[here][kept]),
+                    "block": np.stack([np.full_like(row, block.zone), *places], axis=1),
+                    "class": classes[here][kept],
+                    "field": fields[here][kept],
+                }
+                if source is not None and reader is not None:
+                    annual = read_stack(block, scenes, Rules(source.imagery), reader)
+                    part["raw"] = monthly_medians(annual.stack, year)[kept]
+                yield part
 
 
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -170,21 +194,20 @@ def evaluate_command(args: argparse.Namespace) -> dict[str, Any]:
     if args.seeds < 1:
         raise BadInput(f"--seeds {args.seeds}: at least one")
     labels = read_labels(args.labels, args.fields)
-    mosaic = read_mosaic(Storage(args.store))
+    mosaic = mosaic_at(args.store)
+    mosaic.step(args.year)
     source = open_catalogue(args.catalog) if args.catalog else None
     features, classes, groups = gather(mosaic, labels, args.year, source)
-    keep = probes.worth_probing(classes, groups["field"])
-    if len(np.unique(classes[keep])) < 2:
+    try:
+        keep = probes.worth_probing(classes, groups["field"])
+        classes = classes[keep]
+        groups = {kind: numbers[keep] for kind, numbers in groups.items()}
+        for numbers in groups.values():
+            probes.grouped_folds(numbers)
+    except probes.ProbeError as error:
         raise BadInput(
-            f"{args.labels} has no two classes with {probes.MIN_PIXELS} pixels in "
-            f"{probes.MIN_GROUPS} fields where "
-            f"{args.store} has embeddings of {args.year}"
-        )
-    classes = classes[keep]
-    groups = {kind: numbers[keep] for kind, numbers in groups.items()}
-    for kind, numbers in groups.items():
-        if len(np.unique(numbers)) < probes.FOLDS:
-            raise BadInput(f"{args.labels}: {probes.FOLDS} folds need as many {kind}s")
+            f"{args.labels}, where {args.store} has embeddings of {args.year}: {error}"
+        ) from None
     rows = [
         {"features": kind, **row}
         for kind, values in features.items()

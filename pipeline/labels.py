@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,19 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.transform import Affine
 from rasterio.warp import Resampling, reproject, transform_bounds
+from shapely.geometry.base import BaseGeometry
 
 from pipeline.errors import BadInput
-from pipeline.grid import Window, window_of_bounds, zone_crs
-from pipeline.ownership import owned, zones_touched
+from pipeline.grid import Tile, Window
+from pipeline.ownership import owned, tiles_of_region
 
 MAX_PIXELS = 1 << 28
 """Largest raster of labels that is taken."""
 
 UNLABELLED = 0
+
+PATCH = 256
+"""Side in its own pixels of the parts of a raster whose ground is looked for one by one."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +47,29 @@ class Labels:
     crs: CRS
     transform: Affine
 
-    def windows(self) -> Iterator[Window]:
-        """Windows of the lattice that hold the labelled ground, one a zone."""
-        rows, cols = np.nonzero(self.classes)
-        if not len(rows):
-            return
-        part = rasterio.windows.Window.from_slices(
-            (rows.min(), rows.max() + 1), (cols.min(), cols.max() + 1)
+    def tiles(self, side: int) -> list[Tile]:
+        """Tiles of a lattice that may hold labelled ground, in order."""
+        found: set[Tile] = set()
+        for top, left in np.ndindex(*(-(-size // PATCH) for size in self.classes.shape)):
+            corner = top * PATCH, left * PATCH
+            patch = self.classes[corner[0] : corner[0] + PATCH, corner[1] : corner[1] + PATCH]
+            rows, cols = np.nonzero(patch)
+            if len(rows):
+                first = corner[0] + int(rows.min()), corner[1] + int(cols.min())
+                size = int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1
+                found.update(tiles_of_region(self._ground(first, size), side, margin=0))
+        return sorted(found)
+
+    def _ground(self, first: tuple[int, int], size: tuple[int, int]) -> BaseGeometry:
+        """A box in degrees that holds some of the raster, from its first row and column on."""
+        window = rasterio.windows.Window(first[1], first[0], size[1], size[0])
+        bounds = rasterio.windows.bounds(window, self.transform)
+        west, south, east, north = transform_bounds(self.crs, "EPSG:4326", *bounds, densify_pts=21)
+        if west <= east:
+            return shapely.box(west, south, east, north)
+        return shapely.union(
+            shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east, north)
         )
-        bounds = rasterio.windows.bounds(part, self.transform)
-        lonlat = transform_bounds(self.crs, "EPSG:4326", *bounds, densify_pts=21)
-        for zone in zones_touched(shapely.box(*lonlat)):
-            yield window_of_bounds(
-                zone, transform_bounds(self.crs, zone_crs(zone), *bounds, densify_pts=21)
-            )
 
     def on(self, window: Window) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Classes and fields of a window's pixels, 0 where its zone does not own the pixel."""
@@ -91,9 +103,11 @@ def read_labels(path: str | Path, fields: str | Path | None = None) -> Labels:
     Raises
     ------
     BadInput
-        If a file is no such raster, or the two do not fit together.
+        If a file is no such raster or labels nothing, or the two do not fit together.
     """
     classes, crs, transform = _read(path)
+    if not classes.any():
+        raise BadInput(f"{path} has no labelled pixel: classes are whole numbers from 1 on")
     if fields is None:
         return Labels(classes, connected(classes), crs, transform)
     numbers, other_crs, other_transform = _read(fields)

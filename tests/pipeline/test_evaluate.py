@@ -14,10 +14,18 @@ from rasterio.transform import Affine
 
 from model.observations import Stack
 from model.pretrain import probes
+from model.quantize import dequantize
 from pipeline.errors import BadInput
-from pipeline.evaluate import evaluate_arguments, evaluate_command, fill_gaps, monthly_medians
-from pipeline.grid import window_of_bounds
+from pipeline.evaluate import (
+    evaluate_arguments,
+    evaluate_command,
+    fill_gaps,
+    gather,
+    monthly_medians,
+)
+from pipeline.grid import Tile, window_of_bounds
 from pipeline.labels import read_labels
+from pipeline.mosaic import mosaic_at
 from tests import jobs
 
 
@@ -106,10 +114,12 @@ def test_heads_find_what_is_there_with_few_labels_too(head: str) -> None:
 
 
 def test_classes_that_stand_in_one_field_or_in_few_pixels_are_left_out() -> None:
-    labels = np.repeat([1, 2, 3, 0], [80, 80, 20, 50]).astype(np.int32)
-    groups = np.concatenate([np.arange(80) // 40, np.full(80, 2), np.arange(70) + 3])
+    labels = np.repeat([1, 4, 2, 3, 0], [80, 80, 80, 20, 50]).astype(np.int32)
+    groups = np.concatenate([np.arange(160) // 40, np.full(80, 4), np.arange(70) + 5])
     keep = probes.worth_probing(labels, groups.astype(np.int32))
-    assert set(labels[keep]) == {1}
+    assert set(labels[keep]) == {1, 4}
+    with pytest.raises(probes.ProbeError, match="no two classes"):
+        probes.worth_probing(np.where(labels == 4, 0, labels), groups.astype(np.int32))
 
 
 def test_labels_come_to_the_lattice_where_they_lie(tmp_path: Path) -> None:
@@ -118,12 +128,34 @@ def test_labels_come_to_the_lattice_where_they_lie(tmp_path: Path) -> None:
     classes[4:, 2:4] = 7
     classes[1, 5] = 9
     labels = read_labels(write_raster(tmp_path / "labels.tif", classes))
-    (window,) = labels.windows()
-    assert window == window_of_bounds(31, (501_380, 5_629_620, 501_420, 5_629_670))
+    window = window_of_bounds(31, (501_380, 5_629_620, 501_420, 5_629_670))
     found, fields = labels.on(window)
     assert np.array_equal(found, classes[1:6, 2:6])
     assert len(set(fields[found == 7].tolist())) == 2
     assert (fields[found == 0] == 0).all()
+    side = 32
+    rows, cols = np.nonzero(found)
+    places = zip((rows + window.row) // side, (cols + window.col) // side, strict=True)
+    corners = set(places)
+    assert labels.tiles(side) == [Tile(31, *corner, side) for corner in sorted(corners)]
+
+
+def test_ground_between_labels_that_lie_far_apart_is_not_looked_at(tmp_path: Path) -> None:
+    classes = np.zeros((8, 3000), np.uint8)
+    classes[2, 3] = classes[5, 2990] = 1
+    labels = read_labels(write_raster(tmp_path / "labels.tif", classes))
+    tiles = labels.tiles(64)
+    assert len(tiles) == 2
+    assert [labels.on(tile.window)[0].sum() for tile in tiles] == [1, 1]
+
+
+def test_labels_across_the_antimeridian_lie_in_two_zones(tmp_path: Path) -> None:
+    line = {"crs": "EPSG:32660", "transform": Affine(10, 0, 833_900, 0, -10, 100_000)}
+    labels = read_labels(write_raster(tmp_path / "labels.tif", np.ones((20, 20), np.uint8), **line))
+    tiles = labels.tiles(64)
+    assert {tile.zone for tile in tiles} == {1, 60}
+    # At the line, where two lattices meet, a column may come twice or not at all.
+    assert 380 <= sum(labels.on(tile.window)[0].sum() for tile in tiles) <= 420
 
 
 @pytest.mark.parametrize(
@@ -132,6 +164,7 @@ def test_labels_come_to_the_lattice_where_they_lie(tmp_path: Path) -> None:
         (np.ones((3, 3), np.float32), {}, "whole numbers"),
         (np.ones((3, 3), np.uint8), {"crs": None}, "no reference system"),
         (np.full((3, 3), -1, np.int16), {}, "whole numbers from 0"),
+        (np.zeros((3, 3), np.uint8), {}, "no labelled pixel"),
     ],
 )
 def test_rasters_that_are_no_labels_are_refused(
@@ -191,7 +224,41 @@ def test_a_mosaic_is_scored_beside_raw_features(
     assert "embedding  field" in capsys.readouterr().out
 
 
-def test_labels_outside_of_the_mosaic_are_refused(finished: Path, tmp_path: Path) -> None:
-    labels = write_raster(tmp_path / "labels.tif", np.ones((30, 30), np.uint8))
-    with pytest.raises(BadInput, match="no two classes"):
-        evaluate(f"--store={finished}", f"--labels={labels}", f"--year={jobs.YEAR}")
+def crossing(tmp_path: Path) -> Path:
+    """Labels of two classes over a corner of the mosaic and over ground beside it."""
+    values = np.ones((40, 40), np.uint8)
+    values[:, ::2] = 2
+    place = {"transform": Affine(10, 0, 499_160, 0, -10, 5_633_480)}
+    return write_raster(tmp_path / "labels.tif", values, **place)
+
+
+def test_labels_without_embeddings_are_left_out(finished: Path, tmp_path: Path) -> None:
+    mosaic = mosaic_at(str(finished))
+    features, classes, groups = gather(mosaic, read_labels(crossing(tmp_path)), jobs.YEAR, None)
+    window = window_of_bounds(31, (499_360, 5_633_080, 499_560, 5_633_280))
+    held = mosaic.read_window(window, jobs.YEAR)
+    there = np.isfinite(held.scales)
+    assert 0 < len(classes) == there.sum() == len(groups["field"])
+    wanted = dequantize(held.codes[there], held.scales[there])
+    assert np.array_equal(np.sort(features["embedding"], axis=0), np.sort(wanted, axis=0))
+    assert len(np.unique(groups["block"])) >= 4
+
+
+def test_what_cannot_be_scored_is_refused(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = {"transform": Affine(10, 0, 411_360, 0, -10, 5_629_680)}
+    far = write_raster(tmp_path / "far.tif", np.ones((30, 30), np.uint8), **away)
+    store, year = f"--store={finished}", f"--year={jobs.YEAR}"
+    with pytest.raises(BadInput, match="no embeddings of 2024 where the labels are"):
+        evaluate(store, f"--labels={far}", year)
+    near = crossing(tmp_path)
+    with pytest.raises(BadInput, match="no two classes with 60 labelled pixels in 2 fields"):
+        evaluate(store, f"--labels={near}", f"--fields={near}", year)
+    with pytest.raises(BadInput, match="holds no mosaic"):
+        evaluate(f"--store={tmp_path}", f"--labels={near}", year)
+    with pytest.raises(BadInput, match="has no year 1999"):
+        evaluate(store, f"--labels={near}", "--year=1999")
+    monkeypatch.setattr("pipeline.evaluate.MOST_PIXELS", 10)
+    with pytest.raises(BadInput, match="more than 10 pixels"):
+        evaluate(store, f"--labels={near}", year)
