@@ -5,25 +5,24 @@ from __future__ import annotations
 import functools
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import shapely
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.region import countries, cut_at_antimeridian
-from pipeline.registry import Row
+from pipeline.outlines import cut_at_antimeridian
+from pipeline.overview import STATES, Ground
+from pipeline.region import countries
 
 Box = tuple[float, float, float, float]
 Colour = tuple[int, int, int]
-Place = Callable[[float, float], tuple[float, float]]
+Place = Callable[[Any, Any], tuple[Any, Any]]
 
-STATES: dict[str, Colour] = {
-    "done": (26, 122, 108),
-    "empty": (150, 173, 190),
-    "failed": (200, 50, 47),
-    "missing": (232, 168, 56),
-}
-"""States of a tile, in the order of the legend, and their colours on the map."""
+COLOURS: tuple[Colour, ...] = ((26, 122, 108), (150, 173, 190), (200, 50, 47), (232, 168, 56))
+"""Of `STATES` on the map."""
 
 SEA, LAND, SHORE, GRID, INK, QUIET, PAPER = (
     (238, 243, 247),
@@ -54,21 +53,25 @@ LEAST_TILE = 3
 """Pixels that a tile is drawn with at least, so that one tile of a continent can be seen."""
 
 
-def coverage_map(rows: Sequence[Row], title: str) -> bytes:
+def coverage_map(tiles: Sequence[Ground], counts: Mapping[str, int], title: str) -> bytes:
     """Draw tiles on a map of their surroundings, as PNG.
 
     Parameters
     ----------
-    rows
-        Of the registry, of one year.
+    tiles
+        Of one year.
+    counts
+        Number of them by state.
     title
         Above the map.
     """
-    west, south, east, north = _extent(rows)
+    boxes = np.concatenate([ground.boxes for ground in tiles])
+    states = np.concatenate([ground.states for ground in tiles])
+    west, south, east, north = _extent(boxes)
     squeeze = math.cos(math.radians((south + north) / 2))
     height = min(round(WIDTH * (north - south) / ((east - west) * squeeze)), HEIGHT)
 
-    def place(lon: float, lat: float) -> tuple[float, float]:
+    def place(lon: Any, lat: Any) -> tuple[Any, Any]:
         return (lon - west) / (east - west) * WIDTH, (north - lat) / (north - south) * height
 
     picture = Image.new("RGB", (WIDTH, height + 92), PAPER)
@@ -77,22 +80,19 @@ def coverage_map(rows: Sequence[Row], title: str) -> bytes:
     for shore in _land((west, south, east, north), (east - west) / WIDTH):
         draw.polygon([place(*at) for at in shore], LAND, SHORE)
     _draw_grid(draw, place, (west, south, east, north))
-    for state in reversed(STATES):
-        for row in rows:
-            if row["state"] == state:
-                for part in shapely.get_parts(shapely.from_wkb(row["geometry"])):
-                    _draw_box(draw, place, part.bounds, STATES[state])
+    for state in reversed(range(len(STATES))):
+        _draw_boxes(draw, place, boxes[states == state], COLOURS[state])
     picture.paste(chart, (0, 44))
-    _draw_words(picture, title, rows, height)
+    _draw_words(picture, title, counts, height)
     sink = io.BytesIO()
     picture.save(sink, "PNG", optimize=True)
     return sink.getvalue()
 
 
-def _extent(rows: Sequence[Row]) -> Box:
+def _extent(boxes: NDArray[np.float32]) -> Box:
     """The tiles' bounds with some ground around them, in the shape of the map."""
-    bounds = shapely.total_bounds(shapely.from_wkb([row["geometry"] for row in rows]))
-    west, south, east, north = (float(edge) for edge in bounds)
+    west, south, _, _ = (float(edge) for edge in boxes.min(axis=0))
+    _, _, east, north = (float(edge) for edge in boxes.max(axis=0))
     lon, lat = (west + east) / 2, (south + north) / 2
     squeeze = math.cos(math.radians(lat))
     down = max((north - south) / 2 * (1 + MARGIN), SMALLEST / 2)
@@ -137,23 +137,27 @@ def _draw_grid(draw: ImageDraw.ImageDraw, place: Place, box: Box) -> None:
         draw.text((4, y + 2), _degrees(n * step, "NS"), QUIET, _font(14))
 
 
-def _draw_box(draw: ImageDraw.ImageDraw, place: Place, bounds: Box, colour: Colour) -> None:
-    left, bottom = place(bounds[0], bounds[1])
-    right, top = place(bounds[2], bounds[3])
-    right, bottom = max(right, left + LEAST_TILE), max(bottom, top + LEAST_TILE)
-    outline = PAPER if right - left > 12 else None
-    draw.rectangle((left, top, right, bottom), colour, outline)
+def _draw_boxes(
+    draw: ImageDraw.ImageDraw, place: Place, boxes: NDArray[np.float32], colour: Colour
+) -> None:
+    """Rectangles in one colour; those that fall on the same pixels once."""
+    corners = boxes.astype(np.float64).T
+    left, bottom = place(corners[0], corners[1])
+    right, top = place(corners[2], corners[3])
+    right, bottom = np.maximum(right, left + LEAST_TILE), np.maximum(bottom, top + LEAST_TILE)
+    pixels = np.stack([left, top, right, bottom], axis=1).round().astype(np.int64)
+    for x0, y0, x1, y1 in np.unique(pixels, axis=0).tolist():
+        draw.rectangle((x0, y0, x1, y1), colour, PAPER if x1 - x0 > 12 else None)
 
 
-def _draw_words(picture: Image.Image, title: str, rows: Sequence[Row], height: int) -> None:
+def _draw_words(picture: Image.Image, title: str, counts: Mapping[str, int], height: int) -> None:
     """The title above the map, and the legend below it."""
     draw = ImageDraw.Draw(picture)
     draw.text((0, 6), title, INK, _font(26))
     left = 0.0
-    for state, colour in STATES.items():
-        count = sum(row["state"] == state for row in rows)
+    for state, colour in zip(STATES, COLOURS, strict=True):
         draw.rectangle((left, height + 58, left + 18, height + 76), colour)
-        words = f"{state} {count:,}"
+        words = f"{state} {counts.get(state, 0):,}"
         draw.text((left + 26, height + 56), words, INK, _font(19))
         left += 26 + _font(19).getlength(words) + 30
 

@@ -41,7 +41,8 @@ from pipeline.grid import (
     zone_crs,
 )
 from pipeline.ownership import owned, project_region, tiles_touched, zones_touched
-from pipeline.region import FORMATS, pixels_inside, read_region, read_vector
+from pipeline.region import pixels_inside, read_region
+from pipeline.vectors import FORMATS, read_vector
 
 CELL = 256
 """Side of a cell of the land layer in pixels."""

@@ -1,26 +1,22 @@
 """What part of the Earth a user asks for: a box, a file, a country, a Sentinel-2 tile, `global`.
 
-A region is a shapely polygon in longitude and latitude (WGS 84), cut at the antimeridian. Files
-are untrusted: their size, coordinates, geometry and reference system are checked before use.
+A region is a shapely polygon in longitude and latitude (WGS 84), cut at the antimeridian.
 """
 
 from __future__ import annotations
 
 import difflib
 import gzip
-import logging
+import os
 import re
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pyogrio
 import shapely
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError, ProjError
+from pyproj import CRS
 from rasterio.features import rasterize
-from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
 from pipeline.errors import BadInput
@@ -33,24 +29,8 @@ from pipeline.grid import (
     moved,
     zone_crs,
 )
-
-MAX_BYTES = 128 * 2**20
-"""Largest region file that is opened: read whole, it takes some ten times its size in memory."""
-
-MAX_VERTICES = 2_000_000
-"""Most corners a region may have, some seconds of work. The world's coast at 1:10 million has a
-quarter of that."""
-
-FORMATS = {
-    ".geojson": "GeoJSON",
-    ".json": "GeoJSON",
-    ".gpkg": "GPKG",
-    ".shp": "ESRI Shapefile",
-    ".fgb": "FlatGeobuf",
-    ".kml": "LIBKML",
-}
-"""Vector files that are opened, with GDAL's name of the format. Others can reach for further files
-or servers when they are opened."""
+from pipeline.outlines import TURNS, cut_at_antimeridian, joined, to_degrees
+from pipeline.vectors import read_vector
 
 COUNTRIES = Path(__file__).parent / "data" / "countries.json.gz"
 """Natural Earth 4.1.0, 1:10 million, as TopoJSON (see `tools/derive_land.py`)."""
@@ -59,14 +39,9 @@ SENTINEL2_TILE = 109_800
 """Side of a Sentinel-2 tile in metres: from the north-west corner of its 100 km MGRS square (ESA,
 Sentinel-2 tiling grid)."""
 
-TURNS = (-360.0, 0.0, 360.0)
-"""Longitudes that differ by these are the same."""
-
 _BANDS = "CDEFGHJKLMNPQRSTUVWX"
 _COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
 _ROWS = "ABCDEFGHJKLMNPQRSTUV"
-
-log = logging.getLogger(__name__)
 
 
 def read_region(text: str) -> BaseGeometry:
@@ -76,8 +51,8 @@ def read_region(text: str) -> BaseGeometry:
     ----------
     text
         `global`; `west,south,east,north` in degrees; a GeoJSON file or another vector file that
-        declares its reference system; the name of a Sentinel-2 tile, such as `31UFS`; or of a
-        country, as Natural Earth writes it.
+        declares its reference system; the name of a Sentinel-2 tile, such as `31UFS` or `T31UFS`;
+        or of a country, as Natural Earth writes it. Names may be in any case.
 
     Returns
     -------
@@ -88,20 +63,23 @@ def read_region(text: str) -> BaseGeometry:
     BadInput
         If the text is none of these, or the file cannot be used.
     """
-    if text == "global":
+    text = text.strip()
+    if text.casefold() == "global":
         return shapely.box(-180.0, SOUTH_LIMIT, 180.0, NORTH_LIMIT)
-    if Path(text).exists():
+    if os.path.exists(text):
         region = read_vector(Path(text))
+    elif text.startswith("{"):
+        raise BadInput("region '{...' is GeoJSON itself: put it into a file and name that")
     elif text.count(",") == 3:
         region = parse_box(text)
-    elif re.fullmatch(r"\d{1,2}[A-Z]{3}", text):
-        region = sentinel2_tile(text)
+    elif tile := re.fullmatch(r"T?(\d{1,2}[A-Z]{3})", text.upper()):
+        region = sentinel2_tile(tile[1])
     else:
         region = country(text)
     _, south, _, north = region.bounds
     if north <= SOUTH_LIMIT or south >= NORTH_LIMIT:
         raise BadInput(
-            f"region {text!r} lies beyond the latitudes that UTM covers, "
+            f"region {_short(text)} lies beyond the latitudes that UTM covers, "
             f"{SOUTH_LIMIT:g} to {NORTH_LIMIT:g}"
         )
     return region
@@ -119,53 +97,18 @@ def parse_box(text: str) -> BaseGeometry:
         west, south, east, north = (float(part) for part in text.split(","))
     except ValueError:
         raise BadInput(
-            f"region {text!r} is no box: give west,south,east,north in degrees"
+            f"region {_short(text)} is no box: give west,south,east,north in degrees"
         ) from None
     if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south < north <= 90):
         raise BadInput(
-            f"region {text!r} is out of range: longitudes are -180..180, latitudes -90..90, "
+            f"region {_short(text)} is out of range: longitudes are -180..180, latitudes -90..90, "
             "south is less than north"
         )
-    if west == east:
-        raise BadInput(f"region {text!r} has no width: west and east are the same")
-    if west < east:
-        return shapely.box(west, south, east, north)
-    return shapely.union(
-        shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east, north)
-    )
-
-
-def read_vector(path: Path) -> BaseGeometry:
-    """Read all areas of a vector file as one region in degrees.
-
-    Raises
-    ------
-    BadInput
-        In one line, if the file is too large, cannot be read, declares no reference system, has
-        no area, has coordinates that are not finite or out of range, or has several layers.
-    """
-    _check_file(path)
-    try:
-        with warnings.catch_warnings():
-            # What GDAL and GEOS murmur about is checked below.
-            warnings.simplefilter("ignore")
-            layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
-            if len(layers) != 1:
-                names = ", ".join(layers) or "none"
-                raise BadInput(f"region {path} needs one layer with areas, and has {names}")
-            info, _, blobs, _ = pyogrio.raw.read(path, layer=layers[0], columns=[], force_2d=True)
-            shapes = shapely.from_wkb([blob for blob in blobs if blob is not None])
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
-        raise BadInput(f"region {path} is no {FORMATS[path.suffix.lower()]} file") from None
-    except (shapely.errors.ShapelyError, pyogrio.errors.GeometryError) as error:
-        raise BadInput(f"region {path} has a broken geometry: {_line(error)}") from None
-    crs = _crs(path, info["crs"])
-    parts = _polygons(shapes, str(path))
-    if not crs.is_geographic:
-        parts = _to_degrees(parts, crs, str(path))
-    elif not crs.equals(CRS("OGC:CRS84"), ignore_axis_order=True):
-        parts = moved(parts, Transformer.from_crs(crs, "EPSG:4326", always_xy=True))
-    return _joined(parts, str(path))
+    spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    boxes = [shapely.box(left, south, right, north) for left, right in spans if left < right]
+    if not boxes:
+        raise BadInput(f"region {_short(text)} has no width: west and east are the same")
+    return boxes[0] if len(boxes) == 1 else shapely.multipolygons(boxes)
 
 
 def countries() -> tuple[NDArray[np.object_], NDArray[np.object_]]:
@@ -189,44 +132,11 @@ def country(name: str) -> BaseGeometry:
         close = difflib.get_close_matches(name.casefold(), known, n=3)
         hint = f"; did you mean {' or '.join(names[known[key]] for key in close)}?" if close else ""
         raise BadInput(
-            f"region {name!r} is no file here, no west,south,east,north box in degrees, no "
+            f"region {_short(name)} is no file here, no west,south,east,north box in degrees, no "
             f"Sentinel-2 tile such as 31UFS, no country and not 'global'{hint}"
         )
     parts = shapely.get_parts(grounds[known[name.casefold()]])
-    return _joined(np.concatenate([cut_at_antimeridian(part) for part in parts]), name)
-
-
-def cut_at_antimeridian(polygon: shapely.Polygon) -> NDArray[np.object_]:
-    """Cut a polygon in degrees whose edges step over the antimeridian, and may enclose a pole.
-
-    Parameters
-    ----------
-    polygon
-        With edges much shorter than half the globe: a longer one is taken for a step over 180.
-
-    Returns
-    -------
-    Valid polygons with longitudes -180 to 180; none where the polygon has no area.
-    """
-    rings: list[NDArray[np.float64]] = []
-    for ring in (polygon.exterior, *polygon.interiors):
-        at = shapely.get_coordinates(ring)
-        at[:, 0] = np.unwrap(at[:, 0], period=360.0)
-        start, end = at[0, 0], at[-1, 0]
-        if abs(end - start) > 1.0:
-            pole = np.copysign(90.0, at[:, 1].mean())
-            at = np.concatenate([at, [[end, pole], [start, pole]], at[:1]])
-        if rings:
-            at[:, 0] += 360.0 * np.round((rings[0][0, 0] - start) / 360.0)
-        rings.append(at)
-    whole = shapely.make_valid(
-        shapely.Polygon(rings[0], rings[1:]), method="structure", keep_collapsed=False
-    )
-    turns = [shapely.box(-180.0 + turn, -90.0, 180.0 + turn, 90.0) for turn in TURNS]
-    pieces = shapely.intersection(whole, turns)
-    moved_back = [translate(piece, -turn) for piece, turn in zip(pieces, TURNS, strict=True)]
-    parts = shapely.get_parts(moved_back)
-    return parts[shapely.area(parts) > 0]
+    return joined(np.concatenate([cut_at_antimeridian(part) for part in parts]), name)
 
 
 def sentinel2_tile(name: str) -> BaseGeometry:
@@ -258,7 +168,7 @@ def sentinel2_tile(name: str) -> BaseGeometry:
         if bottom < max(band) and bottom + 100_000 > min(band):
             top = bottom + 100_000
             square = shapely.box(west, top - SENTINEL2_TILE, west + SENTINEL2_TILE, top)
-            return _joined(_to_degrees(np.array([square]), CRS(zone_crs(zone)), name), name)
+            return joined(to_degrees(np.array([square]), CRS(zone_crs(zone)), name), name)
     raise BadInput(f"{name!r} is no Sentinel-2 tile: band {match[2]} has no such row")
 
 
@@ -294,88 +204,6 @@ def pixels_inside(region: BaseGeometry, window: Window) -> NDArray[np.bool_]:
     return burnt.astype(bool)
 
 
-def _check_file(path: Path) -> None:
-    """Refuse what should not be opened at all."""
-    if path.suffix.lower() not in FORMATS:
-        raise BadInput(f"region {path} is no vector file: use one of {', '.join(FORMATS)}")
-    if not path.is_file():
-        raise BadInput(f"region {path} is a folder: give the file in it")
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise BadInput(f"region {path} has {size:,} bytes, more than {MAX_BYTES:,}: simplify it")
-    with path.open("rb") as file:
-        head = file.read(4096).lstrip()
-    # GDAL goes by content: XML can name a server that would be asked when the file is opened.
-    if head.startswith(b"<") and not (path.suffix.lower() == ".kml" and b"<kml" in head):
-        raise BadInput(f"region {path} is no {FORMATS[path.suffix.lower()]} file")
-
-
-def _crs(path: Path, declared: str | None) -> CRS:
-    if path.suffix.lower() in (".geojson", ".json"):
-        # GDAL takes an unknown name in a GeoJSON's old `crs` member for WGS 84.
-        named = re.search(rb'"crs"\s*:\s*\{[^{}]*\{[^{}]*"name"\s*:\s*"([^"]+)"', path.read_bytes())
-        declared = named[1].decode(errors="replace") if named else declared
-    if not declared:
-        raise BadInput(
-            f"region {path} does not say which reference system its coordinates are in: "
-            "add it (a shapefile needs its .prj)"
-        )
-    try:
-        return CRS.from_user_input(declared)
-    except CRSError:
-        raise BadInput(f"region {path} declares an unknown system, {declared[:80]!r}") from None
-
-
-def _polygons(shapes: NDArray[np.object_], name: str) -> NDArray[np.object_]:
-    """The single polygons of the shapes, after the checks that hold in any reference system."""
-    parts = shapely.get_parts(shapely.get_parts(shapes))
-    parts = parts[~shapely.is_empty(parts)]
-    if len(parts) == 0:
-        raise BadInput(f"region {name} is empty")
-    if not (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON).all():
-        raise BadInput(f"region {name} has points or lines: a region is made of areas")
-    corners = int(shapely.get_num_coordinates(parts).sum())
-    if corners > MAX_VERTICES:
-        raise BadInput(
-            f"region {name} has {corners:,} corners, more than {MAX_VERTICES:,}: simplify it first"
-        )
-    if not np.isfinite(shapely.get_coordinates(parts)).all():
-        raise BadInput(f"region {name} has a coordinate that is not a number")
-    return parts
-
-
-def _to_degrees(parts: NDArray[np.object_], crs: CRS, name: str) -> NDArray[np.object_]:
-    """Polygons of a projected system in degrees, cut at the antimeridian."""
-    west, south, east, north = shapely.total_bounds(parts)
-    edge = max(east - west, north - south) / 256
-    try:
-        dense = shapely.segmentize(parts, edge) if edge > 0 else parts
-        parts = moved(dense, Transformer.from_crs(crs, "EPSG:4326", always_xy=True))
-    except (ProjError, CRSError) as error:
-        raise BadInput(f"region {name} cannot be brought to degrees: {_line(error)}") from None
-    if not np.isfinite(shapely.get_coordinates(parts)).all():
-        raise BadInput(f"region {name} reaches beyond the ground that its system can describe")
-    return np.concatenate([cut_at_antimeridian(part) for part in parts])
-
-
-def _joined(parts: NDArray[np.object_], name: str) -> BaseGeometry:
-    """One valid region of polygons in degrees."""
-    west, south, east, north = shapely.total_bounds(parts)
-    if not (-180.0 <= west <= east <= 180.0 and -90.0 <= south <= north <= 90.0):
-        raise BadInput(
-            f"region {name} reaches from {west:g},{south:g} to {east:g},{north:g}, which are no "
-            "longitudes -180..180 and latitudes -90..90: declare its system, cut it at 180"
-        )
-    if not shapely.is_valid(parts).all():
-        parts = shapely.make_valid(parts, method="structure", keep_collapsed=False)
-        log.warning("region %s has an outline that crosses itself: repaired", name)
-    region = shapely.union_all(parts)
-    areas = shapely.get_parts(region)
-    areas = areas[shapely.get_type_id(areas) == shapely.GeometryType.POLYGON]
-    if len(areas) == 0 or shapely.area(areas).sum() == 0:
-        raise BadInput(f"region {name} has no area")
-    return areas[0] if len(areas) == 1 else shapely.multipolygons(areas)
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _short(text: str) -> str:
+    """What the user wrote, or its beginning, for a message."""
+    return repr(text if len(text) <= 80 else f"{text[:80]}...")

@@ -36,7 +36,8 @@ from rasterio.features import shapes
 
 from pipeline import grid, ownership
 from pipeline.land import CELL, COAST, LAYER, cells_touched, write_layer
-from pipeline.region import COUNTRIES, TURNS, cut_at_antimeridian
+from pipeline.outlines import TURNS, cut_at_antimeridian
+from pipeline.region import COUNTRIES
 
 SOURCES = {
     "world-atlas-2.0.2.tgz": "032e7765f2ce00edaeafec23ff22bc3b77e42987c257da944cc585b452c05b97",

@@ -6,6 +6,7 @@ its seed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -13,6 +14,8 @@ import pickle
 import random
 import resource
 import shutil
+import socket
+import sqlite3
 import struct
 import sys
 import zipfile
@@ -20,7 +23,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyogrio
 import pytest
+import shapely
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,10 +34,11 @@ from safetensors.torch import save_file
 
 from benchmarks.server import serving
 from model.checkpoint import CheckpointError, read_checkpoint
-from pipeline import records
+from pipeline import layers, records
 from pipeline.errors import BadInput, StoreError
 from pipeline.region import read_region
 from pipeline.storage import Storage
+from pipeline.vectors import FORMATS
 from tests import jobs
 
 MOST_MEMORY = 2**29
@@ -313,13 +320,123 @@ def test_any_region_file_is_a_region_or_refused(tmp_path: Path, document: Any) -
     assert -90 <= south < north <= 90
 
 
-@pytest.mark.soak
+VRT = (
+    b"<OGRVRTDataSource><OGRVRTLayer name='secret'><SrcDataSource>%s</SrcDataSource>"
+    b"</OGRVRTLayer></OGRVRTDataSource>"
+)
+"""GDAL's own description of a layer that lies elsewhere."""
+
+COMMAND = b'{"type": "gdal_streamed_alg", "command_line": "gdal vector pipeline ! read %s"}'
+"""And of commands to run."""
+
+TRAPS = {
+    "layer": VRT,
+    "layer after a mark of byte order": b"\xef\xbb\xbf" + VRT,
+    "layer after noise": b"x" + VRT,
+    "layer after a comment": b"<!-- <kml -->" + VRT,
+    "layer in kml": b"<kml>" + VRT + b"</kml>",
+    "layer after kml": b"<kml/>" + VRT,
+    "layer after a database's head": b"SQLite format 3\0" + VRT,
+    "layer after half of it": b"SQLite format 3" + VRT,
+    "layer after a shapefile's head": b"\0\0\x27\x0a" + VRT,
+    "layer after a FlatGeobuf's head": b"fgb\x03fgb\x01" + VRT,
+    "layer after its size": b"fgb\x03fgb\x01aaa\0" + VRT,
+    "layer in json": b'{"type": "FeatureCollection", "features": [], "x": "' + VRT + b'"}',
+    "command": COMMAND,
+    "command in json": COMMAND[:-1] + b', "features": [], "type": "FeatureCollection"}',
+    "service": b"<OGRWFSDataSource><URL>%s</URL></OGRWFSDataSource>",
+}
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_region_file_opens_no_other(tmp_path: Path, suffix: str) -> None:
+    square = '{"type": "Polygon", "coordinates": [[[5, 5], [6, 5], [6, 6], [5, 5]]]}'
+    (tmp_path / "secret.geojson").write_text(square)
+    with serving(tmp_path) as server:
+        for number, trap in enumerate(TRAPS.values()):
+            for place in (tmp_path, f"/vsicurl/{server.url}"):
+                path = tmp_path / f"region{number}{suffix}"
+                path.write_bytes(trap % f"{place}/secret.geojson".encode())
+                with pytest.raises(BadInput) as caught:
+                    read_region(str(path))
+                assert len(str(caught.value).splitlines()) == 1
+        assert not server.counts
+
+
+def test_what_a_region_file_says_of_others_is_not_followed(tmp_path: Path) -> None:
+    square = [[[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]]
+    text = (VRT % b"/etc/passwd").decode()
+    path = tmp_path / "region.geojson"
+    path.write_text(json.dumps({"name": text, "type": "Polygon", "coordinates": square}))
+    assert read_region(str(path)).bounds == (0, 0, 1, 1)
+
+
+def laughs() -> bytes:
+    """A document type whose text grows to a thousand million words."""
+    grows = "".join(f'<!ENTITY a{n + 1} "{f"&a{n};" * 10}">' for n in range(9))
+    head = f'<!DOCTYPE kml [<!ENTITY a0 "0,0 ">{grows}]>'
+    ring = "<outerBoundaryIs><LinearRing><coordinates>&a9;</coordinates></LinearRing>"
+    return f"{head}<kml><Polygon>{ring}</outerBoundaryIs></Polygon></kml>".encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("deep.geojson", b"[" * 100_000),
+        ("deep.json", b'{"type": "GeometryCollection", "geometries": [' * 900 + b"]}" * 900),
+        ("digits.geojson", b'{"type": "Polygon", "coordinates": [[[' + b"9" * 10**6 + b"]]]}"),
+        ("objects.geojson", b'{"type": "FeatureCollection", "x": [' + b"{}," * (40 << 20) + b"0]}"),
+        ("laughs.kml", laughs()),
+        ("tags.kml", b"<kml>" + b"<a/>" * (20 << 20) + b"</kml>"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_region_file_that_would_swell_is_refused(tmp_path: Path, name: str, data: bytes) -> None:
+    before = grown()
+    path = tmp_path / name
+    path.write_bytes(data)
+    with pytest.raises(BadInput, match=name) as caught:
+        read_region(str(path))
+    assert len(str(caught.value).splitlines()) == 1
+    assert grown() - before < MOST_MEMORY
+
+
+def test_a_table_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "endless.gpkg"
+    blobs = np.array([shapely.to_wkb(shapely.box(0, 0, 1, 1))], dtype=object)
+    pyogrio.raw.write(path, blobs, [], [], geometry_type="Polygon", crs="EPSG:4326", layer="one")
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript(
+            """
+            DROP TABLE IF EXISTS gpkg_ogr_contents;
+            PRAGMA writable_schema = ON;
+            DELETE FROM sqlite_master WHERE type = 'trigger';
+            CREATE VIEW endless AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n)
+                SELECT x AS fid, (SELECT geom FROM one) AS geom FROM n;
+            UPDATE gpkg_contents SET table_name = 'endless';
+            UPDATE gpkg_geometry_columns SET table_name = 'endless';
+            """
+        )
+    monkeypatch.setattr(layers, "SECONDS", 2)
+    with pytest.raises(BadInput, match="cannot be read in 2 s"):
+        read_region(str(path))
+
+
 def test_ten_million_corners_are_refused(tmp_path: Path) -> None:
+    before = grown()
     path = tmp_path / "region.geojson"
     corners = ",[0,1],[1,1]" * 5_000_000
     path.write_text(f'{{"type": "Polygon", "coordinates": [[[0,0]{corners},[0,0]]]}}')
-    with pytest.raises(BadInput, match="more than"):
+    with pytest.raises(BadInput, match="has more than 2,000,000 corners"):
         read_region(str(path))
+    assert grown() - before < MOST_MEMORY
+
+
+@pytest.mark.parametrize("text", ['{"type": "Polygon"}', "1," * 2000, "x" * 300, "a\0b", "\ud800"])
+def test_text_that_is_no_name_of_a_file_is_refused(text: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        read_region(text)
+    assert len(str(caught.value)) < 400
 
 
 # Stores.
@@ -377,23 +494,40 @@ def test_a_catalogue_as_deep_as_python_recurses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "href", ["file:///etc/passwd", "http://169.254.169.254/x", "memory://a", "/vsicurl/http://x/y"]
+    "href",
+    [
+        "file:///etc/passwd",
+        "http://169.254.169.254/x",
+        "memory://a",
+        "/vsicurl/http://x/y",
+        "http://vm:{port}/sound.tif",
+        "HTTP://vm:{port}/sound.tif",
+    ],
 )
 def test_a_remote_catalogue_points_only_where_it_may(
-    archive: Path, tmp_path: Path, href: str
+    archive: Path, tmp_path: Path, href: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copy = tmp_path / "archive"
+    look_up = socket.getaddrinfo
+
+    def resolve(host: str, *args: Any, **kwargs: Any) -> Any:
+        return look_up("127.0.0.1" if host == "vm" else host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    copy, inside = tmp_path / "archive", tmp_path / "inside"
     shutil.copytree(archive.parent, copy)
-    for path in copy.glob("sentinel-2-l2a/*/*.json"):
-        item = json.loads(path.read_text())
-        item["assets"]["B04"]["href"] = href
-        path.write_text(json.dumps(item))
+    inside.mkdir()
+    shutil.copy(min(copy.glob("sentinel-2-l2a/*/B04.tif")), inside / "sound.tif")
     store = tmp_path / "store"
-    with serving(copy) as server:
+    with serving(copy) as server, serving(inside) as private:
+        for path in copy.glob("sentinel-2-l2a/*/*.json"):
+            item = json.loads(path.read_text())
+            item["assets"]["B04"]["href"] = href.format(port=private.server_port)
+            path.write_text(json.dumps(item))
         catalogue = f"{server.url}/catalog.json"
         words = jobs.options(Path("at"), store, "--max-failed-share=1")
         words[words.index("--catalog=at")] = f"--catalog={catalogue}"
         assert jobs.run_here(words) == 3
+        assert private.counts["requests"] == 0
     failed = [
         record.error
         for path in store.glob("records/*/tiles/*/*.json")

@@ -15,7 +15,7 @@ import rasterio
 import shapely
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from pyproj import Geod
+from pyproj import Geod, Proj, Transformer
 from rasterio.transform import from_bounds
 
 from pipeline import grid, land, ownership
@@ -117,7 +117,7 @@ def centres(window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     x = window.west + (col + 0.5) * grid.PIXEL
     y = window.north - (row + 0.5) * grid.PIXEL
     lon, lat = grid.to_lonlat(window.zone).transform(x, y)
-    scale = grid.pyproj.Proj(grid.zone_crs(window.zone)).get_factors(lon, lat).areal_scale
+    scale = Proj(grid.zone_crs(window.zone)).get_factors(lon, lat).areal_scale
     return lon, lat, grid.PIXEL**2 / scale
 
 
@@ -216,7 +216,7 @@ def test_a_users_raster_says_what_is_land(
     assert 1 <= len(tiles) <= 12
     west, south, east, north = bounds
     x, y = west + (east - west) * 30.5 / 40, north - (north - south) * 10.5 / 40
-    to_zone = grid.Transformer.from_crs(crs, "EPSG:32631", always_xy=True)
+    to_zone = Transformer.from_crs(crs, "EPSG:32631", always_xy=True)
     windows = shapely.union_all([shapely.box(*tile.window.bounds) for tile in tiles])
     assert windows.contains(shapely.Point(*to_zone.transform(x, y)))
 
