@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.cards import Card, CardError, card_named
-from model.checkpoint import Checkpoint, random_checkpoint, read_checkpoint
+from model.cards import Card, CardError
+from model.checkpoint import Checkpoint, read_checkpoint
 from model.inference import Plan, SensorPlan
 from model.kernels import DeviceError, find_place
 from model.networks import Sizes
@@ -42,8 +42,11 @@ log = logging.getLogger(__name__)
 CPU_ROWS, CPU_RECURRENT_ROWS = 2048, 4096
 """Tokens of a slab on a CPU. A recurrence has only pixels for rows, and wants more of them."""
 
-CPU_FUSED, GPU_FUSED = 512, 1 << 16
-"""Pixels whose two sensors are fused at once."""
+CPU_FUSED = 512
+"""Pixels whose two sensors are fused at once on a CPU."""
+
+MOST_ROWS, MOST_FUSED = 1 << 20, 1 << 16
+"""Tokens of a slab and pixels to fuse on a GPU, however much memory is free."""
 
 GPU_SLABS, GPU_SHARE = 2, 0.4
 """Slabs at once on a GPU, one copied while one is computed, and their share of its free memory."""
@@ -116,7 +119,7 @@ class Encoder:
         self.threads = threads or usable_cores()
         on_cpu = self.place.device.type == "cpu"
         rows = CPU_RECURRENT_ROWS if self.card.family in RECURRENT else CPU_ROWS
-        self._fused = CPU_FUSED if on_cpu else GPU_FUSED
+        self._fused = CPU_FUSED
         with torch.inference_mode():
             self._plan = Plan(
                 checkpoint.network(),
@@ -126,7 +129,7 @@ class Encoder:
                 self._fused,
             )
         if not on_cpu:
-            rows = _gpu_rows(self.place.device, self.card.sizes)
+            rows, self._fused = _gpu_batches(self.place.device, self.card.sizes)
         self._packing = Packing(self.card.family, rows, fixed=on_cpu)
         self._limiting = threading.Lock()
         self._limited = False
@@ -268,22 +271,29 @@ class Encoder:
                 slab = packing.fill(seen, pixels, keys)
                 return plan(slab.to(self.place.device))[: len(pixels)]
             except torch.OutOfMemoryError as error:
-                if len(pixels) == 1:
-                    raise OutOfDeviceMemoryError(
-                        f"not even one pixel fits into the memory of {self.place.device}"
-                    ) from error
-            self._limit(rows // 2)
+                self._ran_out(error, len(pixels))
+            with self._limiting:
+                rows = max(min(rows // 2, self._packing.rows), LONGEST)
+                self._packing = replace(self._packing, rows=rows)
         halves = np.array_split(pixels, 2)
         return torch.cat([self._slab_vectors(plan, seen, half, keys) for half in halves])
 
-    def _limit(self, rows: int) -> None:
-        """Let slabs have at most so many rows from now on, and say so the first time."""
+    def _ran_out(self, error: torch.OutOfMemoryError, pixels: int) -> None:
+        """Make room for the halves of so many pixels, and say so the first time.
+
+        Raises
+        ------
+        OutOfDeviceMemoryError
+            If one pixel has no halves.
+        """
+        if pixels == 1:
+            raise OutOfDeviceMemoryError(
+                f"not even one pixel fits into the memory of {self.place.device}"
+            ) from error
         torch.cuda.empty_cache()
         with self._limiting:
-            rows = max(min(rows, self._packing.rows), LONGEST)
-            self._packing = replace(self._packing, rows=rows)
             if not self._limited:
-                log.warning("%s is out of memory: slabs are halved and go on", self.place.device)
+                log.warning("%s is out of memory: batches are halved and go on", self.place.device)
             self._limited = True
 
     def _fused_batches(
@@ -291,19 +301,29 @@ class Encoder:
     ) -> Iterator[tuple[slice, tuple[NDArray, NDArray, NDArray]]]:
         """Values, codes and scales of batches of pixels, from their sensors' vectors."""
         size = self._fused
+        batches = [slice(at, at + size) for at in range(0, len(s2), size)]
 
         def run(batch: slice) -> tuple[NDArray, NDArray, NDArray]:
+            return self._fuse(s2[batch], s1[batch], dims)
+
+        yield from zip(batches, self._pool.map(run, batches), strict=True)
+
+    def _fuse(self, s2: Tensor, s1: Tensor, dims: int) -> tuple[NDArray, NDArray, NDArray]:
+        """Values, codes and scales of some pixels; of their halves, where memory runs out."""
+        count = len(s2)
+        missing = self._fused - count if self._packing.fixed else 0
+        try:
             with torch.inference_mode():
-                parts = [s2[batch], s1[batch]]
-                count = len(parts[0])
-                if self._packing.fixed:
-                    parts = [F.pad(part, (0, 0, 0, size - count)) for part in parts]
+                parts = [F.pad(part, (0, 0, 0, missing)) for part in (s2, s1)]
                 values = self._plan.fuse(*parts)[:count, :dims].contiguous()
                 codes, scales = quantize_tensor(values)
                 return values.cpu().numpy(), codes.cpu().numpy(), scales.cpu().numpy()
-
-        batches = [slice(at, at + size) for at in range(0, len(s2), size)]
-        yield from zip(batches, self._pool.map(run, batches), strict=True)
+        except torch.OutOfMemoryError as error:
+            self._ran_out(error, count)
+        pairs = zip(s2.tensor_split(2), s1.tensor_split(2), strict=True)
+        one, two = (self._fuse(*pair, dims) for pair in pairs)
+        whole = [np.concatenate(parts) for parts in zip(one, two, strict=True)]
+        return whole[0], whole[1], whole[2]
 
 
 def encoder_identity(card: Card, weights_sha256: str, precision: str) -> dict[str, object]:
@@ -316,31 +336,15 @@ def encoder_identity(card: Card, weights_sha256: str, precision: str) -> dict[st
     }
 
 
-def untrained(
-    seed: int = 0,
-    name: str = "v2-nano",
-    precision: str = "fp32",
-    device: str = "cpu",
-    threads: int | None = None,
-) -> Encoder:
-    """An encoder with the sizes and statistics of a v2 student and random weights."""
-    card = card_named(name)
-    return Encoder(
-        random_checkpoint(card.sizes, seed),
-        replace(card, name=f"{name} (untrained)"),
-        precision,
-        device,
-        threads,
-    )
-
-
 def usable_cores() -> int:
     """Cores this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _gpu_rows(device: torch.device, sizes: Sizes) -> int:
-    """Tokens of a slab, so that those in flight take their share of the GPU's free memory."""
+def _gpu_batches(device: torch.device, sizes: Sizes) -> tuple[int, int]:
+    """Tokens of a slab and pixels to fuse, for those in flight to have their share of a GPU."""
     free, _ = torch.cuda.mem_get_info(device)
-    token = 4 * (12 * sizes.width + 2 * sizes.feedforward)
-    return int(min(max(free * GPU_SHARE / GPU_SLABS / token, CPU_ROWS), 1 << 20))
+    values = free * GPU_SHARE / GPU_SLABS / 4
+    rows = values / (12 * sizes.width + 2 * sizes.feedforward)
+    fused = values / (24 * sizes.width + 2 * sizes.representation)
+    return int(min(max(rows, CPU_ROWS), MOST_ROWS)), int(min(max(fused, CPU_FUSED), MOST_FUSED))

@@ -337,10 +337,3 @@ def empty_network(family: Family, sizes: Sizes) -> Network:
 def parameter_count(family: Family, sizes: Sizes) -> int:
     """Parameters of an encoder, counted without allocating them."""
     return sum(parameter.numel() for parameter in empty_network(family, sizes).parameters())
-
-
-class Student(Network):
-    """A TESSERA v2 student."""
-
-    def __init__(self, sizes: Sizes) -> None:
-        super().__init__("v2", sizes)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from model.cards import Card, CardError, card_named
 from model.checkpoint import Checkpoint, random_checkpoint, read_checkpoint
-from model.encoder import Embedding, Encoder, OutOfDeviceMemoryError, untrained
+from model.encoder import Embedding, Encoder, OutOfDeviceMemoryError
 from model.inference import Group, SensorPlan, Slab
 from model.kernels import DeviceError
 from model.networks import Sizes
@@ -176,6 +176,12 @@ def everyone(shared: Path) -> dict[str, tuple[Stack, Encoder, Encoder, Embedding
             one, three = (Encoder(checkpoint, card, precision, threads=n) for n in (1, 3))
             made[f"{name} {precision}"] = stack, one, three, three.embed(stack, PLACE, values=True)
     return made
+
+
+def untrained(precision: str = "fp32", device: str = "cpu", threads: int | None = None) -> Encoder:
+    """An encoder of the sizes of the smallest published student, with random parameters."""
+    card = card_named("v2-nano")
+    return Encoder(random_checkpoint(card.sizes, 0), card, precision, device, threads)
 
 
 def bf16_here() -> bool:
@@ -340,7 +346,7 @@ def test_numbers_that_are_no_embedding_are_refused(
         encoder.embed(golden_stack(shared, "long"))
 
 
-def test_slabs_are_halved_when_memory_runs_out_and_it_is_said_once(
+def test_batches_are_halved_when_memory_runs_out_and_it_is_said_once(
     shared: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stack = golden_stack(shared, "tile")
@@ -352,20 +358,29 @@ def test_slabs_are_halved_when_memory_runs_out_and_it_is_said_once(
             raise torch.OutOfMemoryError("out of memory")
         return sensor(slab)
 
-    encoder._plan.s2 = starved
+    fuse = encoder._plan.fuse
+
+    def starved_too(s2: torch.Tensor, s1: torch.Tensor) -> torch.Tensor:
+        if len(s2.unique(dim=0)) > 9:  # Padding is one vector of zeros.
+            raise torch.OutOfMemoryError("out of memory")
+        return fuse(s2, s1)
+
+    encoder._plan.s2, encoder._plan.fuse = starved, starved_too
     with caplog.at_level(logging.WARNING):
         made = encoder.embed(stack)
     assert np.array_equal(made.codes, plain.embed(stack).codes)
     assert [record.message for record in caplog.records].count(
-        "cpu is out of memory: slabs are halved and go on"
+        "cpu is out of memory: batches are halved and go on"
     ) == 1
 
-    def hopeless(slab: Slab) -> torch.Tensor:
+    def hopeless(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("out of memory")
 
-    encoder._plan.s2 = hopeless
-    with pytest.raises(OutOfDeviceMemoryError, match="not even one pixel"):
-        encoder.embed(stack)
+    for part in ("s2", "fuse"):
+        encoder = untrained(threads=1)
+        setattr(encoder._plan, part, hopeless)
+        with pytest.raises(OutOfDeviceMemoryError, match="not even one pixel"):
+            encoder.embed(stack)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
