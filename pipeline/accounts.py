@@ -12,7 +12,10 @@ IN_FLIGHT = 64
 """Most requests to one account at a time, until it asks for patience."""
 
 LONGEST_PAUSE = 300.0
-"""Most seconds between two tries, also where Retry-After asks for more."""
+"""Most seconds between two tries, where the provider does not say how many."""
+
+LONGEST_ASKED = 3600.0
+"""Most seconds that a provider is left alone at its own word."""
 
 
 class Account:
@@ -65,8 +68,10 @@ class Account:
                 self._limit = max(self._limit / 2, 1.0)
                 self._throttled += 1
             wait = self._pause * 2 ** min(self._throttled - 1, 10) * random.uniform(0.5, 1.0)
-            wait = wait if retry_after is None else retry_after
-            self._not_before = max(self._not_before, now + min(wait, LONGEST_PAUSE))
+            wait = min(wait, LONGEST_PAUSE)
+            if retry_after is not None:
+                wait = min(retry_after, LONGEST_ASKED)
+            self._not_before = max(self._not_before, now + wait)
             self._turn.notify_all()
 
 

@@ -6,28 +6,29 @@ An address is only followed where its catalogue may point, and every failure has
 
 from __future__ import annotations
 
-import logging
 import os
 import random
+import stat
 import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
-import fsspec
-from fsspec.exceptions import FSTimeoutError
-
-from pipeline.accounts import LONGEST_PAUSE, Account, Accounts
+from pipeline import buckets
+from pipeline.accounts import LONGEST_PAUSE, Accounts
+from pipeline.buckets import Buckets
 from pipeline.errors import Corrupt, Expired, Gone, Refused, SceneError, Throttled, TimedOut
-from pipeline.web import Answer, Web, plain, ranged, refuse_private
+from pipeline.web import Answer, Web, plain, ranged, refuse_private, whole_size
 
-OBJECT_STORES = ("gs", "gcs", "s3")
-"""Schemes that are read through fsspec, with the credentials of the environment."""
+WEB = ("http", "https")
 
 MAX_REDIRECTS = 5
+MOST_MOVED = 10_000
+"""Addresses of which it is remembered where they led."""
+
 CREDENTIALS = ("authorization", "cookie")
 
 TRIES: Mapping[type[SceneError], int] = {
@@ -58,6 +59,11 @@ def is_local(url: str) -> bool:
     return "://" not in url or url.startswith("file://")
 
 
+def scheme_of(url: str) -> str:
+    """Scheme of an address, as it is written there; empty for a file of this machine."""
+    return "" if is_local(url) else url.partition("://")[0]
+
+
 def local_path(url: str) -> str:
     """Path of a local address."""
     return url.removeprefix("file://")
@@ -85,6 +91,7 @@ class Remote:
             self._trusted.add((urlsplit(root).hostname or "").lower())
         self._accounts = Accounts(pause)
         self._web = Web(self._trusted, self._accounts)
+        self._buckets = Buckets(self._accounts)
         self._moved: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -96,27 +103,32 @@ class Remote:
         SceneError
             Of the class of what went wrong.
         """
-        self.check(access.url)
-        if is_local(access.url):
-            return _read_file(local_path(access.url), start, length)
-        if not access.url.startswith("http"):
-            stop = start + length
-            return self._store(access.url, lambda s: s.cat_file(access.url, start=start, end=stop))
-        headers = {**access.headers, "Range": f"bytes={start}-{start + length - 1}"}
-        answer = self._request("GET", access.url, headers, length)
-        return ranged(answer, plain(access.url), start, length)
+        url, stop = access.url, start + length
+        scheme = self.check(url)
+        if not scheme:
+            return _read_file(local_path(url), start, length)
+        if scheme in buckets.SCHEMES:
+            return self._buckets.ask(url, lambda s: s.cat_file(url, start=start, end=stop))
+        headers = {**access.headers, "Range": f"bytes={start}-{stop - 1}"}
+        answer = self._request("GET", url, headers, length)
+        try:
+            return ranged(answer, plain(url), start, length)
+        except Corrupt:
+            self._forget(url)
+            raise
 
     def read_all(self, access: Access, limit: int) -> bytes:
         """Read a whole object of at most so many bytes."""
-        self.check(access.url)
-        if is_local(access.url):
-            data = _read_file(local_path(access.url), 0, limit + 1)
-        elif not access.url.startswith("http"):
-            data = self._store(access.url, lambda s: s.cat_file(access.url, end=limit + 1))
+        url = access.url
+        scheme = self.check(url)
+        if not scheme:
+            data = _read_file(local_path(url), 0, limit + 1)
+        elif scheme in buckets.SCHEMES:
+            data = self._buckets.ask(url, lambda s: s.cat_file(url, end=limit + 1))
         else:
-            data = self._request("GET", access.url, access.headers, limit + 1).data
+            data = self._request("GET", url, access.headers, limit + 1).data
         if len(data) > limit:
-            raise Corrupt(f"{plain(access.url)} has more than {limit:,} bytes")
+            raise Corrupt(f"{plain(url)} has more than {limit:,} bytes")
         return data
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str], limit: int) -> Answer:
@@ -131,22 +143,24 @@ class Remote:
 
     def size(self, access: Access) -> int:
         """Bytes of an object."""
-        self.check(access.url)
-        if is_local(access.url):
+        url = access.url
+        scheme = self.check(url)
+        if not scheme:
             try:
-                return os.path.getsize(local_path(access.url))
+                return os.path.getsize(local_path(url))
             except OSError as error:
-                raise Gone(f"{access.url}: {error.strerror}") from None
-        if not access.url.startswith("http"):
-            return self._store(access.url, lambda store: int(store.info(access.url)["size"]))
-        answer = self._request("GET", access.url, {**access.headers, "Range": "bytes=0-0"}, 1)
-        total = answer.headers.get("Content-Range", "").rpartition("/")[2]
-        if not total.isdigit():
-            raise Corrupt(f"{plain(access.url)}: the server does not read parts of files")
-        return int(total)
+                raise Gone(f"{url}: {error.strerror}") from None
+        if scheme in buckets.SCHEMES:
+            return self._buckets.ask(url, lambda store: int(store.info(url)["size"]))
+        answer = self._request("GET", url, {**access.headers, "Range": "bytes=0-0"}, 1)
+        return whole_size(answer, plain(url))
 
-    def check(self, url: str) -> None:
+    def check(self, url: str) -> str:
         """Refuse an address that the catalogue may not point to.
+
+        Returns
+        -------
+        Its scheme, empty for a file of this machine: by it, and by nothing else, it is followed.
 
         Raises
         ------
@@ -156,7 +170,13 @@ class Remote:
         if is_local(url):
             if not self.is_local:
                 raise Refused(f"a remote catalogue may not point to the local file {url[:200]}")
-            return
+            return ""
+        scheme = scheme_of(url)
+        if scheme not in (*WEB, *buckets.SCHEMES):
+            raise Refused(
+                f"{plain(url)[:200]} is of no scheme that is read: http, https, gs or s3, in lower "
+                "case"
+            )
         try:
             parts = urlsplit(url)
             sound = parts.port != 0 and url.isprintable()
@@ -164,12 +184,11 @@ class Remote:
             sound = False
         if not sound:
             raise Refused(f"{plain(url)[:200]!r} is no address")
-        if parts.scheme not in ("http", "https", *OBJECT_STORES):
-            raise Refused(f"{plain(url)[:200]} is of no scheme that is read: http, gs or s3")
         if parts.username is not None or not parts.hostname:
             raise Refused(f"{plain(url)[:200]} is no plain address")
-        if parts.scheme in ("http", "https") and parts.hostname.lower() not in self._trusted:
+        if scheme in WEB and parts.hostname.lower() not in self._trusted:
             refuse_private(parts.hostname, parts.hostname)
+        return scheme
 
     def persist(
         self,
@@ -207,7 +226,7 @@ class Remote:
         if is_local(url):
             return 1
         # The libraries of the object stores have tried several times before they give up.
-        return TRIES.get(kind, 1) if url.startswith("http") else min(TRIES.get(kind, 1), 2)
+        return TRIES.get(kind, 1) if scheme_of(url) in WEB else min(TRIES.get(kind, 1), 2)
 
     def _request(
         self,
@@ -217,45 +236,51 @@ class Remote:
         limit: int,
         body: bytes | None = None,
     ) -> Answer:
-        """Send a request, follow where it leads, and read at most so many bytes."""
+        """Send a request to where its address was found to lead, and read so many bytes."""
         with self._lock:
             target = self._moved.get(url, url)
         if target != url:
             try:
-                return self._web.ask(method, target, _for_host(headers, url, target), limit, body)
-            except (Expired, Gone):
-                with self._lock:
-                    self._moved.pop(url, None)
-        target = url
+                return self._follow(method, url, target, headers, limit, body)
+            except SceneError as error:
+                self._forget(url)
+                if not isinstance(error, Expired | Gone):
+                    raise
+        return self._follow(method, url, url, headers, limit, body)
+
+    def _follow(
+        self,
+        method: str,
+        url: str,
+        target: str,
+        headers: Mapping[str, str],
+        limit: int,
+        body: bytes | None,
+    ) -> Answer:
+        """Follow an address from where it is thought to lead, and remember where it did."""
         for _ in range(MAX_REDIRECTS + 1):
             answer = self._web.ask(method, target, _for_host(headers, url, target), limit, body)
             if answer.status not in (301, 302, 303, 307, 308):
                 break
-            target = urljoin(target, answer.headers.get("Location", ""))
-            self.check(target)
-            if is_local(target) or not target.startswith("http"):
+            try:
+                target = urljoin(target, answer.headers.get("Location", ""))
+            except ValueError:
+                raise Refused(f"{plain(url)} leads to what is no address") from None
+            if self.check(target) not in WEB:
                 raise Refused(f"{plain(url)} leads to {plain(target)[:200]}")
         else:
             raise Corrupt(f"{plain(url)} leads from place to place without end")
         if target != url and method == "GET":
             with self._lock:
                 self._moved[url] = target
-                if len(self._moved) > 10_000:
+                if len(self._moved) > MOST_MOVED:
                     self._moved.popitem(last=False)
         return answer
 
-    def _store(self, url: str, request: Callable[[Any], T]) -> T:
-        """Ask an object store."""
-        parts = urlsplit(url)
-        account = self._accounts[f"{parts.scheme}://{parts.netloc}"]
-        with account.turn():
-            try:
-                result = request(_file_system(parts.scheme))
-            except Exception as error:
-                # The libraries of the stores have errors of their own, hundreds of them.
-                raise _store_error(error, plain(url), account) from None
-        account.served()
-        return result
+    def _forget(self, url: str) -> None:
+        """Forget where an address was found to lead."""
+        with self._lock:
+            self._moved.pop(url, None)
 
 
 def _for_host(headers: Mapping[str, str], url: str, target: str) -> dict[str, str]:
@@ -268,37 +293,17 @@ def _for_host(headers: Mapping[str, str], url: str, target: str) -> dict[str, st
 
 def _read_file(path: str, start: int, length: int) -> bytes:
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        # Not to wait for whoever might write into what is no file.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError):
         raise Gone(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
         raise Corrupt(f"{path[:200]!r} cannot be opened: {error}") from None
     try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Corrupt(f"{path} is no file")
         return os.pread(descriptor, length, start)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         raise Corrupt(f"{path} cannot be read: {error}") from None
     finally:
         os.close(descriptor)
-
-
-def _file_system(scheme: str) -> Any:
-    """The file system of an object store, which fsspec keeps."""
-    # What its library would log is in the errors that it raises.
-    logging.getLogger({"s3": "s3fs"}.get(scheme, "gcsfs")).setLevel(logging.CRITICAL)
-    return fsspec.filesystem(scheme)
-
-
-def _store_error(error: Exception, where: str, account: Account) -> SceneError:
-    """Class of what an object store's library raised."""
-    said = f"{where}: {type(error).__name__}: {error}"[:300]
-    code = getattr(error, "code", getattr(error, "status", None))
-    if isinstance(error, FileNotFoundError):
-        return Gone(said)
-    if isinstance(error, PermissionError) or code in (401, 403, "401", "403"):
-        return Expired(said)
-    if code in (429, 503, "429", "503") or "SlowDown" in said:
-        account.throttled(None)
-        return Throttled(said)
-    if isinstance(error, FSTimeoutError | TimeoutError | OSError):
-        return TimedOut(said)
-    return Corrupt(said)

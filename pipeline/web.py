@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import http.client
 import ipaddress
+import re
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,11 @@ CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 30.0
 
 SLOWEST = 20_000
 """Bytes a second under which an answer, after `READ_TIMEOUT`, counts as none."""
+
+CONTENT_RANGE = re.compile(
+    r"bytes (?P<first>\d{1,18})-(?P<last>\d{1,18})/(?P<total>\d{1,18}|\*)", re.ASCII
+)
+"""What a part of a file is, by RFC 9110."""
 
 
 @dataclass(frozen=True)
@@ -184,14 +190,22 @@ def ranged(answer: Answer, where: str, start: int, length: int) -> bytes:
             return data
         raise Corrupt(f"{where}: the server does not read parts of files")
     place = answer.headers.get("Content-Range", "")
-    span, _, total = place.removeprefix("bytes ").partition("/")
-    first, _, last = span.partition("-")
-    if not (first.isdigit() and last.isdigit()) or int(first) != start:
+    match = CONTENT_RANGE.fullmatch(place)
+    if match is None or int(match["first"]) != start:
         raise Corrupt(f"{where}: the server sent {place[:80]!r}, not what was asked for")
-    expected = min(length, int(total) - start) if total.isdigit() else int(last) - start + 1
-    if len(data) != expected or int(last) - start + 1 != expected:
+    sent = int(match["last"]) - start + 1
+    expected = sent if match["total"] == "*" else min(length, int(match["total"]) - start)
+    if len(data) != expected or sent != expected:
         raise Corrupt(f"{where}: {len(data)} bytes came of {expected}")
     return data
+
+
+def whole_size(answer: Answer, where: str) -> int:
+    """Bytes of the whole of which a ranged answer has a part."""
+    match = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    if match is None or match["total"] == "*":
+        raise Corrupt(f"{where}: the server does not read parts of files")
+    return int(match["total"])
 
 
 def _raise_for_status(status: int, where: str) -> None:
@@ -212,9 +226,9 @@ def _retry_after(value: str | None) -> float | None:
     """Seconds that a Retry-After header asks for."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from pipeline.errors import BadInput
-from pipeline.remote import Remote, is_local, local_path
+from pipeline.remote import WEB, Remote, is_local, local_path, scheme_of
 from pipeline.scenes.api import StacApi, is_api
 from pipeline.scenes.dpixels import DPixels
 from pipeline.scenes.scene import Source
@@ -54,6 +54,6 @@ def open_catalogue(text: str, allow_hosts: Collection[str] = ()) -> Source:
         from pipeline.scenes.index import ParquetIndex
 
         return ParquetIndex(text, remote)
-    if text.startswith("http") and is_api(read_document(text, text, remote)):
+    if scheme_of(text) in WEB and is_api(read_document(text, text, remote)):
         return StacApi(text, remote)
     return StaticCatalogue(text, remote)

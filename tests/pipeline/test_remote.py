@@ -1,14 +1,18 @@
 import email.utils
+import os
 import threading
 import time
 from pathlib import Path
 
 import pytest
 import urllib3
+from botocore.exceptions import NoCredentialsError
+from google.auth.exceptions import RefreshError
 
 from benchmarks.server import serving
-from pipeline import remote, web
-from pipeline.accounts import Account
+from pipeline import buckets, remote, web
+from pipeline.accounts import LONGEST_PAUSE, Account, Accounts
+from pipeline.buckets import Buckets
 from pipeline.errors import Corrupt, Expired, Gone, Refused, SceneError, Throttled, TimedOut
 from pipeline.remote import Access, Remote
 from pipeline.web import plain
@@ -87,6 +91,15 @@ def test_what_a_disk_answers_is_final(tmp_path: Path) -> None:
     assert len(asked) == 1
 
 
+def test_a_provider_that_names_a_long_pause_gets_it() -> None:
+    account = Account()
+    account.throttled(2 * LONGEST_PAUSE)
+    assert account._not_before - time.monotonic() > 1.9 * LONGEST_PAUSE
+    other = Account(pause=1e9)
+    other.throttled(None)
+    assert other._not_before - time.monotonic() <= LONGEST_PAUSE
+
+
 def test_retry_after_is_waited_for_by_all() -> None:
     account = Account(pause=60.0)
     account.throttled(0.2)
@@ -104,6 +117,8 @@ def test_retry_after_is_waited_for_by_all() -> None:
     [
         (None, None),
         ("7", 7.0),
+        ("\u00b2", None),
+        ("Sat, 01 Jan 99999 00:00:00 GMT", None),
         ("nonsense", None),
         (email.utils.formatdate(time.time() - 100, usegmt=True), 0.0),
     ],
@@ -121,7 +136,7 @@ def test_an_account_runs_fewer_requests_after_a_throttling_and_recovers() -> Non
             with lock:
                 running[0] += 1
                 most[0] = max(most[0], running[0])
-            time.sleep(0.002)
+            time.sleep(0.02)
             with lock:
                 running[0] -= 1
         account.served()
@@ -170,6 +185,11 @@ REMOTE_ROOT = "https://catalogue.example/catalog.json"
         (REMOTE_ROOT, "http://a.example:99999/b.tif"),
         (REMOTE_ROOT, "http://a.example/b.tif\r\nHost: 10.0.0.1"),
         (REMOTE_ROOT, "http://a.example/\0b.tif"),
+        (REMOTE_ROOT, "HTTP://a.example/b.tif"),
+        (REMOTE_ROOT, "FILE:///etc/passwd"),
+        (REMOTE_ROOT, " http://a.example/b.tif"),
+        (REMOTE_ROOT, "http :// a.example/b.tif"),
+        (REMOTE_ROOT, "http:x://a.example/b.tif"),
         ("catalog.json", "http://192.168.0.1/b.tif"),
         ("catalog.json", "s3fs://bucket/key"),
     ],
@@ -202,6 +222,7 @@ def test_a_name_that_leads_to_a_private_address_is_refused(
 ) -> None:
     with serving(folder) as server:
         url = f"http://innocent.example:{server.server_port}/a.bin"
+        shouted = url.replace("http", "HTTP")
 
         def resolve(host: str, port: int, *args: object, **kwargs: object) -> list:
             return [(2, 1, 6, "", ("127.0.0.1", port))]
@@ -209,6 +230,10 @@ def test_a_name_that_leads_to_a_private_address_is_refused(
         monkeypatch.setattr("socket.getaddrinfo", resolve)
         with pytest.raises(Refused, match=r"innocent\.example is at the private address 127"):
             Remote(REMOTE_ROOT).read(Access(url), 0, 10)
+        for ask in (Remote.size, lambda fetch, access: fetch.read_all(access, 99)):
+            for there in (url, shouted):
+                with pytest.raises(Refused):
+                    ask(Remote(REMOTE_ROOT), Access(there))
         assert server.counts["requests"] == 0
         allowed = Remote(REMOTE_ROOT, ["innocent.example"])
         assert allowed.read(Access(url), 0, 10) == CONTENT[:10]
@@ -236,7 +261,34 @@ def test_a_move_is_followed_without_the_credential_and_remembered(folder: Path) 
         assert fetch.read(access, 0, 10) == CONTENT[::-1][:10]
 
 
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "http://10.0.0.1/a.bin", "ftp://a/b"])
+@pytest.mark.parametrize("fault", ["throttled", "failing", "silent", "short", "wrong part"])
+def test_a_remembered_move_is_forgotten_by_whatever_fails_there(folder: Path, fault: str) -> None:
+    with serving(folder) as first, serving(folder) as second:
+        first.moved["old.bin"] = f"{second.url}/a.bin"
+        fetch, access = Remote(first.url, pause=0.0001), Access(f"{first.url}/old.bin")
+        assert fetch.read(access, 0, 10) == CONTENT[:10]
+        (folder / "b.bin").write_bytes(CONTENT[::-1])
+        first.moved["old.bin"] = f"{second.url}/b.bin"
+        second.fault = lambda path, start: fault if path == "a.bin" else ""
+        found = fetch.persist(lambda: fetch.read(access, 0, 10), access.url)
+        assert found == CONTENT[::-1][:10]
+
+
+def test_a_move_that_moves_again_is_followed(folder: Path) -> None:
+    with serving(folder) as server:
+        server.moved["old.bin"] = f"{server.url}/new.bin"
+        server.moved["new.bin"] = f"{server.url}/a.bin"
+        fetch, access = Remote(server.url), Access(f"{server.url}/old.bin")
+        assert fetch.read(access, 0, 10) == CONTENT[:10]
+        server.moved["a.bin"] = f"{server.url}/b.bin"
+        (folder / "b.bin").write_bytes(CONTENT[::-1])
+        assert fetch.read(access, 0, 10) == CONTENT[::-1][:10]
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["file:///etc/passwd", "http://10.0.0.1/a.bin", "ftp://a/b", "http://[::1", "HTTP://[x"],
+)
 def test_a_move_leads_only_where_the_catalogue_may_point(folder: Path, target: str) -> None:
     with serving(folder) as server:
         server.moved["a.bin"] = target
@@ -249,6 +301,63 @@ def test_moves_in_a_circle_end(folder: Path) -> None:
         server.moved["a.bin"] = f"{server.url}/a.bin"
         with pytest.raises(Corrupt, match="without end"):
             Remote(server.url).read(Access(f"{server.url}/a.bin"), 0, 10)
+
+
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Corrupt, match="is no file"):
+        Remote().read(Access(str(tmp_path / "pipe")), 0, 10)
+    with pytest.raises(Corrupt, match="cannot be read"):
+        Remote().read(Access(__file__), 2**64, 10)
+
+
+@pytest.mark.parametrize("place", ["", "bytes", "bytes \u00b2-9/10", f"bytes 0-9/{'9' * 5000}"])
+def test_parts_that_are_not_told_in_numbers(place: str) -> None:
+    answer = web.Answer(206, {"Content-Range": place}, CONTENT[:10])
+    with pytest.raises(Corrupt):
+        web.ranged(answer, "it", 0, 10)
+    with pytest.raises(Corrupt):
+        web.whole_size(answer, "it")
+
+
+def test_a_public_bucket_is_read_without_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    buckets._amazon_options.cache_clear()
+    assert buckets._file_system("s3").anon
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    buckets._amazon_options.cache_clear()
+    assert not buckets._file_system("s3").anon
+    buckets._amazon_options.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (NoCredentialsError(), Expired),
+        (RefreshError("gone"), Expired),
+        (PermissionError("no"), Expired),
+        (FileNotFoundError("no"), Gone),
+        (OSError("SlowDown"), Throttled),
+        (TimeoutError(), TimedOut),
+        (ImportError(name="s3fs"), Refused),
+        (ValueError("odd"), Corrupt),
+    ],
+)
+def test_what_an_object_store_says_has_a_class(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[SceneError]
+) -> None:
+    def fail(store: object) -> bytes:
+        raise error
+
+    monkeypatch.setattr(buckets, "_file_system", lambda scheme: None)
+    with pytest.raises(kind) as caught:
+        Buckets(Accounts(pause=0.001)).ask("gs://bucket/key", fail)
+    assert type(caught.value) is kind
 
 
 def test_a_server_without_ranges_is_named_and_does_not_confuse_the_next_answer() -> None:
