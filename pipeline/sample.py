@@ -8,7 +8,10 @@ the share asked for.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import logging
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,12 +23,14 @@ from shapely.geometry.base import BaseGeometry
 
 from model.pretrain.samples import (
     Samples,
+    SamplesError,
     concatenate,
     decode_samples,
     encode_samples,
     samples_of,
 )
-from pipeline.errors import BadInput, TesseraError
+from pipeline import records
+from pipeline.errors import BadInput, Expired, TesseraError, store_errors
 from pipeline.grid import DEFAULT_SIDE, Tile, Window, check_side, lonlat_bounds
 from pipeline.labels import Labels, read_labels
 from pipeline.options import beam_options
@@ -37,6 +42,9 @@ from pipeline.scenes import Source, open_catalogue
 from pipeline.sentinel2 import OFFSETS
 from pipeline.stack import Rules, read_stack
 from pipeline.storage import Storage
+from pipeline.tiles import RETRY_PAUSE, TRIES
+
+log = logging.getLogger(__name__)
 
 FRACTION = 1 / 400
 """Share of a tile's pixels that is drawn (TESSERA v1)."""
@@ -161,17 +169,49 @@ class SampleTile(beam.DoFn):
 
     def process(self, tile: Tile) -> Iterator[tuple[str, int] | beam.pvalue.TaggedOutput]:
         key = shard_key(tile, self._sampling.year)
-        if self._storage.exists(key):
-            yield key, len(decode_samples(self._storage.read(key), key))
-            return
         try:
-            samples = sample_tile(tile, self._sampling, self._source, self._reader, self._labels)
-        except TesseraError as error:
-            yield beam.pvalue.TaggedOutput(self.FAILED, (tile.name, f"{error.kind}: {error}"))
+            with store_errors(self._sampling.out):
+                length = self._known(key)
+            if length is None:
+                length = self._make(tile, key)
+        except Exception as error:
+            if not isinstance(error, TesseraError):
+                log.error("tile %s failed", tile.name, exc_info=error)
+            failure = records.failure(error)
+            told = f"{failure['class']}: {failure['message']}"
+            yield beam.pvalue.TaggedOutput(self.FAILED, (tile.name, told))
             return
-        if samples is not None:
-            self._storage.write(key, encode_samples(samples))
-            yield key, len(samples)
+        if length:
+            yield key, length
+
+    def _known(self, key: str) -> int | None:
+        """Length of the file that an earlier job wrote; None where it has to be made."""
+        try:
+            return len(decode_samples(self._storage.read(key), key))
+        except FileNotFoundError:
+            return None
+        except SamplesError as error:
+            log.warning("%s; it is drawn again", error)
+            return None
+
+    def _make(self, tile: Tile, key: str) -> int:
+        """Draw a tile's d-pixels, again where a transient error says that this may help."""
+        for attempt in itertools.count(1):
+            try:
+                drawn = sample_tile(tile, self._sampling, self._source, self._reader, self._labels)
+                if drawn is None:
+                    return 0
+                with store_errors(self._sampling.out):
+                    self._storage.write(key, encode_samples(drawn))
+                return len(drawn)
+            except TesseraError as error:
+                if attempt >= TRIES.get(error.kind, 1):
+                    raise
+                log.warning("tile %s is tried again: %s", tile.name, error)
+                if isinstance(error, Expired):
+                    self._source.renew()
+            time.sleep(RETRY_PAUSE * attempt)
+        raise AssertionError("unreachable")
 
 
 class WriteIndex(beam.DoFn):

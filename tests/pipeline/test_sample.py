@@ -13,11 +13,11 @@ import pytest
 import rasterio
 
 from model.pretrain.samples import Samples, concatenate, decode_samples
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, Expired, Throttled
 from pipeline.grid import Window, lonlat_bounds
 from pipeline.rasters import Reader
 from pipeline.sample import read_index, sample_arguments, sample_command
-from pipeline.scenes import open_catalogue
+from pipeline.scenes import Scene, Source, open_catalogue
 from pipeline.stack import Rules, read_stack
 from pipeline.storage import Storage
 from tests import jobs
@@ -124,6 +124,64 @@ def test_a_tile_that_cannot_be_read_is_named(archive: Path, tmp_path: Path) -> N
     failed = json.loads((tmp_path / "out" / "index.json").read_text())["failed"]
     assert told["failed"] == len(failed) > 0
     assert all("B04" in why for why in failed.values())
+
+
+def test_a_damaged_file_is_drawn_again(sampled: Path, archive: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(sampled, again)
+    first, second, *_ = sorted(again.glob("d-pixels/*.npz"))
+    whole = {path: path.read_bytes() for path in (first, second)}
+    first.write_bytes(whole[first][:-100])
+    second.write_bytes(b"")
+    told = sample(archive, again, "--fraction=0.05")
+    assert told == {"tiles": 12, "files": 12, "pixels": len(drawn(sampled)), "failed": 0}
+    assert {path: path.read_bytes() for path in whole} == whole
+
+
+class Unsteady:
+    """A catalogue whose first searches fail."""
+
+    def __init__(self, source: Source, failures: list[Exception]) -> None:
+        self._source, self._failures, self.renewed = source, failures, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    def search(self, bounds: tuple[float, float, float, float], year: int) -> list[Scene]:
+        if self._failures:
+            raise self._failures.pop(0)
+        return self._source.search(bounds, year)
+
+    def renew(self) -> None:
+        self.renewed += 1
+
+
+def test_what_passes_is_waited_for(
+    sampled: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures: list[Exception] = [Expired("x"), Throttled("x"), ValueError("y")]
+    source = Unsteady(open_catalogue(str(archive)), failures)
+    monkeypatch.setattr("pipeline.sample.open_catalogue", lambda text: source)
+    monkeypatch.setattr("pipeline.sample.RETRY_PAUSE", 0.01)
+    told = sample(archive, tmp_path / "out", "--fraction=0.05")
+    assert (told["files"], told["failed"], source.renewed) == (11, 1, 1)
+    (why,) = read_index(Storage(str(tmp_path / "out")))["failed"].values()
+    assert why == "internal: ValueError: y"
+    assert sample(archive, tmp_path / "out", "--fraction=0.05")["files"] == 12
+    for file in sampled.glob("d-pixels/*"):
+        assert (tmp_path / "out" / "d-pixels" / file.name).read_bytes() == file.read_bytes()
+
+
+def test_what_does_not_pass_fails_the_tile(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Unsteady(open_catalogue(str(archive)), [Throttled("patience")] * 3)
+    monkeypatch.setattr("pipeline.sample.open_catalogue", lambda text: source)
+    monkeypatch.setattr("pipeline.sample.RETRY_PAUSE", 0.01)
+    told = sample(archive, tmp_path / "out", "--fraction=0.05")
+    assert (told["files"], told["failed"]) == (11, 1)
+    (why,) = read_index(Storage(str(tmp_path / "out")))["failed"].values()
+    assert why == "throttled: patience"
 
 
 def test_a_share_that_is_none_is_refused(archive: Path, tmp_path: Path) -> None:
