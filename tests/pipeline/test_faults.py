@@ -286,6 +286,7 @@ def test_a_catalogue_that_refuses_for_a_while_and_for_good(
             raise error("the server says no")
         return search(self, box, year)
 
+    monkeypatch.setattr(launch, "expect", lambda *_: {})
     monkeypatch.setattr(StaticCatalogue, "search", search_or_fail)
     monkeypatch.setattr(StaticCatalogue, "renew", lambda self: renewed.append(1))
     words = jobs.options(archive, tmp_path / "store")
@@ -401,7 +402,7 @@ def test_a_run_mends_lists_and_summaries(
         path = next(store.glob(f"records/*/{kind}/*.json"))
         path.write_bytes(path.read_bytes()[:-1])
     journal = store / f"records/{jobs.YEAR}/journal/utm31/worker-0.json"
-    journal.parent.mkdir(parents=True)
+    journal.parent.mkdir(parents=True, exist_ok=True)
     journal.write_bytes(b'[{"tile"')
     assert run("verify", f"--store={store}")[0] == 3
     code, result = run(*jobs.options(archive, store))
