@@ -6,9 +6,8 @@ order and again, and what they leave is the same. Each place shows the newest ye
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,6 @@ from numpy.typing import NDArray
 from pipeline.errors import StoreError
 from pipeline.grid import PIXEL, Tile, from_lonlat, lonlat_bounds, zone_of
 from pipeline.mosaic import Mosaic, StoredObject
-from pipeline.mosaic.layout import compressor
 from pipeline.mosaic.pyramid import (
     HEIGHT,
     LEVELS,
@@ -25,16 +23,11 @@ from pipeline.mosaic.pyramid import (
     STEP,
     WIDTH,
     Colours,
-    chunk_key,
     level_shape,
 )
 from pipeline.mosaic.shards import stream_chunks
-from pipeline.records import Record
-from pipeline.seal import seal, unseal
-from pipeline.storage import Storage
-
-Place = tuple[int, int, int]
-"""Level, row and column of a chunk."""
+from pipeline.published import THREADS, Ledger, Place
+from pipeline.records import Record, State, read_record
 
 FIT_TILES, FIT_CHUNKS, FIT_PIXELS = 64, 16, 64
 """Tiles, inner chunks of each and pixels of each chunk that the colours are fitted to, at most."""
@@ -48,20 +41,11 @@ LEAST_STRETCH = 1e-5
 DIGITS = 6
 """Decimals to which the colours are kept."""
 
-PAGES = "published/picture/"
-"""Where the ledger's pages lie."""
-
-LIST = "published/list.json"
-"""Key of the sealed list of all published objects, with size and sha256."""
-
-LEDGER_LEVEL = 4
-"""Level of whose chunks each has one ledger, of all chunks that it and finer levels have there."""
-
 KNOTS = 32
 """Pixels between the points at which degrees are projected exactly; between them, linearly."""
 
 
-def fit_colours(mosaic: Mosaic, made: list[tuple[Tile, Record]]) -> Colours:
+def fit_colours(mosaic: Mosaic, made: Iterable[tuple[Tile, int]]) -> Colours | None:
     """Fit three principal components to pixels spread over a mosaic.
 
     Parameters
@@ -69,11 +53,18 @@ def fit_colours(mosaic: Mosaic, made: list[tuple[Tile, Record]]) -> Colours:
     mosaic
         That holds the tiles.
     made
-        Tiles and their records, in any order; the same ones give the same colours.
+        Tiles that are done, and their years, in any order; the same ones give the same colours.
+
+    Returns
+    -------
+    The colours; None where no tile is done.
     """
-    ordered = sorted(made, key=lambda entry: entry[0])
+    ordered = sorted(made)
     chosen = [ordered[n] for n in _spread(len(ordered), FIT_TILES)]
-    values = np.concatenate([_some_pixels(mosaic, tile, record) for tile, record in chosen])
+    found = [_some_pixels(mosaic, tile, year) for tile, year in chosen]
+    if not sum(map(len, found)):
+        return None
+    values = np.concatenate(found)
     mean = values.mean(axis=0, dtype=np.float64)
     apart = values - mean
     _, vectors = np.linalg.eigh(apart.T @ apart)
@@ -88,8 +79,11 @@ def fit_colours(mosaic: Mosaic, made: list[tuple[Tile, Record]]) -> Colours:
     return Colours(tuple(plain[0]), weights, tuple(plain[1]), tuple(plain[2]))
 
 
-def _some_pixels(mosaic: Mosaic, tile: Tile, record: Record) -> NDArray[np.float64]:
+def _some_pixels(mosaic: Mosaic, tile: Tile, year: int) -> NDArray[np.float64]:
     """Embeddings (pixels, dims) from chunks spread over a tile."""
+    record = read_record(mosaic.storage, year, tile)
+    if record is None or record.state is not State.DONE:
+        return np.zeros((0, mosaic.layout.dims))
     rng = np.random.default_rng([tile.zone, tile.row, tile.col])
     full, found = mosaic.layout.embeddings[-1], []
     n, step = full.inner, max(full.across**2 // FIT_CHUNKS, 1)
@@ -106,7 +100,7 @@ def _some_pixels(mosaic: Mosaic, tile: Tile, record: Record) -> NDArray[np.float
             rows, cols = rows[picked], cols[picked]
             found.append(chunk[:, rows, cols].T * here[rows, cols, None].astype(np.float64))
     except StoreError as error:
-        raise StoreError(f"tile {tile.name}: {error}") from None
+        raise StoreError(f"tile {tile.name} of {year}: {error}") from None
     return np.concatenate(found) if found else np.zeros((0, full.bands))
 
 
@@ -166,20 +160,23 @@ def _scales(mosaic: Mosaic, record: Record) -> NDArray[np.float32]:
     return plane
 
 
-def paint_tile(storage: Storage, tile: Tile, image: NDArray[np.uint8], ledger: Ledger) -> None:
+def paint_tile(tile: Tile, image: NDArray[np.uint8], ledger: Ledger, pool: Executor) -> None:
     """Paint a tile into the finest level: all pixels that are its own, known or not."""
     west, south, east, north = lonlat_bounds(tile.window)
     rows = range(_cell(90.0 - north, HEIGHT), _cell(90.0 - south, HEIGHT) + 1)
     # A tile across the antimeridian has columns beyond the last or before the first.
     columns = range(int((west + 180.0) / STEP) // SIDE, int((east + 180.0) / STEP) // SIDE + 1)
-    for row in rows:
-        for col in {column % -(-WIDTH // SIDE) for column in columns}:
-            mine, at = _own_pixels(tile, row, col)
-            if not mine.any():
-                continue
-            chunk = read_picture(storage, 0, row, col)
+
+    def paint(place: Place) -> None:
+        mine, at = _own_pixels(tile, place[1], place[2])
+        if mine.any():
+            chunk = ledger.read(place)
             chunk[mine] = image[at]
-            _put(storage, (0, row, col), chunk, ledger)
+            ledger.put(place, chunk)
+
+    places = {(0, row, column % -(-WIDTH // SIDE)) for row in rows for column in columns}
+    for _ in pool.map(paint, sorted(places)):
+        pass
 
 
 def _cell(degrees: float, size: int) -> int:
@@ -203,22 +200,28 @@ def _own_pixels(
     return mine, (rows[mine], cols[mine])
 
 
-def coarsen(storage: Storage, painted: Iterable[Place], ledger: Ledger) -> None:
+def coarsen(ledger: Ledger) -> None:
     """Bring the coarser levels up to date with chunks of level 0 that were painted."""
-    touched = {(row, col) for _, row, col in painted}
-    for level in range(1, LEVELS):
-        touched = {(row // 2, col // 2) for row, col in touched}
+
+    def draw(place: Place) -> None:
+        level, row, col = place
+        fine = np.zeros((2 * SIDE, 2 * SIDE, 4), np.uint8)
+        for down in (0, 1):
+            for right in (0, 1):
+                part = ledger.read((level - 1, 2 * row + down, 2 * col + right))
+                fine[down * SIDE :, right * SIDE :][:SIDE, :SIDE] = part
+        coarse = halve(fine)
         height, width = level_shape(level)
-        for row, col in sorted(touched):
-            fine = np.zeros((2 * SIDE, 2 * SIDE, 4), np.uint8)
-            for down in (0, 1):
-                for right in (0, 1):
-                    part = read_picture(storage, level - 1, 2 * row + down, 2 * col + right)
-                    fine[down * SIDE :, right * SIDE :][:SIDE, :SIDE] = part
-            coarse = halve(fine)
-            coarse[max(height - row * SIDE, 0) :] = 0
-            coarse[:, max(width - col * SIDE, 0) :] = 0
-            _put(storage, (level, row, col), coarse, ledger)
+        coarse[max(height - row * SIDE, 0) :] = 0
+        coarse[:, max(width - col * SIDE, 0) :] = 0
+        ledger.put(place, coarse)
+
+    touched = {(row, col) for _, row, col in ledger.painted}
+    with ThreadPoolExecutor(THREADS) as pool:
+        for level in range(1, LEVELS):
+            touched = {(row // 2, col // 2) for row, col in touched}
+            for _ in pool.map(draw, sorted((level, row, col) for row, col in touched)):
+                pass
 
 
 def halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -229,71 +232,3 @@ def halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     share = weight.sum(axis=(2, 3))
     colour = (quads[..., :3] * weight).sum(axis=(2, 3)) / np.maximum(share, 1)
     return np.concatenate([colour.round(), 255 * (share > 0)], axis=-1).astype(np.uint8)
-
-
-def read_picture(storage: Storage, level: int, row: int, col: int) -> NDArray[np.uint8]:
-    """A chunk of a level, uint8 (512, 512, 4); zeros where nothing was painted."""
-    try:
-        data = compressor().decode(storage.read(chunk_key(level, row, col)))
-    except FileNotFoundError:
-        return np.zeros((SIDE, SIDE, 4), np.uint8)
-    return np.frombuffer(data, np.uint8).reshape(SIDE, SIDE, 4).copy()
-
-
-def _put(storage: Storage, place: Place, chunk: NDArray[np.uint8], ledger: Ledger) -> None:
-    data = bytes(compressor().encode(chunk)) if chunk.any() else b""
-    ledger.note(place, data)
-    if data:
-        storage.write(chunk_key(*place), data)
-    else:
-        storage.delete(chunk_key(*place))
-
-
-class Ledger:
-    """Digests of the picture's chunks, in small sealed objects, each of one piece of the world.
-
-    Parameters
-    ----------
-    storage
-        Of the mosaic.
-    afresh
-        Whether the whole picture is painted, so that what is known of it does not count.
-    """
-
-    def __init__(self, storage: Storage, afresh: bool = False) -> None:
-        self._storage, self._afresh = storage, afresh
-        self._pages: dict[str, dict[str, str]] = {}
-        self.painted: set[Place] = set()
-
-    def note(self, place: Place, data: bytes) -> None:
-        """Note a chunk's bytes; none where it was removed."""
-        page, name = self._page(place), chunk_key(*place)
-        page.pop(name, None)
-        if data:
-            page[name] = hashlib.sha256(data).hexdigest()
-        if place[0] == 0:
-            self.painted.add(place)
-
-    def write(self) -> list[str]:
-        """Put the pages that changed; their keys."""
-        for key, page in self._pages.items():
-            self._storage.write(key, seal(dict(sorted(page.items()))))
-        return sorted(self._pages)
-
-    def _page(self, place: Place) -> dict[str, str]:
-        key = page_key(place)
-        if key not in self._pages:
-            self._pages[key] = {}
-            if not self._afresh:
-                with contextlib.suppress(FileNotFoundError):
-                    self._pages[key] = unseal(self._storage.read(key))
-        return self._pages[key]
-
-
-def page_key(place: Place) -> str:
-    """Key of the page that lists a chunk."""
-    level, row, col = place
-    if level > LEDGER_LEVEL:
-        return f"{PAGES}coarse.json"
-    up = LEDGER_LEVEL - level
-    return f"{PAGES}{row >> up}-{col >> up}.json"

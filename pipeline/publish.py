@@ -1,17 +1,17 @@
 """The command `publish`: what a mosaic shows of itself to people, catalogues and readers.
 
-It reads only tiles that are new since it ran last, which the registry remembers, and ends with one
-sealed list of all that it wrote.
+It goes zone by zone and reads only tiles that are new since it ran last, so its work is that of
+the new tiles and its memory that of a zone. Killed, it goes on with the zone it was at.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,44 +20,85 @@ from pipeline import attribution, records, summary
 from pipeline.coverage import coverage_map
 from pipeline.errors import BadInput, StoreError
 from pipeline.grid import Tile, parse_tile
-from pipeline.mosaic import Mosaic, mosaic_at
+from pipeline.mosaic import Mosaic, mosaic_at, read_mosaic
 from pipeline.mosaic.metadata import encode_json, root_node
+from pipeline.mosaic.pyramid import Colours
 from pipeline.mosaic.store import ROOT, metadata_objects
-from pipeline.preview import LIST, Ledger, Picture, coarsen, draw_tile, fit_colours, paint_tile
-from pipeline.records import Record, State
+from pipeline.overview import Overview
+from pipeline.preview import Picture, coarsen, draw_tile, fit_colours, paint_tile
+from pipeline.published import (
+    LIST,
+    THREADS,
+    Entry,
+    Ledger,
+    being_painted,
+    entry,
+    is_of_picture,
+    painting_key,
+    put_if_other,
+    read_list,
+    read_listed,
+    wipe,
+    write_list,
+)
+from pipeline.records import State
 from pipeline.registry import KEY as REGISTRY
-from pipeline.registry import Row, make_row, missing_row, read_registry, write_registry
+from pipeline.registry import (
+    Key,
+    Row,
+    decode_rows,
+    encode_rows,
+    join_parts,
+    make_row,
+    missing_row,
+    part_key,
+)
 from pipeline.report import report_page
-from pipeline.seal import seal, unseal
-from pipeline.stac import stac_objects
+from pipeline.seal import seal
+from pipeline.stac import COLLECTION, Extent, encode_item, item_key, make_collection, make_item
 from pipeline.storage import Storage
+from pipeline.summary import Found
 
 MAP = "coverage.png"
 REPORT = "report.html"
 
-Key = tuple[str, int]
-"""A tile's name and a year."""
-
-THREADS = 16
-"""Small objects read at once."""
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class New:
-    """A tile and year that has to be read."""
+@dataclass
+class Published:
+    """What a `publish` knows of the store's published objects, and what it did.
 
-    tile: Tile
-    year: int
-    record: Record
+    Parameters
+    ----------
+    listed
+        Objects that the list has, as they are now.
+    overview
+        Of the rows so far.
+    items
+        Extents of the catalogue's items by key.
+    kept
+        Keys of objects that belong to what is published now.
+    new, painted
+        Tiles and years whose records were read, and tiles painted.
+    """
 
-    @property
-    def key(self) -> Key:
-        """Of its row."""
-        return self.tile.name, self.year
+    listed: dict[str, Entry]
+    overview: Overview = field(default_factory=Overview)
+    items: dict[str, Extent] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
+    new: int = 0
+    painted: int = 0
+
+    def put(self, storage: Storage, key: str, data: bytes) -> None:
+        """Put an object unless it is there already, for the list."""
+        put_if_other(storage, key, data)
+        self.listed[key] = entry(data)
+        self.kept.add(key)
 
 
-def publish(mosaic: Mosaic) -> dict[str, Any]:
-    """Bring all that is published up to date with the tiles' records.
+def publish(storage: Storage) -> dict[str, int]:
+    """Bring all that is published of a mosaic up to date with its tiles' records.
 
     Returns
     -------
@@ -66,173 +107,192 @@ def publish(mosaic: Mosaic) -> dict[str, Any]:
     Raises
     ------
     StoreError
-        If a tile's record or objects are damaged.
+        If a tile's record or objects are damaged, or part of the picture is.
     """
-    storage = mosaic.storage
     with storage.locked("publish"):
-        known = read_registry(storage)
-        rows, news = _news(mosaic, known)
-        before, after = _shown(known), _shown(rows)
-        news += _shown_again(mosaic, before, after, news)
-        mosaic = _with_colours(mosaic, [new for new in news if new.record.state is State.DONE])
-        write_again(mosaic)
-        ledger, painted = Ledger(storage, afresh=not known), 0
-        for new, picture in _pictures(mosaic, news):
-            if picture is None:
-                continue
-            rows[new.key] |= {"code_power": picture.code_power, "scale_median": picture.scale}
-            if after[new.tile.name][0] == new.year:
-                paint_tile(storage, new.tile, picture.image, ledger)
-                painted += 1
-        for name in before.keys() - after.keys():
-            tile = parse_tile(name, mosaic.layout.side)
-            paint_tile(storage, tile, np.zeros((tile.side, tile.side, 4), np.uint8), ledger)
-        coarsen(storage, ledger.painted, ledger)
-        listed = read_list(storage) if known else {}
-        _write_list(storage, listed, _documents(mosaic, rows), ledger.write())
-    return {"tiles": len(rows), "new": len(news), "painted": painted}
+        # Another launcher may add years and zones at any time: nothing that was read before counts.
+        mosaic = read_mosaic(storage)
+        mosaic = write_metadata(storage, mosaic.colours or fit_colours(mosaic, _done(mosaic)))
+        state = Published(_remembered(storage))
+        interrupted = being_painted(storage, mosaic.zones)
+        for zone in mosaic.zones:
+            _publish_zone(mosaic, zone, state, interrupted)
+        _publish_whole(mosaic, state)
+    return {"tiles": state.overview.total().tiles, "new": state.new, "painted": state.painted}
 
 
-def _news(mosaic: Mosaic, known: dict[Key, Row]) -> tuple[dict[Key, Row], list[New]]:
-    """The row of every planned tile, and the tiles whose rows are not those known."""
-    rows: dict[Key, Row] = {}
-    news: list[New] = []
+def write_metadata(storage: Storage, colours: Colours | None) -> Mosaic:
+    """Give a mosaic its colours, if it has none, and mend its metadata, the root's last."""
+    with storage.locked("metadata"), ThreadPoolExecutor(THREADS) as pool:
+        mosaic = read_mosaic(storage)
+        mosaic = replace(mosaic, colours=mosaic.colours or colours)
+        for _ in pool.map(lambda e: put_if_other(storage, *e), metadata_objects(mosaic)):
+            pass
+        put_if_other(storage, ROOT, encode_json(root_node(mosaic)))
+    return mosaic
+
+
+def _remembered(storage: Storage) -> dict[str, Entry]:
+    """The list of what was published; without one that is whole, all is made afresh."""
+    try:
+        listed = read_list(storage)
+    except StoreError as error:
+        log.warning("%s: %s; all is published afresh", LIST, error)
+        listed = {}
+    if not listed:
+        wipe(storage)
+    return listed
+
+
+def _found(mosaic: Mosaic, year: int, zone: int) -> Iterator[Found]:
+    """Every planned tile of a zone and year with its short record."""
+    summary.compact(mosaic.storage, year, zone)
+    planned = records.planned_tiles(mosaic.storage, year, [zone])
+    yield from summary.short_records(mosaic.storage, year, planned)
+
+
+def _done(mosaic: Mosaic) -> Iterator[tuple[Tile, int]]:
+    """Every tile that is done, and its year."""
     for year in mosaic.years:
         for zone in mosaic.zones:
-            summary.compact(mosaic.storage, year, zone)
-        planned = records.planned_tiles(mosaic.storage, year)
-        for found in summary.short_records(mosaic.storage, year, planned):
+            for found in _found(mosaic, year, zone):
+                if found.row is not None and found.row["state"] == State.DONE:
+                    yield found.tile, year
+
+
+def _publish_zone(
+    mosaic: Mosaic, zone: int, state: Published, interrupted: dict[int, set[str]]
+) -> None:
+    """Bring a zone's rows, its part of the picture and its items up to date."""
+    storage, key = mosaic.storage, part_key(zone)
+    part = read_listed(storage, key, state.listed)
+    known = decode_rows(part) if part is not None else {}
+    rows, news = _rows(mosaic, zone, known)
+    unsure = interrupted.get(zone, set())
+    if part is None and key in state.listed:
+        # What was painted is not known: all tiles are painted, and cleared where they are not done.
+        unsure = {name for name, _ in rows}
+    shown = _shown(rows)
+    changed = _changed(_shown(known), shown, news) | unsure
+    if news or changed:
+        storage.write(painting_key(zone), seal({"tiles": sorted(changed)}))
+        ledger = Ledger(storage, unsure=bool(interrupted))
+        rows |= _paint(mosaic, news, changed, shown, ledger)
+        coarsen(ledger)
+        state.listed |= ledger.write()
+        state.new, state.painted = state.new + len(news), state.painted + len(changed)
+    if rows:
+        state.put(storage, key, part if part and rows == known else encode_rows(rows.values()))
+    for year in mosaic.years:
+        _show(mosaic, zone, year, [rows[key] for key in sorted(rows) if key[1] == year], state)
+    if news or changed:
+        write_list(storage, state.listed)
+        storage.delete(painting_key(zone))
+
+
+def _rows(mosaic: Mosaic, zone: int, known: dict[Key, Row]) -> tuple[dict[Key, Row], set[Key]]:
+    """The row of every planned tile of a zone, and which of them have to be made of records."""
+    rows: dict[Key, Row] = {}
+    news: set[Key] = set()
+    for year in mosaic.years:
+        for found in _found(mosaic, year, zone):
             key = found.tile.name, year
             row = known.get(key)
-            if row is not None and found.row and row["written"] == found.row["written"]:
-                rows[key] = row
-                continue
-            record = records.read_record(mosaic.storage, year, found.tile)
-            if record is None:
+            if found.row is None:
                 rows[key] = missing_row(found.tile, year)
+            elif row is not None and row["written"] == found.row["written"]:
+                rows[key] = row
             else:
-                rows[key] = make_row(found.tile, year, record)
-                news.append(New(found.tile, year, record))
+                rows[key] = missing_row(found.tile, year) | {"state": found.row["state"]}
+                news.add(key)
     return rows, news
 
 
-def _shown(rows: dict[Key, Row]) -> dict[str, tuple[int, str]]:
-    """What the picture shows of each tile: the newest year that is done, and its digest."""
-    done = (row for row in rows.values() if row["state"] == State.DONE)
-    return {row["tile"]: (row["year"], row["digest"]) for row in sorted(done, key=_year)}
+def _shown(rows: dict[Key, Row]) -> dict[str, int]:
+    """What the picture shows of each tile: the newest year that is done."""
+    done = [(year, name) for (name, year), row in rows.items() if row["state"] == State.DONE]
+    return {name: year for year, name in sorted(done)}
 
 
-def _year(row: Row) -> int:
-    return int(row["year"])
+def _changed(before: dict[str, int], after: dict[str, int], news: set[Key]) -> set[str]:
+    """Names of tiles of which the picture has to show something else, or nothing any more."""
+    other = {n for n, year in after.items() if before.get(n) != year or (n, year) in news}
+    return other | (before.keys() - after.keys())
 
 
-def _shown_again(
-    mosaic: Mosaic,
-    before: dict[str, tuple[int, str]],
-    after: dict[str, tuple[int, str]],
-    news: list[New],
-) -> Iterator[New]:
-    """Tiles of which an older year is shown again, because the newer one is no longer done."""
-    read = {new.key for new in news}
-    for name, (year, _) in after.items():
-        if (name, year) not in read and before.get(name) != after[name]:
-            tile = parse_tile(name, mosaic.layout.side)
-            record = records.read_record(mosaic.storage, year, tile)
-            if record is not None:
-                yield New(tile, year, record)
+def _paint(
+    mosaic: Mosaic, news: set[Key], changed: set[str], shown: dict[str, int], ledger: Ledger
+) -> dict[Key, Row]:
+    """Read the new tiles and those to be painted, and paint; the rows of what was read."""
+    rows: dict[Key, Row] = {}
+    nothing = np.zeros((mosaic.layout.side, mosaic.layout.side, 4), np.uint8)
+    wanted = news | {(name, shown[name]) for name in changed & shown.keys()}
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="paint") as pool:
+        for (name, year), row, picture in _looks(mosaic, sorted(wanted)):
+            rows[name, year] = row
+            if name in changed and shown.get(name) == year:
+                image = nothing if picture is None else picture.image
+                paint_tile(parse_tile(name, mosaic.layout.side), image, ledger, pool)
+        for name in sorted(changed - shown.keys()):
+            paint_tile(parse_tile(name, mosaic.layout.side), nothing, ledger, pool)
+    return rows
 
 
-def _with_colours(mosaic: Mosaic, made: list[New]) -> Mosaic:
-    """The mosaic with the colours of its picture, fitted when its first tiles are published."""
-    if mosaic.colours is not None or not made:
-        return mosaic
-    colours = fit_colours(mosaic, [(new.tile, new.record) for new in made])
-    return replace(mosaic, colours=colours)
-
-
-def write_again(mosaic: Mosaic) -> None:
-    """Write every node of the metadata that is not as it should be, the root's last."""
-
-    with mosaic.storage.locked("metadata"), ThreadPoolExecutor(THREADS) as pool:
-        for _ in pool.map(lambda e: put_if_other(mosaic.storage, *e), metadata_objects(mosaic)):
-            pass
-        put_if_other(mosaic.storage, ROOT, encode_json(root_node(mosaic)))
-
-
-def _pictures(mosaic: Mosaic, news: list[New]) -> Iterator[tuple[New, Picture | None]]:
-    """Each new tile with its picture, if it is done; drawn with every core, a few ahead."""
+def _looks(mosaic: Mosaic, keys: list[Key]) -> Iterator[tuple[Key, Row, Picture | None]]:
+    """Row and picture of tiles, the picture of those that are done; drawn with every core."""
     colours, threads = mosaic.colours, os.cpu_count() or 1
 
-    def draw(new: New) -> Picture | None:
-        if colours is None or new.record.state is not State.DONE:
-            return None
+    def look(key: Key) -> tuple[Key, Row, Picture | None]:
+        tile, year = parse_tile(key[0], mosaic.layout.side), key[1]
+        record = records.read_record(mosaic.storage, year, tile)
+        if record is None:
+            return key, missing_row(tile, year), None
+        row = make_row(tile, year, record)
+        if colours is None or record.state is not State.DONE:
+            return key, row, None
         try:
-            return draw_tile(mosaic, new.record, colours)
+            picture = draw_tile(mosaic, record, colours)
         except StoreError as error:
-            raise StoreError(f"tile {new.tile.name} of {new.year}: {error}") from None
+            raise StoreError(f"tile {tile.name} of {year}: {error}") from None
+        told = {"code_power": picture.code_power, "scale_median": picture.scale}
+        return key, row | told, picture
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="publish") as pool:
-        for start in range(0, len(news), threads):
-            batch = news[start : start + threads]
-            yield from zip(batch, pool.map(draw, batch), strict=True)
+    with ThreadPoolExecutor(threads, thread_name_prefix="draw") as pool:
+        for start in range(0, len(keys), threads):
+            yield from pool.map(look, keys[start : start + threads])
 
 
-def _documents(mosaic: Mosaic, rows: dict[Key, Row]) -> dict[str, bytes]:
-    """Keys and bytes of everything that is made from the registry's rows alone."""
-    every = [rows[key] for key in sorted(rows)]
-    years = sorted({row["year"] for row in every})
-    made = sorted({row["year"] for row in every if row["state"] == State.DONE})
+def _show(mosaic: Mosaic, zone: int, year: int, rows: list[Row], state: Published) -> None:
+    """Add a zone and year to the overview, and put its item."""
+    state.overview.add(zone, year, rows)
+    made = [row for row in rows if row["state"] == State.DONE]
+    if made:
+        item, key = make_item(mosaic, zone, year, made), item_key(zone, year)
+        state.items[key] = Extent(item["bbox"], year)
+        state.put(mosaic.storage, key, encode_item(item))
+
+
+def _publish_whole(mosaic: Mosaic, state: Published) -> None:
+    """Put what is told of all zones together, remove what is no longer told, and write the list."""
+    storage, overview = mosaic.storage, state.overview
     maps = {
-        year: coverage_map([row for row in every if row["year"] == year], f"Tiles of {year}")
-        for year in years
+        year: coverage_map(overview.grounds[year], overview.total(year).states, f"Tiles of {year}")
+        for year in overview.years
     }
-    documents = {
-        REGISTRY: write_registry(every),
-        attribution.KEY: attribution.attribution(mosaic.identity, made).encode(),
-        REPORT: report_page(mosaic, every, maps).encode(),
-        **stac_objects(mosaic, every),
-    }
+    parts = (part_key(zone) for zone in mosaic.zones if part_key(zone) in state.kept)
+    state.put(storage, REGISTRY, join_parts(storage.read(key) for key in parts))
+    text = attribution.attribution(mosaic.identity, overview.made)
+    state.put(storage, attribution.KEY, text.encode())
+    state.put(storage, REPORT, report_page(mosaic, overview, maps).encode())
     if maps:
-        documents[MAP] = maps[years[-1]]
-    return documents
-
-
-def _write_list(
-    storage: Storage,
-    listed: dict[str, dict[str, Any]],
-    documents: dict[str, bytes],
-    pages: list[str],
-) -> None:
-    """Put the documents that changed, then the list of them and of the picture's pages."""
-    for key, data in documents.items():
-        put_if_other(storage, key, data)
-    for key, data in [*documents.items(), *((key, storage.read(key)) for key in pages)]:
-        listed[key] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    put_if_other(storage, LIST, seal(dict(sorted(listed.items()))))
-
-
-def put_if_other(storage: Storage, key: str, data: bytes) -> None:
-    """Put an object unless it is there already, byte for byte."""
-    try:
-        whole = storage.read(key) == data
-    except FileNotFoundError:
-        whole = False
-    if not whole:
-        storage.write(key, data)
-
-
-def read_list(storage: Storage) -> dict[str, dict[str, Any]]:
-    """Size and sha256 of each published object; none where nothing was published.
-
-    Raises
-    ------
-    StoreError
-        If the list cannot be read.
-    """
-    try:
-        return unseal(storage.read(LIST))
-    except FileNotFoundError:
-        return {}
+        state.put(storage, MAP, maps[overview.years[-1]])
+    if state.items:
+        items = dict(sorted(state.items.items()))
+        state.put(storage, COLLECTION, encode_item(make_collection(mosaic, items)))
+    for key in [key for key in state.listed if not (is_of_picture(key) or key in state.kept)]:
+        storage.delete(key)
+        del state.listed[key]
+    write_list(storage, state.listed)
 
 
 def publish_arguments(parser: argparse.ArgumentParser) -> None:
@@ -248,12 +308,11 @@ def publish_command(args: argparse.Namespace) -> dict[str, Any]:
     BadInput
         If there is no mosaic, or part of it is damaged.
     """
-    mosaic = mosaic_at(args.store)
+    storage = mosaic_at(args.store).storage
     try:
-        result = publish(mosaic)
+        result = publish(storage)
     except StoreError as error:
         raise BadInput(f"{args.store} is damaged, `verify` names all of it: {error}") from None
-    storage = mosaic.storage
     where = {"report": storage.locate(REPORT), "registry": storage.locate(REGISTRY)}
     if not args.json:
         print(

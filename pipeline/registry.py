@@ -1,7 +1,7 @@
 """What is in the mosaic, tile by tile and year by year, as one GeoParquet file.
 
-The file is also the memory of `publish`: a tile whose row is as its record tells need not be
-looked at again.
+It is put together from a file for each zone, with the same columns, which are the memory of
+`publish`: a tile whose row is as its record tells need not be looked at again.
 """
 
 from __future__ import annotations
@@ -11,20 +11,24 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
+from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from pipeline.errors import StoreError
-from pipeline.grid import Tile, Window, lonlat_bounds
+from pipeline.grid import Tile, Window, lonlat_bounds, zone_group
 from pipeline.mosaic import COUNTS
 from pipeline.records import Record
-from pipeline.storage import Storage
 
 KEY = "registry.parquet"
 
 Row = dict[str, Any]
+
+Key = tuple[str, int]
+"""Of a row: a tile's name and a year."""
 
 _COUNTS = [
     (f"observations_{name}_{of}", pa.float64() if of == "mean" else pa.int64())
@@ -65,7 +69,7 @@ median of the scales; both come from the tile itself. Counts are means over embe
 
 
 def make_row(tile: Tile, year: int, record: Record) -> Row:
-    """A tile's row as far as its record tells it."""
+    """A tile's row as far as its record tells it, without `code_power` and `scale_median`."""
     error = record.error or {}
     sizes = {entry["key"].split("/")[1]: entry["size"] for entry in record.objects}
     embedded = max(record.pixels.get("embedded", 0), 1)
@@ -124,41 +128,64 @@ def footprint(window: Window) -> BaseGeometry:
     return shapely.multipolygons([shapely.box(low, south, high, north) for low, high in parts])
 
 
-def read_registry(storage: Storage) -> dict[tuple[str, int], Row]:
-    """The rows of the registry by tile and year; none where there is no registry yet.
+def part_key(zone: int) -> str:
+    """Key of a zone's rows."""
+    return f"published/registry/{zone_group(zone)}.parquet"
+
+
+def encode_rows(rows: Iterable[Row]) -> bytes:
+    """A zone's rows as Parquet, by year and place."""
+    ordered = sorted(rows, key=lambda row: (row["year"], row["row"], row["col"]))
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(ordered, schema=SCHEMA), sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
+
+
+def decode_rows(data: bytes) -> dict[Key, Row]:
+    """A zone's rows by tile and year.
 
     Raises
     ------
     StoreError
-        If the file cannot be read.
+        If the bytes are no such rows.
     """
-    try:
-        data = storage.read(KEY)
-    except FileNotFoundError:
-        return {}
     try:
         table = pq.read_table(pa.BufferReader(data), schema=SCHEMA)
     except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"{KEY} cannot be read: {error}; remove it and publish again") from None
+        raise StoreError(f"rows of the registry cannot be read: {error}") from None
     return {(row["tile"], row["year"]): row for row in table.to_pylist()}
 
 
-def write_registry(rows: Iterable[Row]) -> bytes:
-    """The registry as GeoParquet 1.1."""
-    ordered = sorted(rows, key=lambda row: (row["year"], row["zone"], row["row"], row["col"]))
-    geometries: list[BaseGeometry] = shapely.from_wkb([r["geometry"] for r in ordered]).tolist()
-    geo = {
-        "version": "1.1.0",
-        "primary_column": "geometry",
-        "columns": {
-            "geometry": {
-                "encoding": "WKB",
-                "geometry_types": sorted({shape.geom_type for shape in geometries}),
-                "bbox": shapely.total_bounds(geometries).tolist(),
-            }
-        },
-    }
-    schema = SCHEMA.with_metadata({"geo": json.dumps(geo)})
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(ordered, schema=schema), sink, compression="zstd")
+def join_parts(parts: Iterable[bytes]) -> bytes:
+    """The registry as GeoParquet 1.1, a row group or more a zone; one zone's rows in memory."""
+    sink, shapes = pa.BufferOutputStream(), Shapes()
+    # Readers that find Arrow's own schema in the file look for `geo` there, where it comes too late.
+    with pq.ParquetWriter(sink, SCHEMA, compression="zstd", store_schema=False) as writer:
+        for part in parts:
+            table = pq.read_table(pa.BufferReader(part), schema=SCHEMA)
+            shapes.add(shapely.from_wkb(table["geometry"].to_numpy()))
+            writer.write_table(table)
+        writer.add_key_value_metadata({"geo": json.dumps(shapes.to_json())})
     return sink.getvalue().to_pybytes()
+
+
+class Shapes:
+    """What GeoParquet tells of a column of geometries."""
+
+    def __init__(self) -> None:
+        self._types: set[str] = set()
+        self._boxes: list[list[float]] = []
+
+    def add(self, geometries: NDArray[np.object_]) -> None:
+        """Take some of the column's geometries."""
+        self._types.update(shape.geom_type for shape in geometries)
+        if len(geometries):
+            self._boxes.append(shapely.total_bounds(geometries).tolist())
+
+    def to_json(self) -> dict[str, Any]:
+        """The file's metadata."""
+        column: dict[str, Any] = {"encoding": "WKB", "geometry_types": sorted(self._types)}
+        if self._boxes:
+            low, high = np.min(self._boxes, axis=0), np.max(self._boxes, axis=0)
+            column["bbox"] = [*low[:2].tolist(), *high[2:].tolist()]
+        return {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}

@@ -6,18 +6,16 @@ import base64
 import html
 import json
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.coverage import STATES
 from pipeline.grid import PIXEL, zone_group
 from pipeline.identity import fingerprint
 from pipeline.mosaic import Mosaic
 from pipeline.mosaic.layout import count_array
-from pipeline.registry import Row
+from pipeline.overview import STATES, Failure, Group, Overview
 
 BINS = 40
 """Bars of a histogram, at most."""
@@ -70,32 +68,32 @@ code { font-size: 13px; overflow-wrap: anywhere }
 """
 
 
-def report_page(mosaic: Mosaic, rows: Sequence[Row], maps: Mapping[int, bytes]) -> str:
+def report_page(mosaic: Mosaic, overview: Overview, maps: Mapping[int, bytes]) -> str:
     """The page.
 
     Parameters
     ----------
     mosaic
         That it is about.
-    rows
+    overview
         Of the registry.
     maps
         A PNG for each year.
     """
-    done = [row for row in rows if row["state"] == "done"]
     card = mosaic.identity["encoder"]["card"]["name"]
-    latest = max((row["written"] or "" for row in rows), default="")
+    latest = overview.latest
     as_of = latest[:16].replace("T", " ") + " UTC" if latest else "no record yet"
+    years = ", ".join(map(str, overview.years)) or "Empty"
     parts = [
-        f"<h1>{_text(_years(rows))} mosaic of {_text(card)}</h1>",
+        f"<h1>{years} mosaic of {_text(card)}</h1>",
         f'<p class="quiet">{_text(_place(mosaic))} · as of {as_of}</p>',
-        _headline(rows),
+        _headline(overview.total()),
         _coverage(maps),
-        _observations(done),
-        _fidelity(done),
-        _failures(rows),
-        _costs(done),
-        _zones(rows),
+        _observations(overview),
+        _fidelity(overview),
+        _failures(overview.failures),
+        _costs(overview),
+        _zones(overview.groups),
         _identity(mosaic),
     ]
     return (
@@ -107,15 +105,14 @@ def report_page(mosaic: Mosaic, rows: Sequence[Row], maps: Mapping[int, bytes]) 
     )
 
 
-def _headline(rows: Sequence[Row]) -> str:
-    states = Counter(row["state"] for row in rows)
-    pixels = sum(row["pixels_embedded"] or 0 for row in rows)
+def _headline(total: Group) -> str:
+    states = total.states
     cards = {
-        "tiles planned": f"{len(rows):,}",
+        "tiles planned": f"{total.tiles:,}",
         **{state: f"{states[state]:,}" for state in STATES if states[state] or state == "done"},
-        "embedded": f"{_short(pixels)} px",
-        "of ground": _area(pixels * PIXEL**2 / 1e6),
-        "stored": _bytes(sum(row["bytes"] or 0 for row in rows)),
+        "embedded": f"{_short(total.pixels)} px",
+        "of ground": _area(total.pixels * PIXEL**2 / 1e6),
+        "stored": _bytes(total.bytes),
     }
     body = "".join(
         f'<div class="card"><b>{_text(value)}</b><span>{_text(name)}</span></div>'
@@ -135,11 +132,11 @@ def _coverage(maps: Mapping[int, bytes]) -> str:
     return f"<h2>Coverage</h2>{images}"
 
 
-def _observations(done: Sequence[Row]) -> str:
+def _observations(overview: Overview) -> str:
     charts = [
         _histogram(
             name,
-            np.array([row[f"observations_{key}_mean"] for row in done], np.float64),
+            overview.values(f"observations_{key}_mean"),
             "Observations of an embedded pixel, mean of a tile",
         )
         for key, name in NAMES.items()
@@ -150,15 +147,11 @@ def _observations(done: Sequence[Row]) -> str:
     )
 
 
-def _fidelity(done: Sequence[Row]) -> str:
-    power = np.array([row["code_power"] or math.nan for row in done], np.float64)
-    error = 100 * np.sqrt(1 / 12) / np.sqrt(power)
-    scales = np.array([row["scale_median"] or math.nan for row in done], np.float64)
-    charts = _histogram(
-        "Error of rounding",
-        error[np.isfinite(error)],
-        "Percent of a vector, mean of a tile",
-    ) + _histogram("Scale", scales[np.isfinite(scales)], "Of a pixel, median of a tile")
+def _fidelity(overview: Overview) -> str:
+    power = overview.values("code_power")
+    error = 100 * np.sqrt(1 / 12) / np.sqrt(power[power > 0])
+    charts = _histogram("Error of rounding", error, "Percent of a vector, mean of a tile")
+    charts += _histogram("Scale", overview.values("scale_median"), "Of a pixel, median of a tile")
     return (
         "<h2>Quantization</h2><p>Each pixel is stored as int8 codes and one scale. Rounding to a "
         "code errs by 1/√12 of the scale, which is set against the length of the codes "
@@ -166,17 +159,13 @@ def _fidelity(done: Sequence[Row]) -> str:
     )
 
 
-def _failures(rows: Sequence[Row]) -> str:
-    failed: dict[str, list[Row]] = {}
-    for row in rows:
-        if row["state"] == "failed":
-            failed.setdefault(row["error_class"] or "unknown", []).append(row)
-    if not failed:
+def _failures(failures: Mapping[str, Failure]) -> str:
+    if not failures:
         return "<h2>Failures</h2><p>No tile failed.</p>"
     lines = "".join(
-        f'<tr><td>{_text(kind)}</td><td class="n">{len(of):,}</td>'
-        f"<td>{_text(of[0]['tile'])}, {of[0]['year']}: {_text(of[0]['error'] or '')}</td></tr>"
-        for kind, of in sorted(failed.items(), key=lambda entry: -len(entry[1]))
+        f'<tr><td>{_text(kind)}</td><td class="n">{of.count:,}</td>'
+        f"<td>{_text(of.example)}</td></tr>"
+        for kind, of in sorted(failures.items(), key=lambda entry: -entry[1].count)
     )
     return (
         "<h2>Failures</h2><p>Run the same command again to retry them.</p><table><tr><th>class</th>"
@@ -184,18 +173,12 @@ def _failures(rows: Sequence[Row]) -> str:
     )
 
 
-def _costs(done: Sequence[Row]) -> str:
-    seconds: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    for row in done:
-        seconds.update(json.loads(row["seconds_by_step"]))
-        sizes.update(json.loads(row["bytes_by_array"]))
+def _costs(overview: Overview) -> str:
     names = {count_array(key): f"counts, {name}" for key, name in NAMES.items()}
-    stored = {names.get(array, array): size for array, size in sizes.most_common()}
-    pixels = sum(row["pixels_embedded"] for row in done)
-    spent = sum(seconds.values())
+    stored = {names.get(array, array): size for array, size in overview.sizes.most_common()}
+    pixels, spent = overview.total().pixels, overview.seconds.total()
     rate = f" {_short(pixels / spent)} pixels a second of work." if spent else ""
-    times = {STEPS.get(step, step): took for step, took in seconds.most_common()}
+    times = {STEPS.get(step, step): took for step, took in overview.seconds.most_common()}
     return (
         "<h2>Time and bytes</h2>"
         f"<p>Steps of a tile overlap, so their times add up to more than a worker was busy.{rate}"
@@ -207,19 +190,13 @@ def _costs(done: Sequence[Row]) -> str:
     )
 
 
-def _zones(rows: Sequence[Row]) -> str:
-    groups: dict[tuple[int, int], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row["zone"], row["year"]), []).append(row)
+def _zones(groups: Mapping[tuple[int, int], Group]) -> str:
     lines = []
     for (zone, year), of in sorted(groups.items())[:MOST_ROWS]:
-        states = Counter(row["state"] for row in of)
-        counts = "".join(f'<td class="n">{states[state]:,}</td>' for state in STATES)
-        pixels = sum(row["pixels_embedded"] or 0 for row in of)
-        size = _bytes(sum(row["bytes"] or 0 for row in of))
+        counts = "".join(f'<td class="n">{of.states[state]:,}</td>' for state in STATES)
         lines.append(
-            f'<tr><td>{zone_group(zone)}</td><td>{year}</td><td class="n">{len(of):,}</td>{counts}'
-            f'<td class="n">{_short(pixels)}</td><td class="n">{size}</td></tr>'
+            f'<tr><td>{zone_group(zone)}</td><td>{year}</td><td class="n">{of.tiles:,}</td>{counts}'
+            f'<td class="n">{_short(of.pixels)}</td><td class="n">{_bytes(of.bytes)}</td></tr>'
         )
     left = len(groups) - len(lines)
     rest = f'<p class="quiet">{left} more in the registry.</p>' if left > 0 else ""
@@ -240,7 +217,7 @@ def _identity(mosaic: Mosaic) -> str:
     )
 
 
-def _histogram(title: str, values: NDArray[np.float64], unit: str) -> str:
+def _histogram(title: str, values: NDArray[np.float32], unit: str) -> str:
     """A chart of how values are distributed, with their least, median and greatest in words."""
     if not len(values):
         return f'<div><h3>{_text(title)}</h3><p class="quiet">nothing yet</p></div>'
@@ -253,7 +230,7 @@ def _histogram(title: str, values: NDArray[np.float64], unit: str) -> str:
     )
 
 
-def _bins(values: NDArray[np.float64], low: float, high: float) -> str:
+def _bins(values: NDArray[np.float32], low: float, high: float) -> str:
     bins = int(np.clip(math.sqrt(len(values)) * 2, 8, BINS))
     counts, _ = np.histogram(values, bins, (low, high))
     step = 320 / bins
@@ -283,11 +260,6 @@ def _bars(amounts: Mapping[str, float], tell: Callable[[float], str]) -> str:
         for name, amount in amounts.items()
     )
     return f"<table>{lines}</table>"
-
-
-def _years(rows: Iterable[Row]) -> str:
-    years = sorted({row["year"] for row in rows})
-    return ", ".join(map(str, years)) if years else "Empty"
 
 
 def _place(mosaic: Mosaic) -> str:

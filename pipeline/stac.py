@@ -7,7 +7,8 @@ still asks for STAC 1.0.0, so it is not declared.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import shapely
@@ -27,6 +28,11 @@ PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 COLLECTION = "stac/collection.json"
 IDENTIFIER = "tessera-mosaic"
 
+PARQUET = "application/vnd.apache.parquet"
+EVERY_TILE = "Every tile and year, with state, counts, size and digest"
+
+Item = dict[str, Any]
+
 MAX_CORNERS = 2000
 """Of an item's geometry; beyond that its bounds stand for it."""
 
@@ -36,30 +42,21 @@ def item_key(zone: int, year: int) -> str:
     return f"stac/{zone_group(zone)}-{year}.json"
 
 
-def stac_objects(mosaic: Mosaic, rows: Iterable[Row]) -> dict[str, bytes]:
-    """Keys and bytes of the collection and of every item.
+def encode_item(item: Item) -> bytes:
+    """An item, or the collection, as it is stored."""
+    return json.dumps(item, indent=1).encode()
+
+
+def make_item(mosaic: Mosaic, zone: int, year: int, made: Sequence[Row]) -> Item:
+    """The item of a zone and year.
 
     Parameters
     ----------
-    mosaic
+    mosaic, zone, year
         Which.
-    rows
-        Of the registry. A zone and year has an item if a tile of it is done.
+    made
+        Rows of the tiles that are done, at least one.
     """
-    by_item: dict[tuple[int, int], list[Row]] = {}
-    for row in rows:
-        if row["state"] == "done":
-            by_item.setdefault((row["zone"], row["year"]), []).append(row)
-    items = {
-        item_key(*which): _item(mosaic, *which, made) for which, made in sorted(by_item.items())
-    }
-    objects = dict(items)
-    if items:
-        objects[COLLECTION] = _collection(mosaic, items)
-    return {key: json.dumps(content, indent=1).encode() for key, content in objects.items()}
-
-
-def _item(mosaic: Mosaic, zone: int, year: int, made: list[Row]) -> dict[str, Any]:
     geometry = _outline(made)
     window = Window(zone, 0, 0, HEIGHT, WIDTH)
     return {
@@ -72,8 +69,8 @@ def _item(mosaic: Mosaic, zone: int, year: int, made: list[Row]) -> dict[str, An
         "bbox": list(_bbox(geometry)),
         "properties": {
             "datetime": None,
-            "start_datetime": f"{year}-01-01T00:00:00Z",
-            "end_datetime": f"{year}-12-31T23:59:59Z",
+            "start_datetime": _span(year)[0],
+            "end_datetime": _span(year)[1],
             "updated": _utc(max(row["written"] for row in made)),
             "gsd": PIXEL,
             "proj:code": zone_crs(zone),
@@ -93,6 +90,7 @@ def _item(mosaic: Mosaic, zone: int, year: int, made: list[Row]) -> dict[str, An
             {"rel": "collection", "href": "./collection.json", "type": "application/json"},
             {"rel": "parent", "href": "./collection.json", "type": "application/json"},
             {"rel": "root", "href": "./collection.json", "type": "application/json"},
+            *_sources(mosaic),
         ],
         "assets": {
             array: {
@@ -119,13 +117,42 @@ def _arrays(mosaic: Mosaic) -> dict[str, str]:
     return titles
 
 
-def _collection(mosaic: Mosaic, items: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    boxes = [item["bbox"] for item in items.values()]
+def _sources(mosaic: Mosaic) -> list[dict[str, str]]:
+    """Links to what lies behind the pixels: the tiles' registry, the model, and whom to credit."""
+    return [
+        {"rel": "related", "href": f"../{REGISTRY}", "type": PARQUET, "title": EVERY_TILE},
+        {"rel": "emb:model", "href": model_page(mosaic.identity), "title": card_name(mosaic)},
+        {"rel": "license", "href": f"../{ATTRIBUTION}", "type": "text/markdown"},
+    ]
+
+
+def card_name(mosaic: Mosaic) -> str:
+    """Of the model that made a mosaic."""
+    return str(mosaic.identity["encoder"]["card"]["name"])
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Of an item: west, south, east and north, and the year."""
+
+    bbox: tuple[float, float, float, float]
+    year: int
+
+
+def make_collection(mosaic: Mosaic, items: Mapping[str, Extent]) -> Item:
+    """The collection.
+
+    Parameters
+    ----------
+    mosaic
+        Which.
+    items
+        Extents of the items by key, at least one.
+    """
+    boxes = [list(extent.bbox) for extent in items.values()]
     whole = [min(b[0] for b in boxes), min(b[1] for b in boxes)]
     whole += [max(b[2] for b in boxes), max(b[3] for b in boxes)]
-    starts = [item["properties"]["start_datetime"] for item in items.values()]
-    ends = [item["properties"]["end_datetime"] for item in items.values()]
-    card = mosaic.identity["encoder"]["card"]["name"]
+    years = [extent.year for extent in items.values()]
     return {
         "type": "Collection",
         "stac_version": VERSION,
@@ -133,13 +160,13 @@ def _collection(mosaic: Mosaic, items: dict[str, dict[str, Any]]) -> dict[str, A
         "id": IDENTIFIER,
         "title": "TESSERA embeddings of Sentinel-1 and Sentinel-2",
         "description": (
-            f"Annual embeddings of {card}, {mosaic.layout.dims} dimensions a pixel of {PIXEL} m, "
-            f"one UTM zone a group of one Zarr store. {ATTRIBUTION} says whom to credit."
+            f"Annual embeddings of {card_name(mosaic)}, {mosaic.layout.dims} dimensions a pixel of "
+            f"{PIXEL} m, one UTM zone a group of one Zarr store. {ATTRIBUTION} says whom to credit."
         ),
         "license": licence_of(mosaic.identity),
         "extent": {
             "spatial": {"bbox": [whole, *boxes] if len(boxes) > 1 else [whole]},
-            "temporal": {"interval": [[min(starts), max(ends)]]},
+            "temporal": {"interval": [[_span(min(years))[0], _span(max(years))[1]]]},
         },
         "data_type": "int8",
         "gsd": PIXEL,
@@ -148,10 +175,8 @@ def _collection(mosaic: Mosaic, items: dict[str, dict[str, Any]]) -> dict[str, A
         "emb:temporal_resolution": "P1Y",
         "tessera_mosaic:weights_sha256": mosaic.identity["encoder"]["weights_sha256"],
         "links": [
-            {"rel": "self", "href": "./collection.json", "type": "application/json"},
             {"rel": "root", "href": "./collection.json", "type": "application/json"},
-            {"rel": "license", "href": f"../{ATTRIBUTION}", "type": "text/markdown"},
-            {"rel": "emb:model", "href": model_page(mosaic.identity), "title": card},
+            *_sources(mosaic),
             *({"rel": "emb:source-data", "href": href} for href in SOURCES.values()),
             *(
                 {"rel": "item", "href": f"./{key.split('/')[1]}", "type": "application/geo+json"}
@@ -167,17 +192,17 @@ def _collection(mosaic: Mosaic, items: dict[str, dict[str, Any]]) -> dict[str, A
             },
             "registry": {
                 "href": f"../{REGISTRY}",
-                "type": "application/vnd.apache.parquet",
+                "type": PARQUET,
                 "roles": ["metadata"],
-                "title": "Every tile and year, with state, counts, size and digest",
+                "title": EVERY_TILE,
             },
         },
     }
 
 
-def _outline(made: list[Row]) -> BaseGeometry:
+def _outline(made: Sequence[Row]) -> BaseGeometry:
     """The tiles' ground, or its bounds where that would be too many corners."""
-    ground = shapely.union_all([shapely.from_wkb(row["geometry"]) for row in made])
+    ground = shapely.union_all(shapely.from_wkb([row["geometry"] for row in made]))
     corners = shapely.get_num_coordinates(ground)
     if corners <= MAX_CORNERS:
         return ground
@@ -203,6 +228,11 @@ def _bbox(geometry: BaseGeometry) -> tuple[float, float, float, float]:
         return west, south, east, north
     _, south, _, north = geometry.bounds
     return parts[1].bounds[0], south, parts[0].bounds[2], north
+
+
+def _span(year: int) -> tuple[str, str]:
+    """First and last second of a year."""
+    return f"{year}-01-01T00:00:00Z", f"{year}-12-31T23:59:59Z"
 
 
 def _utc(text: str) -> str:

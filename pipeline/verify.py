@@ -26,7 +26,7 @@ from pipeline.identity import fingerprint
 from pipeline.mosaic import Mosaic, read_mosaic
 from pipeline.mosaic.metadata import encode_json, root_node
 from pipeline.mosaic.store import ROOT, metadata_objects
-from pipeline.preview import LIST, PAGES
+from pipeline.published import AFRESH, LIST, is_of_picture
 from pipeline.records import READ_THREADS, Record, State
 from pipeline.registry import KEY as REGISTRY
 from pipeline.seal import unseal
@@ -34,7 +34,6 @@ from pipeline.soundness import ENOUGH_PIXELS, ROUGHEST_BORDER, border_roughness,
 from pipeline.storage import Storage
 
 AGAIN = "`publish` writes it again"
-AFRESH = f"remove {REGISTRY} and run `publish`, which then makes all of it afresh"
 
 ABSENT = "it is not there"
 
@@ -125,14 +124,14 @@ def check_published(storage: Storage) -> Iterator[Checked]:
         listed = unseal(storage.read(LIST))
     except FileNotFoundError:
         if storage.exists(REGISTRY):
-            yield _object(LIST, "missing", f"there is a registry but no list; {AFRESH}")
+            yield _object(LIST, "missing", f"there is a registry but no list; {AGAIN}")
         return
     except StoreError as error:
-        yield _object(LIST, "published", f"{error}; {AFRESH}")
+        yield _object(LIST, "published", f"{error}; {AGAIN}")
         return
     yield _object(LIST)
     for key, entry in listed.items():
-        page = key.startswith(PAGES)
+        page = is_of_picture(key)
         wrong = _published_wrongly(storage, key, entry["sha256"])
         told = f"not as it was published; {AFRESH if page else AGAIN}"
         yield _object(key, wrong, told)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StoreError
-from pipeline.mosaic.layout import Array
+from pipeline.mosaic.layout import Array, compressor
 from pipeline.storage import Storage
 
 # Workers have threads of their own; inside a chunk more would only contend.
@@ -185,16 +185,29 @@ def decode_chunk(array: Array, data: bytes | memoryview) -> NDArray[Any]:
     StoreError
         If the bytes are no chunk of this array.
     """
-    expected = array.dtype.itemsize * math.prod(array.chunk_shape)
+    try:
+        return unpack(data, array.dtype, array.chunk_shape)
+    except StoreError as error:
+        raise StoreError(f"{array.name}: {error}") from None
+
+
+def unpack(data: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Values of a compressed chunk.
+
+    Raises
+    ------
+    StoreError
+        If the bytes are no chunk of this type and shape.
+    """
+    expected = dtype.itemsize * math.prod(shape)
     try:
         # The decompressor trusts the sizes in the header, so they are checked before.
         raw, _, compressed = struct.unpack_from(BLOSC_SIZES, data)
         if (raw, compressed) != (expected, len(data)):
-            raise StoreError(f"{array.name}: a chunk has not the size of one")
-        values = np.frombuffer(array.codec.decode(data), array.dtype)
-        return values.reshape(array.chunk_shape)
+            raise StoreError("a chunk has not the size of one")
+        return np.frombuffer(compressor().decode(data), dtype).reshape(shape)
     except (RuntimeError, ValueError, struct.error) as error:
-        raise StoreError(f"{array.name}: a chunk cannot be decoded: {error}") from None
+        raise StoreError(f"a chunk cannot be decoded: {error}") from None
 
 
 def decode_shard(array: Array, shard: bytes) -> NDArray[Any]:

@@ -48,7 +48,7 @@ def test_official_client(tmp_path: Path) -> None:
     if python is None:
         pytest.skip(LACKING)
     sample = write_sample(Storage(str(tmp_path / "store")))
-    publish(sample.mosaic)
+    publish(sample.mosaic.storage)
     describe(sample, tmp_path)
     command = [python, "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider", "-rs",
                "--noconftest",

@@ -73,7 +73,7 @@ def test_the_same_bytes_everywhere(sample: Sample, tmp_path: Path) -> None:
 def test_a_finished_tile_is_verified_and_published(remote: Storage) -> None:
     storage = Storage(f"{remote.url}/published")
     mosaic = write_sample(storage, TILES[:1], [2018]).mosaic
-    assert publish(mosaic)["painted"] == 1
+    assert publish(mosaic.storage)["painted"] == 1
     args = argparse.Namespace(store=storage.url, year=None, json=True)
     assert verify_command(args)["problems"] == []
     key = mosaic.keys(TILES[0], 2018)[-1]

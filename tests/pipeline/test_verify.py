@@ -26,7 +26,8 @@ REPETITIONS = 100
 def store(tmp_path_factory: pytest.TempPathFactory) -> Storage:
     """Two tiles of one year, one on top of the other, as a run and `publish` leave them."""
     storage = Storage(f"memory://{tmp_path_factory.mktemp('store').name}")
-    publish(write_sample(storage, TILES[:2], [2018]).mosaic)
+    write_sample(storage, TILES[:2], [2018])
+    publish(storage)
     return storage
 
 
