@@ -6,6 +6,7 @@ PyTorch's restricted unpickler, and `parameters` checks what they hold.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -115,30 +116,50 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     Raises
     ------
     CheckpointError
-        If the name ends in neither, or its folder is not there.
+        If the name ends in neither, or nothing can be written there.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise CheckpointError(f"{path} cannot be written: there is no folder {path.parent}")
-    partial = path.with_name(path.name + ".partial")
-    state = {key: value.contiguous() for key, value in checkpoint.state.items()}
-    if path.suffix == ".safetensors":
-        stated = {
-            "family": checkpoint.family,
-            "nhead": checkpoint.sizes.heads,
-            "converted_from_sha256": checkpoint.sha256,
-        }
-        partial.touch()
-        mode = partial.stat().st_mode
-        # Of several entries the order would be another in every process.
-        safetensors.torch.save_file(state, partial, {METADATA: json.dumps(stated)})
-        # The library makes files that only their owner may read.
-        partial.chmod(mode)
-    elif path.suffix == ".pt":
-        torch.save(_payload(checkpoint, state), partial)
-    else:
+    if path.suffix not in (".safetensors", ".pt"):
         raise CheckpointError(f"{path}: weights are written as .safetensors or .pt")
-    os.replace(partial, path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.touch()
+        if path.suffix == ".pt":
+            _write_payload(checkpoint, partial)
+        else:
+            _write_safetensors(checkpoint, partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        # PyTorch has words of its own for a disk that is full.
+        met = error.__context__ if isinstance(error.__context__, OSError) else error
+        reason = getattr(met, "strerror", None) or str(met).partition("\n")[0]
+        raise CheckpointError(f"{path} cannot be written: {reason}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def _write_safetensors(checkpoint: Checkpoint, path: Path) -> None:
+    stated = {
+        "family": checkpoint.family,
+        "nhead": checkpoint.sizes.heads,
+        "converted_from_sha256": checkpoint.sha256,
+    }
+    mode = path.stat().st_mode
+    # Of several entries the order would be another in every process.
+    safetensors.torch.save_file(_contiguous(checkpoint), path, {METADATA: json.dumps(stated)})
+    # The library makes files that only their owner may read.
+    path.chmod(mode)
+
+
+def _write_payload(checkpoint: Checkpoint, path: Path) -> None:
+    # A file that it opens itself would have its name in it.
+    with path.open("wb") as file:
+        torch.save(_payload(checkpoint, _contiguous(checkpoint)), file)
+
+
+def _contiguous(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    return {key: value.contiguous() for key, value in checkpoint.state.items()}
 
 
 def random_checkpoint(sizes: Sizes, seed: int, family: Family = "v2") -> Checkpoint:

@@ -21,6 +21,7 @@ from model.checkpoint import (
     write_checkpoint,
 )
 from model.networks import Family, Sizes, empty_network
+from tests.fakes.disk import small_disk
 
 SIZES = Sizes(latent=3, layers=2, heads=4, feedforward=8, representation=16)
 FAMILIES: tuple[Family, ...] = ("v1.0-float", "v1.0", "v1.1", "v2", "v2-teacher")
@@ -259,3 +260,21 @@ def test_digests_names_and_places_are_checked(tmp_path: Path) -> None:
         read_checkpoint(withdrawn)
     with pytest.raises(CheckpointError, match=r"written as \.safetensors or \.pt"):
         write_checkpoint(random_checkpoint(SIZES, 1), tmp_path / "a.onnx")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_where_nothing_can_be_written_is_one_line_and_nothing_stays(
+    tmp_path: Path, suffix: str
+) -> None:
+    checkpoint = random_checkpoint(SIZES, 1)
+    (tmp_path / f"folder{suffix}").mkdir()
+    for where, why in {
+        f"folder{suffix}": "Is a directory",
+        f"none/a{suffix}": "No such file or directory",
+        f"{'a' * 250}{suffix}": "File name too long",
+    }.items():
+        with pytest.raises(CheckpointError, match=f"cannot be written: {why}"):
+            write_checkpoint(checkpoint, tmp_path / where)
+    with small_disk(1000), pytest.raises(CheckpointError, match=r"be written: .*too large"):
+        write_checkpoint(checkpoint, tmp_path / f"a{suffix}")
+    assert [path.name for path in tmp_path.iterdir()] == [f"folder{suffix}"]
