@@ -129,9 +129,11 @@ def fidelity(
     known = np.isfinite(scales)
     if not known.any():
         return None
-    given, kept = values[known], dequantize(codes[known], scales[known])
+    given, kept = values[known].astype(np.float64), dequantize(codes[known], scales[known])
     lengths = np.linalg.norm(given, axis=-1) * np.linalg.norm(kept, axis=-1)
-    cosines = (given.astype(np.float64) * kept).sum(axis=-1) / lengths
+    # Zeros that are kept as zeros have no direction to lose.
+    cosines = np.array(given.any(axis=-1) == kept.any(axis=-1), np.float64)
+    np.divide((given * kept).sum(axis=-1), lengths, out=cosines, where=lengths > 0)
     return Fidelity(
         pixels=len(given),
         mean_cosine=float(cosines.mean()),

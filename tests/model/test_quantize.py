@@ -89,6 +89,9 @@ def test_fidelity_tells_loss_and_adds_up() -> None:
         whole.largest_error,
     )
     assert fidelity(values[3:4], codes[3:4], scales[3:4]) is None
+    zeros = np.zeros((2, 32), np.float32)
+    kept = fidelity(zeros, *quantize(zeros))
+    assert (kept.mean_cosine, kept.least_cosine, kept.largest_error) == (1, 1, 0)
     worse = codes.copy()
     worse[0] = -worse[0]
     assert fidelity(values, worse, scales).least_cosine < -0.99
