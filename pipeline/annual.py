@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
+import json
 import logging
 import time
+from collections import Counter
 from typing import Any
 
 from pipeline.errors import BrokenOff
@@ -18,6 +20,7 @@ from pipeline.launch import launch, run_arguments
 from pipeline.options import job_name
 from pipeline.outcome import Outcome
 from pipeline.publish import publish_command
+from pipeline.storage import Storage
 from pipeline.verify import verify_command
 
 log = logging.getLogger(__name__)
@@ -29,6 +32,10 @@ sensing, and this leaves room for an outage."""
 TOLD = ("failed", "border", "constant", "histogram")
 """Problems with which a mosaic is published: a tile that failed is a hole with a record, and the
 others are suspicions, which the ground itself can raise. The report names them all."""
+
+EXAMPLES = 3
+"""Problems of each kind in the report, which has to fit into one entry of a log (256 KB on Google
+Cloud): whoever waits for an alert reads it there. The store has the whole list."""
 
 ROUNDS = 3
 """Launches at the most: the first, and two that take up what failed."""
@@ -64,7 +71,9 @@ def annual_command(args: argparse.Namespace) -> dict[str, Any]:
     Returns
     -------
     `year` and `rounds`; the fields of `run --json`, measures and seconds over all rounds; those of
-    `verify --json`; and whether the mosaic was `published`: not if what it holds is unsound.
+    `verify --json`, with a few `problems` of each kind, their number by kind in `problem_counts`
+    and the key of the whole list in `problem_list`; and whether the mosaic was `published`: not
+    if what it holds is unsound.
     """
     if args.year is None:
         args.year = last_complete_year(datetime.datetime.now(datetime.UTC).date())
@@ -99,9 +108,28 @@ def annual_command(args: argparse.Namespace) -> dict[str, Any]:
         "year": args.year,
         "rounds": len(rounds),
         **outcome.to_json(),
-        **verified,
+        **shortened(verified, Storage(args.store), args.year),
         "published": published,
     }
+
+
+def shortened(verified: dict[str, Any], storage: Storage, year: int) -> dict[str, Any]:
+    """What verify found, with a few problems of each kind; all of it is put into the store."""
+    key = problems_key(year)
+    storage.write(key, (json.dumps(verified, indent=1) + "\n").encode())
+    counts: Counter[str] = Counter()
+    few = []
+    for problem in verified["problems"]:
+        counts[problem["problem"]] += 1
+        if counts[problem["problem"]] <= EXAMPLES:
+            few.append(problem)
+    told = {"problems": few, "problem_counts": dict(counts.most_common()), "problem_list": key}
+    return verified | told
+
+
+def problems_key(year: int) -> str:
+    """Key of what verify found when a year was last brought up to date."""
+    return f"records/{year}/problems.json"
 
 
 def launch_when_free(args: argparse.Namespace) -> Outcome:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,8 +83,11 @@ def test_the_second_year_appends_and_the_first_stays(
 
 
 @pytest.fixture
-def launches(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[argparse.Namespace]]:
+def launches(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., list[argparse.Namespace]]:
     """Have launches end as told, and verify find the problems told; gives what was launched."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(annual.time, "sleep", lambda seconds: None)
     published: list[argparse.Namespace] = []
     monkeypatch.setattr(annual, "publish_command", published.append)
@@ -134,6 +139,23 @@ def test_what_is_damaged_is_not_published(launches: Any, problem: str) -> None:
     launches([0], problems=("border", problem))
     report = annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
     assert not report["published"]
+
+
+def test_a_long_report_fits_into_a_log_and_the_store_has_it_all(launches: Any) -> None:
+    kinds = "border", "missing", "histogram"
+    launches([0], problems=("border",) * 4000 + ("missing",) * 2 + ("histogram",) * 2000)
+    report = annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
+    assert not report["published"]
+    assert len(json.dumps(report)) < 10_000
+    assert report["problem_counts"] == dict(zip(kinds, (4000, 2, 2000), strict=True))
+    assert Counter(p["problem"] for p in report["problems"]) == dict(
+        zip(kinds, (3, 2, 3), strict=True)
+    )
+    whole = json.loads(Storage("s").read(report["problem_list"]))
+    assert len(whole["problems"]) == 6002
+    launches([0])
+    assert annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))["problems"] == []
+    assert json.loads(Storage("s").read(report["problem_list"]))["problems"] == []
 
 
 class DataflowJobAlreadyExistsError(Exception):
