@@ -7,9 +7,11 @@ is the same the second time.
 
 from __future__ import annotations
 
+import itertools
 import logging
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -22,18 +24,24 @@ from apache_beam.utils.windowed_value import WindowedValue
 from pipeline import records
 from pipeline.errors import BrokenOff, StoreError, store_errors
 from pipeline.grid import Tile
-from pipeline.land import work_order
 from pipeline.measures import NAMESPACE, count_in_beam
 from pipeline.options import only_writes_graph
 from pipeline.progress import Tally
 from pipeline.records import Record
 from pipeline.storage import Storage
 from pipeline.summary import Journal, compact, read_summary
-from pipeline.tiles import blocks_of, make_tile
+from pipeline.tiles import leave_tile, make_tile
 from pipeline.turns import SideBySide
 from pipeline.worker import Job
 
 log = logging.getLogger(__name__)
+
+MOST_NEIGHBOURS = 8
+"""Tiles that a worker is given at a time, at most: hours of work on a CPU, minutes on a GPU."""
+
+NEIGHBOURHOOD = 16_384
+"""Side in pixels of the squares whose tiles are made one after the other: 164 km, one and a half
+Sentinel-2 scenes."""
 
 UNRECORDED = "unrecorded:"
 """Begins the names of the counters of failed tiles whose record the store did not take, by class
@@ -111,7 +119,7 @@ class ReadRequest(beam.DoFn):
     def process(self, zone: int) -> Iterator[tuple[Tile, ...]]:
         job = self._job
         storage = Storage(job.store)
-        tally = Tally(storage, job.year, job.launch, name=f"done-{zone}")
+        tally = Tally(storage, job.year, job.launch, name=f"left-{zone}")
         journal = Journal(storage, job.year)
         wanted = []
         request = storage.read(records.request_key(job.year, job.request, zone))
@@ -122,19 +130,49 @@ class ReadRequest(beam.DoFn):
             if job.wants(row):
                 wanted.append(tile)
                 continue
-            Metrics.counter(NAMESPACE, "tiles_kept").inc()
-            tally.add(tiles_kept=1, blocks_kept=blocks_of(tile, job.block))
+            leave_tile(tile, row, job, tally)
+            if job.keeps(row):
+                Metrics.counter(NAMESPACE, "tiles_kept").inc()
             if row is not None and summed_up.get(tile.name) != row:
                 journal.add(zone, row)
         journal.put()
         tally.put()
-        wanted.sort(key=work_order)
-        for first in range(0, len(wanted), job.neighbours):
-            yield tuple(wanted[first : first + job.neighbours])
+        yield from neighbours(wanted, job.elements)
+
+
+def neighbours(tiles: Iterable[Tile], elements: int) -> Iterator[tuple[Tile, ...]]:
+    """Tiles of a zone as they go out to the workers: a few neighbours at a time.
+
+    Row by row, back and forth, so that each tile finds the scenes of the one before in the caches.
+    Neighbourhoods come in an order that has nothing to do with where they are, so that workers ask
+    for different parts of the archive. That order is the local runner's; others choose their own.
+
+    Parameters
+    ----------
+    tiles
+        That have to be made.
+    elements
+        That should come of them: as long as there are no more tiles, they go out singly.
+    """
+    ordered = sorted(
+        tiles, key=lambda t: (*_neighbourhood(t), t.row, t.col if t.row % 2 == 0 else -t.col)
+    )
+    most = min(MOST_NEIGHBOURS, max(1, len(ordered) // elements))
+    for _, members in itertools.groupby(ordered, _neighbourhood):
+        near = tuple(members)
+        parts = -(-len(near) // most)
+        for part in range(parts):
+            yield near[part * len(near) // parts : (part + 1) * len(near) // parts]
+
+
+def _neighbourhood(tile: Tile) -> tuple[int, int, int]:
+    step = max(1, NEIGHBOURHOOD // tile.side)
+    row, col = tile.row // step, tile.col // step
+    return zlib.crc32(f"{tile.zone} {row} {col}".encode()), row, col
 
 
 class EmbedTile(beam.DoFn):
-    """A tile -> its zone, with the shard and the record in the store."""
+    """Tiles -> the zones that they are of, with their shards and records in the store."""
 
     def __init__(self, job: Job) -> None:
         self._job = job
@@ -142,30 +180,37 @@ class EmbedTile(beam.DoFn):
 
     def setup(self) -> None:
         self._shop = self._shared.acquire(self._job.open, tag=self._job.launch)
-        self._tiles = SideBySide[tuple[Tile, Record | None]](self._shop.turns)
+        self._tiles = SideBySide[Record | None](self._shop.turns)
 
-    def process(self, tile: Tile) -> Iterator[tuple[int, None]]:
-        for ended in self._tiles.start(self._make, tile):
-            yield self._count(*ended)
+    def start_bundle(self) -> None:
+        self._zones: set[int] = set()
+
+    def process(self, tile: Tile) -> None:
+        self._zones.add(tile.zone)
+        for record in self._tiles.start(make_tile, tile, self._job, self._shop):
+            self._count(record)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        for ended in self._tiles.finish():
-            yield GlobalWindows.windowed_value(self._count(*ended))
+        for record in self._tiles.finish():
+            self._count(record)
         self._shop.tally.put()
         self._shop.journal.put()
+        for zone in sorted(self._zones):
+            yield GlobalWindows.windowed_value((zone, None))
 
     def teardown(self) -> None:
         self._tiles.close()
 
-    def _make(self, tile: Tile) -> tuple[Tile, Record | None]:
-        return tile, make_tile(tile, self._job, self._shop)
-
-    def _count(self, tile: Tile, record: Record | None) -> tuple[int, None]:
-        if record is not None and record.launch in ("", self._job.launch):
+    def _count(self, record: Record | None) -> None:
+        """Count in Beam's metrics what came of a tile; None where it was not begun."""
+        if record is None:
+            return
+        if self._job.keeps(record.short()):
+            Metrics.counter(NAMESPACE, "tiles_kept").inc()
+        elif record.launch in ("", self._job.launch):
             count_in_beam(record)
             if record.error and not record.written:
                 Metrics.counter(NAMESPACE, UNRECORDED + record.error["class"]).inc()
-        return tile.zone, None
 
 
 class CompactZone(beam.DoFn):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import functools
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,10 +49,6 @@ CELL = 256
 COAST = 12_000
 """Metres of sea around all land that count as land: users of earlier mosaics found coasts clipped
 with 1 km, and later ones took some 11 km."""
-
-NEIGHBOURHOOD = 16_384
-"""Side in pixels of the squares whose tiles are made one after the other: 164 km, one and a half
-Sentinel-2 scenes."""
 
 MAX_MARGIN = 1024
 """Pixels: some 10 km, still within every zone's lattice."""
@@ -296,19 +291,6 @@ def read_tile_list(path: Path, side: int) -> tuple[Tile, ...]:
     if not names:
         raise BadInput(f"{path} names no tile")
     return tuple(sorted({parse_tile(name, side) for name in names}))
-
-
-def work_order(tile: Tile) -> tuple[int, int, int, int]:
-    """Sort key that spreads a catalogue's load and keeps neighbours near.
-
-    Neighbourhoods of 164 km come in an order that has nothing to do with where they are, so that
-    workers ask for different parts of the archive; within one, tiles come row by row, back and
-    forth, so that each finds the scenes of the one before in the caches.
-    """
-    step = max(1, NEIGHBOURHOOD // tile.side)
-    row, col = tile.row // step, tile.col // step
-    place = zlib.crc32(f"{tile.zone} {row} {col}".encode())
-    return place, tile.zone, tile.row, tile.col if tile.row % 2 == 0 else -tile.col
 
 
 def _vector_cells(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:

@@ -32,10 +32,11 @@ from pipeline.grid import CHUNK, Tile
 from pipeline.identity import fingerprint, run_identity
 from pipeline.land import Area, area_arguments, area_of
 from pipeline.mosaic import Layout, create_store
-from pipeline.options import beam_options, runner_name, sharing_processes
+from pipeline.options import beam_options, elements_to_spread, runner_name, sharing_processes
 from pipeline.outcome import Outcome, add_up
 from pipeline.passes import ground_of
 from pipeline.plan import check_depths, make_plan
+from pipeline.presence import Presence
 from pipeline.processes import apart, run_apart
 from pipeline.progress import Monitor, Stop, made
 from pipeline.rules import Rules, rule_arguments
@@ -50,12 +51,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_BLOCK = 256
 """Side of a block in pixels: a year of one is some 150 MB, and it fills many device batches."""
-
-MOST_NEIGHBOURS = 8
-"""Tiles that a worker is given at a time, at most: hours of work on a CPU, minutes on a GPU."""
-
-ELEMENTS = 5_000
-"""Elements that a runner should have to spread, before workers are given several tiles each."""
 
 MOST_CORNERS_INSIDE = 50_000
 """Corners of a region inside which pixels are chosen: every worker gets them with the job."""
@@ -183,7 +178,7 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
         inside=inside,
         allow_lost_scenes=args.allow_lost_scenes,
         processes=sharing_processes(options),
-        neighbours=min(MOST_NEIGHBOURS, max(1, len(tiles) // ELEMENTS)),
+        elements=elements_to_spread(options),
         redo=redo,
         refresh=args.refresh,
         only_failed=args.retry_failed,
@@ -215,6 +210,7 @@ def run_job(
     began = time.monotonic()
     with (
         store_errors(job.store),
+        Presence(storage, job.year, job.launch),
         Monitor(storage, job.year, job.launch, len(tiles), blocks, watch) as monitor,
     ):
         if apart(options):
@@ -251,15 +247,17 @@ class Watch:
     def __call__(self, counts: Counter[str]) -> None:
         failed, tried = counts["tiles_failed"], made(counts)
         hopeless = failed > self._share * tried
-        if hopeless and tried >= ENOUGH_TILES and not self._stopped:
-            self._stopped = True
+        if hopeless and tried >= ENOUGH_TILES:
+            # Said each time, in case another launcher took this one for dead.
             self._stop.say()
-            log.error(
-                "%d of %d tiles failed, more than --max-failed-share %g: no more are begun",
-                failed,
-                tried,
-                self._share,
-            )
+            if not self._stopped:
+                self._stopped = True
+                log.error(
+                    "%d of %d tiles failed, more than --max-failed-share %g: no more are begun",
+                    failed,
+                    tried,
+                    self._share,
+                )
         if time.monotonic() - self._compacted_at > COMPACT_SECONDS:
             self._compacted_at = time.monotonic()
             for zone in self._zones:

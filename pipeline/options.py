@@ -20,6 +20,11 @@ from apache_beam.runners.runner import create_runner
 
 from pipeline.errors import BadInput
 
+ELEMENTS_A_WORKER, ELEMENTS = 16, 1_000
+"""Elements of a zone that a runner should have to spread before workers are given several tiles at
+a time: for each worker of the local runner, so that none waits long for the last; and of a fleet,
+so that it can grow to as many machines."""
+
 LOSING_RUNNERS = {
     "DaskRunner": "it drops the outputs of finish_bundle and of all leaves but one",
     "PySparkRunner": "it sends tagged outputs to every branch",
@@ -113,6 +118,12 @@ def sharing_processes(options: PipelineOptions) -> int:
         apart = asked["direct_running_mode"] == "multi_processing"
         return asked["direct_num_workers"] if apart else 1
     return int(asked.get("sdk_worker_parallelism", 1))
+
+
+def elements_to_spread(options: PipelineOptions) -> int:
+    """Elements that should come of a zone before workers are given several tiles at a time."""
+    local = options.view_as(StandardOptions).runner == FnApiRunner.__name__
+    return ELEMENTS_A_WORKER * (sharing_processes(options) or 1) if local else ELEMENTS
 
 
 def job_name(store: str, year: int) -> str:

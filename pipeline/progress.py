@@ -6,55 +6,62 @@ the tallies up. So the same line is shown whether the workers are threads, proce
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import math
-import os
 import shutil
-import socket
 import sys
 import threading
 import time
+import uuid
 from collections import Counter, deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from pipeline.cli import ERASE
+from pipeline.presence import launch_prefix
+from pipeline.records import READ_THREADS
 from pipeline.storage import Storage
 
 log = logging.getLogger(__name__)
 
 TALLY_SECONDS = 2.0
-"""Between two puts of a worker's tally, and two looks of the launcher."""
+"""Between two puts of a worker's tally, and two looks of the launcher, at first."""
+
+MOST_TALLY_SECONDS = 60.0
+"""The same once they have been at work for an hour."""
+
+GAP = "  "
+"""Between the parts of the line."""
 
 LOG_SECONDS = 60.0
 """Between two lines where standard error is no terminal."""
 
-RECENT_SECONDS = 60.0
-"""Over which rates are taken, and the shares of where the time goes."""
+RECENT_SECONDS = 300.0
+"""Over which rates are taken, time left, and the shares of where the time goes."""
 
 SPENDING = {
-    "finding scenes": ("find",),
-    "waiting for reads": ("wait",),
-    "encoding": ("encode",),
-    "writing": ("write",),
-    "pausing": ("pause",),
+    "finding": "find",
+    "reading": "wait",
+    "encoding": "encode",
+    "writing": "write",
+    "pausing": "pause",
 }
-"""What the time of a tile's own thread goes to; its reads go on beside it."""
+"""Words for the stages of a tile's own thread: it reads when it waits for what is read ahead."""
 
-SILENT_BEATS = 5
-"""Looks after which a launcher that has not shown itself again counts as dead."""
-
-
-def launches_prefix(year: int) -> str:
-    """Where all launches of a year have a folder while they run."""
-    return f"records/{year}/progress/"
+TALLY = ".json"
+"""Ends the keys of tallies."""
 
 
-def launch_prefix(year: int, launch: str) -> str:
-    """Where one launch and its workers say how far they are."""
-    return f"{launches_prefix(year)}{launch}/"
+def pause(at_work: float) -> float:
+    """Seconds between two puts or looks of one that has been at work so long.
+
+    So news are never older than a 60th of the time that the work has taken, and a fleet that works
+    for days puts no more than a tally a minute each.
+    """
+    return min(max(at_work / 60, TALLY_SECONDS), MOST_TALLY_SECONDS)
 
 
 class Tally:
@@ -65,21 +72,23 @@ class Tally:
     storage, year, launch
         The store and the launch to which the counts belong.
     name
-        Tells apart the tallies of one process.
+        Of counts that are the same whoever counts them: the last put stands. Others have a name of
+        their own, because processes in containers cannot be told apart by host and number.
     """
 
-    def __init__(self, storage: Storage, year: int, launch: str, name: str = "made") -> None:
+    def __init__(self, storage: Storage, year: int, launch: str, name: str = "") -> None:
         self._storage = storage
-        self._key = f"{launch_prefix(year, launch)}{here()}-{name}.json"
+        self._key = f"{launch_prefix(year, launch)}{name or uuid.uuid4().hex}{TALLY}"
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._put_at = time.monotonic()
+        self._began = self._put_at = time.monotonic()
 
     def add(self, **counts: float) -> None:
         """Add to the counts; now and then, put them where the launcher sees them."""
         with self._lock:
             self._counts.update(counts)
-            due = time.monotonic() - self._put_at > TALLY_SECONDS
+            now = time.monotonic()
+            due = now - self._put_at > pause(now - self._began)
         if due:
             self.put()
 
@@ -94,18 +103,22 @@ class Tally:
             log.warning("progress could not be put into the store: %s", error)
 
 
-def here() -> str:
-    """This process, by a name that no other living one has."""
-    return f"{socket.gethostname()}-{os.getpid()}"
-
-
 def read_tallies(storage: Storage, year: int, launch: str) -> Counter[str]:
-    """Sum of the workers' counts."""
+    """Sum of the workers' counts, which are read side by side."""
     total: Counter[str] = Counter()
-    for key in list(storage.list(launch_prefix(year, launch))):
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            total.update(json.loads(storage.read(key)) if key.endswith(".json") else {})
+    keys = [key for key in storage.list(launch_prefix(year, launch)) if key.endswith(TALLY)]
+    with ThreadPoolExecutor(READ_THREADS) as pool:
+        for counts in pool.map(lambda key: _read_tally(storage, key), keys):
+            total.update(counts)
     return total
+
+
+def _read_tally(storage: Storage, key: str) -> dict[str, float]:
+    try:
+        counts: dict[str, float] = json.loads(storage.read(key))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return counts
 
 
 class Stop:
@@ -127,62 +140,6 @@ class Stop:
             self._asked_at = time.monotonic()
             self._said = self._storage.exists(self._key)
         return self._said
-
-
-class Presence:
-    """Shows the other launchers of a year that this one is at work, and looks out for them.
-
-    Whoever starts takes away the signs of all others. The living put theirs up again within a
-    beat; those that do not are dead, and what they left is cleared away. No clock is compared.
-    """
-
-    def __init__(self, storage: Storage, year: int, launch: str) -> None:
-        self._storage, self._year, self._launch = storage, year, launch
-        self._beats = 0
-        self._silent: set[str] = set()
-
-    def arrive(self) -> None:
-        """Put up this launcher's sign and take away the others'."""
-        self._silent = {launch for launch in self._launches() if launch != self._launch}
-        for launch in self._silent:
-            self._storage.delete(self._sign(launch))
-        self.beat()
-
-    def beat(self) -> None:
-        """Put up this launcher's sign, and judge those that should have come back by now."""
-        self._storage.write(self._sign(self._launch), here().encode())
-        for launch in sorted(self._silent):
-            with contextlib.suppress(FileNotFoundError):
-                who = self._storage.read(self._sign(launch)).decode(errors="replace")
-                log.warning("another launcher is at work on %s: %s", self._storage.url, who)
-                log.warning("this one joins it: neither makes a tile that the other has made")
-                self._silent.discard(launch)
-        self._beats += 1
-        if self._beats > SILENT_BEATS:
-            self._bury()
-
-    def leave(self) -> None:
-        """Take away all that this launch put up."""
-        clear(self._storage, launch_prefix(self._year, self._launch))
-
-    def _bury(self) -> None:
-        for launch in self._silent:
-            log.warning("launch %s ended without a word: what it left is cleared away", launch)
-            clear(self._storage, launch_prefix(self._year, launch))
-        self._silent = set()
-
-    def _launches(self) -> set[str]:
-        prefix = launches_prefix(self._year)
-        return {key.removeprefix(prefix).split("/")[0] for key in self._storage.list(prefix)}
-
-    def _sign(self, launch: str) -> str:
-        return f"{launch_prefix(self._year, launch)}launcher"
-
-
-def clear(storage: Storage, prefix: str) -> None:
-    """Delete all objects below a prefix."""
-    for key in list(storage.list(prefix)):
-        storage.delete(key)
 
 
 @dataclass
@@ -212,12 +169,10 @@ class Monitor:
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
-        self._presence = Presence(self.storage, self.year, self.launch)
         self._began = self._shown = time.monotonic()
         self._sights = deque([Sight(0.0, Counter())])
 
     def __enter__(self) -> Monitor:
-        self._presence.arrive()
         self._thread.start()
         return self
 
@@ -225,26 +180,27 @@ class Monitor:
         self._stop.set()
         self._thread.join()
         if self.stream.isatty():
-            self.stream.write("\r\x1b[2K")
-        try:
-            self._presence.leave()
-        except Exception as failed:
-            log.warning("progress could not be cleared from the store: %s", failed)
+            self.stream.write(ERASE)
+            self.stream.flush()
 
     def counts(self) -> Counter[str]:
         """Sum of the workers' counts."""
         return read_tallies(self.storage, self.year, self.launch)
 
     def _watch(self) -> None:
-        while not self._stop.wait(TALLY_SECONDS):
+        while not self._stop.wait(self._pause()):
             try:
                 self._look()
             except Exception as error:
                 # The job goes on without its progress shown; the next look may succeed.
                 log.warning("progress could not be read from the store: %s", error)
 
+    def _pause(self) -> float:
+        """Seconds until the next look: no later than the next line is due."""
+        now = time.monotonic()
+        return min(pause(now - self._began), max(self._shown + LOG_SECONDS - now, TALLY_SECONDS))
+
     def _look(self) -> None:
-        self._presence.beat()
         counts = self.counts()
         if self.on_count is not None:
             self.on_count(counts)
@@ -252,13 +208,16 @@ class Monitor:
         self._sights.append(now)
         while now.at - self._sights[1].at > RECENT_SECONDS:
             self._sights.popleft()
-        line = progress_line(now, self._sights[0], self.tiles, self.blocks)
+        parts = progress_parts(now, self._sights[0], self.tiles, self.blocks)
         if self.stream.isatty():
             width = shutil.get_terminal_size().columns - 1
-            self.stream.write("\r\x1b[2K" + line[:width])
+            self._show(ERASE + fitting(parts, width))
         elif time.monotonic() - self._shown >= LOG_SECONDS:
-            self._shown = time.monotonic()
-            self.stream.write(line + "\n")
+            self._show(GAP.join(parts) + "\n")
+
+    def _show(self, text: str) -> None:
+        self._shown = time.monotonic()
+        self.stream.write(text)
         self.stream.flush()
 
 
@@ -294,33 +253,41 @@ class Sight:
         return self.counts[name] / self.at if self.at else 0.0
 
 
-def progress_line(now: Sight, then: Sight, tiles: int, blocks: int) -> str:
-    """One line on how far a job is.
+def progress_parts(now: Sight, then: Sight, tiles: int, blocks: int) -> list[str]:
+    """How far a job is, what matters most first.
 
     Parameters
     ----------
     now
         The latest sight.
     then
-        One some time before it: rates, and where the time goes, are from then to now.
+        One some time before it: rates, time left and where the time goes are from then to now.
     tiles, blocks
         That the run was asked for.
     """
     counts, lately = now.counts, now.since(then)
     ended = counts["tiles_kept"] + made(counts)
-    parts = [
+    left = blocks - counts["blocks_kept"] - counts["blocks"]
+    pace = lately.rate("blocks")
+    return [
         f"tiles {ended:.0f}/{tiles}",
+        *([f"left {_clock(left / pace) if pace > 0 else '?'}"] if left > 0 else []),
+        f"failed {counts['tiles_failed']:.0f}",
         f"{number(lately.rate('pixels_embedded'))} px/s{_slower(now, lately)}",
+        *_where(lately),
         f"{number(lately.rate('tokens'))} tokens/s",
         f"{number(counts['bytes_read'])}B in {number(counts['bytes_written'])}B out",
-        f"failed {counts['tiles_failed']:.0f}",
     ]
-    left = blocks - counts["blocks_kept"] - counts["blocks"]
-    if left > 0 and counts["blocks"] > 0:
-        parts.append(f"left {_clock(left / now.rate('blocks'))}")
-    if where := _where(lately):
-        parts.append(where)
-    return "  ".join(parts)
+
+
+def fitting(parts: list[str], width: int) -> str:
+    """As many of the first parts as a line of a width holds, at least the first of them."""
+    line = parts[0][:width]
+    for part in parts[1:]:
+        if len(line) + len(GAP) + len(part) > width:
+            break
+        line += GAP + part
+    return line
 
 
 def _slower(now: Sight, lately: Sight) -> str:
@@ -329,15 +296,12 @@ def _slower(now: Sight, lately: Sight) -> str:
     return f" (mean {number(mean)})" if lately.rate("pixels_embedded") < mean / 2 else ""
 
 
-def _where(lately: Sight) -> str:
+def _where(lately: Sight) -> list[str]:
     """What the workers' time went to, the most first."""
-    spent = {
-        word: sum(lately.counts[f"seconds_{stage}"] for stage in stages)
-        for word, stages in SPENDING.items()
-    }
+    spent = {word: lately.counts[f"seconds_{stage}"] for word, stage in SPENDING.items()}
     total = sum(spent.values())
     shares = sorted(((share, word) for word, share in spent.items() if share > 0), reverse=True)
-    return ", ".join(f"{word} {share / total:.0%}" for share, word in shares)
+    return [f"{word} {share / total:.0%}" for share, word in shares]
 
 
 def number(value: float) -> str:

@@ -37,10 +37,12 @@ from pipeline.errors import (
 )
 from pipeline.grid import Tile, Window, lonlat_bounds
 from pipeline.measures import Meter
+from pipeline.progress import Tally
 from pipeline.records import FINISHED, Record, State
 from pipeline.scenes import Scene
 from pipeline.stack import AnnualStack, Losses, read_stack
 from pipeline.storage import Storage
+from pipeline.summary import Row
 from pipeline.worker import DEATHS, Job, Workshop
 
 log = logging.getLogger(__name__)
@@ -80,7 +82,7 @@ def make_tile(tile: Tile, job: Job, shop: Workshop) -> Record | None:
             if shop.stop.asked():
                 return None
             if not job.wants(known.short() if known else None):
-                shop.tally.add(tiles_kept=1, blocks_kept=blocks_of(tile, job.block))
+                leave_tile(tile, known.short() if known else None, job, shop.tally)
                 return known
             suspect = records.begun(shop.storage, job.year, tile) > 0
         # A tile that may have killed a worker takes no other tile along.
@@ -105,7 +107,7 @@ def make_tile(tile: Tile, job: Job, shop: Workshop) -> Record | None:
     else:
         shop.journal.add(tile.zone, record.short())
     if record is known:
-        shop.tally.add(tiles_kept=1, blocks_kept=blocks_of(tile, job.block))
+        leave_tile(tile, record.short(), job, shop.tally)
     else:
         meter.finish(record, blocks_of(tile, job.block))
     shop.device.judge(record)
@@ -149,7 +151,7 @@ def embed_tile(
             return dataclasses.replace(_failed(tile, job, error), attempts=attempt)
         log.warning("tile %s is tried again: %s", tile.name, error)
         if isinstance(error, Expired):
-            shop.reader.source.renew()
+            shop.reader.signer.renew()
         meter.add(**{f"retries_{records.failure(error)['class']}": 1})
         with meter("pause"):
             shop.turns.interrupted.wait(RETRY_PAUSE * (attempt - deaths))
@@ -250,6 +252,12 @@ def encode(annual: AnnualStack, block: Window, job: Job, encoder: Encoder) -> Em
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def leave_tile(tile: Tile, row: Row | None, job: Job, tally: Tally) -> None:
+    """Count a tile that is left as it is; one that this launch ended was counted then."""
+    if row is None or row["launch"] != job.launch:
+        tally.add(tiles_kept=int(job.keeps(row)), blocks_kept=blocks_of(tile, job.block))
 
 
 def blocks_of(tile: Tile, block: int) -> int:

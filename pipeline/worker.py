@@ -19,7 +19,7 @@ from pipeline.mosaic import Mosaic, read_mosaic
 from pipeline.ownership import owned
 from pipeline.progress import Stop, Tally
 from pipeline.rasters import Reader
-from pipeline.records import Record, State
+from pipeline.records import FINISHED, Record, State
 from pipeline.region import pixels_inside
 from pipeline.scenes import open_catalogue
 from pipeline.stack import Rules
@@ -63,8 +63,8 @@ class Job:
         Scenes a tile may lose for good before it fails.
     processes
         Of workers that share the cores of a machine; 0 for one a core.
-    neighbours
-        Tiles that a worker is given at a time.
+    elements
+        Of a zone that a runner should have to spread before workers are given several tiles each.
     redo
         Names of tiles that are made again although their records say that they are done.
     refresh
@@ -91,7 +91,7 @@ class Job:
     inside: bytes | None
     allow_lost_scenes: int
     processes: int
-    neighbours: int = 1
+    elements: int = 1
     redo: frozenset[str] = frozenset()
     refresh: bool = False
     only_failed: bool = False
@@ -116,6 +116,10 @@ class Job:
         if State(row["state"]) is State.FAILED:
             return self.only_failed or row["error"]["class"] != Poisoned.kind
         return not self.only_failed and (self.refresh or row["fingerprint"] != self.fingerprint)
+
+    def keeps(self, row: Row | None) -> bool:
+        """Whether another launch has finished a tile, by its short record."""
+        return row is not None and row["launch"] != self.launch and State(row["state"]) in FINISHED
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import pickle
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from rasterio.transform import from_bounds
 from pipeline import grid, land, ownership
 from pipeline.errors import BadInput
 from pipeline.grid import Tile, Window
-from pipeline.land import Area, read_area, read_land, work_order
+from pipeline.land import Area, read_area, read_land
 from pipeline.region import read_region
 
 GEOD = Geod(ellps="WGS84")
@@ -247,19 +245,3 @@ def test_a_file_that_is_no_mask_is_refused(data: bytes, tmp_path: Path) -> None:
         read_land(str(tmp_path / "mask.tif"))
     with pytest.raises(BadInput, match="no such file"):
         read_land(str(tmp_path / "none.tif"))
-
-
-def test_the_work_order_spreads_load_and_keeps_neighbours_near() -> None:
-    tiles = list(Area(read_region("0,40,24,52"), land=coast()).tiles())
-    ordered = sorted(tiles, key=work_order)
-    random.Random(0).shuffle(tiles)
-    assert sorted(tiles, key=work_order) == ordered
-    beside = [
-        a.zone == b.zone and abs(a.row - b.row) + abs(a.col - b.col) <= 1
-        for a, b in itertools.pairwise(ordered)
-    ]
-    assert np.mean(beside) > 0.9
-    # Eight workers that start at even distances begin in different places.
-    starts = ordered[:: len(ordered) // 8][:8]
-    assert len({(tile.zone, tile.row // 16) for tile in starts}) >= 6
-    assert [tile.zone for tile in ordered] != sorted(tile.zone for tile in ordered)

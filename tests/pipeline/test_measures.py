@@ -13,7 +13,8 @@ from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.runners.runner import PipelineResult
 
 from pipeline.measures import MEASURES, NAMESPACE, Meter, measures_of
-from pipeline.progress import Presence, read_tallies
+from pipeline.presence import Presence
+from pipeline.progress import read_tallies
 from pipeline.records import Record, State
 from pipeline.storage import Storage
 from tests import jobs

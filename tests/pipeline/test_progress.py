@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import io
+import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pipeline import presence, progress
+from pipeline.cli import ERASE, set_up_logging
+from pipeline.presence import Presence
 from pipeline.progress import (
+    GAP,
     Monitor,
-    Presence,
     Sight,
     Stop,
     Tally,
-    progress_line,
+    fitting,
+    pause,
+    progress_parts,
     read_tallies,
 )
 from pipeline.storage import Storage
@@ -24,24 +32,39 @@ from pipeline.storage import Storage
 
 def test_tallies_of_several_workers_add_up(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    for name in ("one", "two"):
-        tally = Tally(storage, 2024, "r", name)
+    for _ in range(2):
+        # As in two containers of a machine, where host and process have the same names.
+        tally = Tally(storage, 2024, "r")
         tally.add(tiles=1, pixels=100)
         tally.add(tiles=1, failed=1)
         tally.put()
     assert read_tallies(storage, 2024, "r") == Counter(tiles=4, pixels=200, failed=2)
 
 
+def test_what_is_counted_again_counts_once(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    for _ in range(2):
+        tally = Tally(storage, 2024, "r", "left-31")
+        tally.add(tiles_kept=3)
+        tally.put()
+    assert read_tallies(storage, 2024, "r") == Counter(tiles_kept=3)
+
+
 def test_the_monitor_leaves_nothing_in_the_store(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    with Monitor(storage, 2024, "r", tiles=1, blocks=1, stream=io.StringIO()):
+    with (
+        Presence(storage, 2024, "r"),
+        Monitor(storage, 2024, "r", tiles=1, blocks=1, stream=io.StringIO()),
+    ):
         Tally(storage, 2024, "r").put()
     assert list(storage.list("")) == []
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.progress.TALLY_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "TALLY_SECONDS", 0.01)
+    monkeypatch.setattr(presence, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(presence, "SILENT_SECONDS", 0.5)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -58,10 +81,7 @@ def test_a_launcher_notices_the_living_and_buries_the_dead(
     storage = Storage(str(tmp_path))
     Presence(storage, 2024, "dead").arrive()
     Tally(storage, 2024, "dead").put()
-    with (
-        Monitor(storage, 2024, "first", 1, 1, stream=io.StringIO()),
-        Monitor(storage, 2024, "second", 1, 1, stream=io.StringIO()),
-    ):
+    with Presence(storage, 2024, "first"), Presence(storage, 2024, "second"):
         wait_for(lambda: "another launcher is at work" in caplog.text)
         wait_for(lambda: "launch dead ended without a word" in caplog.text)
         assert not list(storage.list("records/2024/progress/dead"))
@@ -92,6 +112,45 @@ def test_a_store_that_fails_does_not_end_the_watch(tmp_path: Path) -> None:
         wait_for(lambda: len(counted) > 2)
 
 
+def test_a_launcher_shows_itself_whatever_its_tallies_take(
+    tmp_path: Path, quick: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage, over = Storage(str(tmp_path)), threading.Event()
+
+    def count(_: Counter[str]) -> None:
+        assert over.wait(30)
+
+    with (
+        Presence(storage, 2024, "first"),
+        Monitor(storage, 2024, "first", 1, 1, count, io.StringIO()),
+        Presence(storage, 2024, "second"),
+    ):
+        wait_for(lambda: "another launcher is at work" in caplog.text)
+        over.set()
+    assert "without a word" not in caplog.text
+
+
+def test_news_come_more_seldom_as_the_work_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, puts = [0.0], []
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(Storage, "write", lambda *_: puts.append(clock[0]))
+    tally = Tally(Storage(str(tmp_path)), 2024, "r")
+    for second in range(3 * 24 * 3600):
+        clock[0] = float(second)
+        tally.add(blocks=1)
+    between = np.diff(puts)
+    assert between[0] == progress.TALLY_SECONDS + 1
+    assert all(
+        step <= then / 60 + progress.TALLY_SECONDS + 1
+        for then, step in zip(puts[1:], between, strict=True)
+    )
+    # A fleet of a thousand for three days puts five million, not a hundred million.
+    assert len(puts) < 5_000
+    assert pause(1e9) == progress.MOST_TALLY_SECONDS
+
+
 EARLIER = Sight(60.0, Counter(blocks=30, blocks_kept=30, pixels_embedded=60_000, tiles_done=2))
 
 
@@ -102,7 +161,7 @@ def later(**news: float) -> Sight:
 
 def test_the_line_says_how_far_and_how_long() -> None:
     now = later(
-        blocks=30,
+        blocks=15,
         tiles_done=2,
         tiles_failed=1,
         pixels_embedded=60_000,
@@ -110,29 +169,52 @@ def test_the_line_says_how_far_and_how_long() -> None:
         bytes_read=5e9,
         bytes_written=2e6,
     )
-    line = progress_line(now, EARLIER, tiles=12, blocks=120)
-    assert "tiles 5/12" in line
-    assert "1k px/s  30k tokens/s" in line
-    assert "5GB in 2MB out" in line
-    assert "failed 1" in line
-    # 60 of the 90 blocks that were to be made took two minutes.
-    assert "left 1:00" in line
+    assert progress_parts(now, EARLIER, tiles=12, blocks=120) == [
+        "tiles 5/12",
+        # 15 blocks took the last minute, and 45 are to be made.
+        "left 3:00",
+        "failed 1",
+        "1k px/s",
+        "30k tokens/s",
+        "5GB in 2MB out",
+    ]
 
 
-def test_tiles_that_were_there_before_hurry_nothing() -> None:
+def test_tiles_that_need_no_work_hurry_nothing() -> None:
     now = Sight(60.0, Counter(blocks_kept=900, blocks=10))
-    assert "left 9:00" in progress_line(now, Sight(0.0, Counter()), tiles=100, blocks=1_000)
+    assert "left 9:00" in progress_parts(now, Sight(0.0, Counter()), tiles=100, blocks=1_000)
+
+
+def test_nobody_knows_how_long_it_takes_while_nothing_is_made() -> None:
+    assert "left ?" in progress_parts(later(), EARLIER, tiles=12, blocks=120)
+    done = Sight(60.0, Counter(blocks=100, tiles_done=12))
+    assert not any(part.startswith("left") for part in progress_parts(done, EARLIER, 12, 100))
 
 
 def test_the_line_says_where_the_time_goes_and_when_the_rate_has_fallen() -> None:
     slow = later(blocks=1, pixels_embedded=2_000, seconds_wait=45, seconds_encode=15)
-    line = progress_line(slow, EARLIER, tiles=12, blocks=120)
-    assert "px/s (mean 517)" in line
-    assert line.endswith("waiting for reads 75%, encoding 25%")
+    parts = progress_parts(slow, EARLIER, tiles=12, blocks=120)
+    assert parts[3:6] == ["33.3 px/s (mean 517)", "reading 75%", "encoding 25%"]
     steady = later(blocks=30, pixels_embedded=60_000, seconds_read=60, seconds_encode=60)
-    line = progress_line(steady, EARLIER, tiles=12, blocks=120)
-    assert "mean" not in line
-    assert line.endswith("encoding 100%")
+    parts = progress_parts(steady, EARLIER, tiles=12, blocks=120)
+    assert parts[3:5] == ["1k px/s", "encoding 100%"]
+
+
+@pytest.mark.parametrize("width", [79, 119])
+def test_what_does_not_fit_a_terminal_is_left_out_whole(width: int) -> None:
+    now = later(
+        **{"blocks": 15, "tiles_done": 52_000, "tiles_failed": 12, "pixels_embedded": 6e6},
+        **{"tokens": 3e8, "bytes_read": 5.25e12, "bytes_written": 2.15e12},
+        **{"seconds_wait": 75, "seconds_encode": 20, "seconds_write": 5, "seconds_find": 1},
+    )
+    parts = progress_parts(now, EARLIER, tiles=361_046, blocks=23_106_944)
+    line = fitting(parts, width)
+    assert len(line) <= width
+    shown = line.split(GAP)
+    assert shown == parts[: len(shown)]
+    # Tiles, time left, failures, rate and what most of the time goes to are always there.
+    assert len(shown) >= 5
+    assert fitting(parts, 10_000) == GAP.join(parts)
 
 
 class Terminal(io.StringIO):
@@ -150,7 +232,7 @@ def test_a_terminal_has_one_line_that_fits_and_is_gone_at_the_end(
     terminal = Terminal()
     with Monitor(Storage(str(tmp_path)), 2024, "r", 1, 1, stream=terminal):
         wait_for(lambda: terminal.getvalue().count("tiles 0/1") > 2)
-    *lines, rest = terminal.getvalue().split("\r\x1b[2K")
+    *lines, rest = terminal.getvalue().split(ERASE)
     assert all(len(line) < 20 for line in lines)
     assert rest == ""
     assert "\n" not in terminal.getvalue()
@@ -165,3 +247,15 @@ def test_a_log_has_a_line_now_and_then(tmp_path: Path, monkeypatch: pytest.Monke
     lines = log.getvalue().splitlines()
     assert all(line.startswith("tiles 0/1") for line in lines)
     assert len(lines) <= (time.monotonic() - began) / 0.2
+
+
+@pytest.mark.parametrize(("stream", "before"), [(Terminal(), ERASE), (io.StringIO(), "")])
+def test_a_warning_takes_the_place_of_the_line_on_a_terminal(
+    stream: io.StringIO, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = logging.RootLogger(logging.WARNING)
+    monkeypatch.setattr(logging, "root", root)
+    monkeypatch.setattr("sys.stderr", stream)
+    set_up_logging()
+    root.warning("a word")
+    assert stream.getvalue() == f"{before}WARNING root: a word\n"
