@@ -23,6 +23,7 @@ from pipeline.grid import Window
 from pipeline.resample import Geometry, place, resample
 from pipeline.scenes import Box, Scene, Source
 from pipeline.scenes.scene import padded, touches
+from pipeline.scenes.signing import Signer
 from pipeline.spool import Spool
 
 REMOTE_THREADS = 32
@@ -65,7 +66,7 @@ class Reader:
             threads = (os.cpu_count() or 1) if source.remote.is_local else REMOTE_THREADS
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._spool = Spool()
-        self._credentials = _Credentials(source)
+        self.signer = Signer(source.remote)
         self._headers: _Recent[str, Header] = _Recent()
         self._known: _Recent[Hashable, Any] = _Recent()
         self._moved: _Recent[str, Scene] = _Recent()
@@ -200,12 +201,12 @@ class Reader:
 
     def _persist(self, scene: Scene, band: str, work: Callable[[Fetch], T]) -> T:
         """Do some work on an asset, trying again as each class of failure deserves."""
-        remote, credential = self.source.remote, 0
+        remote, renewals = self.source.remote, 0
 
         def attempt() -> T:
-            nonlocal credential
-            credential = self._credentials.number
-            access = self.source.access((self._moved.get(scene.id) or scene).asset(band))
+            nonlocal renewals
+            renewals = self.signer.renewals
+            access = self.signer.access((self._moved.get(scene.id) or scene).asset(band))
 
             def fetch(start: int, length: int) -> bytes:
                 data = remote.read(access, start, length)
@@ -217,7 +218,7 @@ class Reader:
         def answer(error: SceneError) -> None:
             self._tell(**{f"retries_{error.kind}": 1})
             if isinstance(error, Expired):
-                self._credentials.renew(credential)
+                self.signer.renew(renewals)
             elif isinstance(error, Gone):
                 self._moved.put(scene.id, self.source.refresh(scene))
 
@@ -247,21 +248,6 @@ class _Recent(Generic[K, V]):
             self._kept[key] = value
             if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
-
-
-class _Credentials:
-    """The credentials of a source, which are renewed once for all reads that were refused."""
-
-    def __init__(self, source: Source) -> None:
-        self.number = 0
-        self._source, self._lock = source, threading.Lock()
-
-    def renew(self, refused: int) -> None:
-        """Have the credential of that number renewed, unless it has been already."""
-        with self._lock:
-            if self.number == refused:
-                self._source.renew()
-                self.number += 1
 
 
 @functools.cache

@@ -78,13 +78,6 @@ class StacApi:
                 scenes.append(scene_of_item(item, f"{self._search}#{number}"))
         return settle((scene for scene in scenes if scene is not None), year)
 
-    def access(self, href: str) -> Access:
-        """The address as it is."""
-        return Access(href)
-
-    def renew(self) -> None:
-        """There is no credential to renew."""
-
     def refresh(self, scene: Scene) -> Scene:
         """The scene as the API gives it now."""
         for item in self._items({"ids": [scene.id]}):

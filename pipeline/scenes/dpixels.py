@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.dpixels import DESCRIPTION, Description, read_description
 from pipeline.errors import BadInput
 from pipeline.grid import lonlat_bounds
-from pipeline.remote import Access, Remote
+from pipeline.remote import Remote
 from pipeline.scenes.scene import Box, Scene
 from pipeline.scenes.static import SceneList
 
@@ -44,13 +44,6 @@ class DPixels:
     def search(self, bounds: Box, year: int) -> list[Scene]:
         """All stacks of a year that touch a box, by name."""
         return sorted(self._scenes.find(bounds, year), key=lambda scene: scene.order)
-
-    def access(self, href: str) -> Access:
-        """The path as it is."""
-        return Access(href)
-
-    def renew(self) -> None:
-        """There is no credential to renew."""
 
     def refresh(self, scene: Scene) -> Scene:
         """The stack as it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.remote import Access, Remote
+from pipeline.remote import Remote
 from pipeline.scenes.api import StacApi
 from pipeline.scenes.opera import OperaGranules
 from pipeline.scenes.scene import Box, Scene
@@ -30,14 +30,6 @@ class EarthSearch:
         """All scenes of a year that touch a box."""
         found = self._sentinel2.search(bounds, year) + self._opera.search(bounds, year)
         return sorted(found, key=lambda scene: scene.order)
-
-    def access(self, href: str) -> Access:
-        """The address, with a token where it leads to NASA."""
-        return self._opera.access(href)
-
-    def renew(self) -> None:
-        """Forget the token."""
-        self._opera.renew()
 
     def refresh(self, scene: Scene) -> Scene:
         """The scene as the catalogue gives it now; granules of OPERA never move."""

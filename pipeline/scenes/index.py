@@ -113,13 +113,6 @@ class ParquetIndex:
         scenes = (scene for scene in found if scene is not None)
         return settle((scene for scene in scenes if touches(scene.bbox, room)), year)
 
-    def access(self, href: str) -> Access:
-        """The address as it is."""
-        return Access(href)
-
-    def renew(self) -> None:
-        """There is no credential to renew."""
-
     def refresh(self, scene: Scene) -> Scene:
         """The scene as it is."""
         return scene

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import functools
 import json
-import netrc
-import os
 import re
-import threading
-from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
-from pipeline.errors import BadInput, Corrupt, Expired
+from pipeline.errors import Corrupt
 from pipeline.remote import Access, Remote
 from pipeline.scenes.items import POLARISATIONS, sentinel1_scene, utc
 from pipeline.scenes.scene import Box, Scene, padded, settle, spans
+from pipeline.scenes.signing import check_earthdata_login
 
 SEARCH = "https://cmr.earthdata.nasa.gov/search/granules.json"
 COLLECTION = "C2777436413-ASF"
 """CMR's name of OPERA RTC-S1, version 1."""
-
-LOGIN = "urs.earthdata.nasa.gov"
-TOKEN = f"https://{LOGIN}/api/users/find_or_create_token"
-TOKEN_HOSTS = (".earthdata.nasa.gov", ".earthdatacloud.nasa.gov", ".asf.alaska.edu")
-"""Where an Earthdata token is sent, and nowhere else."""
 
 PAGE_ITEMS = 2000
 MAX_PAGES = 200
@@ -105,12 +97,7 @@ class OperaGranules:
 
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
-        self._token, self._lock = "", threading.Lock()
-        if not os.environ.get("EARTHDATA_TOKEN") and _login() is None:
-            raise BadInput(
-                "Sentinel-1 from NASA needs an Earthdata login: put a token into EARTHDATA_TOKEN, "
-                f"or name and password for {LOGIN} into ~/.netrc"
-            )
+        check_earthdata_login()
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
         """All scenes of a year that touch a box."""
@@ -126,20 +113,6 @@ class OperaGranules:
             entries = self._entries(f"{SEARCH}?{urlencode(query)}")
             scenes += [scene_of_entry(entry) for entry in entries]
         return settle((scene for scene in scenes if scene is not None), year)
-
-    def access(self, href: str) -> Access:
-        """The address, with a token where it leads to NASA."""
-        host = f".{urlsplit(href).hostname or ''}"
-        if not href.startswith("https://") or not host.endswith(TOKEN_HOSTS):
-            return Access(href)
-        with self._lock:
-            self._token = self._token or os.environ.get("EARTHDATA_TOKEN") or self._new_token()
-            return Access(href, {"Authorization": f"Bearer {self._token}"})
-
-    def renew(self) -> None:
-        """Forget the token."""
-        with self._lock:
-            self._token = ""
 
     def _entries(self, url: str) -> Iterator[Any]:
         """Entries of a search, page by page; as many as CMR counts, or an error."""
@@ -166,30 +139,6 @@ class OperaGranules:
         if not isinstance(entries, list):
             raise Corrupt(f"{SEARCH} did not answer with a list of granules")
         return entries, answer.headers
-
-    def _new_token(self) -> str:
-        """A token for the login in the netrc file."""
-        login = _login()
-        if login is None:
-            raise Expired(f"EARTHDATA_TOKEN is not set and ~/.netrc has no {LOGIN}")
-        basic = b64encode(f"{login[0]}:{login[1]}".encode()).decode()
-        answer = self._remote.post(TOKEN, b"", {"Authorization": f"Basic {basic}"}, 2**20)
-        try:
-            token = json.loads(answer.data)["access_token"]
-        except (ValueError, KeyError, TypeError):
-            token = None
-        if not isinstance(token, str):
-            raise Expired(f"{LOGIN} gave no token")
-        return token
-
-
-def _login() -> tuple[str, str] | None:
-    """Name and password for Earthdata in the netrc file."""
-    try:
-        entry = netrc.netrc().authenticators(LOGIN)
-    except (OSError, netrc.NetrcParseError):
-        return None
-    return (entry[0], entry[2]) if entry and entry[0] and entry[2] else None
 
 
 def scene_of_entry(entry: Any) -> Scene | None:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from model.observations import S1_BANDS, S2_BANDS
 from pipeline.errors import Incomplete
-from pipeline.remote import Access, Remote
+from pipeline.remote import Remote
 
 CLASSES = "SCL"
 """Sentinel-2's scene classification among a scene's assets."""
@@ -106,7 +106,7 @@ class Scene:
 
 
 class Source(Protocol):
-    """A catalogue of scenes, and the way to their pixels.
+    """A catalogue of scenes. Credentials for their pixels are not its business (`signing`).
 
     Sources are opened once a process and are safe to use from many threads.
     """
@@ -119,14 +119,6 @@ class Source(Protocol):
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
         """All scenes of a year that touch a box, by time and id, twins marked unusable."""
-        ...
-
-    def access(self, href: str) -> Access:
-        """Sign an address, with a credential that is valid now."""
-        ...
-
-    def renew(self) -> None:
-        """Forget credentials that were refused, so that the next access gets new ones."""
         ...
 
     def refresh(self, scene: Scene) -> Scene:

@@ -63,13 +63,6 @@ class StaticCatalogue:
         """All scenes of a year that touch a box."""
         return settle(self._scenes.find(bounds, year), year)
 
-    def access(self, href: str) -> Access:
-        """The address as it is."""
-        return Access(href)
-
-    def renew(self) -> None:
-        """There is no credential to renew."""
-
     def refresh(self, scene: Scene) -> Scene:
         """The scene as it is."""
         return scene

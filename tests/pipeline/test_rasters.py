@@ -151,8 +151,9 @@ def test_a_refused_credential_is_renewed_once_for_all_that_wait(
         source = open_catalogue(f"{server.url}/catalog.json")
         scenes = source.search(lonlat_bounds(whole), YEAR)
         server.fault = lambda path, start: "" if renewals else "expired"
-        source.renew = lambda: renewals.append(1)  # type: ignore[method-assign]
         reader = Reader(source, threads=8)
+        renew = reader.signer._forget
+        reader.signer._forget = lambda: (renewals.append(1), renew())  # type: ignore[assignment]
         annual = read_stack(whole, scenes, Rules(), reader)
         reader.close()
     assert len(annual.used) == len(scenes)

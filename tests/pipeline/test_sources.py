@@ -31,12 +31,14 @@ from pipeline.scenes import (
     open_catalogue,
     opera,
     planetary_computer,
+    signing,
 )
 from pipeline.scenes.api import StacApi
 from pipeline.scenes.index import ParquetIndex
 from pipeline.scenes.items import COMMON_NAMES
 from pipeline.scenes.opera import OperaGranules, scene_of_entry
 from pipeline.scenes.planetary_computer import PlanetaryComputer
+from pipeline.scenes.signing import Signer
 from pipeline.sentinel1 import code_backscatter
 from pipeline.simulate import Footprint, Simulation, simulate_archive
 from pipeline.stack import AnnualStack, Losses, Rules, read_stack
@@ -325,17 +327,31 @@ def test_planetary_computer_signs_and_renews(
 
     monkeypatch.setattr(sas, "get_token", get_token)
     monkeypatch.setattr(sas, "TOKEN_CACHE", {})
+    signer = Signer(Remote())
+    href = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/31/U/DS/B04.tif"
+    assert signer.access(href) == Access(f"{href}?first")
+    assert signer.access(href).url.endswith("?first")
+    signer.renew()
+    assert signer.access(href).url.endswith("?second")
+    assert asked[0] == ("sentinel2l2a01", "sentinel2-l2")
+    # No token goes to other hosts, or to other people's accounts.
+    for other in (
+        "https://elsewhere.example/sentinel2l2a01.blob.core.windows.net/a.tif",
+        "https://mine.blob.core.windows.net/sentinel2-l2/a.tif",
+        "https://sentinel2.example/.blob.core.windows.net/a.tif",
+        "http://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/a.tif",
+        "https://[x/a.tif",
+    ):
+        assert signer.access(other) == Access(other)
+    assert len(asked) == 3
+
+
+def test_planetary_computer_has_the_scenes_of_its_collections(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with fake_web(FakeStac(items_of(archive, "https://nowhere.example"))) as url:
         monkeypatch.setattr(planetary_computer, "ROOT", url + "/")
         source = PlanetaryComputer(Remote(url))
-        href = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/31/U/DS/B04.tif"
-        assert source.access(href) == Access(f"{href}?first")
-        assert source.access(href).url.endswith("?first")
-        source.renew()
-        assert source.access(href).url.endswith("?second")
-        assert asked[0] == ("sentinel2l2a01", "sentinel2-l2")
-        # No token goes to other hosts.
-        assert source.access("https://elsewhere.example/a.tif").url.endswith("/a.tif")
         assert source.imagery == "mpc"
         assert len(source.search((2.9, 50.7, 3.1, 50.9), YEAR)) == 5
 
@@ -356,16 +372,55 @@ def response(status: int) -> requests.Response:
     ],
 )
 def test_no_token_is_a_failure_of_its_class(
-    archive: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[SceneError]
+    monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[SceneError]
 ) -> None:
     def refuse(url: str) -> str:
         raise error
 
     monkeypatch.setattr("planetary_computer.sign_url", refuse)
-    with fake_web(FakeStac(items_of(archive, "https://nowhere.example"))) as url:
-        monkeypatch.setattr(planetary_computer, "ROOT", url + "/")
-        with pytest.raises(kind):
-            PlanetaryComputer(Remote(url)).access("https://a.blob.core.windows.net/b/c.tif")
+    with pytest.raises(kind):
+        Signer(Remote()).access("https://sentinel2l2a01.blob.core.windows.net/b/c.tif")
+
+
+@pytest.mark.parametrize("kind", ["index", "static", "api"])
+def test_every_source_signs_what_lies_with_a_provider(
+    archive: Path,
+    window: Window,
+    expected: AnnualStack,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    blobs, radar = "https://sentinel2l2a01.blob.core.windows.net/s2", "https://x.asf.alaska.edu"
+    items = items_of(archive, blobs)
+    for item in items:
+        if item["collection"] == "sentinel-1-rtc":
+            for asset in item["assets"].values():
+                asset["href"] = asset["href"].replace(blobs, radar)
+    monkeypatch.setenv("EARTHDATA_TOKEN", "secret")
+    monkeypatch.setattr("planetary_computer.sign_url", lambda href: f"{href}?signed")
+    read = Remote.read
+
+    def guarded(self: Remote, access: Access, start: int, length: int) -> bytes:
+        """What the provider's hosts have, for those with their credential."""
+        path = access.url
+        for base in (blobs, radar):
+            if path.startswith(base):
+                signed = path.endswith("?signed") if base == blobs else bool(access.headers)
+                if not signed:
+                    raise Expired("HTTP 403")
+                path = path.replace(base, str(archive.parent)).removesuffix("?signed")
+        return read(Remote() if path != access.url else self, Access(path), start, length)
+
+    monkeypatch.setattr(Remote, "read", guarded)
+    (tmp_path / "items.json").write_text(
+        json.dumps({"type": "FeatureCollection", "features": items})
+    )
+    write_index(tmp_path / "items.parquet", items, group=2)
+    with fake_web(FakeStac(items)) as url:
+        text = {"index": "items.parquet", "static": "items.json"}.get(kind)
+        source = open_catalogue(str(tmp_path / text) if text else url + "/")
+        assert_equal(stack_of(source, window), expected)
 
 
 NAME = "OPERA_L2_RTC-S1_T137-292319-IW2_{:%Y%m%d}T015858Z_20250830T120333Z_S1A_30_v1.0"
@@ -419,11 +474,12 @@ def test_opera_granules(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (scene.orbit_state, scene.datetime) == ("ascending", "2021-01-01T01:58:58.000000Z")
         assert scene.assets["vv"].startswith("https://cumulus.asf.earthdatacloud.nasa.gov/")
         assert scene.bbox == (-119.9, 34.2, -119.5, 34.6)
-        access = source.access(scene.assets["vv"])
+        signer = Signer(Remote())
+        access = signer.access(scene.assets["vv"])
         assert access.headers == {"Authorization": "Bearer secret"}
         for other in ("https://elsewhere.example/a.tif", "https://fakenasa.gov.example/a.tif"):
-            assert source.access(other).headers == {}
-        assert source.access(scene.assets["vv"].replace("https", "http")).headers == {}
+            assert signer.access(other).headers == {}
+        assert signer.access(scene.assets["vv"].replace("https", "http")).headers == {}
 
 
 def test_earth_search_has_the_scenes_of_both(
@@ -448,8 +504,6 @@ def test_earth_search_has_the_scenes_of_both(
     assert (len(optical), len(radar)) == (len(items), 3)
     assert not any(scene.unusable or scene.missing for scene in scenes)
     assert set(optical[0].assets) == set(S2_ASSETS)
-    assert source.access(optical[0].assets["B04"]).headers == {}
-    assert source.access(radar[0].assets["vv"]).headers == {"Authorization": "Bearer secret"}
 
 
 def test_granules_that_a_listing_keeps_back_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -468,17 +522,17 @@ def test_an_earthdata_login_becomes_a_token(
     with pytest.raises(BadInput, match="EARTHDATA_TOKEN"):
         OperaGranules(Remote("https://"))
     netrc = tmp_path / ".netrc"
-    netrc.write_text(f"machine {opera.LOGIN} login me password word\n")
+    netrc.write_text(f"machine {signing.LOGIN} login me password word\n")
     netrc.chmod(0o600)
     fake = FakeCmr([], page=3)
     with fake_web(fake) as url:
-        monkeypatch.setattr(opera, "TOKEN", f"{url}/token")
-        source = OperaGranules(Remote(url))
+        monkeypatch.setattr(signing, "TOKEN", f"{url}/token")
+        signer = Signer(Remote(url))
         href = "https://cumulus.asf.earthdatacloud.nasa.gov/a.tif"
-        assert source.access(href).headers == {"Authorization": "Bearer token-1"}
-        assert source.access(href).headers == {"Authorization": "Bearer token-1"}
-        source.renew()
-        assert source.access(href).headers == {"Authorization": "Bearer token-2"}
+        assert signer.access(href).headers == {"Authorization": "Bearer token-1"}
+        assert signer.access(href).headers == {"Authorization": "Bearer token-1"}
+        signer.renew()
+        assert signer.access(href).headers == {"Authorization": "Bearer token-2"}
         assert fake.logins == ["Basic bWU6d29yZA=="] * 2
 
 
@@ -494,12 +548,6 @@ class Files:
 
     def search(self, bounds: tuple, year: int) -> list[Scene]:
         return []
-
-    def access(self, href: str) -> Access:
-        return Access(href)
-
-    def renew(self) -> None:
-        """Nothing."""
 
     def refresh(self, scene: Scene) -> Scene:
         return scene
