@@ -61,6 +61,8 @@ def read_stack_directory(directory: str | Path) -> Stack:
             arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise BadInput(f"{path} cannot be read as a d-pixel array: {error}") from None
+        if not isinstance(arrays[name], np.ndarray):
+            raise BadInput(f"{path} cannot be read as a d-pixel array: it holds several")
     _check(arrays, str(directory))
     return Stack(**arrays)
 

@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
@@ -38,8 +38,8 @@ from pipeline.weights import local_weights, pull_weights, pulled_weights
 BAND_PIXELS = 1 << 16
 """Pixels, in whole rows, whose embeddings are in memory at once."""
 
-Append = Callable[[NDArray[Any]], object]
-"""Writes the next rows of an array."""
+Shape = tuple[tuple[int, ...], DTypeLike]
+"""Shape and type of an array."""
 
 
 def encode_arguments(parser: argparse.ArgumentParser) -> None:
@@ -155,22 +155,15 @@ def encode_directory(
     """
     height, width = stack.shape
     kept = encoder.card.check_depth(dims)
-    folder = Path(out)
-    make_directory(folder)
+    make_directory(out)
+    arrays: dict[str, Shape] = {
+        "codes": ((height, width, kept), np.int8),
+        "scales": ((height, width), np.float32),
+    }
+    if floats:
+        arrays["embedding"] = (height, width, kept), np.float32
     embedded, faith = 0, None
-    with _writing_to(folder), contextlib.ExitStack() as files:
-
-        def array(name: str, shape: tuple[int, ...], dtype: DTypeLike) -> Append:
-            return files.enter_context(_new_array(folder / name, shape, dtype))
-
-        codes = array("codes.npy", (height, width, kept), np.int8)
-        scales = array("scales.npy", (height, width), np.float32)
-        values = None
-        if floats:
-            values = array("embedding.npy", (height, width, kept), np.float32)
-        else:
-            # One of an earlier run would not belong to these codes.
-            (folder / "embedding.npy").unlink(missing_ok=True)
+    with _new_arrays(Path(out), arrays) as append:
         rows = max(BAND_PIXELS // max(width, 1), 1)
         for top in range(0, height, rows):
             band = slice(top, min(top + rows, height))
@@ -179,39 +172,46 @@ def encode_directory(
                 made = encoder.embed(_rows(stack, band), here, floats or report, dims)
             except BadEmbeddingError as error:
                 raise BadEmbedding(str(error)) from None
-            codes(made.codes)
-            scales(made.scales)
+            append("codes", made.codes)
+            append("scales", made.scales)
             embedded += int(np.isfinite(made.scales).sum())
             if made.values is None:
                 continue
-            if values is not None:
-                values(made.values)
+            if floats:
+                append("embedding", made.values)
             if report and (part := fidelity(made.values, made.codes, made.scales)):
                 faith = part if faith is None else faith + part
     return embedded, faith
 
 
 @contextlib.contextmanager
-def _writing_to(folder: Path) -> Iterator[None]:
-    """Say in one line why a directory takes no files."""
+def _new_arrays(
+    folder: Path, arrays: dict[str, Shape]
+) -> Iterator[Callable[[str, NDArray[Any]], None]]:
+    """Array files, written row by row, that take their names when all of them are whole."""
+    files: dict[str, IO[bytes]] = {}
+
+    def append(name: str, rows: NDArray[Any]) -> None:
+        files[name].write(np.ascontiguousarray(rows, arrays[name][1]).data)
+
     try:
-        yield
+        with contextlib.ExitStack() as opened:
+            for name, (shape, dtype) in arrays.items():
+                files[name] = opened.enter_context((folder / f"{name}.npy.partial").open("wb"))
+                descr = dtype_to_descr(np.dtype(dtype))
+                header = {"descr": descr, "fortran_order": False, "shape": shape}
+                write_array_header_1_0(files[name], header)
+            yield append
+        if "embedding" not in arrays:
+            # One of an earlier run would not belong to these codes.
+            (folder / "embedding.npy").unlink(missing_ok=True)
+        for name in arrays:
+            os.replace(folder / f"{name}.npy.partial", folder / f"{name}.npy")
     except OSError as error:
         raise BadInput(f"{folder} cannot be written to: {error.strerror}") from None
-
-
-@contextlib.contextmanager
-def _new_array(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[Append]:
-    """An array file, row by row, that takes its name when all of it is written."""
-    partial = path.with_name(path.name + ".partial")
-    header = {"descr": dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    try:
-        with partial.open("wb") as file:
-            write_array_header_1_0(file, header)
-            yield lambda rows: file.write(np.ascontiguousarray(rows, dtype).data)
-        os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        for name in arrays:
+            (folder / f"{name}.npy.partial").unlink(missing_ok=True)
 
 
 def _rows(stack: Stack, band: slice) -> Stack:

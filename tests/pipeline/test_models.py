@@ -13,13 +13,17 @@ import numpy as np
 import pytest
 
 import pipeline.models
-from model.cards import KNOWN, card_named
+from model.cards import KNOWN, SHIPPED, card_named
 from model.checkpoint import random_checkpoint, write_checkpoint
+from model.data import WEIGHTS
 from model.networks import Sizes
 from model.observations import Stack
 from pipeline.cli import main
 from pipeline.dpixels import write_stack_directory
 from pipeline.grid import Window
+from pipeline.weights import cache_folder
+from tests.fakes.disk import small_disk
+from tests.fakes.web import fake_web
 
 
 @pytest.fixture
@@ -114,10 +118,16 @@ def _other_type(folder: Path) -> None:
     np.save(folder / "bands.npy", np.load(folder / "bands.npy").astype(np.float32))
 
 
+def _several(folder: Path) -> None:
+    with (folder / "bands.npy").open("wb") as file:
+        np.savez(file, bands=np.zeros(1))
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (_removed, "masks.npy cannot be read"),
+        (_several, "bands.npy cannot be read as a d-pixel array: it holds several"),
         (_truncated, "bands.npy cannot be read"),
         (_pickled, "doys.npy cannot be read"),
         (_other_shape, "bands.npy must be uint16 (50, 8, 10, 10)"),
@@ -209,6 +219,45 @@ def test_without_pulled_weights_a_name_says_how_to_get_them(
     options = ("encode", "--stack", dpixels, "--out", tmp_path / "out", "--model")
     assert "`tessera-mosaic models pull v2-large`" in said(*options, "v2-large")
     assert "get tessera_v1_1_aws_encoder.pt from https://drive" in said(*options, "v1.1-aws")
+
+
+def test_what_was_pulled_and_damaged_says_how_to_repair_it(
+    dpixels: Path, tmp_path: Path, said: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    card = card_named("v2-nano")
+    (cache_folder()).mkdir(parents=True)
+    (cache_folder() / card.sha256).write_bytes(b"garbage")
+    error = said("encode", "--stack", dpixels, "--out", tmp_path / "out", "--model", card.name)
+    assert "is not the file it should be" in error
+    assert "fetch it again with `tessera-mosaic models pull v2-nano`" in error
+
+
+def test_where_nothing_can_be_written_is_one_line_and_nothing_stays(
+    dpixels: Path, tmp_path: Path, said: Callable[..., Any]
+) -> None:
+    options = ("encode", "--stack", dpixels, "--out")
+    (tmp_path / "file").touch()
+    assert "file cannot be made a directory: File exists" in said(*options, tmp_path / "file")
+    with small_disk(10_000):
+        assert "out cannot be written to: File too large" in said(*options, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_shipped_weights_are_pulled_already(said: Callable[..., Any]) -> None:
+    told = said("models", "pull", SHIPPED.name)
+    assert told == {"model": SHIPPED.name, "path": str(WEIGHTS), "sha256": SHIPPED.sha256}
+
+
+def test_no_credential_of_an_address_is_told(
+    golden: Path, tmp_path: Path, said: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    data = (golden / "v2_qknorm.pt").read_bytes()
+    with fake_web(lambda request: (200, {}, data)) as address:
+        told = said("models", "inspect", f"{address}/a.pt?token=secret")
+    assert told["file"] == f"{address}/a.pt"
+    assert told["bytes"] == len(data)
 
 
 def test_the_cards_are_listed(said: Callable[..., Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from model.cards import card_named
 from model.checkpoint import CheckpointError
 from pipeline.errors import BadInput
 from pipeline.weights import cache_folder, local_weights, pull_weights, pulled_weights
+from tests.fakes.disk import small_disk
 from tests.fakes.gcs import GCSFS_ENVIRONMENT, fake_gcs
 from tests.fakes.s3 import S3_ENVIRONMENT, fake_s3
 
@@ -86,11 +87,14 @@ class Hub(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _HubHandler)
         self.last = len(WEIGHTS)
+        self.ranges = True
+        self.asked, self.gate = threading.Event(), threading.Event()
+        self.gate.set()
         self.starts: list[int] = []
 
 
 class _HubHandler(BaseHTTPRequestHandler):
-    """Serves one file from one address, and breaks off after the byte it is told."""
+    """Serves one file from one address, as its server is told."""
 
     server: Hub
 
@@ -98,21 +102,21 @@ class _HubHandler(BaseHTTPRequestHandler):
         if self.path != "/geotessera/TESSERA-V-2.0-2B-N/resolve/main/ckpt/student_nano.pt":
             self.send_error(404)
             return
-        first, last = 0, len(WEIGHTS) - 1
-        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        if asked:
-            first, last = int(asked[1]), min(int(asked[2] or last), last)
-        self.send_response(206 if asked else 200)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(last + 1 - first))
-        if asked:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{len(WEIGHTS)}")
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        first = int(asked[1]) if asked and self.server.ranges else 0
+        self.server.starts.append(first)
+        self.server.asked.set()
+        if first >= len(WEIGHTS):
+            self.send_error(416)
+            return
+        self.send_response(206 if first else 200)
+        self.send_header("Content-Length", str(len(WEIGHTS) - first))
+        if first:
+            self.send_header("Content-Range", f"bytes {first}-{len(WEIGHTS) - 1}/{len(WEIGHTS)}")
         self.end_headers()
-        if self.command == "GET":
-            self.server.starts.append(first)
-            self.wfile.write(WEIGHTS[first : min(last + 1, self.server.last)])
-
-    do_HEAD = do_GET
+        self.wfile.write(WEIGHTS[first : min(self.server.last, len(WEIGHTS) // 2)])
+        self.server.gate.wait()
+        self.wfile.write(WEIGHTS[max(first, len(WEIGHTS) // 2) : self.server.last])
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""
@@ -121,7 +125,7 @@ class _HubHandler(BaseHTTPRequestHandler):
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     with Hub() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
         yield server
         server.shutdown()
@@ -130,17 +134,74 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 CARD = dataclasses.replace(card_named("v2-nano"), sha256=SHA256)
 
 
-def test_pulling_goes_on_where_it_stopped(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.weights.PIECE", 1 << 16)
+def _partial(data: bytes) -> None:
+    """Leave what an interrupted fetch leaves."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    (cache_folder() / f"{SHA256}.partial").write_bytes(data)
+
+
+def test_pulling_goes_on_where_it_stopped(hub: Hub) -> None:
     assert pulled_weights(CARD) is None
-    (cache_folder()).mkdir(parents=True)
-    (cache_folder() / f"{SHA256}.partial").write_bytes(WEIGHTS[:700_000])
+    _partial(WEIGHTS[:700_000])
     path = pull_weights(CARD)
     assert path.read_bytes() == WEIGHTS
-    assert min(hub.starts) == 700_000
     assert pulled_weights(CARD) == path
     assert pull_weights(CARD) == path
+    assert hub.starts == [700_000]
     assert [kept.name for kept in cache_folder().iterdir()] == [SHA256]
+
+
+@pytest.mark.parametrize(
+    ("partial", "ranges", "starts"),
+    [
+        (b"", False, [0]),
+        (WEIGHTS[:700_000], False, [0]),
+        (WEIGHTS, True, [len(WEIGHTS)]),
+        (WEIGHTS + b"x", True, [len(WEIGHTS) + 1, 0]),
+        (b"x" * 700_000, True, [700_000, 0]),
+    ],
+)
+def test_pulling_ends_well_whatever_was_left_and_whoever_serves(
+    hub: Hub, partial: bytes, ranges: bool, starts: list[int]
+) -> None:
+    hub.ranges = ranges
+    _partial(partial)
+    assert pull_weights(CARD).read_bytes() == WEIGHTS
+    assert hub.starts == starts
+
+
+def test_a_damaged_file_of_the_cache_is_fetched_again(hub: Hub) -> None:
+    for damage in (b"garbage", WEIGHTS[:-1], b""):
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        (cache_folder() / SHA256).write_bytes(damage)
+        assert pull_weights(CARD).read_bytes() == WEIGHTS
+    assert hub.starts == [0, 0, 0]
+
+
+def test_nobody_waits_for_a_file_that_another_needs(hub: Hub) -> None:
+    other = hashlib.sha256(b"other").hexdigest()
+    cache_folder().mkdir(parents=True)
+    (cache_folder() / other).write_bytes(b"other")
+    hub.gate.clear()
+    with ThreadPoolExecutor(1) as threads:
+        fetching = threads.submit(pull_weights, CARD)
+        assert hub.asked.wait(60)
+        assert local_weights("https://127.0.0.1:1/other.pt", other).read_bytes() == b"other"
+        assert not fetching.done()
+        hub.gate.set()
+        assert fetching.result().read_bytes() == WEIGHTS
+
+
+def test_a_cache_that_takes_nothing_is_not_taken_for_a_server_that_gives_nothing(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(500_000), pytest.raises(BadInput, match=r"cannot be kept in .* too large"):
+        pull_weights(CARD)
+    assert pull_weights(CARD).read_bytes() == WEIGHTS
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(BadInput, match=r"Not a directory; XDG_CACHE_HOME names another place"):
+        pull_weights(CARD)
 
 
 def test_a_broken_connection_is_one_line_and_a_later_pull_succeeds(hub: Hub) -> None:
