@@ -157,14 +157,14 @@ class Ledger:
         key = chunk_key(*place)
         with self._lock:
             sha256 = self._page(place).get(key)
-        try:
-            data = self._storage.read(key) if sha256 else b""
-        except FileNotFoundError:
-            if not self._unsure:
-                raise StoreError(f"{key} is not there; {AFRESH}") from None
-            data = b""
-        if not data:
+        if sha256 is None:
             return np.zeros(SHAPE, RGB)
+        try:
+            data = self._storage.read(key)
+        except FileNotFoundError:
+            if self._unsure:
+                return np.zeros(SHAPE, RGB)
+            raise StoreError(f"{key} is not there; {AFRESH}") from None
         if not self._unsure and hashlib.sha256(data).hexdigest() != sha256:
             raise StoreError(f"{key} is not as it was painted; {AFRESH}")
         try:

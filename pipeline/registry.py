@@ -159,7 +159,7 @@ def decode_rows(data: bytes) -> dict[Key, Row]:
 def join_parts(parts: Iterable[bytes]) -> bytes:
     """The registry as GeoParquet 1.1, a row group or more a zone; one zone's rows in memory."""
     sink, shapes = pa.BufferOutputStream(), Shapes()
-    # Readers that find Arrow's own schema in the file look for `geo` there, where it comes too late.
+    # Readers that find Arrow's own schema in the file look for `geo` there, where it is not yet.
     with pq.ParquetWriter(sink, SCHEMA, compression="zstd", store_schema=False) as writer:
         for part in parts:
             table = pq.read_table(pa.BufferReader(part), schema=SCHEMA)

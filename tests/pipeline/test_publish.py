@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jsonschema
@@ -27,10 +27,11 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from pipeline import publish as publishing
 from pipeline.errors import BadInput
 from pipeline.grid import to_lonlat
-from pipeline.mosaic import Mosaic, read_mosaic
+from pipeline.mosaic import Mosaic, create_store, read_mosaic
+from pipeline.mosaic.layout import compressor
 from pipeline.mosaic.pyramid import LEVELS
 from pipeline.overview import Overview
-from pipeline.preview import halve
+from pipeline.preview import draw_tile, fit_colours, halve
 from pipeline.publish import publish, publish_command
 from pipeline.published import read_list
 from pipeline.records import State, read_record, write_record
@@ -282,6 +283,83 @@ def refresh(storage: Storage, year: int) -> None:
     add_tiles(read_mosaic(storage), [], year)
 
 
+def test_years_and_zones_that_a_launcher_adds_meanwhile_stay(
+    two: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile(step: Callable[..., object], year: int, zone: int) -> Callable[..., object]:
+        def late(mosaic: Mosaic, *rest: object) -> object:
+            create_store(two, mosaic.layout, mosaic.identity, [year], [zone])
+            return step(mosaic, *rest)
+
+        return late
+
+    monkeypatch.setattr(publishing, "fit_colours", meanwhile(fit_colours, 2024, 30))
+    monkeypatch.setattr(publishing, "draw_tile", meanwhile(draw_tile, 2025, 32))
+    publish(two)
+    mosaic = read_mosaic(two)
+    assert (mosaic.years[-1], mosaic.zones) == (2025, (30, 31, 32))
+    assert mosaic.colours is not None
+    assert not problems(two)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def publish_until(storage: Storage, moment: str, count: int) -> None:
+    """Publish, and be killed when so many objects of a kind were put and one more is to be."""
+    with pytest.MonkeyPatch.context() as patch:
+        plain, seen = Storage.write, []
+
+        def write(self: Storage, key: str, data: bytes) -> None:
+            if key.startswith(moment):
+                seen.append(key)
+                if len(seen) > count:
+                    raise Killed
+            plain(self, key, data)
+
+        patch.setattr(Storage, "write", write)
+        with pytest.raises(Killed):
+            publish(storage)
+
+
+def changed(storage: Storage) -> None:
+    """One tile is made again, and another one failed."""
+    write_tile(read_mosaic(storage), TILES[0], 2018, pixels(TILES[0], 2019))
+    fail(read_mosaic(storage))
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["first", "again"])
+def test_killed_at_any_moment_it_ends_the_same(two: Storage, again: bool, tmp_path: Path) -> None:
+    if again:
+        publish(two)
+        changed(two)
+    before = contents(two)
+    publish(two)
+    after = contents(two)
+    moments = [
+        ("global_rgb/0/rgb/c/", 1),
+        ("published/picture/", 1),
+        ("published/registry/", 0),
+        ("published/list.json", 0),
+        ("report.html", 0),
+    ]
+    for moment, count in moments[0 if again else 3 :]:
+        other = Storage(f"memory://{tmp_path.name}-{moment.replace('/', '-')}")
+        for key, data in before.items():
+            other.write(key, data)
+        publish_until(other, moment, count)
+        assert contents(other) != after
+        publish(other)
+        found = contents(other)
+        assert found.keys() == after.keys(), moment
+        # The report tells the store's own name.
+        assert [key for key in after if found[key] != after[key]] in ([], TOLD_BY_NAME), moment
+
+
+TOLD_BY_NAME = ["published/list.json", "report.html"]
+
+
 def test_what_was_damaged_is_mended(two: Storage) -> None:
     publish(two)
     whole = contents(two)
@@ -302,6 +380,39 @@ def test_what_was_damaged_is_mended(two: Storage) -> None:
         publish(two)
         assert not problems(two)
     assert contents(two) == whole
+
+
+def test_the_picture_is_painted_afresh_over_damage_at_every_level(two: Storage) -> None:
+    publish(two)
+    whole = contents(two)
+    keys = [
+        next(key for key in whole if key.startswith(f"global_rgb/{level}/rgb/c/"))
+        for level in range(LEVELS)
+    ]
+    for key in keys:
+        two.write(key, whole[key][: len(whole[key]) // 2])
+    assert {problem["tile"] for problem in problems(two)} == set(keys)
+    two.delete("published/list.json")
+    publish(two)
+    assert contents(two) == whole
+
+
+def other_chunk(data: bytes) -> bytes:
+    """A chunk that can be decoded, to other pixels."""
+    return bytes(compressor().encode(np.full(512 * 512 * 4, 7, np.uint8)))
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], other_chunk, lambda data: b""])
+def test_a_damaged_piece_of_the_picture_is_not_painted_over(
+    two: Storage, damage: Callable[[bytes], bytes]
+) -> None:
+    publish(two)
+    key = next(key for key in contents(two) if key.startswith("global_rgb/0/rgb/c/"))
+    two.write(key, damage(two.read(key)))
+    write_tile(read_mosaic(two), TILES[0], 2018, pixels(TILES[0], 2019))
+    refresh(two, 2018)
+    with pytest.raises(BadInput, match=f"{key}.*remove published/list.json"):
+        publish_command(argparse.Namespace(store=two.url, json=True))
 
 
 def test_a_damaged_tile_is_named(two: Storage) -> None:
