@@ -209,7 +209,7 @@ class SampleTile(beam.DoFn):
                     raise
                 log.warning("tile %s is tried again: %s", tile.name, error)
                 if isinstance(error, Expired):
-                    self._source.renew()
+                    self._reader.signer.renew()
             time.sleep(RETRY_PAUSE * attempt)
         raise AssertionError("unreachable")
 
