@@ -1,21 +1,27 @@
 """How fast the encoders are, against the machine and against the padded reference path.
 
-`python -m benchmarks encode [--model M ...] [--device D] [--precision P ...] [--threads N]`
+`python -m benchmarks encode [--model M ...] [--device D] [--precision P ...] [--threads N]
+[--record NAME]`
 
 Every pixel has the same number of observations. The reference path is the plain network over
-padded batches in float32, with PyTorch's own threads. Pixels a second of processor time tell
-something on a busy machine too; all else wants an idle one. Ends with 1 if bf16 is not as close to
-fp32 as it has to be.
+padded batches in float32, with PyTorch's own threads. Each line is measured in a process of its
+own, so that its memory is its own too. Pixels a second of processor time tell something on a busy
+machine as well; all else wants an idle one. The teacher is measured only when it is named: it wants
+16 GB and minutes a line. Ends with 1 if bf16 is not as close to fp32 as it has to be, and with 2 if
+the device cannot be used.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime as dt
+import multiprocessing
 import os
 import resource
+import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -25,12 +31,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model.cards import CARDS, Card, card_named
-from model.checkpoint import Checkpoint, random_checkpoint
-from model.encoder import Embedding, Encoder, usable_cores
-from model.kernels import DTYPES, Affine, find_place
-from model.networks import S1_CHANNELS, S2_CHANNELS, Family, Sizes
+from model.checkpoint import random_checkpoint
+from model.encoder import Encoder, usable_cores
+from model.kernels import DTYPES, Affine, DeviceError, find_place
+from model.networks import FUSION_LAYERS, S1_CHANNELS, S2_CHANNELS, Family, Sizes
 from model.observations import DRAWN, Origin, Stack
 from model.packing import RECURRENT, SAMPLING
+from pipeline.figures import Throughput, record_throughput
+
+MODELS = tuple(name for name in CARDS if name not in ("v1.1-aws", "v2-teacher"))
+"""Measured by default. v1.1-aws is the same network as v1.1-mpc."""
 
 DEPTHS = ((64, 112), (40, 64))
 """Observations of Sentinel-2 and Sentinel-1 that every pixel has."""
@@ -38,20 +48,25 @@ DEPTHS = ((64, 112), (40, 64))
 WORK = {"cpu": 6e11, "cuda": 3e14}
 """Operations of one measurement: seconds of work."""
 
-FEWEST_PIXELS = 16**2
+FEWEST_PIXELS, FEWEST_OF_TEACHER = 16**2, 4**2
 
 REFERENCE_BATCH = 1024
 """Pixels that the TESSERA reference runs at once."""
 
 REPEATS = 3
 
-NEIGHBOURS, COMPARED = 10, 1024
+COMPARED = 1 << 14
+"""Pixels whose embeddings in bf16 and fp32 are compared, at the most."""
+
+NEIGHBOURS, AMONG = 10, 1024
 """Nearest neighbours that are looked for, among so many pixels."""
 
 LEAST_COSINE, MOST_SCALE_ERROR, LEAST_OVERLAP = 0.9999, 0.016, 0.97
 """How close bf16 has to be to fp32."""
 
 PLACE = Origin(zone=31, row=0, col=0, year=2024)
+
+REFERENCE = "reference"
 
 HEADER = (
     f"{'model':12} {'tokens':>8} {'path':10} {'px/s':>10} {'px/CPU s':>9} {'tokens/s':>12} "
@@ -63,29 +78,41 @@ T = TypeVar("T")
 
 def main(argv: Sequence[str]) -> int:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(prog="benchmarks encode")
-    models = [name for name, card in CARDS.items() if card.family in ("v1.1", "v2")]
-    models.remove("v1.1-aws")  # The same network as v1.1-mpc.
-    parser.add_argument("--model", nargs="+", default=models, choices=list(CARDS))
-    parser.add_argument("--device", default="cpu")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks encode")
+    parser.add_argument("--model", nargs="+", default=MODELS, choices=list(CARDS), metavar="M")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--precision", nargs="+", default=list(DTYPES), choices=list(DTYPES))
     parser.add_argument("--threads", type=int, default=usable_cores())
-    args = parser.parse_args(argv)
-    bench = Bench(
-        args.device,
-        args.threads,
-        {name: peak_flops(args.device, name, args.threads) for name in args.precision},
+    parser.add_argument(
+        "--record",
+        metavar="NAME",
+        help="put the rates at the greater depth into the plan's throughputs, under this device",
     )
+    args = parser.parse_args(argv)
     print(f"{args.threads} threads; load of the machine before: {os.getloadavg()[0]:.1f}")
-    for precision, flops in bench.peaks.items():
+    try:
+        find_place(args.device, "fp32")
+        peaks = {}
+        for precision in args.precision:
+            try:
+                peaks[precision] = peak_flops(args.device, precision, args.threads)
+            except DeviceError as error:
+                print(f"{precision} is left out: {error}")
+    except DeviceError as error:
+        print(f"benchmarks encode: {error}", file=sys.stderr)
+        return 2
+    for precision, flops in peaks.items():
         print(f"largest {precision} product on {args.device}: {flops / 1e9:,.0f} GFLOP/s")
     print(HEADER)
     close = True
     for name in args.model:
         card = card_named(name)
-        checkpoint = random_checkpoint(card.sizes, seed=0, family=card.family)
         for depth in DEPTHS[:1] if card.family in SAMPLING else DEPTHS:
-            close &= bench.measure(card, checkpoint, depth)
+            rows = measure(Subject(card, depth, args.device, args.threads), peaks)
+            if args.record and depth == DEPTHS[0]:
+                record(args.record, rows)
+            if DTYPES.keys() <= rows.keys():
+                close &= is_close(rows["fp32"], rows["bf16"])
     return 0 if close else 1
 
 
@@ -98,53 +125,149 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """Where to measure: a device, threads, and its largest rate in each precision."""
+class Subject:
+    """What is measured: an encoder on a device, with so many observations a pixel."""
 
+    card: Card
+    depth: tuple[int, int]
     device: str
     threads: int
-    peaks: dict[str, float]
 
-    def measure(self, card: Card, checkpoint: Checkpoint, depth: tuple[int, int]) -> bool:
-        """Print a model's lines at a depth; whether bf16 was close to fp32."""
-        lengths = (DRAWN, DRAWN) if card.family in SAMPLING else depth
-        flops = pixel_flops(card.family, card.sizes, lengths)
-        work = WORK[self.device.partition(":")[0]]
-        side = int(max(work / flops, FEWEST_PIXELS) ** 0.5)
-        stack = synthetic_stack((side, side), depth)
+    @property
+    def lengths(self) -> tuple[int, int]:
+        """Tokens of both sensors."""
+        return (DRAWN, DRAWN) if self.card.family in SAMPLING else self.depth
 
-        def show(path: str, pixels: int, spent: Spent, slower: float, peak: float) -> None:
-            rate = pixels / spent.seconds
-            share = f"{rate * flops / peak:.0%}" if peak else "-"
-            faster = f"{rate / slower:.1f}x" if slower else "-"
-            print(
-                f"{card.name:12} {depth[0]:>3}+{depth[1]:<4} {path:10} {rate:10,.0f} "
-                f"{pixels / spent.processor:9,.0f} {rate * sum(lengths):12,.0f} "
-                f"{rate * flops / 1e9:9,.0f} {share:>8} {faster:>7} {self.memory():9,.0f}",
-                flush=True,
-            )
+    @property
+    def flops(self) -> float:
+        """Operations a pixel."""
+        return pixel_flops(self.card.family, self.card.sizes, self.lengths)
 
-        slower = 0.0
-        if self.device == "cpu":
-            batch = min(REFERENCE_BATCH, side * side)
-            spent = reference_time(checkpoint, lengths, batch)
-            show("reference", batch, spent, 0.0, self.peaks.get("fp32", 0.0))
-            slower = batch / spent.seconds
-        made: dict[str, Embedding] = {}
-        for precision, peak in self.peaks.items():
-            encoder = Encoder(checkpoint, card, precision, self.device, self.threads)
-            made[precision], spent = best(self._embed(encoder, stack))
-            show(precision, side * side, spent, slower, peak)
-        return len(made) < len(DTYPES) or is_close(made["fp32"], made["bf16"])
+    @property
+    def side(self) -> int:
+        """Of the block, in pixels."""
+        teacher = self.card.family == "v2-teacher"
+        fewest = FEWEST_OF_TEACHER if teacher else FEWEST_PIXELS
+        return int(max(WORK[self.device.partition(":")[0]] / self.flops, fewest) ** 0.5)
 
-    def _embed(self, encoder: Encoder, stack: Stack) -> Callable[[], Embedding]:
-        return lambda: encoder.embed(stack, PLACE, values=True)
 
-    def memory(self) -> float:
-        """Most memory that was ever in use, in MiB: of the GPU, else of the process."""
-        if self.device != "cpu":
-            return torch.cuda.max_memory_allocated() / 2**20
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+@dataclass(frozen=True)
+class Row:
+    """What a path took.
+
+    Parameters
+    ----------
+    subject, path
+        What ran: `reference`, or a precision.
+    pixels, spent
+        How many pixels in what time.
+    memory
+        Most that was in use, in MiB: of the GPU, else of the process.
+    values, scales
+        Embeddings to compare, of some pixels; empty for the reference.
+    """
+
+    subject: Subject
+    path: str
+    pixels: int
+    spent: Spent
+    memory: float
+    values: NDArray[np.float32]
+    scales: NDArray[np.float32]
+
+    @property
+    def rate(self) -> float:
+        """Pixels a second."""
+        return self.pixels / self.spent.seconds
+
+
+def measure(subject: Subject, peaks: dict[str, float]) -> dict[str, Row]:
+    """Measure and print the paths of a subject, each in a process of its own."""
+    rows: dict[str, Row] = {}
+    paths = [REFERENCE, *peaks] if subject.device == "cpu" else list(peaks)
+    for path in paths:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, spawn) as process:
+            rows[path] = process.submit(_row, subject, path).result()
+        peak = peaks.get("fp32" if path == REFERENCE else path)
+        print(_line(rows[path], peak, rows.get(REFERENCE)), flush=True)
+    return rows
+
+
+def _row(subject: Subject, path: str) -> Row:
+    run = _reference(subject) if path == REFERENCE else _encoder(subject, path)
+    (pixels, values, scales), spent = best(run)
+    values = values.reshape(-1, subject.card.dims)[:COMPARED].copy()
+    scales = scales.ravel()[:COMPARED].copy()
+    return Row(subject, path, pixels, spent, _memory(subject.device), values, scales)
+
+
+Run = Callable[[], tuple[int, NDArray[np.float32], NDArray[np.float32]]]
+"""How many pixels were embedded, to which values with which scales."""
+
+
+def _encoder(subject: Subject, precision: str) -> Run:
+    """The project's own way."""
+    card, side = subject.card, subject.side
+    checkpoint = random_checkpoint(card.sizes, 0, card.family)
+    encoder = Encoder(checkpoint, card, precision, subject.device, subject.threads)
+    stack = synthetic_stack((side, side), subject.depth)
+
+    def run() -> tuple[int, NDArray[np.float32], NDArray[np.float32]]:
+        made = encoder.embed(stack, PLACE, values=True)
+        assert made.values is not None
+        return side * side, made.values, made.scales
+
+    return run
+
+
+def _reference(subject: Subject) -> Run:
+    """A batch in the plain network."""
+    torch.set_num_threads(subject.threads)
+    card = subject.card
+    network = random_checkpoint(card.sizes, 0, card.family).network()
+    batch = min(REFERENCE_BATCH, subject.side**2)
+    s2, s1 = (
+        _tokens(batch, length, channels)
+        for length, channels in zip(subject.lengths, (S2_CHANNELS, S1_CHANNELS), strict=True)
+    )
+    nothing = np.zeros((0, card.dims), np.float32)
+
+    def run() -> tuple[int, NDArray[np.float32], NDArray[np.float32]]:
+        with torch.inference_mode():
+            network(s2, s1)
+        return batch, nothing, nothing
+
+    return run
+
+
+def _memory(device: str) -> float:
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _line(row: Row, peak: float | None, reference: Row | None) -> str:
+    """A row of the table."""
+    subject, (s2, s1) = row.subject, row.subject.lengths
+    flops = row.rate * subject.flops
+    share = f"{flops / peak:.0%}" if peak else "-"
+    faster = f"{row.rate / reference.rate:.1f}x" if reference and row is not reference else "-"
+    return (
+        f"{subject.card.name:12} {s2:>3}+{s1:<4} {row.path:10} {row.rate:10,.0f} "
+        f"{row.pixels / row.spent.processor:9,.0f} {row.rate * sum(subject.lengths):12,.0f} "
+        f"{flops / 1e9:9,.0f} {share:>8} {faster:>7} {row.memory:9,.0f}"
+    )
+
+
+def record(device: str, rows: dict[str, Row]) -> None:
+    """Put measured rates where plans find them."""
+    for path, row in rows.items():
+        if path != REFERENCE:
+            tokens = float(sum(row.subject.lengths))
+            rate, today = round(row.rate, 1), f"{dt.date.today():%Y-%m}"
+            name, source = row.subject.card.name, "python -m benchmarks encode"
+            record_throughput(Throughput(device, name, path, tokens, rate, source, today))
 
 
 def synthetic_stack(shape: tuple[int, int], depth: tuple[int, int]) -> Stack:
@@ -174,15 +297,19 @@ def synthetic_stack(shape: tuple[int, int], depth: tuple[int, int]) -> Stack:
 def pixel_flops(family: Family, sizes: Sizes, lengths: tuple[int, int]) -> float:
     """Multiplications and additions of the matrix products for one pixel."""
     width, wide = sizes.width, sizes.feedforward
-    total = 0.0
+    if family in ("v1.0", "v1.0-float"):
+        total = 4 * width * sizes.representation
+    else:
+        total = 8 * width * (2 * width + sizes.representation)
+    if family == "v2-teacher":
+        # Both sensors' vectors, as two tokens.
+        total += FUSION_LAYERS * 2 * (16 * width**2 + 8 * width)
     for length, channels in zip(lengths, (S2_CHANNELS, S1_CHANNELS), strict=True):
         token = 2 * width * (channels + width)
         token += sizes.layers * (8 * width**2 + 4 * width * wide + 4 * length * width)
         token += 12 * width**2 if family in RECURRENT else 0
         total += length * token
-    if family in ("v1.0", "v1.0-float"):
-        return total + 4 * width * sizes.representation
-    return total + 8 * width * (2 * width + sizes.representation)
+    return float(total)
 
 
 def peak_flops(device: str, precision: str, threads: int) -> float:
@@ -208,39 +335,23 @@ def peak_flops(device: str, precision: str, threads: int) -> float:
     return workers * repeats * 2 * side**3 / spent.seconds
 
 
-def reference_time(checkpoint: Checkpoint, lengths: tuple[int, int], batch: int) -> Spent:
-    """Time of a batch in the plain network."""
-    network = checkpoint.network()
-    s2, s1 = (
-        _tokens(batch, length, channels)
-        for length, channels in zip(lengths, (S2_CHANNELS, S1_CHANNELS), strict=True)
-    )
-    with torch.inference_mode():
-        return best(lambda: network(s2, s1))[1]
-
-
 def _tokens(batch: int, length: int, channels: int) -> Tensor:
     days = torch.randint(1, 366, (batch, length, 1)).float()
     return torch.cat([torch.randn(batch, length, channels), days], dim=-1)
 
 
-def is_close(exact: Embedding, fast: Embedding) -> bool:
-    """Print how close two embeddings are, and whether that is close enough."""
-    a, b = (_vectors(made) for made in (exact, fast))
+def is_close(exact: Row, fast: Row) -> bool:
+    """Print how close two rows' embeddings are, and whether that is close enough."""
+    a, b = exact.values, fast.values
     cosine = float((_unit(a) * _unit(b)).sum(axis=-1).min())
     error = float(np.abs(fast.scales / exact.scales - 1).max())
-    overlap = neighbour_overlap(a[:COMPARED], b[:COMPARED])
+    overlap = neighbour_overlap(a[:AMONG], b[:AMONG])
     close = cosine >= LEAST_COSINE and error <= MOST_SCALE_ERROR and overlap >= LEAST_OVERLAP
     print(
         f"{'':21} bf16 to fp32: cosine {cosine:.6f} or more, scales within {error:.2%}, "
         f"{overlap:.1%} of {NEIGHBOURS} neighbours the same{'' if close else ': NOT CLOSE ENOUGH'}"
     )
     return close
-
-
-def _vectors(made: Embedding) -> NDArray[np.float32]:
-    assert made.values is not None
-    return made.values.reshape(-1, made.values.shape[-1])
 
 
 def neighbour_overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

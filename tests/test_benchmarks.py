@@ -1,0 +1,116 @@
+"""The benchmarks themselves: gates that can fail, and operations counted right."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import __main__ as benchmarks
+from benchmarks import encode
+from model.cards import card_named
+from model.checkpoint import random_checkpoint
+from model.kernels import DeviceError
+from model.networks import Family, Sizes
+from pipeline.figures import THROUGHPUT, read_book, record_throughput
+
+SIZES = Sizes(latent=12, layers=2, heads=4, feedforward=56, representation=40)
+
+
+def test_one_failed_gate_fails_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, code in (("good", 0), ("bad", 1), ("silent", None)):
+        module = types.SimpleNamespace(main=lambda argv, code=code: code)
+        monkeypatch.setitem(benchmarks.sys.modules, f"benchmarks.{name}", module)
+    monkeypatch.setattr(benchmarks, "NAMES", {"good": "", "bad": "", "silent": ""})
+    codes = [benchmarks.main([name]) for name in ("good", "bad", "silent", "all", "worse")]
+    assert codes == [0, 1, 0, 1, 2]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_device_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert benchmarks.main(["encode", "--device", "cuda"]) == 2
+    said = capsys.readouterr().err
+    assert said == "benchmarks encode: device cuda was asked for, and 0 GPUs are usable here\n"
+
+
+def a_row(path: str, values: np.ndarray) -> encode.Row:
+    subject = encode.Subject(card_named("v2-nano"), encode.DEPTHS[0], "cpu", 1)
+    scales = np.abs(values).max(axis=-1) / 127
+    return encode.Row(subject, path, 500, encode.Spent(2.0, 1.0), 100.0, values, scales)
+
+
+@pytest.mark.parametrize(("noise", "code"), [(0, 0), (0.05, 1)])
+def test_bf16_that_strays_fails_and_rates_are_recorded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, noise: float, code: int
+) -> None:
+    draw = np.random.default_rng(0)
+    exact = draw.normal(size=(200, 128)).astype(np.float32)
+    fast = exact + noise * draw.normal(size=exact.shape).astype(np.float32)
+    rows = {"fp32": a_row("fp32", exact), "bf16": a_row("bf16", fast)}
+    monkeypatch.setattr(encode, "measure", lambda subject, peaks: rows)
+    monkeypatch.setattr(encode, "peak_flops", lambda *_: 1e12)
+    book = tmp_path / "throughput.json"
+    book.write_text(THROUGHPUT.read_text())
+    monkeypatch.setattr(encode, "record_throughput", lambda row: record_throughput(row, book))
+    assert benchmarks.main(["encode", "--model", "v2-nano", "--record", "mine"]) == code
+    known = [row for row in read_book(throughput=book).throughputs if row.device == "mine"]
+    assert {(row.model, row.precision, row.tokens) for row in known} == {
+        ("v2-nano", "fp32", 176),
+        ("v2-nano", "bf16", 176),
+    }
+    assert {row.pixels_per_second for row in known} == {250}
+
+
+def test_a_precision_that_the_machine_lacks_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def peak(device: str, precision: str, threads: int) -> float:
+        if precision == "bf16":
+            raise DeviceError("this CPU has no bf16 arithmetic")
+        return 1e12
+
+    measured = []
+
+    def measure(subject: encode.Subject, peaks: dict[str, float]) -> dict[str, encode.Row]:
+        measured.append((subject.card.name, list(peaks)))
+        return {}
+
+    monkeypatch.setattr(encode, "peak_flops", peak)
+    monkeypatch.setattr(encode, "measure", measure)
+    assert encode.main(["--threads", "1"]) == 0
+    assert "bf16 is left out: this CPU has no bf16 arithmetic" in capsys.readouterr().out
+    assert {name for name, _ in measured} == {
+        *("v1.0", "v1.0-float", "v1.1-mpc"),
+        *("v2-nano", "v2-small", "v2-medium", "v2-large"),
+    }
+    assert all(paths == ["fp32"] for _, paths in measured)
+
+
+def test_every_path_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encode, "WORK", {"cpu": 1.0})
+    monkeypatch.setattr(encode, "FEWEST_PIXELS", 16)
+    card = dataclasses.replace(card_named("v1.0"), sizes=SIZES, dims=40)
+    subject = encode.Subject(card, (9, 8), "cpu", torch.get_num_threads())
+    rows = {path: encode._row(subject, path) for path in ("reference", "fp32")}
+    assert rows["reference"].pixels == rows["fp32"].pixels == 16
+    assert rows["fp32"].values.shape == (16, 40)
+    assert np.isfinite(rows["fp32"].scales).all()
+    line = encode._line(rows["fp32"], 1e12, rows["reference"])
+    assert line.split()[:3] == ["v1.0", "40+40", "fp32"]
+
+
+@pytest.mark.parametrize("family", ["v1.0", "v1.1", "v2", "v2-teacher"])
+def test_operations_are_those_of_the_network(family: Family) -> None:
+    network = random_checkpoint(SIZES, 0, family).network()
+    s2, s1 = torch.ones(1, 24, 11), torch.ones(1, 16, 3)
+    counter = FlopCounterMode(display=False)
+    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), counter:
+        network(s2, s1)
+    counted = counter.get_total_flops()
+    assert encode.pixel_flops(family, SIZES, (24, 16)) == pytest.approx(counted, rel=0.01)
