@@ -162,7 +162,7 @@ def test_what_passes_is_waited_for(
     monkeypatch.setattr("pipeline.sample.open_catalogue", lambda text: source)
     monkeypatch.setattr("pipeline.sample.RETRY_PAUSE", 0.01)
     renewed: list[Signer] = []
-    monkeypatch.setattr(Signer, "renew", renewed.append)
+    monkeypatch.setattr(Signer, "renew", lambda signer: renewed.append(signer))
     told = sample(archive, tmp_path / "out", "--fraction=0.05")
     assert (told["files"], told["failed"], len(renewed)) == (11, 1, 1)
     (why,) = read_index(Storage(str(tmp_path / "out")))["failed"].values()
