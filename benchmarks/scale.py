@@ -4,32 +4,39 @@ The command's own graph runs, with the store, shards, records, notes, journals, 
 tallies it always has. Stubs are: the catalogue, which has one scene; reading, which gives one
 constant observation; and the encoder, which returns a constant. Tiles are small, so that what is
 measured is what a tile costs beside its pixels.
+
+Each job runs twice: in one process, which gives the time and what a laptop needs; and with its
+worker in a process of its own, which tells the worker's memory from the launcher's.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import os
 import resource
-import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 from benchmarks.chart import Chart, draw_chart
 from benchmarks.standins import ConstantEncoder, ConstantSource, constant_stack
+from pipeline import tiles
 from pipeline.grid import Window, to_lonlat
 from pipeline.launch import launch, run_arguments
 from pipeline.stack import AnnualStack
 from pipeline.status import standing
 from pipeline.storage import Storage
+from pipeline.worker import Job, Workshop
 
 SIDE = 32
 """Of a tile in pixels."""
@@ -42,9 +49,15 @@ NORTH, MIDDLE = 384_000, 32_000
 
 YEAR = 2024
 
+REPEATED, REPEATS = 1_000, 3
+"""Jobs of up to so many tiles are over in seconds, so the median of some is told."""
+
+APART = ("--direct_running_mode=multi_processing", "--direct_num_workers=1")
+"""Beam's options for a worker in a process of its own."""
+
 
 def main(argv: list[str]) -> None:
-    """Run jobs of growing size, each in a process of its own, and tell what a tile cost."""
+    """Run jobs of growing size, each in processes of its own, and tell what a tile cost."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks scale", description=__doc__)
     parser.add_argument(
         "--tiles", type=int, nargs="+", default=[100, 1_000, 10_000], help="sizes of the jobs"
@@ -53,47 +66,75 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--folder", type=Path, help="where the mosaics are made for a while")
     parser.add_argument("--json", action="store_true", help="print one JSON object a job")
     parser.add_argument("--job", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--apart", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.job:
-        print(json.dumps(measure(args.job, args.folder)))
+        print(json.dumps(measure(args.job, args.folder, args.apart)))
         return
-    fixed = _in_own_process(1, args.folder)
+    fixed = _job(1, args.folder)
     found = []
-    for tiles in args.tiles:
-        one = _in_own_process(tiles, args.folder)
+    for size in args.tiles:
+        one = _job(size, args.folder)
         # What starting costs, whatever the number of tiles, is known from the job of one tile.
         for name, spent in (("ms", "job_s"), ("cpu_ms", "cpu_s")):
             one[f"{name}_a_tile"] = 1000 * (one[spent] - fixed[spent]) / (one["tiles"] - 1)
+        apart = _in_own_process(size, args.folder, apart=True)
+        one |= {f"apart_{name}": apart[name] for name in ("worker_mb", "launcher_mb")}
         found.append(one)
         print(json.dumps(one) if args.json else _told(one), flush=True)
     if args.picture:
         _draw(args.picture, found)
 
 
-def measure(tiles: int, place: Path | None) -> dict[str, Any]:
+@dataclass(frozen=True)
+class StubbedJob(Job):
+    """A job whose tiles cost nothing but what a tile costs beside its pixels.
+
+    Parameters
+    ----------
+    tiles
+        That it has.
+    resident
+        Folder in which a worker says how much memory it holds when another tenth of the tiles was
+        read.
+    """
+
+    tiles: int = 0
+    resident: str = ""
+
+    def open(self) -> Workshop:
+        """The workshop of this process, with stubs."""
+        watch = _Watch(self.tiles, Path(self.resident))
+        tiles.read_stack = watch.read_stack
+        with (
+            mock.patch("pipeline.worker.open_catalogue", return_value=ConstantSource()),
+            mock.patch("pipeline.worker.load_encoder", return_value=ConstantEncoder()),
+        ):
+            return super().open()
+
+
+def measure(tiles: int, place: Path | None, apart: bool = False) -> dict[str, Any]:
     """Make a mosaic of so many tiles, and say what that took.
 
     Returns
     -------
     Seconds of the whole command and on the CPU, of its job, of a rerun that finds all done, and of
-    `status`; the process's memory in MB when one, five and nine tenths of the tiles were done.
+    `status`. Memory in MB: the worker's when one, five and nine tenths of the tiles were read, and
+    the most that the launcher had.
     """
-    folder = Path(tempfile.mkdtemp(prefix="tessera-scale-", dir=place))
-    watch = _Watch(tiles)
-    try:
+    with tempfile.TemporaryDirectory(prefix="tessera-scale-", dir=place) as folder:
+        resident = Path(folder) / "resident"
+        resident.mkdir()
+        job = functools.partial(StubbedJob, tiles=tiles, resident=str(resident))
         with (
             mock.patch("pipeline.launch.open_catalogue", return_value=ConstantSource()),
-            mock.patch("pipeline.worker.open_catalogue", return_value=ConstantSource()),
             mock.patch("pipeline.launch.choose_encoder", return_value=ConstantEncoder()),
-            mock.patch("pipeline.worker.load_encoder", return_value=ConstantEncoder()),
-            mock.patch("pipeline.tiles.read_stack", watch.read_stack),
+            mock.patch("pipeline.launch.Job", job),
         ):
-            return _measure(folder, tiles, watch)
-    finally:
-        shutil.rmtree(folder)
+            return _measure(Path(folder), tiles, APART if apart else ())
 
 
-def _measure(folder: Path, tiles: int, watch: _Watch) -> dict[str, Any]:
+def _measure(folder: Path, tiles: int, beam_arguments: tuple[str, ...]) -> dict[str, Any]:
     region, store = folder / "region.json", folder / "mosaic.zarr"
     region.write_text(json.dumps(_region(tiles)))
     parser = argparse.ArgumentParser()
@@ -101,8 +142,9 @@ def _measure(folder: Path, tiles: int, watch: _Watch) -> dict[str, Any]:
     words = ["--catalog=stand-in", f"--region={region}", f"--store={store}", f"--year={YEAR}"]
     args = parser.parse_args([*words, f"--tile={SIDE}"])
     began, before = time.monotonic(), time.process_time()
-    outcome = launch(args, [])
+    outcome = launch(args, list(beam_arguments))
     command, cpu = time.monotonic() - began, time.process_time() - before
+    launcher = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     assert outcome.failed == 0, outcome.failures
     began = time.monotonic()
     assert launch(args, []).done == outcome.tiles
@@ -110,6 +152,7 @@ def _measure(folder: Path, tiles: int, watch: _Watch) -> dict[str, Any]:
     began = time.monotonic()
     assert standing(Storage(str(store)), YEAR).done == outcome.tiles
     status = time.monotonic() - began
+    told = {int(path.name): float(path.read_text()) for path in folder.glob("resident/*")}
     return {
         "tiles": outcome.tiles,
         "command_s": round(command, 2),
@@ -117,9 +160,8 @@ def _measure(folder: Path, tiles: int, watch: _Watch) -> dict[str, Any]:
         "rerun_s": round(again, 2),
         "status_s": round(status, 2),
         "cpu_s": round(cpu, 2),
-        "tenth_mb": round(watch.resident.get(1, 0.0), 1),
-        "half_mb": round(watch.resident.get(5, 0.0), 1),
-        "end_mb": round(watch.resident.get(9, 0.0), 1),
+        "worker_mb": [round(told[tenth], 1) for tenth in (1, 5, 9) if tenth in told],
+        "launcher_mb": round(launcher, 1),
         "objects_a_tile": sum(len(files) for _, _, files in os.walk(store)) / outcome.tiles,
     }
 
@@ -140,12 +182,11 @@ def _region(tiles: int) -> dict[str, Any]:
 
 
 class _Watch:
-    """Looks at this process's memory whenever another tenth of the tiles was read."""
+    """Notes how much memory this process holds at each tenth of the tiles."""
 
-    def __init__(self, tiles: int) -> None:
-        self._tiles, self._read = tiles, 0
+    def __init__(self, tiles: int, folder: Path) -> None:
+        self._tiles, self._folder, self._read = tiles, folder, 0
         self._lock = threading.Lock()
-        self.resident: dict[int, float] = {}
 
     def read_stack(self, window: Window, *_: object) -> AnnualStack:
         """The constant stack of a tile."""
@@ -153,7 +194,7 @@ class _Watch:
             self._read += 1
             tenth, before = (10 * n // self._tiles for n in (self._read, self._read - 1))
             if tenth > before:
-                self.resident[tenth] = _resident()
+                (self._folder / str(tenth)).write_text(str(_resident()))
         return constant_stack(window)
 
 
@@ -162,20 +203,31 @@ def _resident() -> float:
     return pages * resource.getpagesize() / 2**20
 
 
-def _in_own_process(tiles: int, folder: Path | None) -> dict[str, Any]:
-    command = [sys.executable, "-m", "benchmarks", "scale", f"--job={tiles}"]
+def _job(size: int, folder: Path | None) -> dict[str, Any]:
+    """Of a job in one process; the one of median time, where it is so short that it is repeated."""
+    times = REPEATS if size <= REPEATED else 1
+    found = [_in_own_process(size, folder, apart=False) for _ in range(times)]
+    middle = statistics.median_low(one["job_s"] for one in found)
+    return next(one for one in found if one["job_s"] == middle)
+
+
+def _in_own_process(size: int, folder: Path | None, apart: bool) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks", "scale", f"--job={size}"]
     command += [f"--folder={folder}"] if folder else []
+    command += ["--apart"] if apart else []
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 def _told(one: dict[str, Any]) -> str:
+    after = " then ".join(f"{used:.0f}" for used in one["worker_mb"])
+    apart = " then ".join(f"{used:.0f}" for used in one["apart_worker_mb"])
     return (
-        f"{one['tiles']:>7} tiles: {one['ms_a_tile']:.1f} ms a tile, {one['cpu_ms_a_tile']:.1f} on "
-        f"the CPU; memory {one['tenth_mb']:.0f} MB after a tenth of them, {one['half_mb']:.0f} "
-        f"after half, {one['end_mb']:.0f} near the end; command {one['command_s']:.0f} s, rerun "
-        f"{one['rerun_s']:.1f} s, status {one['status_s']:.1f} s"
+        f"{one['tiles']:>7} tiles: {one['ms_a_tile']:.2f} ms a tile, {one['cpu_ms_a_tile']:.2f} on "
+        f"the CPU; command {one['command_s']:.0f} s, rerun {one['rerun_s']:.1f} s, status "
+        f"{one['status_s']:.1f} s; MB after 1, 5 and 9 tenths: {after} in one process, {apart} "
+        f"in a worker apart, whose launcher had {one['apart_launcher_mb']:.0f} at most"
     )
 
 
@@ -185,13 +237,16 @@ def _draw(path: Path, found: list[dict[str, Any]]) -> None:
     def curve(name: str) -> list[float]:
         return [one[name] for one in found]
 
+    def last(name: str) -> list[float]:
+        return [one[name][-1] for one in found]
+
     draw_chart(
         path,
         "What a tile costs as jobs grow",
-        f"The whole graph with stubs for reading and encoding; tiles of {SIDE} px; one process.",
+        f"The whole graph with stubs for reading and encoding; tiles of {SIDE} px.",
         [
             Chart(
-                "ms a tile",
+                "ms a tile, in one process",
                 across,
                 {"elapsed": curve("ms_a_tile"), "on the CPU": curve("cpu_ms_a_tile")},
             ),
@@ -199,8 +254,9 @@ def _draw(path: Path, found: list[dict[str, Any]]) -> None:
                 "memory in MB",
                 across,
                 {
-                    "after a tenth of the tiles": curve("tenth_mb"),
-                    "after nine tenths": curve("end_mb"),
+                    "all in one process, near the end": last("worker_mb"),
+                    "a worker apart, near the end": last("apart_worker_mb"),
+                    "the launcher of that worker, at most": curve("apart_launcher_mb"),
                 },
             ),
         ],
