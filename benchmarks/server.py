@@ -72,6 +72,10 @@ class ArchiveServer(ThreadingHTTPServer):
         """Address of the folder."""
         return f"http://127.0.0.1:{self.server_port}"
 
+    def forget(self) -> None:
+        """Look at the files anew."""
+        self._kept.clear()
+
     def content(self, path: str) -> bytes | None:
         """Bytes of a file, None if there is none."""
         if path not in self._kept:

@@ -241,7 +241,8 @@ class Block:
         """Digital numbers without the offset, as the rules say."""
         if self._rules.offset == "item":
             has_offset = self._reader.remember(
-                ("offset", scene.id), lambda: sentinel2.has_offset(scene, self._reader.overview)
+                ("offset", scene.asset(CLASSES)),
+                lambda: sentinel2.has_offset(scene, self._reader.overview),
             )
             return sentinel2.remove_offset(values) if has_offset else values
         if self._rules.offset == "reference" and self._rules.imagery == "mpc":

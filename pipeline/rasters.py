@@ -69,7 +69,7 @@ class Reader:
         self.signer = Signer(source.remote)
         self._headers: _Recent[str, Header] = _Recent()
         self._known: _Recent[Hashable, Any] = _Recent()
-        self._moved: _Recent[str, Scene] = _Recent()
+        self._moved: _Recent[Hashable, Scene] = _Recent()
         self._tell: Callable[..., None] = lambda **_: None
 
     def told(self, tell: Callable[..., None]) -> Reader:
@@ -129,6 +129,42 @@ class Reader:
         SceneError
             Of the class of what went wrong, with the names of scene and asset.
         """
+        return self._found(scene, band, lambda s: self._read(s, band, window, kernel, kind, part))
+
+    def overview(self, scene: Scene, band: str, most: int) -> NDArray[Any] | None:
+        """The whole raster at its coarsest resolution; None if that has a side beyond `most`."""
+        return self._found(scene, band, lambda scene: self._overview(scene, band, most))
+
+    def _found(self, scene: Scene, band: str, work: Callable[[Scene], T]) -> T:
+        """Do some work on a scene, and again where its item says that its files are now.
+
+        The item is asked once for all bands: what is gone from there too is gone.
+        """
+        version = scene.id, scene.assets.get(scene.anchor)
+        moved = self._moved.get(version)
+        try:
+            return work(moved or scene)
+        except Gone as gone:
+            if moved is not None:
+                raise
+            try:
+                moved = self._moved.get(version) or self.source.refresh(scene)
+            except SceneError as error:
+                raise type(error)(error.message, scene.id, band) from None
+            self._moved.put(version, moved)
+            if moved.assets == scene.assets:
+                raise gone from None
+            return work(moved)
+
+    def _read(
+        self,
+        scene: Scene,
+        band: str,
+        window: Window,
+        kernel: str,
+        kind: str,
+        part: tuple[slice, slice],
+    ) -> NDArray[Any] | None:
         header = self.header(scene, band)
         if not header.dtype.str.endswith(kind) and header.dtype.kind != kind:
             raise Corrupt(f"its pixels are {header.dtype.name}, not {kind}", scene.id, band)
@@ -138,8 +174,7 @@ class Reader:
             return None
         return resample(self._pixels(scene, band, header, source), source, placement, kernel)
 
-    def overview(self, scene: Scene, band: str, most: int) -> NDArray[Any] | None:
-        """The whole raster at its coarsest resolution; None if that has a side beyond `most`."""
+    def _overview(self, scene: Scene, band: str, most: int) -> NDArray[Any] | None:
         header = self.header(scene, band)
         if header.others:
             header = self._persist(scene, band, lambda fetch: read_coarsest(fetch, header))
@@ -206,7 +241,7 @@ class Reader:
         def attempt() -> T:
             nonlocal renewals
             renewals = self.signer.renewals
-            access = self.signer.access((self._moved.get(scene.id) or scene).asset(band))
+            access = self.signer.access(scene.asset(band))
 
             def fetch(start: int, length: int) -> bytes:
                 data = remote.read(access, start, length)
@@ -219,8 +254,6 @@ class Reader:
             self._tell(**{f"retries_{error.kind}": 1})
             if isinstance(error, Expired):
                 self.signer.renew(renewals)
-            elif isinstance(error, Gone):
-                self._moved.put(scene.id, self.source.refresh(scene))
 
         try:
             return remote.persist(attempt, scene.asset(band), answer)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline import sentinel1, sentinel2
 from pipeline.errors import BadInput
 from pipeline.resample import KERNELS
+from pipeline.scenes import Source
 
 IMAGERY = ("mpc", "aws")
 """Products as ESA made them, on Planetary Computer, and as Element 84 and NASA did, on AWS."""
@@ -65,6 +67,31 @@ class Rules:
         ):
             if getattr(self, name) not in known:
                 raise BadInput(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+
+    @classmethod
+    def told(cls, identity: Mapping[str, Any], imagery: str) -> Rules:
+        """The rules that an identity tells of, for scenes of some imagery."""
+        names = ("kernel", "offset", "s1_mosaic")
+        return cls(imagery, **{name: identity[name] for name in names if name in identity})
+
+    def check(self, source: Source) -> None:
+        """Refuse a catalogue whose scenes would not become what the rules promise.
+
+        Raises
+        ------
+        BadInput
+            Saying which rule to choose.
+        """
+        if source.keeps_offset:
+            self.check_kept(f"the scenes of catalogue {source.name}")
+
+    def check_kept(self, scenes: str) -> None:
+        """Refuse scenes that have the radiometric offset, if it would stay in them unseen."""
+        if self.imagery == "aws" and self.offset == "reference":
+            raise BadInput(
+                f"{scenes} have the radiometric offset in their pixels, which the reference rules "
+                "for aws do not take out: choose --offset item"
+            )
 
     @property
     def s1_kernel(self) -> str:

@@ -57,11 +57,8 @@ def read_stack(
     if any(scene.sensor == "dpixels" for scene in scenes):
         return _read_dpixels(window, scenes)
     kept = next((scene.id for scene in scenes if scene.offset == "kept"), None)
-    if kept and rules.imagery == "aws" and rules.offset == "reference":
-        raise BadInput(
-            f"scenes such as {kept} have the radiometric offset in their pixels, which the "
-            "reference rules for aws do not take out: use the offset rules `item`"
-        )
+    if kept:
+        rules.check_kept(f"scenes such as {kept}")
     return Block(window, rules, reader, Losses() if losses is None else losses).read(scenes)
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 from pipeline.errors import BadInput, Corrupt, SceneError
 from pipeline.remote import Access, Remote
-from pipeline.scenes.items import resolve, scene_of_item
+from pipeline.scenes.items import KEEPING_OFFSET, resolve, scene_of_item
 from pipeline.scenes.scene import Box, Scene, padded, settle, spans
-from pipeline.scenes.static import imagery_of
+from pipeline.scenes.static import imagery_of, one_imagery
 from pipeline.web import plain
+
+log = logging.getLogger(__name__)
 
 PAGE_ITEMS = 100
 """Items a page: public APIs refuse or cut off answers of more than a few megabytes."""
@@ -23,7 +27,7 @@ MAX_PAGES = 2000
 MAX_PAGE_BYTES = 64 * 2**20
 
 COLLECTIONS = (
-    ("sentinel-2-l2a", "sentinel-2-c1-l2a"),
+    ("sentinel-2-l2a", KEEPING_OFFSET),
     ("sentinel-1-rtc",),
 )
 """Collections that are searched: of each row, the first that an API has."""
@@ -58,6 +62,7 @@ class StacApi:
             self.imagery = imagery or self._imagery()
         except SceneError as error:
             raise BadInput(f"catalogue {self.name}: {error.message}") from None
+        self.keeps_offset = KEEPING_OFFSET in self._collections
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
         """All scenes of a year that touch a box.
@@ -68,14 +73,12 @@ class StacApi:
             If the API cannot be asked now.
         """
         room = padded(bounds)
-        scenes = []
-        for west, east in spans(room):
-            query = {
-                "bbox": [west, room[1], east, room[3]],
-                "datetime": f"{year}-01-01T00:00:00Z/{year}-12-31T23:59:59.999999Z",
-            }
-            for number, item in enumerate(self._items(query)):
-                scenes.append(scene_of_item(item, f"{self._search}#{number}"))
+        when = f"{year}-01-01T00:00:00Z/{year}-12-31T23:59:59.999999Z"
+        items = itertools.chain.from_iterable(
+            self._items({"bbox": [west, room[1], east, room[3]], "datetime": when})
+            for west, east in spans(room)
+        )
+        scenes = [scene_of_item(item, f"{self._search}#{n}") for n, item in enumerate(items)]
         return settle((scene for scene in scenes if scene is not None), year)
 
     def refresh(self, scene: Scene) -> Scene:
@@ -119,6 +122,9 @@ class StacApi:
         if not any(found):
             wanted = ", ".join(name for row in COLLECTIONS for name in row)
             raise BadInput(f"catalogue {self.name} has none of the collections {wanted}")
+        for sensor, name in zip(("Sentinel-2", "Sentinel-1"), found, strict=True):
+            if not name:
+                log.warning("catalogue %s has no %s that is used here", self.name, sensor)
         return [name for name in found if name]
 
     def _imagery(self) -> str:
@@ -127,7 +133,8 @@ class StacApi:
             self._method, self._search, {"collections": self._collections[:1], "limit": 1}
         )
         features = first.get("features")
-        return imagery_of(self.name, iter(features if isinstance(features, list) else ()))
+        items = features if isinstance(features, list) else []
+        return one_imagery(self.name, {imagery_of(item) for item in items})
 
     def _ask(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """An answer of the API, asked for again where that can help."""

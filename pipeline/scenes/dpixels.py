@@ -26,6 +26,8 @@ class DPixels:
         If there is none, or they are of different imagery.
     """
 
+    keeps_offset = False
+
     def __init__(self, root: str) -> None:
         self.name, self.remote = root, Remote(root)
         folder = Path(root)

@@ -25,6 +25,7 @@ class EarthSearch:
         self.name, self.remote, self.imagery = f"{ROOT}/collections/{collection}", remote, "aws"
         self._opera = OperaGranules(remote)
         self._sentinel2 = StacApi(ROOT, remote, [collection], self.imagery)
+        self.keeps_offset = self._sentinel2.keeps_offset
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
         """All scenes of a year that touch a box."""

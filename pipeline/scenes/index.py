@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import BadInput, Corrupt, SceneError
 from pipeline.remote import Access, Remote
-from pipeline.scenes.items import COMMON_NAMES, POLARISATIONS, scene_of_item
+from pipeline.scenes.items import COMMON_NAMES, KEEPING_OFFSET, POLARISATIONS, scene_of_item
 from pipeline.scenes.scene import S2_ASSETS, Box, Scene, padded, settle, touches
 from pipeline.web import plain
 
@@ -42,7 +42,7 @@ PROPERTIES = (
 
 ASSETS = (*S2_ASSETS, *COMMON_NAMES.values(), *POLARISATIONS)
 
-SEARCHED = ("datetime", "bbox.xmin", "bbox.ymin", "bbox.xmax", "bbox.ymax")
+LIMITS = ("collection", "datetime", "bbox.xmin", "bbox.ymin", "bbox.xmax", "bbox.ymax")
 
 MAX_GROUP_BYTES = 2**30
 """Largest row group that is read, uncompressed."""
@@ -70,7 +70,9 @@ class ParquetIndex:
     def __init__(self, url: str, remote: Remote) -> None:
         self.name, self.remote = plain(url), remote
         try:
-            self._file = pq.ParquetFile(_RemoteFile(url, remote), pre_buffer=False)
+            self._file = pq.ParquetFile(
+                _RemoteFile(url, remote), pre_buffer=False, page_checksum_verification=True
+            )
         except (SceneError, pa.ArrowException, OSError) as error:
             raise BadInput(f"catalogue {self.name} is no STAC GeoParquet index: {error}") from None
         schema = self._file.schema_arrow
@@ -86,6 +88,11 @@ class ParquetIndex:
         if not self._assets:
             raise BadInput(f"catalogue {self.name} has no assets of Sentinel-1 or Sentinel-2")
         self.imagery = "aws" if "red" in known else "mpc"
+        self.keeps_offset = any(
+            _statistics(self._file.metadata.row_group(group)).get("collection")
+            == (KEEPING_OFFSET, KEEPING_OFFSET)
+            for group in range(self._file.num_row_groups)
+        )
         self._lock = threading.Lock()
         self._table = functools.lru_cache(maxsize=2)(self._read_table)
         self._places = functools.lru_cache(maxsize=16)(self._read_places)
@@ -103,9 +110,7 @@ class ParquetIndex:
         for group in range(self._file.num_row_groups):
             if not self._may_have(group, room, year):
                 continue
-            with self._lock:
-                rows = self._places(group).find(room, year)
-                items = self._table(group).take(pa.array(rows)).to_pylist() if len(rows) else []
+            rows, items = self._rows(group, room, year)
             found += [
                 scene_of_item(self._item(row), f"{self.name}#{group}.{number}")
                 for number, row in zip(rows, items, strict=True)
@@ -116,6 +121,18 @@ class ParquetIndex:
     def refresh(self, scene: Scene) -> Scene:
         """The scene as it is."""
         return scene
+
+    def _rows(self, group: int, room: Box, year: int) -> tuple[list[int], list[dict[str, Any]]]:
+        """Numbers and contents of the rows of a group that may be wanted."""
+        try:
+            with self._lock:
+                rows = self._places(group).find(room, year)
+                items = self._table(group).take(pa.array(rows)).to_pylist() if len(rows) else []
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+            # What a damaged page ends in is told by each decoder in its own way.
+            said = " ".join(str(error).split())[:200]
+            raise Corrupt(f"{self.name}: row group {group} cannot be read: {said}") from None
+        return rows.tolist(), items
 
     def _may_have(self, group: int, room: Box, year: int) -> bool:
         """Whether a row group can hold scenes of a year that touch a box, by its statistics."""
@@ -194,7 +211,7 @@ def _statistics(group: Any) -> dict[str, tuple[Any, Any]]:
     limits = {}
     for number in range(group.num_columns):
         column = group.column(number)
-        if column.path_in_schema in SEARCHED and column.is_stats_set:
+        if column.path_in_schema in LIMITS and column.is_stats_set:
             stats = column.statistics
             if stats.has_min_max and not stats.null_count:
                 limits[column.path_in_schema] = (stats.min, stats.max)

@@ -7,9 +7,9 @@ in the scene, never as a crash.
 from __future__ import annotations
 
 import datetime as dt
-import math
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +33,9 @@ COMMON_NAMES = {
 }
 """Asset keys of Earth Search by band. Planetary Computer's are the bands' own names."""
 
+KEEPING_OFFSET = "sentinel-2-c1-l2a"
+"""Earth Search's collection whose pixels are as ESA made them, under the names of the others."""
+
 BANDS_10M = ("B02", "B03", "B04", "B08")
 """Bands whose keys end in `_10m` in the Copernicus Data Space; those of the others in `_20m`."""
 
@@ -48,7 +51,7 @@ MAX_CORNERS = 100_000
 """Most corners of an item's outline."""
 
 _TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:?\d\d)?", re.ASCII
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII
 )
 
 
@@ -101,7 +104,7 @@ def scene_of_item(item: Any, base: str = "") -> Scene | None:
     Sentinel-1. An item that cannot be used otherwise is a scene whose `unusable` says why.
     """
     if not isinstance(item, Mapping):
-        return _damaged(base, "s2", "the item is no JSON object")
+        return damaged(base, "s2", "the item is no JSON object")
     properties, assets = _mapping(item, "properties"), _mapping(item, "assets")
     collection = str(item.get("collection") or "").lower()[:MAX_TEXT]
     sensor = _sensor(collection, str(properties.get("platform") or "").lower(), assets)
@@ -109,13 +112,13 @@ def scene_of_item(item: Any, base: str = "") -> Scene | None:
         return None
     name = item.get("id")
     if not isinstance(name, str) or not 0 < len(name) <= MAX_TEXT:
-        return _damaged(base, sensor, "the item has no id")
+        return damaged(base, sensor, "the item has no id")
     when = utc(properties.get("datetime")) or utc(properties.get("start_datetime"))
     box = _box(item)
     if when is None:
-        return _damaged(name, sensor, "the item has no datetime", box or EVERYWHERE)
+        return damaged(name, sensor, "the item has no datetime", box or EVERYWHERE)
     if box is None:
-        return _damaged(name, sensor, "the item's place makes no sense", EVERYWHERE, when)
+        return damaged(name, sensor, "the item's place makes no sense", EVERYWHERE, when)
     sound = _Item(name, collection, when, box, properties, assets, base)
     return _sentinel2(sound) if sensor == "s2" else _sentinel1(sound)
 
@@ -169,7 +172,7 @@ def _offset(item: _Item) -> str:
     for name in ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied"):
         if isinstance(item.properties.get(name), bool):
             return "applied" if item.properties[name] else ""
-    return "kept" if item.collection == "sentinel-2-c1-l2a" else ""
+    return "kept" if item.collection == KEEPING_OFFSET else ""
 
 
 def _sentinel1(item: _Item) -> Scene:
@@ -233,10 +236,14 @@ def utc(value: Any) -> str | None:
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
-    date, time, fraction, zone = match.groups()
+    date, time, second, fraction, zone = match.groups()
     try:
-        moment = dt.datetime.fromisoformat(f"{date}T{time}{(fraction or '.0')[:7]:0<7}+00:00")
-        if zone not in (None, "Z"):
+        # A leap second counts as the first of the next minute, which is what clocks make of it.
+        leap = dt.timedelta(seconds=1 if second == "60" else 0)
+        second = "59" if leap else second
+        text = f"{date}T{time}:{second}{(fraction or '.0')[:7]:0<7}+00:00"
+        moment = dt.datetime.fromisoformat(text) + leap
+        if zone not in (None, "Z", "z"):
             away = dt.timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
             moment -= away if zone[0] == "+" else -away
     except (ValueError, OverflowError):
@@ -258,7 +265,8 @@ def resolve(base: str, href: str) -> str:
         return href
 
 
-def _damaged(name: str, sensor: str, why: str, box: Box = EVERYWHERE, when: str = "") -> Scene:
+def damaged(name: str, sensor: str, why: str, box: Box = EVERYWHERE, when: str = "") -> Scene:
+    """A scene that can be named but not used."""
     return Scene(id=name[:MAX_TEXT] or "?", sensor=sensor, datetime=when, bbox=box, unusable=why)
 
 
@@ -300,4 +308,9 @@ def _corners(coordinates: Any) -> Iterator[tuple[float, float]]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Not `isfinite`, which integers can be too large for.
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max
+    )

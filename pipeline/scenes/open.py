@@ -7,12 +7,19 @@ from pathlib import Path
 
 from pipeline.errors import BadInput
 from pipeline.remote import WEB, Remote, is_local, local_path, scheme_of
+from pipeline.scenes import earth_search, planetary_computer
 from pipeline.scenes.api import StacApi, is_api
 from pipeline.scenes.dpixels import DPixels
+from pipeline.scenes.earth_search import EarthSearch
+from pipeline.scenes.items import KEEPING_OFFSET
+from pipeline.scenes.planetary_computer import PlanetaryComputer
 from pipeline.scenes.scene import Source
 from pipeline.scenes.static import StaticCatalogue, read_document
 
 NAMES = ("planetary-computer", "earth-search", "earth-search-c1")
+
+ADDRESSES = {planetary_computer.ROOT: "planetary-computer", earth_search.ROOT: "earth-search"}
+"""Addresses of what has a name."""
 
 
 def open_catalogue(text: str, allow_hosts: Collection[str] = ()) -> Source:
@@ -32,17 +39,12 @@ def open_catalogue(text: str, allow_hosts: Collection[str] = ()) -> Source:
     BadInput
         If it is none of these.
     """
+    text = ADDRESSES.get(text.rstrip("/"), text)
     remote = Remote(text if text not in NAMES else "https://", allow_hosts)
-    # The libraries of a source are loaded when it is used.
     if text == "planetary-computer":
-        from pipeline.scenes.planetary_computer import PlanetaryComputer
-
         return PlanetaryComputer(remote)
     if text in ("earth-search", "earth-search-c1"):
-        from pipeline.scenes.earth_search import EarthSearch
-
-        c1 = text.endswith("-c1")
-        return EarthSearch(remote, "sentinel-2-c1-l2a" if c1 else "sentinel-2-l2a")
+        return EarthSearch(remote, KEEPING_OFFSET if text.endswith("-c1") else "sentinel-2-l2a")
     if is_local(text):
         path = Path(local_path(text))
         if not path.exists():
@@ -51,6 +53,7 @@ def open_catalogue(text: str, allow_hosts: Collection[str] = ()) -> Source:
             inside = path / "catalog.json"
             return StaticCatalogue(str(inside), remote) if inside.is_file() else DPixels(text)
     if text.partition("?")[0].endswith((".parquet", ".geoparquet")):
+        # Its library is loaded when it is used.
         from pipeline.scenes.index import ParquetIndex
 
         return ParquetIndex(text, remote)

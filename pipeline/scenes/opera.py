@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from pipeline.errors import Corrupt
 from pipeline.remote import Access, Remote
-from pipeline.scenes.items import POLARISATIONS, sentinel1_scene, utc
+from pipeline.scenes.items import EVERYWHERE, POLARISATIONS, damaged, sentinel1_scene, utc
 from pipeline.scenes.scene import Box, Scene, padded, settle, spans
 from pipeline.scenes.signing import check_earthdata_login
 
@@ -46,7 +46,7 @@ def orbit_state(track: int, burst: int) -> str:
     return "descending" if 0.25 < orbit_turn(track, burst) < 0.75 else "ascending"
 
 
-def scene_of_granule(name: str, box: Box, hrefs: Iterable[str]) -> Scene | None:
+def scene_of_granule(name: str, box: Box, hrefs: Iterable[str]) -> Scene:
     """Make a scene of an OPERA RTC-S1 granule.
 
     Parameters
@@ -60,11 +60,12 @@ def scene_of_granule(name: str, box: Box, hrefs: Iterable[str]) -> Scene | None:
 
     Returns
     -------
-    None if it is no such granule.
+    A granule of another name, or of an impossible time, is a scene whose `unusable` says so.
     """
     match = GRANULE.fullmatch(name)
-    if match is None:
-        return None
+    seen = _time(match["seen"]) if match else ""
+    if match is None or not seen:
+        return damaged(name, "s1", "its name is not that of an OPERA RTC-S1 granule", box)
     assets: dict[str, str] = {}
     for href in hrefs:
         kind = re.fullmatch(rf".*/{re.escape(name)}_(VV|VH|HH|HV)\.tif", href)
@@ -72,7 +73,7 @@ def scene_of_granule(name: str, box: Box, hrefs: Iterable[str]) -> Scene | None:
             assets.setdefault(kind[1].lower(), href)
     return sentinel1_scene(
         name,
-        _time(match["seen"]),
+        seen,
         box,
         {band: assets[band] for band in POLARISATIONS if band in assets},
         orbit_state(int(match["track"]), int(match["burst"])),
@@ -111,8 +112,8 @@ class OperaGranules:
                 "page_size": PAGE_ITEMS,
             }
             entries = self._entries(f"{SEARCH}?{urlencode(query)}")
-            scenes += [scene_of_entry(entry) for entry in entries]
-        return settle((scene for scene in scenes if scene is not None), year)
+            scenes += [scene_of_entry(e, f"{SEARCH}#{n}") for n, e in enumerate(entries)]
+        return settle(scenes, year)
 
     def _entries(self, url: str) -> Iterator[Any]:
         """Entries of a search, page by page; as many as CMR counts, or an error."""
@@ -141,10 +142,10 @@ class OperaGranules:
         return entries, answer.headers
 
 
-def scene_of_entry(entry: Any) -> Scene | None:
-    """Make a scene of an entry of CMR's listing."""
+def scene_of_entry(entry: Any, place: str = "") -> Scene:
+    """Make a scene of an entry of CMR's listing, which stands at some place of it."""
     if not isinstance(entry, dict):
-        return None
+        return damaged(place, "s1", "its entry is no JSON object")
     links = entry.get("links")
     hrefs = [
         link["href"]
@@ -154,7 +155,8 @@ def scene_of_entry(entry: Any) -> Scene | None:
     web = [href for href in hrefs if href.startswith("https://")]
     web.sort(key=lambda href: ".earthdatacloud.nasa.gov/" not in href)
     name = entry.get("producer_granule_id") or entry.get("title")
-    return scene_of_granule(str(name), _box_of_entry(entry), web)
+    name = name if isinstance(name, str) and name else place
+    return scene_of_granule(name, _box_of_entry(entry), web)
 
 
 def _box_of_entry(entry: dict[str, Any]) -> Box:
@@ -164,8 +166,9 @@ def _box_of_entry(entry: dict[str, Any]) -> Box:
     except (KeyError, TypeError, ValueError, IndexError, AttributeError):
         numbers = []
     lats, lons = numbers[0::2], numbers[1::2]
-    if not lons or len(lats) != len(lons):
-        return -180.0, -90.0, 180.0, 90.0
+    known = all(abs(lat) <= 90 for lat in lats) and all(abs(lon) <= 180 for lon in lons)
+    if not lons or len(lats) != len(lons) or not known:
+        return EVERYWHERE
     if max(lons) - min(lons) > 180.0:
         # Across the antimeridian, the western end is the least of the eastern longitudes.
         return min(v for v in lons if v > 0), min(lats), max(v for v in lons if v < 0), max(lats)

@@ -6,7 +6,9 @@ A year over a tile has hundreds of scenes, so the record is small and plain.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -117,6 +119,9 @@ class Source(Protocol):
     imagery: str
     """`mpc` where pixels are as ESA's processor wrote them, `aws` where the offset is out."""
 
+    keeps_offset: bool
+    """Whether its Sentinel-2 scenes have the offset in their pixels though they are `aws`."""
+
     def search(self, bounds: Box, year: int) -> list[Scene]:
         """All scenes of a year that touch a box, by time and id, twins marked unusable."""
         ...
@@ -175,10 +180,21 @@ def settle(scenes: Iterable[Scene], year: int) -> list[Scene]:
 
     Returns
     -------
-    By time and id. All but the newest sound one of twins are marked as superseded.
+    By time and id. All but the newest sound one of twins are marked as superseded. Where several
+    that differ have one id, a digest of each is added to it: the ids of STAC's items are told
+    apart by their collections alone.
     """
-    known = {scene.id: scene for scene in scenes if scene.datetime[:4] in ("", f"{year:04d}")}
-    ordered = sorted(known.values(), key=lambda scene: scene.order)
+    known = {repr(scene): scene for scene in scenes if scene.datetime[:4] in ("", f"{year:04d}")}
+    named = Counter(scene.id for scene in known.values())
+    ordered = sorted(
+        (
+            scene
+            if named[scene.id] == 1
+            else dataclasses.replace(scene, id=_distinct(scene.id, text))
+            for text, scene in known.items()
+        ),
+        key=lambda scene: scene.order,
+    )
     best: dict[tuple[str, ...], Scene] = {}
     for scene in ordered:
         if scene.twin and not scene.unusable:
@@ -191,6 +207,10 @@ def settle(scenes: Iterable[Scene], year: int) -> list[Scene]:
         else scene
         for scene in ordered
     ]
+
+
+def _distinct(name: str, text: str) -> str:
+    return f"{name}#{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def _soundness(scene: Scene) -> tuple[bool, str, str, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,15 @@ MAX_DOCUMENTS = 1_000_000
 MAX_BYTES = 256 * 2**20
 """Largest document of a catalogue."""
 
+MAX_TOTAL_BYTES = 4 * 2**30
+"""Most bytes of all its documents: scenes are smaller than what they are made from."""
+
 READS = 32
 """Documents that are fetched at a time."""
 
 STAC_TYPES = ("Catalog", "Collection", "Feature", "FeatureCollection")
+
+TOO_LARGE = "catalogue {} has more than {}: make a STAC GeoParquet index of it"
 
 MIXED = (
     "catalogue {} has assets named B04, whose pixels have the radiometric offset, and others "
@@ -50,22 +56,34 @@ class StaticCatalogue:
 
     def __init__(self, root: str, remote: Remote) -> None:
         self.name, self.remote = plain(root), remote
-        items = list(read_items(root, remote))
-        scenes = [scene_of_item(item, base) for base, item in items]
-        self._scenes = SceneList([scene for scene in scenes if scene is not None])
-        if not len(self._scenes):
+        scenes, imagery = [], set()
+        self._places: dict[str, str] = {}
+        for base, item in read_items(root, remote):
+            imagery.add(imagery_of(item))
+            if (scene := scene_of_item(item, base)) is not None:
+                scenes.append(scene)
+                self._places[scene.id] = base.partition("#")[0]
+        if not scenes:
             raise BadInput(
                 f"catalogue {self.name} has no Sentinel-2 L2A or terrain-corrected Sentinel-1 item"
             )
-        self.imagery = imagery_of(self.name, (item for _, item in items))
+        self._scenes = SceneList(scenes)
+        self.imagery = one_imagery(self.name, imagery)
+        self.keeps_offset = any(scene.offset == "kept" for scene in scenes)
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
         """All scenes of a year that touch a box."""
         return settle(self._scenes.find(bounds, year), year)
 
     def refresh(self, scene: Scene) -> Scene:
-        """The scene as it is."""
-        return scene
+        """The scene as its document has it now."""
+        try:
+            place = self._places[scene.id]
+            document = read_document(place, place, self.remote)
+        except (KeyError, BadInput):
+            return scene
+        found = (scene_of_item(item, base) for base, item in _items(place, document))
+        return next((again for again in found if again and again.id == scene.id), scene)
 
 
 class SceneList:
@@ -90,23 +108,46 @@ class SceneList:
 
 
 def read_items(root: str, remote: Remote) -> Iterator[tuple[str, Any]]:
-    """Addresses and contents of all items below a document, each document once."""
-    level, seen = [root], {root}
+    """Addresses and contents of all items below a document, each document once.
+
+    Raises
+    ------
+    BadInput
+        If a document cannot be read or is no STAC document, or if there are too many.
+    """
+    level, seen, size = [root], {root}, 0
+
+    def fetch(address: str) -> bytes:
+        return _read(address, root, remote)
+
     with ThreadPoolExecutor(READS, thread_name_prefix="catalogue") as pool:
         while level:
             below = []
-            documents = pool.map(lambda address: read_document(address, root, remote), level)
-            for base, document in zip(level, documents, strict=True):
+            for base, data in _fetched(level, fetch, pool):
+                size += len(data)
+                if size > MAX_TOTAL_BYTES:
+                    raise BadInput(TOO_LARGE.format(plain(root), f"{MAX_TOTAL_BYTES:,} bytes"))
+                document = _parsed(data, base, root)
                 yield from _items(base, document)
                 below += [a for a in _children(base, document) if a not in seen]
-                below = list(dict.fromkeys(below))
-            seen.update(below)
+            level = list(dict.fromkeys(below))
+            seen.update(level)
             if len(seen) > MAX_DOCUMENTS:
-                raise BadInput(
-                    f"catalogue {plain(root)} has more than {MAX_DOCUMENTS:,} documents: make a "
-                    "STAC GeoParquet index of it"
-                )
-            level = below
+                raise BadInput(TOO_LARGE.format(plain(root), f"{MAX_DOCUMENTS:,} documents"))
+
+
+def _fetched(
+    addresses: Iterable[str], fetch: Callable[[str], bytes], pool: ThreadPoolExecutor
+) -> Iterator[tuple[str, bytes]]:
+    """Documents in their order, fetched no further ahead than a pool has threads."""
+    ahead: deque[tuple[str, Future[bytes]]] = deque()
+    for address in addresses:
+        ahead.append((address, pool.submit(fetch, address)))
+        if len(ahead) > READS:
+            first, document = ahead.popleft()
+            yield first, document.result()
+    for first, document in ahead:
+        yield first, document.result()
 
 
 def read_document(address: str, root: str, remote: Remote) -> dict[str, Any]:
@@ -117,11 +158,19 @@ def read_document(address: str, root: str, remote: Remote) -> dict[str, Any]:
     BadInput
         If it cannot be read or is no STAC document.
     """
+    return _parsed(_read(address, root, remote), address, root)
+
+
+def _read(address: str, root: str, remote: Remote) -> bytes:
     try:
-        data = remote.persist(lambda: remote.read_all(Access(address), MAX_BYTES), address)
-        document = json.loads(data)
+        return remote.persist(lambda: remote.read_all(Access(address), MAX_BYTES), address)
     except SceneError as error:
         raise BadInput(f"catalogue {plain(root)}: {error.message}") from None
+
+
+def _parsed(data: bytes, address: str, root: str) -> dict[str, Any]:
+    try:
+        document = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise BadInput(f"catalogue {plain(root)}: {plain(address)} is no JSON: {error}") from None
     if not isinstance(document, dict) or document.get("type") not in STAC_TYPES:
@@ -129,16 +178,26 @@ def read_document(address: str, root: str, remote: Remote) -> dict[str, Any]:
     return document
 
 
-def imagery_of(root: str, items: Iterator[Any]) -> str:
-    """Whose Sentinel-2 imagery items are, by the names of their assets."""
-    found = set()
-    for item in items:
-        assets = item.get("assets") if isinstance(item, dict) else None
-        if isinstance(assets, dict):
-            found |= {"aws"} if "red" in assets else {"mpc"} if "B04" in assets else set()
-    if len(found) > 1:
-        raise BadInput(MIXED.format(root))
-    return found.pop() if found else "mpc"
+def imagery_of(item: Any) -> str:
+    """Whose Sentinel-2 imagery an item is, by its assets' names; empty if they do not tell."""
+    assets = item.get("assets") if isinstance(item, dict) else None
+    if not isinstance(assets, dict):
+        return ""
+    return "aws" if "red" in assets else "mpc" if "B04" in assets else ""
+
+
+def one_imagery(name: str, found: set[str]) -> str:
+    """Whose imagery a catalogue is, by that of its items.
+
+    Raises
+    ------
+    BadInput
+        If it is of two kinds.
+    """
+    kinds = sorted(found - {""})
+    if len(kinds) > 1:
+        raise BadInput(MIXED.format(name))
+    return kinds[0] if kinds else "mpc"
 
 
 def _items(base: str, document: dict[str, Any]) -> Iterator[tuple[str, Any]]:

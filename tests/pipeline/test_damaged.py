@@ -25,6 +25,7 @@ BAD_VALUES: list[Any] = [
     True,
     7,
     -1e308,
+    10**400,
     float("nan"),
     "",
     "nonsense",

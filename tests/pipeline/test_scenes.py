@@ -156,6 +156,19 @@ def test_scenes_compete_by_time_then_id() -> None:
     assert [scene.id for scene in settle([tie, late, early, late], 2024)] == ["z", "a", "b"]
 
 
+def test_scenes_that_share_an_id_are_all_there() -> None:
+    times = [f"2024-05-0{day}T10" for day in range(1, 7)]
+    scenes = [make("same", datetime=time) for time in times]
+    found = settle([*scenes, *reversed(scenes), make("other", datetime="2024-06-01T10")], 2024)
+    assert [scene.datetime for scene in found[:6]] == times
+    assert len({scene.id for scene in found}) == 7
+    assert all(scene.id.startswith("same#") for scene in found[:6])
+    assert not any(scene.unusable for scene in found)
+    # Whose name is whose does not depend on the others.
+    assert settle(scenes[4:], 2024) == found[4:6]
+    assert [scene.id for scene in settle(scenes[:1] * 2, 2024)] == ["same"]
+
+
 def test_scenes_of_other_years_are_dropped_and_those_of_none_stay() -> None:
     scenes = [make("a", datetime="2023-12-31T23"), make("b"), make("c", datetime="")]
     assert [scene.id for scene in settle(scenes, 2024)] == ["c", "b"]
@@ -234,6 +247,10 @@ def test_spans_lie_within_the_world() -> None:
         ("2024-05-01 10:30:31.5+00:00", "2024-05-01T10:30:31.500000Z"),
         ("2024-01-01T00:30:00+02:00", "2023-12-31T22:30:00.000000Z"),
         ("2024-01-01T00:30:00-0130", "2024-01-01T02:00:00.000000Z"),
+        ("2024-05-01t10:30:31z", "2024-05-01T10:30:31.000000Z"),
+        ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00.000000Z"),
+        ("2024-05-01T10:30:61Z", None),
+        ("9999-12-31T23:59:60Z", None),
         ("2024-13-01T00:00:00Z", None),
         ("0000-00-00T00:00:00Z", None),
         ("yesterday", None),

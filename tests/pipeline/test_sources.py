@@ -4,6 +4,10 @@ import dataclasses
 import datetime as dt
 import json
 import logging
+import random
+import re
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -32,11 +36,13 @@ from pipeline.scenes import (
     opera,
     planetary_computer,
     signing,
+    static,
 )
+from pipeline.scenes import open as open_module
 from pipeline.scenes.api import StacApi
 from pipeline.scenes.index import ParquetIndex
 from pipeline.scenes.items import COMMON_NAMES
-from pipeline.scenes.opera import OperaGranules, scene_of_entry
+from pipeline.scenes.opera import OperaGranules
 from pipeline.scenes.planetary_computer import PlanetaryComputer
 from pipeline.scenes.signing import Signer
 from pipeline.sentinel1 import code_backscatter
@@ -198,6 +204,48 @@ def test_a_moved_asset_is_found_again_through_its_item(
             assert len(fake.searches) == len(scenes)
 
 
+@pytest.mark.parametrize("kind", ["api", "static"])
+def test_an_asset_that_moved_into_another_file_is_read_as_that_file(
+    archive: Path, window: Window, expected: AnnualStack, tmp_path: Path, kind: str
+) -> None:
+    folder = shutil.copytree(archive.parent, tmp_path / "archive")
+    moved = {}
+    for path in sorted(folder.glob("sentinel-*/*/*.tif")):
+        moved[path] = path.with_name(f"new_{path.name}")
+        with rasterio.open(path) as file:
+            profile = {**file.profile, "driver": "GTiff", "compress": "NONE", "tiled": False}
+            for unfit in ("blockxsize", "blockysize", "predictor"):
+                profile.pop(unfit, None)
+            with rasterio.open(moved[path], "w", **profile) as other:
+                other.write(file.read())
+
+    def renamed(item: dict) -> dict:
+        for asset in item["assets"].values():
+            head, _, name = asset["href"].rpartition("/")
+            asset["href"] = f"{head}/new_{name}"
+        return item
+
+    with serving(folder) as server:
+        fake = FakeStac(items_of(folder / "catalog.json", server.url))
+        with fake_web(fake) as url:
+            root = url + "/" if kind == "api" else f"{server.url}/catalog.json"
+            source = open_catalogue(root, ["127.0.0.1"])
+            scenes = source.search(lonlat_bounds(window), YEAR)
+            reader = Reader(source, threads=4)
+            # The headers are known, and then the files are not there any more.
+            for scene in scenes:
+                for band in scene.assets:
+                    reader.header(scene, band)
+            for path in moved:
+                path.unlink()
+            server.forget()
+            fake.items = [renamed(item) for item in fake.items]
+            for path in folder.glob("sentinel-*/*/*.json"):
+                path.write_text(json.dumps(renamed(json.loads(path.read_text()))))
+            assert_equal(read_stack(window, scenes, Rules(), reader), expected)
+            reader.close()
+
+
 def write_index(path: Path, items: list[dict], group: int) -> None:
     """Write items as STAC GeoParquet says: properties as columns, the box as a struct."""
     rows = []
@@ -275,6 +323,123 @@ def test_a_parquet_file_that_is_no_index(tmp_path: Path) -> None:
     for name, why in (("a", "needs the columns id, bbox"), ("b", "is no STAC GeoParquet index")):
         with pytest.raises(BadInput, match=why):
             open_catalogue(str(tmp_path / f"{name}.parquet"))
+
+
+def test_a_damaged_index_is_one_clear_line(archive: Path, tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    write_index(path, items_of(archive, "https://nowhere.example") * 50, group=100)
+    sound, said, chance = path.read_bytes(), [], random.Random(0)
+    # The first four bytes are a mark, and what follows the pages is read when it is opened.
+    last = len(sound) - 12 - int.from_bytes(sound[-8:-4], "little")
+    for _ in range(60):
+        data = bytearray(sound)
+        for at in (chance.randrange(4, last) for _ in range(chance.choice((1, 3, 200)))):
+            data[at] = chance.randrange(256)
+        path.write_bytes(data)
+        source = open_catalogue(str(path))
+        try:
+            source.search((2.9, 50.7, 3.1, 50.9), YEAR)
+        except Corrupt as error:
+            said.append(str(error))
+    assert 10 < len(said) < 60
+    for line in said:
+        assert re.fullmatch(r".*items\.parquet: row group \d cannot be read: .+", line)
+
+
+def c1_items(archive: Path) -> list[dict]:
+    """Items as Earth Search writes those of ESA's Collection 1."""
+    items = []
+    for item in items_of(archive, "https://nowhere.example"):
+        if item["collection"] == "sentinel-2-l2a":
+            item["collection"] = "sentinel-2-c1-l2a"
+            item["assets"] = {COMMON_NAMES[band]: asset for band, asset in item["assets"].items()}
+        items.append(item)
+    return items
+
+
+@pytest.mark.parametrize("kind", ["index", "static", "api", "earth-search-c1"])
+def test_imagery_with_its_offset_is_refused_before_anything_is_read(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    items = c1_items(archive)
+    optical = [item for item in items if item["collection"] == "sentinel-2-c1-l2a"]
+    radar = [item for item in items if item not in optical]
+    collection = {"type": "FeatureCollection", "features": items}
+    (tmp_path / "items.json").write_text(json.dumps(collection))
+    write_index(tmp_path / "items.parquet", optical + radar, group=len(optical))
+    monkeypatch.setenv("EARTHDATA_TOKEN", "secret")
+    with fake_web(FakeStac(items)) as url:
+        monkeypatch.setattr(earth_search, "ROOT", url + "/")
+        text = {"index": "items.parquet", "static": "items.json"}.get(kind)
+        place = str(tmp_path / text) if text else kind if kind == "earth-search-c1" else url + "/"
+        source = open_catalogue(place, ["127.0.0.1"])
+    assert source.imagery == "aws"
+    with pytest.raises(BadInput, match=r"choose --offset item") as caught:
+        Rules("aws").check(source)
+    assert source.name in str(caught.value)
+    Rules("aws", offset="item").check(source)
+
+
+def test_imagery_without_its_offset_is_taken(archive: Path) -> None:
+    Rules().check(open_catalogue(str(archive)))
+
+
+@pytest.mark.parametrize(
+    ("kept", "lacking"), [("sentinel-2-l2a", "Sentinel-1"), ("sentinel-1-rtc", "Sentinel-2")]
+)
+def test_an_api_without_one_sensor_is_told(
+    archive: Path, caplog: pytest.LogCaptureFixture, kept: str, lacking: str
+) -> None:
+    items = [i for i in items_of(archive, "https://a.example") if i["collection"] == kept]
+    with fake_web(FakeStac(items)) as url:
+        open_catalogue(url + "/")
+    assert f"has no {lacking}" in caplog.text
+
+
+def test_the_address_of_a_known_catalogue_is_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = []
+    for module, name in ((open_module, "PlanetaryComputer"), (open_module, "EarthSearch")):
+        monkeypatch.setattr(module, name, lambda *args, name=name: opened.append(name))
+    open_catalogue("https://planetarycomputer.microsoft.com/api/stac/v1/")
+    open_catalogue("https://earth-search.aws.element84.com/v1")
+    assert opened == ["PlanetaryComputer", "EarthSearch"]
+
+
+def test_items_without_an_id_are_counted_on_both_sides_of_the_antimeridian(archive: Path) -> None:
+    items = items_of(archive, "https://nowhere.example")[:2]
+    items[0]["bbox"], items[1]["bbox"] = [179.5, -17, 180, -16], [-180, -17, -179.5, -16]
+    with fake_web(FakeStac(items)) as url:
+        source = open_catalogue(url + "/")
+        for item in items:
+            item["id"] = None
+        found = source.search((179.9, -17, 180.1, -16), YEAR)
+    assert [scene.unusable for scene in found] == ["the item has no id"] * 2
+    assert len({scene.id for scene in found}) == 2
+
+
+def test_a_static_catalogue_is_bounded(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(static, "MAX_TOTAL_BYTES", 5_000)
+    with pytest.raises(BadInput, match="more than 5,000 bytes: make a STAC GeoParquet index"):
+        open_catalogue(str(archive))
+    monkeypatch.setattr(static, "MAX_TOTAL_BYTES", 2**30)
+    monkeypatch.setattr(static, "MAX_DOCUMENTS", 3)
+    with pytest.raises(BadInput, match="more than 3 documents: make a STAC GeoParquet index"):
+        open_catalogue(str(archive))
+
+
+def test_documents_are_not_fetched_far_ahead() -> None:
+    fetched: list[str] = []
+
+    def fetch(address: str) -> bytes:
+        fetched.append(address)
+        return b""
+
+    with ThreadPoolExecutor(4) as pool:
+        documents = static._fetched(map(str, range(1000)), fetch, pool)
+        for number in range(100):
+            assert next(documents) == (str(number), b"")
+            assert len(fetched) <= number + static.READS + 1
+        documents.close()
 
 
 def test_dpixel_directories_stand_in_for_scenes(
@@ -536,9 +701,21 @@ def test_an_earthdata_login_becomes_a_token(
         assert fake.logins == ["Basic bWU6d29yZA=="] * 2
 
 
-@pytest.mark.parametrize("entry", [None, [], {}, {"title": 3}, {"title": "S1A_IW_GRDH"}])
-def test_what_is_no_granule_is_no_scene(entry: object) -> None:
-    assert scene_of_entry(entry) is None
+def test_what_is_no_granule_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EARTHDATA_TOKEN", "secret")
+    impossible = granules(1)[0]["producer_granule_id"].replace("20210101T", "20211332T")
+    odd: list = [None, [], {}, {"title": 3}, {"title": "S1A_IW_GRDH"}, {"title": impossible}]
+    odd += [{"title": "far", "polygons": [["1e999 -200 0 200"]]}]
+    with fake_web(FakeCmr([*odd, *granules(1)], page=3)) as url:
+        monkeypatch.setattr(opera, "SEARCH", f"{url}/granules.json")
+        scenes = OperaGranules(Remote(url)).search((-119.8, 34.3, -119.7, 34.4), 2021)
+    assert len(scenes) == len(odd) + 1
+    reasons = {scene.id: scene.unusable for scene in scenes}
+    assert reasons["S1A_IW_GRDH"] == "its name is not that of an OPERA RTC-S1 granule"
+    assert [scene.id for scene in scenes if not scene.unusable] == [
+        granules(1)[0]["producer_granule_id"]
+    ]
+    assert all("\n" not in scene.id for scene in scenes)
 
 
 class Files:

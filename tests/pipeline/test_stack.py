@@ -123,7 +123,7 @@ def test_pixels_that_keep_their_offset_need_item_rules(archive: Path) -> None:
         dataclasses.replace(scene, offset="kept")
         for scene in source.search((2.9, 50.7, 3.1, 50.9), 2024)
     ]
-    with pytest.raises(BadInput, match="use the offset rules `item`"):
+    with pytest.raises(BadInput, match="choose --offset item"):
         read_stack(window, scenes, Rules("aws"), Reader(source))
 
 
