@@ -17,11 +17,13 @@ from typing import Any
 
 from pipeline.errors import BrokenOff
 from pipeline.launch import launch, run_arguments
+from pipeline.mosaic import mosaic_at
 from pipeline.options import job_name
 from pipeline.outcome import Outcome
 from pipeline.publish import publish_command
 from pipeline.storage import Storage
-from pipeline.verify import verify_command
+from pipeline.verdict import Verdict
+from pipeline.verify import check_objects, check_tiles
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +31,9 @@ SETTLING = datetime.timedelta(days=14)
 """After a year's end until it counts as complete: catalogues list a scene within days of its
 sensing, and this leaves room for an outage."""
 
-TOLD = ("failed", "border", "constant", "histogram")
-"""Problems with which a mosaic is published: a tile that failed is a hole with a record, and the
-others are suspicions, which the ground itself can raise. The report names them all."""
+TOLD = ("failed", "untried", "border", "constant", "histogram")
+"""Problems of tiles with which a mosaic is published: those that failed or were not tried are
+holes, and the others are suspicions, which the ground itself can raise. `verify` names them all."""
 
 EXAMPLES = 3
 """Problems of each kind in the report, which has to fit into one entry of a log (256 KB on Google
@@ -93,22 +95,24 @@ def annual_command(args: argparse.Namespace) -> dict[str, Any]:
             name: sum(each.measures[name] for each in rounds) for name in rounds[-1].measures
         },
     )
-    chosen = argparse.Namespace(store=args.store, year=args.year, json=args.json)
-    verified = verify_command(chosen)
-    published = all(problem["problem"] in TOLD for problem in verified["problems"])
+    # Whether the mosaic is sound is for its tiles to tell; what else is damaged, `publish` mends.
+    mosaic, verdict, show = mosaic_at(args.store), Verdict(), not args.json
+    verdict.take(check_tiles(mosaic, [args.year]), show)
+    published = all(problem.problem in TOLD for problem in verdict.problems)
     if published:
-        publish_command(chosen)
+        publish_command(argparse.Namespace(store=args.store, json=args.json))
+    verdict.take(check_objects(mosaic_at(args.store)), show)
     if not args.json:
         print(
             f"{args.year}: {outcome.done} of {outcome.tiles} tiles done after {len(rounds)} "
-            f"round{'s' * (len(rounds) > 1)}, {len(verified['problems'])} problems, "
+            f"round{'s' * (len(rounds) > 1)}, {len(verdict.problems)} problems, "
             + ("published" if published else "not published: mend what `verify` names, run again")
         )
     return {
         "year": args.year,
         "rounds": len(rounds),
         **outcome.to_json(),
-        **shortened(verified, Storage(args.store), args.year),
+        **shortened(verdict.to_json(), Storage(args.store), args.year),
         "published": published,
     }
 

@@ -13,6 +13,9 @@ from typing import Any
 ALGORITHM = 1
 """Raised whenever the same inputs would come out as other pixels."""
 
+REGION = "records/region.wkb"
+"""Key of the region, as WKB, where only its own pixels are written."""
+
 Identity = dict[str, Any]
 """JSON values only, so that it survives a store's attributes unchanged."""
 
@@ -41,9 +44,14 @@ def run_identity(
         "imagery": imagery,
         "rules": rules,
         "margin": margin,
-        "pixels": "all" if inside is None else f"inside {hashlib.sha256(inside).hexdigest()}",
+        "pixels": pixels_named(inside),
     }
     return json.loads(json.dumps(identity))
+
+
+def pixels_named(inside: bytes | None) -> str:
+    """How an identity names the pixels that are written."""
+    return "all" if inside is None else f"inside {hashlib.sha256(inside).hexdigest()}"
 
 
 def fingerprint(identity: Identity) -> str:

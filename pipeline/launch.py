@@ -29,7 +29,7 @@ from pipeline.encoders import check_device, choose_encoder
 from pipeline.errors import BadInput, NoScenes, store_errors
 from pipeline.forecast import Ranges, forecast, write_forecast
 from pipeline.grid import CHUNK, Tile
-from pipeline.identity import fingerprint, run_identity
+from pipeline.identity import REGION, fingerprint, run_identity
 from pipeline.land import Area, area_arguments, area_of
 from pipeline.mosaic import Layout, create_store
 from pipeline.options import beam_options, elements_to_spread, runner_name, sharing_processes
@@ -157,6 +157,8 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
     layout = Layout(args.tile, encoder.card.dims, encoder.card.depths if args.depths else ())
     with store_errors(args.store):
         create_store(storage, layout, identity, [args.year], zones)
+        if inside is not None:
+            storage.write(REGION, inside)
         request.write(storage, args.year)
         write_forecast(storage, args.year, request.id, expected)
     job = Job(

@@ -30,6 +30,7 @@ from pipeline.grid import (
     zone_crs,
 )
 from pipeline.outlines import TURNS, cut_at_antimeridian, joined, to_degrees
+from pipeline.ownership import owned
 from pipeline.vectors import read_vector
 
 COUNTRIES = Path(__file__).parent / "data" / "countries.json.gz"
@@ -202,6 +203,28 @@ def pixels_inside(region: BaseGeometry, window: Window) -> NDArray[np.bool_]:
         ground, out_shape=window.shape, transform=window.transform, dtype="uint8"
     )
     return burnt.astype(bool)
+
+
+def wanted_pixels(
+    window: Window, margin: int, inside: BaseGeometry | None = None
+) -> NDArray[np.bool_]:
+    """Which pixels of a window are to be embedded: those of its zone, with the margin.
+
+    Parameters
+    ----------
+    window
+        Of the lattice.
+    margin
+        Pixels beyond the zone's meridians.
+    inside
+        A region in degrees, where only its own pixels are wanted.
+
+    Returns
+    -------
+    bool (height, width)
+    """
+    mine = owned(window, margin)
+    return mine if inside is None else mine & pixels_inside(inside, window)
 
 
 def _short(text: str) -> str:

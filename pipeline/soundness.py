@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import StoreError
-from pipeline.grid import Tile
+from pipeline.grid import Tile, Window
 from pipeline.mosaic import COUNTS, Array, Mosaic, StoredObject
 from pipeline.mosaic.shards import (
     Damaged,
@@ -19,11 +20,13 @@ from pipeline.mosaic.shards import (
     read_index,
     stream_chunks,
 )
-from pipeline.ownership import owned
 from pipeline.records import Record
 
 FULL_SCALE = 127
 """Magnitude of every embedded pixel's largest code: its scale is its largest value's."""
+
+BARS = 51
+"""Of a histogram of codes: five codes each, so that those of a year's tiles fit into memory."""
 
 ENOUGH_PIXELS = 1024
 """Fewer pixels than this say nothing about a tile's statistics."""
@@ -44,13 +47,13 @@ class Survey:
     problems
         Class and description of all that is wrong.
     histogram
-        Embedded codes from -127 to 127, int64 (255,).
+        Embedded codes, int64 (51,): -127 to -123, and so on to 127.
     embedded
         Pixels with a finite scale.
     """
 
     problems: list[tuple[str, str]] = field(default_factory=list)
-    histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(255, np.int64))
+    histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BARS, np.int64))
     embedded: int = 0
 
     def blame(self, problem: str, detail: str) -> None:
@@ -58,10 +61,42 @@ class Survey:
         self.problems.append((problem, detail))
 
 
-def survey_tile(mosaic: Mosaic, tile: Tile, year: int, record: Record) -> Survey:
+class Histograms:
+    """How the codes of a year's tiles are distributed, in 0.2 kB a tile."""
+
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._shares = bytearray()
+        self._pooled = np.zeros(BARS, np.int64)
+
+    def add(self, name: str, histogram: NDArray[np.int64]) -> None:
+        """Take a tile's."""
+        self._names.append(name)
+        self._shares += (histogram / histogram.sum()).astype(np.float32).tobytes()
+        self._pooled += histogram
+
+    def apart(self) -> Iterator[tuple[str, float]]:
+        """Each tile with the share of its codes that lie elsewhere than those of all tiles."""
+        shares = np.frombuffer(self._shares, np.float32).reshape(-1, BARS)
+        usual = self._pooled / max(self._pooled.sum(), 1)
+        for name, share in zip(self._names, shares, strict=True):
+            yield name, float(np.abs(share - usual).sum() / 2)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+Wanted = Callable[[Window], NDArray[np.bool_]]
+"""Which pixels of a window are embedded at the most: bool (height, width)."""
+
+
+def survey_tile(
+    mosaic: Mosaic, tile: Tile, year: int, record: Record, wanted: Wanted | None
+) -> Survey:
     """Read all of a tile, and say what is wrong with it.
 
-    Values are judged only if the bytes are those that were stored.
+    Values are judged only if the bytes are those that were stored, and their places only if it is
+    known which pixels were wanted.
     """
     survey = Survey()
     listed = [StoredObject(**entry) for entry in record.objects]
@@ -79,7 +114,9 @@ def survey_tile(mosaic: Mosaic, tile: Tile, year: int, record: Record) -> Survey
     if scales is not None and len(planes) == len(COUNTS) + 1:
         survey.embedded = int(np.isfinite(scales).sum())
         counts = dict(zip(COUNTS, (planes[a.name] for a in mosaic.layout.counts), strict=True))
-        _judge_planes(survey, mosaic, tile, record, scales, counts)
+        _judge_planes(survey, record, scales, counts)
+        if wanted is not None:
+            _judge_places(survey, record, scales, wanted(tile.window))
     return survey
 
 
@@ -100,28 +137,32 @@ def _fill(
 
 def _judge_planes(
     survey: Survey,
-    mosaic: Mosaic,
-    tile: Tile,
     record: Record,
     scales: NDArray[np.float32],
     counts: dict[str, NDArray[np.uint16]],
 ) -> None:
-    """Scales are in (0, 1) or sentinels, and agree with ownership, counts and the record."""
+    """Scales are in (0, 1) or sentinels, and agree with counts and the record."""
     finite = np.isfinite(scales)
     if np.isneginf(scales).any() or ((scales <= 0) | (scales >= 1))[finite].any():
         survey.blame("scale", "a scale is neither in (0, 1) nor a sentinel")
-    mine = owned(tile.window, mosaic.identity["margin"])
-    if (finite & ~mine).any():
-        survey.blame("ownership", "pixels are embedded that another zone owns")
     seen = sum(count.astype(np.int64) for count in counts.values()) > 0
     if (finite & ~seen).any():
         survey.blame("counts", "pixels are embedded that no observation saw")
     found = {n: {"sum": int(c.sum(dtype=np.int64)), "max": int(c.max())} for n, c in counts.items()}
     if found != record.observations:
         survey.blame("counts", f"observations are {found}, the record has {record.observations}")
-    pixels = {"owned": int(mine.sum()), "embedded": survey.embedded}
-    if pixels != record.pixels:
-        survey.blame("counts", f"pixels are {pixels}, the record has {record.pixels}")
+    if survey.embedded != record.pixels.get("embedded"):
+        survey.blame("counts", f"{survey.embedded} px are embedded, the record has {record.pixels}")
+
+
+def _judge_places(
+    survey: Survey, record: Record, scales: NDArray[np.float32], mine: NDArray[np.bool_]
+) -> None:
+    """Only pixels are embedded that were wanted, and the record has so many of those."""
+    if (np.isfinite(scales) & ~mine).any():
+        survey.blame("ownership", "pixels are embedded that another zone owns or nobody wanted")
+    if int(mine.sum()) != record.pixels.get("owned"):
+        survey.blame("counts", f"{mine.sum()} px are owned, the record has {record.pixels}")
 
 
 def _judge_codes(
@@ -148,7 +189,7 @@ def _judge_codes(
             valid = np.isfinite(scales[i * n : i * n + n, j * n : j * n + n])
             kept = chunk[:, valid].astype(np.int16)
             dull[i, j] = chunk[:, ~valid].any() or (np.abs(kept).max(axis=0) != FULL_SCALE).any()
-            survey.histogram += np.bincount(kept.ravel() + 128, minlength=256)[1:]
+            survey.histogram += _histogram(kept)
             if kept.size:
                 least = np.minimum(least, kept.min(axis=1))
                 greatest = np.maximum(greatest, kept.max(axis=1))
@@ -162,6 +203,12 @@ def _judge_codes(
         survey.blame("constant", f"dimensions {constant} are the same in every pixel")
     for array in mosaic.layout.embeddings[:-1]:
         _judge_depth(survey, mosaic, array, stored[array.name], n, digests[array.bands])
+
+
+def _histogram(codes: NDArray[np.int16]) -> NDArray[np.int64]:
+    inside = np.clip(codes.ravel(), -FULL_SCALE, FULL_SCALE)
+    every = np.bincount(inside + FULL_SCALE, minlength=2 * FULL_SCALE + 1)
+    return every.reshape(BARS, -1).sum(axis=1)
 
 
 def _judge_depth(

@@ -7,33 +7,44 @@ carries its own digest.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from pipeline import records, summary
 from pipeline.errors import BadInput, StoreError
 from pipeline.grid import HEIGHT, WIDTH, Tile, zone_group
-from pipeline.identity import fingerprint
-from pipeline.mosaic import Mosaic, read_mosaic
+from pipeline.identity import REGION, fingerprint, pixels_named
+from pipeline.mosaic import Mosaic, mosaic_at
 from pipeline.mosaic.metadata import encode_json, root_node
 from pipeline.mosaic.store import ROOT, metadata_objects
 from pipeline.published import AFRESH, LIST, is_of_picture
 from pipeline.records import READ_THREADS, Record, State
+from pipeline.region import wanted_pixels
 from pipeline.registry import KEY as REGISTRY
 from pipeline.seal import unseal
-from pipeline.soundness import ENOUGH_PIXELS, ROUGHEST_BORDER, border_roughness, survey_tile
+from pipeline.soundness import (
+    ENOUGH_PIXELS,
+    ROUGHEST_BORDER,
+    Histograms,
+    Wanted,
+    border_roughness,
+    survey_tile,
+)
 from pipeline.storage import Storage
+from pipeline.verdict import Checked, Problem, Verdict, object_checked
 
 AGAIN = "`publish` writes it again"
+RUN = "the next `run` makes it"
 
 ABSENT = "it is not there"
 
@@ -51,47 +62,6 @@ FARTHEST_HISTOGRAM = 0.5
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Something that is not as it should be.
-
-    Parameters
-    ----------
-    tile
-        Name of the tile, or key of the object where it belongs to none.
-    problem
-        Its class.
-    detail
-        In words.
-    year
-        Of the tile; None where the object belongs to no year.
-    """
-
-    tile: str
-    problem: str
-    detail: str
-    year: int | None = None
-
-
-@dataclass(frozen=True)
-class Checked:
-    """A tile or an object that was looked at, and what is wrong with it.
-
-    Parameters
-    ----------
-    name
-        Of the tile, or key of the object.
-    year
-        Of the tile; None where the object belongs to no year.
-    problems
-        Empty where all is well.
-    """
-
-    name: str
-    year: int | None
-    problems: tuple[Problem, ...] = ()
-
-
-@dataclass(frozen=True)
 class Report:
     """What a tile's bytes came to: its problems, its short record, and its embedded codes."""
 
@@ -100,15 +70,36 @@ class Report:
     histogram: NDArray[np.int64] | None = None
 
 
-def verify(mosaic: Mosaic, years: Iterable[int]) -> Iterator[Checked]:
-    """Check a mosaic: its metadata, and the plan and tiles of some years."""
+def check_tiles(mosaic: Mosaic, years: Iterable[int]) -> Iterator[Checked]:
+    """Check the plan and the tiles of some years."""
+    wanted, region = check_region(mosaic)
+    yield from region
+    for year in years:
+        histograms = Histograms()
+        for zone in mosaic.zones:
+            yield from check_zone(mosaic, year, zone, wanted, histograms)
+        yield from unusual(year, histograms)
+
+
+def check_region(mosaic: Mosaic) -> tuple[Wanted | None, tuple[Checked, ...]]:
+    """Which pixels are embedded, and the region that says so where the mosaic has one."""
+    told, margin = mosaic.identity["pixels"], mosaic.identity["margin"]
+    if told == pixels_named(None):
+        return functools.partial(wanted_pixels, margin=margin), ()
+    try:
+        data = mosaic.storage.read(REGION)
+    except FileNotFoundError:
+        return None, (object_checked(REGION, "missing", f"{ABSENT}; {RUN}"),)
+    if told != pixels_named(data):
+        return None, (object_checked(REGION, "plan", f"not the region of the mosaic; {RUN}"),)
+    wanted = functools.partial(wanted_pixels, margin=margin, inside=shapely.from_wkb(data))
+    return wanted, (object_checked(REGION),)
+
+
+def check_objects(mosaic: Mosaic) -> Iterator[Checked]:
+    """Check a mosaic's metadata, and what `publish` wrote."""
     yield from check_metadata(mosaic)
     yield from check_published(mosaic.storage)
-    for year in years:
-        histograms: dict[str, NDArray[np.int64]] = {}
-        for zone in mosaic.zones:
-            yield from check_zone(mosaic, year, zone, histograms)
-        yield from unusual(year, histograms)
 
 
 def check_metadata(mosaic: Mosaic) -> Iterator[Checked]:
@@ -124,23 +115,23 @@ def check_published(storage: Storage) -> Iterator[Checked]:
         listed = unseal(storage.read(LIST))
     except FileNotFoundError:
         if storage.exists(REGISTRY):
-            yield _object(LIST, "missing", f"there is a registry but no list; {AGAIN}")
+            yield object_checked(LIST, "missing", f"there is a registry but no list; {AGAIN}")
         return
     except StoreError as error:
-        yield _object(LIST, "published", f"{error}; {AGAIN}")
+        yield object_checked(LIST, "published", f"{error}; {AGAIN}")
         return
-    yield _object(LIST)
+    yield object_checked(LIST)
     for key, entry in listed.items():
         page = is_of_picture(key)
         wrong = _published_wrongly(storage, key, entry["sha256"])
         told = f"not as it was published; {AFRESH if page else AGAIN}"
-        yield _object(key, wrong, told)
+        yield object_checked(key, wrong, told)
         if page and not wrong:
             pieces = unseal(storage.read(key))
             with ThreadPoolExecutor(READ_THREADS) as pool:
                 found = pool.map(lambda piece: _published_wrongly(storage, *piece), pieces.items())
                 for piece, wrong in zip(pieces, found, strict=True):
-                    yield _object(piece, wrong, f"not as it was painted; {AFRESH}")
+                    yield object_checked(piece, wrong, f"not as it was painted; {AFRESH}")
 
 
 def _published_wrongly(storage: Storage, key: str, sha256: str) -> str:
@@ -156,16 +147,12 @@ def _check_object(storage: Storage, key: str, expected: bytes) -> Checked:
     try:
         whole = storage.read(key) == expected
     except FileNotFoundError:
-        return _object(key, "missing", f"it is not there; {AGAIN}")
-    return _object(key, "" if whole else "metadata", f"not as it was written; {AGAIN}")
-
-
-def _object(key: str, problem: str = "", detail: str = "", year: int | None = None) -> Checked:
-    return Checked(key, year, (Problem(key, problem, detail, year),) if problem else ())
+        return object_checked(key, "missing", f"it is not there; {AGAIN}")
+    return object_checked(key, "" if whole else "metadata", f"not as it was written; {AGAIN}")
 
 
 def check_zone(
-    mosaic: Mosaic, year: int, zone: int, histograms: dict[str, NDArray[np.int64]]
+    mosaic: Mosaic, year: int, zone: int, wanted: Wanted | None, histograms: Histograms
 ) -> Iterator[Checked]:
     """The plan of a zone and year, the requests it came from, its tiles, and their summary.
 
@@ -173,8 +160,10 @@ def check_zone(
     ----------
     mosaic, year, zone
         Which.
+    wanted
+        Which pixels of a window are embedded; None where that is not known.
     histograms
-        Takes those of the tiles' codes, by name.
+        Takes those of the tiles' codes.
     """
     storage, key = mosaic.storage, records.planned_key(year, zone)
     rows, told = _read_summary(storage, summary.summary_key(year, zone))
@@ -183,24 +172,28 @@ def check_zone(
         tiles = list(records.decode_tiles(data))
     except FileNotFoundError:
         if told != ABSENT:
-            yield _object(key, "missing", "there is a summary of tiles but no plan", year)
+            yield object_checked(key, "missing", "there is a summary of tiles but no plan", year)
         return
     except StoreError as error:
-        yield _object(key, "plan", str(error), year)
+        yield object_checked(key, "plan", str(error), year)
         return
-    yield _object(key)
+    yield object_checked(key)
     for request in unseal(data)["requests"]:
         yield _check_request(storage, records.request_key(year, request, zone), year)
-    for tile, report in _side_by_side(lambda tile: check_tile(mosaic, tile, year), tiles):
+    made = False
+    for tile, report in _side_by_side(lambda tile: check_tile(mosaic, tile, year, wanted), tiles):
         problems = list(report.problems)
         if not told and report.row != rows.pop(tile.name, None):
             problems.append(Problem(tile.name, "summary", "the summary has it otherwise", year))
         if report.histogram is not None:
-            histograms[tile.name] = report.histogram
+            histograms.add(tile.name, report.histogram)
+        made |= report.row is not None
         yield Checked(tile.name, year, tuple(problems))
+    if told == ABSENT and not made:
+        return
     if rows:
         told = f"{', '.join(list(rows)[:5])} are in the summary, but not planned"
-    yield _object(summary.summary_key(year, zone), "summary" if told else "", told, year)
+    yield object_checked(summary.summary_key(year, zone), "summary" if told else "", told, year)
 
 
 def _read_summary(storage: Storage, key: str) -> tuple[dict[str, Any], str]:
@@ -217,25 +210,23 @@ def _check_request(storage: Storage, key: str, year: int) -> Checked:
     try:
         unseal(storage.read(key))
     except FileNotFoundError:
-        return _object(key, "missing", "it is not there", year)
+        return object_checked(key, "missing", "it is not there", year)
     except StoreError as error:
-        return _object(key, "plan", str(error), year)
-    return _object(key)
+        return object_checked(key, "plan", str(error), year)
+    return object_checked(key)
 
 
-def unusual(year: int, histograms: dict[str, NDArray[np.int64]]) -> Iterator[Checked]:
+def unusual(year: int, histograms: Histograms) -> Iterator[Checked]:
     """Tiles whose codes are not distributed like the others'."""
     if len(histograms) < ENOUGH_TILES:
         return
-    pooled = np.sum(list(histograms.values()), axis=0)
-    for name, histogram in histograms.items():
-        apart = np.abs(histogram / histogram.sum() - pooled / pooled.sum()).sum() / 2
+    for name, apart in histograms.apart():
         if apart > FARTHEST_HISTOGRAM:
             detail = f"{apart:.0%} of its codes lie elsewhere than the store's"
-            yield Checked(name, year, (Problem(name, "histogram", detail, year),))
+            yield Checked(name, year, (Problem(name, "histogram", detail, year),), again=True)
 
 
-def check_tile(mosaic: Mosaic, tile: Tile, year: int) -> Report:
+def check_tile(mosaic: Mosaic, tile: Tile, year: int, wanted: Wanted | None) -> Report:
     """One tile against its record, its bytes, and its neighbours to the east and south."""
 
     def blame(problem: str, detail: str) -> Problem:
@@ -246,10 +237,10 @@ def check_tile(mosaic: Mosaic, tile: Tile, year: int) -> Report:
     except StoreError as error:
         return Report((blame("record", str(error)),))
     if record is None:
-        return Report((blame("missing", "it was planned and has no record: run again"),))
+        return Report((blame("untried", f"it was planned and has no record; {RUN}"),))
     row = json.loads(json.dumps(record.short()))
-    wanted = (tile.name, year, fingerprint(mosaic.identity))
-    if (record.tile, record.year, record.fingerprint) != wanted:
+    expected = (tile.name, year, fingerprint(mosaic.identity))
+    if (record.tile, record.year, record.fingerprint) != expected:
         return Report((blame("record", "the record is that of another tile, year or run"),), row)
     if record.state is State.FAILED:
         failure = record.error or {}
@@ -258,7 +249,7 @@ def check_tile(mosaic: Mosaic, tile: Tile, year: int) -> Report:
     if record.state is State.EMPTY:
         stale = mosaic.storage.exists(mosaic.keys(tile, year)[-1])
         return Report((blame("record", "an empty tile has objects"),) if stale else (), row)
-    survey = survey_tile(mosaic, tile, year, record)
+    survey = survey_tile(mosaic, tile, year, record, wanted)
     problems = [blame(*problem) for problem in survey.problems]
     if not problems:
         problems += [blame("border", told) for told in _rough_borders(mosaic, tile, year, record)]
@@ -309,38 +300,24 @@ def verify_command(args: argparse.Namespace) -> dict[str, Any]:
     BadInput
         If there is no mosaic, or it does not have the year.
     """
-    checked: set[tuple[str, int | None]] = set()
-    bad: set[tuple[str, int | None]] = set()
-    problems: list[Problem] = []
-    for entry in _checked(Storage(args.store), args.year):
-        checked.add((entry.name, entry.year))
-        if entry.problems:
-            bad.add((entry.name, entry.year))
-        problems += entry.problems
-        if not args.json:
-            for problem in entry.problems:
-                print(f"{problem.tile}: {problem.problem}: {problem.detail}")
+    verdict = Verdict()
+    verdict.take(_checked(args.store, args.year), show=not args.json)
     if not args.json:
-        print(f"{len(checked)} checked, {len(checked - bad)} ok, {len(problems)} problems")
-        kinds = Counter(problem.problem for problem in problems)
-        for kind, count in kinds.most_common():
-            print(f"  {kind}: {count}")
-    return {
-        "checked": len(checked),
-        "ok": len(checked - bad),
-        "problems": [vars(problem) for problem in problems],
-    }
+        verdict.show()
+    return verdict.to_json()
 
 
-def _checked(storage: Storage, year: int | None) -> Iterator[Checked]:
+def _checked(store: str, year: int | None) -> Iterator[Checked]:
     """Everything that was looked at, or the root alone where it cannot be read."""
     try:
-        mosaic = read_mosaic(storage)
-    except (BadInput, FileNotFoundError) as error:
+        mosaic = mosaic_at(store)
+    except BadInput as error:
+        storage = Storage(store)
         if not any(storage.exists(f"{zone_group(zone)}/zarr.json") for zone in range(1, 61)):
-            raise BadInput(f"{storage.url} holds no mosaic: give the --store of a run") from None
-        yield _object(ROOT, "metadata", f"the root's metadata is lost: {error}")
+            raise
+        yield object_checked(ROOT, "metadata", f"the root's metadata is lost: {error}")
         return
     if year is not None:
         mosaic.step(year)
-    yield from verify(mosaic, [year] if year else mosaic.years)
+    yield from check_objects(mosaic)
+    yield from check_tiles(mosaic, [year] if year else mosaic.years)

@@ -20,6 +20,7 @@ from pipeline.outcome import Outcome
 from pipeline.records import planned_tiles
 from pipeline.simulate import Simulation, simulate_archive
 from pipeline.storage import Storage
+from pipeline.verdict import Checked, Problem
 from tests import jobs
 
 YEARS = (2024, 2025)
@@ -72,6 +73,14 @@ def test_the_second_year_appends_and_the_first_stays(
     assert all(np.isfinite(pixels.scales).all() for pixels in both)
     assert not np.array_equal(both[0].codes, both[1].codes)
 
+    # What was published is damaged, and made again.
+    for key in ("zarr.json", "utm31/scales/zarr.json", "report.html", "published/list.json"):
+        kept = (store / key).read_bytes() if key == "zarr.json" else b"damaged"
+        (store / key).write_bytes(kept + b"\n")
+    again = annual.annual_command(options(catalog, store))
+    assert again["published"]
+    assert {problem["problem"] for problem in again["problems"]} <= set(annual.TOLD)
+
     # February: nothing is left to do, and nothing is touched.
     settled = {p: p.stat().st_mtime_ns for p in store.glob("**/c/**/*") if p.is_file()}
     again = annual.annual_command(options(catalog, store))
@@ -92,7 +101,9 @@ def launches(
     published: list[argparse.Namespace] = []
     monkeypatch.setattr(annual, "publish_command", published.append)
 
-    def tell(ends: list[Any], problems: tuple[str, ...] = ()) -> list[argparse.Namespace]:
+    def tell(
+        ends: list[Any], problems: tuple[str, ...] = (), lost: tuple[str, ...] = ()
+    ) -> list[argparse.Namespace]:
         seen: list[argparse.Namespace] = []
 
         def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
@@ -103,11 +114,13 @@ def launches(
             failures = {"timeout": end} if end else {}
             return Outcome(12, 12 - end, end, 0, 2.0, failures, {"pixels_embedded": 100})
 
-        found = [{"tile": "t", "problem": problem, "detail": ""} for problem in problems]
+        def found(kinds: tuple[str, ...]) -> list[Checked]:
+            return [Checked("t", 2024, (Problem("t", kind, ""),)) for kind in kinds]
+
         monkeypatch.setattr(annual, "launch", launch)
-        monkeypatch.setattr(
-            annual, "verify_command", lambda args: {"checked": 1, "ok": 1, "problems": found}
-        )
+        monkeypatch.setattr(annual, "mosaic_at", lambda store: None)
+        monkeypatch.setattr(annual, "check_tiles", lambda mosaic, years: found(problems))
+        monkeypatch.setattr(annual, "check_objects", lambda mosaic: found(lost))
         return seen
 
     return tell
@@ -121,11 +134,18 @@ def test_failed_tiles_are_tried_again(launches: Any) -> None:
 
 
 def test_it_gives_up_after_a_few_rounds_and_says_so(launches: Any) -> None:
-    seen = launches([3, 2, 2, 2], problems=("failed", "failed"))
+    seen = launches([3, 2, 2, 2], problems=("failed", "untried"))
     report = annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
     assert (report["rounds"], report["failed"]) == (annual.ROUNDS, 2)
     assert len(seen) == annual.ROUNDS
     assert report["published"]
+
+
+def test_what_publish_mends_does_not_keep_it_from_publishing(launches: Any) -> None:
+    launches([0], lost=("missing", "metadata", "published"))
+    report = annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
+    assert report["published"]
+    assert len(report["problems"]) == 3
 
 
 def test_asked_for_tiles_are_overwritten_once(launches: Any) -> None:

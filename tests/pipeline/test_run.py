@@ -5,6 +5,7 @@ Where processes matter the command itself is run; elsewhere its `main` is called
 
 from __future__ import annotations
 
+import argparse
 import json
 import pickle
 import shutil
@@ -12,15 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 import torch
 
+from pipeline.annual import TOLD
 from pipeline.grid import Window
+from pipeline.identity import REGION
 from pipeline.launch import retry_command
 from pipeline.mosaic import dequantize, open_mosaic, read_mosaic
 from pipeline.ownership import region_window
 from pipeline.records import Record
 from pipeline.region import pixels_inside, read_region
 from pipeline.storage import Storage
+from pipeline.verify import verify_command
 from tests import jobs
 
 
@@ -258,6 +263,21 @@ def test_of_a_tile_only_the_pixels_inside_the_region_where_the_user_says_so(
     assert (here.codes[inside] == there.codes[inside]).all()
     assert (here.scales[inside] == there.scales[inside]).all()
     assert np.isposinf(here.scales[~inside]).all()
+
+    def found() -> set[str]:
+        """Classes of problems, but for what unusual ground may raise."""
+        args = argparse.Namespace(store=str(store), year=None, json=True)
+        return {told["problem"] for told in verify_command(args)["problems"]} - set(TOLD)
+
+    assert found() == set()
+    kept = (store / REGION).read_bytes()
+    for damaged in (kept[:-1], shapely.to_wkb(read_region("2.99,50.84,3.0,50.85"))):
+        (store / REGION).write_bytes(damaged)
+        assert found() == {"plan"}
+    (store / REGION).unlink()
+    assert found() == {"missing"}
+    assert jobs.run_here(words) == 0
+    assert found() == set()
     capsys.readouterr()
     assert "pixels" in refused([*words[:-1], "--pixels=all"], capsys)
 

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import records
 from pipeline.errors import BadInput
-from pipeline.mosaic import Mosaic, Pixels, read_mosaic
+from pipeline.mosaic import Mosaic, Pixels, create_store, read_mosaic
 from pipeline.publish import publish
 from pipeline.storage import Storage
 from pipeline.verify import verify_command
@@ -146,7 +146,7 @@ def test_codes_that_do_not_fill_their_scale(copy: Mosaic) -> None:
 
 def test_pixels_beyond_the_margin(copy: Mosaic, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "pipeline.soundness.owned", lambda window, margin: np.zeros(window.shape, bool)
+        "pipeline.verify.wanted_pixels", lambda window, margin: np.zeros(window.shape, bool)
     )
     assert {told["problem"] for told in found(copy.storage)} == {"ownership", "counts"}
 
@@ -181,7 +181,29 @@ def test_what_was_planned_and_not_made(copy: Mosaic) -> None:
     storage.delete(records.record_key(2018, TILES[1]))
     told = {(p["tile"], p["problem"]) for p in found(storage)}
     assert (TILES[0].name, "failed") in told
-    assert (TILES[1].name, "missing") in told
+    assert (TILES[1].name, "untried") in told
+
+
+def test_a_zone_of_which_nothing_was_made(copy: Mosaic) -> None:
+    tile = dataclasses.replace(TILES[2], zone=30)
+    create_store(copy.storage, copy.layout, copy.identity, [2018], [tile.zone])
+    records.add_planned(copy.storage, 2018, [tile], "more")
+    copy.storage.write(records.request_key(2018, "more", 30), records.encode_tiles([tile]))
+    publish(copy.storage)
+    assert [(p["tile"], p["problem"]) for p in found(copy.storage)] == [(tile.name, "untried")]
+
+
+@pytest.mark.parametrize("objects", range(1, 8))
+def test_a_tile_of_two_runs_that_saw_different_scenes(copy: Mosaic, objects: int) -> None:
+    """Two workers on one tile: the objects of one lie among those of the other."""
+    one = records.read_record(copy.storage, 2018, TILES[0])
+    keys = copy.keys(TILES[0], 2018)
+    ours = {key: copy.storage.read(key) for key in keys}
+    write_tile(copy, TILES[0], 2018, pixels(TILES[0], 2019))
+    copy.storage.write(records.record_key(2018, TILES[0]), one.to_json())
+    for key in keys[:objects]:
+        copy.storage.write(key, ours[key])
+    assert {p["problem"] for p in found(copy.storage)} & {"checksum", "size", "unreadable"}
 
 
 def test_bad_input(store: Storage, tmp_path: Path) -> None:
