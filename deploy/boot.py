@@ -52,6 +52,8 @@ def hand_over_secrets(environment: MutableMapping[str, str]) -> list[str]:
         project = fetch(METADATA.format(host=host, path="project/project-id"), flavor).decode()
         account = METADATA.format(host=host, path="instance/service-accounts/default/token")
         token = json.loads(fetch(account, flavor))["access_token"]
+    except urllib.error.HTTPError:
+        raise
     except urllib.error.URLError:
         print("boot: not on Google Cloud, no secrets handed over", file=sys.stderr)
         return []

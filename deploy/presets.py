@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from model.cards import card_named
+from model.encoder import GPU_SHARE, GPU_SLABS
 from pipeline.grid import DEFAULT_SIDE
 from pipeline.launch import DEFAULT_BLOCK
 
@@ -100,7 +101,7 @@ class Preset:
         """Tokens that the encoder will take at a time, as it works that out on the device."""
         sizes = card_named(MODEL).sizes
         token = 4 * (12 * sizes.width + 2 * sizes.feedforward)
-        return int(0.4 / 2 * self.device_gb * 1e9 / token)
+        return int(GPU_SHARE / GPU_SLABS * self.device_gb * 1e9 / token)
 
     @property
     def block(self) -> int:

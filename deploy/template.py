@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -130,6 +131,19 @@ def launch_body(
     }
 
 
+def check_values(values: Mapping[str, str], parser: argparse.ArgumentParser) -> None:
+    """End in one line on parameters that the template does not have, lacks or would refuse."""
+    known = {entry["name"]: entry for entry in metadata()["parameters"]}
+    if unknown := values.keys() - known.keys():
+        parser.error(f"the template has no parameter {', '.join(sorted(unknown))}")
+    needed = {name for name, entry in known.items() if not entry["isOptional"]} - {"store"}
+    if missing := needed - values.keys():
+        parser.error(f"the template needs {', '.join(sorted(missing))}")
+    for name, pattern in PATTERNS.items():
+        if name in values and not re.fullmatch(pattern, values[name]):
+            parser.error(f"{name}={values[name]} does not look like {pattern}")
+
+
 def main() -> None:
     """Write the metadata, or print the specification or the body of a launch."""
     parser = argparse.ArgumentParser(prog="python -m deploy.template", allow_abbrev=False)
@@ -146,10 +160,8 @@ def main() -> None:
     if args.command == "spec":
         printed = specification(args.image)
     else:
-        values = dict(value.split("=", 1) for value in args.values)
-        unknown = values.keys() - {entry["name"] for entry in metadata()["parameters"]}
-        if unknown:
-            parser.error(f"the template has no parameter {', '.join(sorted(unknown))}")
+        values = dict(value.partition("=")[::2] for value in args.values)
+        check_values(values, parser)
         printed = launch_body(PRESETS[args.preset], json.load(sys.stdin), values)
     print(json.dumps(printed, indent=1))
 

@@ -3,16 +3,22 @@
 resource "google_service_account" "worker" {
   account_id   = "tessera-worker"
   display_name = "Dataflow workers of tessera-mosaic"
+
+  depends_on = [google_project_service.needed]
 }
 
 resource "google_service_account" "launcher" {
   account_id   = "tessera-launcher"
   display_name = "Launches, verifies and publishes tessera-mosaic"
+
+  depends_on = [google_project_service.needed]
 }
 
 resource "google_service_account" "schedule" {
   account_id   = "tessera-schedule"
   display_name = "Starts the yearly rerun of tessera-mosaic"
+
+  depends_on = [google_project_service.needed]
 }
 
 resource "google_project_iam_member" "project" {

@@ -35,4 +35,6 @@ resource "google_billing_budget" "monthly" {
 
 data "google_project" "this" {
   project_id = var.project
+
+  depends_on = [google_project_service.needed]
 }

@@ -69,6 +69,9 @@ resource "google_monitoring_alert_policy" "watched" {
       query               = each.value.query
       duration            = each.value.duration
       evaluation_interval = "60s"
+
+      # Before the first job there are no such counters yet.
+      disable_metric_validation = true
     }
   }
 

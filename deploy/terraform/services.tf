@@ -1,5 +1,9 @@
+# Terraform itself asks the first two in the project's name, so they are enabled by hand before
+# (docs/operator.md). Everything else waits for these, directly or by what it refers to.
 resource "google_project_service" "needed" {
   for_each = toset([
+    "cloudresourcemanager.googleapis.com",
+    "serviceusage.googleapis.com",
     "artifactregistry.googleapis.com",
     "billingbudgets.googleapis.com",
     "cloudscheduler.googleapis.com",

@@ -24,10 +24,14 @@ class Cloud(BaseHTTPRequestHandler):
     """A metadata server and a Secret Manager that holds one secret."""
 
     failures = 0
+    tokens = True
 
     def do_GET(self) -> None:
         if self.path.startswith("/computeMetadata/"):
             assert self.headers["Metadata-Flavor"] == "Google"
+            if not Cloud.tokens:
+                self.reply(404, b"")
+                return
             token = json.dumps({"access_token": TOKEN}).encode()
             self.reply(200, token if self.path.endswith("/token") else b"a-project")
         elif self.headers["Authorization"] != f"Bearer {TOKEN}":
@@ -53,7 +57,7 @@ class Cloud(BaseHTTPRequestHandler):
 @pytest.fixture
 def cloud() -> Iterator[dict[str, str]]:
     """The environment of a machine in that cloud."""
-    Cloud.failures = 0
+    Cloud.failures, Cloud.tokens = 0, True
     server = ThreadingHTTPServer(("127.0.0.1", 0), Cloud)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     host = f"127.0.0.1:{server.server_port}"
@@ -89,6 +93,12 @@ def test_a_secret_that_cannot_be_fetched_stops_the_container(
     monkeypatch.setattr(boot.time, "sleep", lambda seconds: None)
     Cloud.failures = 100
     with pytest.raises(OSError, match="503"):
+        boot.hand_over_secrets(dict(cloud))
+
+
+def test_a_machine_without_an_account_stops_the_container(cloud: dict[str, str]) -> None:
+    Cloud.tokens = False
+    with pytest.raises(OSError, match="404"):
         boot.hand_over_secrets(dict(cloud))
 
 

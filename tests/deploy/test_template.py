@@ -13,7 +13,7 @@ import pytest
 
 from deploy.main import run_words
 from deploy.presets import PRESETS
-from deploy.template import METADATA, launch_body, metadata, specification
+from deploy.template import METADATA, check_values, launch_body, metadata, specification
 from pipeline.cli import build_parser
 from pipeline.options import beam_options
 
@@ -95,16 +95,34 @@ def test_flags_and_lists_become_words() -> None:
     assert run_words(given) == ["--refresh", "--overwrite", "a", "b", "--gcp_region=europe-west4"]
 
 
-def test_a_launch_refuses_parameters_that_the_template_does_not_have() -> None:
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"yaer": "2024"}, "no parameter yaer"),
+        ({"catalog": None}, "needs catalog"),
+        ({"year": "24"}, "year=24 does not look like"),
+        ({"store": "/home/me/mosaic.zarr"}, "store=/home/me/mosaic.zarr does not look like"),
+    ],
+)
+def test_a_launch_refuses_what_the_service_would(
+    changes: dict[str, str | None], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = {name: value for name, value in (VALUES | changes).items() if value is not None}
+    with pytest.raises(SystemExit, match="2"):
+        check_values(values, argparse.ArgumentParser())
+    assert says in capsys.readouterr().err
+
+
+def test_a_launch_that_is_refused_prints_no_body() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "deploy.template", "launch", "l4", "yaer=2024"],
+        [sys.executable, "-m", "deploy.template", "launch", "l4", "year"],
         cwd=ROOT,
         input=json.dumps(SETTINGS),
         capture_output=True,
         text=True,
     )
     assert done.returncode == 2
-    assert "yaer" in done.stderr
+    assert "needs area, catalog" in done.stderr
     assert done.stdout == ""
 
 

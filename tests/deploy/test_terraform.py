@@ -112,6 +112,35 @@ def test_everything_referred_to_is_there() -> None:
     assert set(re.findall(r"\bvar\.(\w+)", SOURCE)) == variables
 
 
+def test_nothing_is_asked_of_a_service_that_is_not_enabled_yet() -> None:
+    hcl2 = pytest.importorskip("hcl2", reason="python-hcl2 is not installed")
+    text = hcl2.loads(SOURCE)
+    said = {f"{kind}.{name}": json.dumps(body) for kind, name, body in resources(SOURCE)}
+    said |= {
+        f"data.{kind}.{name}".replace('"', ""): json.dumps(body)
+        for data in text["data"]
+        for kind, named in data.items()
+        for name, body in named.items()
+    }
+    asking = set(said)
+    said |= {
+        f"local.{name}": json.dumps(value)
+        for block in text["locals"]
+        for name, value in block.items()
+    }
+    waiting = {"google_project_service.needed"}
+    for _ in said:
+        waiting |= {
+            name
+            for name, body in said.items()
+            if any(re.search(rf"(?<![\w.]){re.escape(other)}\b", body) for other in waiting)
+        }
+    assert asking <= waiting
+    by_hand = re.findall(r"\w+\.googleapis\.com", SOURCE.partition('"needed" {')[2])[:2]
+    page = (FOLDER.parents[1] / "docs" / "operator.md").read_text()
+    assert f"gcloud services enable {' '.join(by_hand)}" in page
+
+
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Locals and outputs, with the name of each attribute of a resource in place of its value."""
