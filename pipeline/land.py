@@ -1,4 +1,4 @@
-"""Which tiles have land, and in which order they are made.
+"""Which tiles a user asks for: those of a region, a list, or of all land.
 
 The land layer says for each cell of 256 px whether any of its ground lies within 12 km of land.
 `tools/derive_land.py` says from what it is made.
@@ -8,43 +8,30 @@ from __future__ import annotations
 
 import argparse
 import functools
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import rasterio
 import shapely
-from affine import Affine
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
-from rasterio.features import rasterize
-from rasterio.warp import Resampling, reproject, transform_bounds
 from shapely.geometry.base import BaseGeometry
 
+from pipeline.cells import CELL, SHAPE, read_mask
 from pipeline.errors import BadInput
 from pipeline.grid import (
     DEFAULT_MARGIN,
     DEFAULT_SIDE,
-    HEIGHT,
-    NORTH_EDGE,
-    PIXEL,
-    WEST_EDGE,
-    WIDTH,
     Tile,
     Window,
     check_side,
     lonlat_bounds,
     parse_tile,
-    zone_crs,
 )
-from pipeline.ownership import owned, project_region, tiles_touched, zones_touched
-from pipeline.region import pixels_inside, read_region
-from pipeline.vectors import FORMATS, read_vector
-
-CELL = 256
-"""Side of a cell of the land layer in pixels."""
+from pipeline.ownership import tiles_touched, zones_touched
+from pipeline.region import read_region, wanted_pixels
 
 COAST = 12_000
 """Metres of sea around all land that count as land: users of earlier mosaics found coasts clipped
@@ -53,13 +40,13 @@ with 1 km, and later ones took some 11 km."""
 MAX_MARGIN = 1024
 """Pixels: some 10 km, still within every zone's lattice."""
 
+MOST_CORNERS_INSIDE = 50_000
+"""Corners of a region inside which pixels are chosen: every worker gets them with the job."""
+
 LAYER = Path(__file__).parent / "data" / "land.npz"
 
 TILE_LIST = ".txt"
 """Ending of a file with one tile's name a line."""
-
-_SHAPE = HEIGHT // CELL, WIDTH // CELL
-_TO_CELLS = Affine(CELL * PIXEL, 0, WEST_EDGE, 0, -CELL * PIXEL, NORTH_EDGE)
 
 
 @dataclass(frozen=True)
@@ -80,8 +67,8 @@ class Land:
     def cells(self, zone: int) -> NDArray[np.bool_]:
         """Cells of a zone that have land: bool (cell rows, cell columns)."""
         if zone not in self.packed:
-            return np.zeros(_SHAPE, bool)
-        return np.unpackbits(self.packed[zone], axis=1, count=_SHAPE[1]).astype(bool)
+            return np.zeros(SHAPE, bool)
+        return np.unpackbits(self.packed[zone], axis=1, count=SHAPE[1]).astype(bool)
 
     def tiles(self, zone: int, side: int, rows: slice, cols: slice) -> NDArray[np.bool_]:
         """Tiles of a zone that have land, of some rows and columns of tiles: bool (rows, cols)."""
@@ -150,8 +137,7 @@ class Area:
 
     def wanted(self, window: Window) -> NDArray[np.bool_]:
         """Pixels of a window to embed: bool (height, width)."""
-        mine = owned(window, self.margin)
-        return mine & pixels_inside(self.region, window) if self.inside else mine
+        return wanted_pixels(window, self.margin, self.region if self.inside else None)
 
 
 def area_arguments(parser: argparse.ArgumentParser) -> None:
@@ -212,12 +198,21 @@ def read_area(
     if not 0 <= margin <= MAX_MARGIN:
         raise BadInput(f"--margin {margin}: choose 0 to {MAX_MARGIN} px")
     if region.lower().endswith(TILE_LIST):
+        if inside or land is not None:
+            option = "--pixels inside" if inside else "--land"
+            raise BadInput(f"{option}: the tiles of {region} are taken as they are, and whole")
         listed = read_tile_list(Path(region), side)
         boxes = [shapely.box(*lonlat_bounds(tile.window)) for tile in listed]
         return Area(shapely.union_all(boxes), side, margin, None, listed)
     if land is None:
         land = "coast" if region.strip().lower() == "global" else "everywhere"
     area = Area(read_region(region), side, margin, read_land(land), inside=inside)
+    corners = shapely.get_num_coordinates(area.region)
+    if inside and corners > MOST_CORNERS_INSIDE:
+        raise BadInput(
+            f"--pixels inside: the region has {corners:,} corners and may have "
+            f"{MOST_CORNERS_INSIDE:,}: simplify it, or take all pixels of its tiles"
+        )
     if next(area.tiles(), None) is None:
         raise BadInput(
             f"region {region} has no tile"
@@ -233,7 +228,7 @@ def read_land(text: str) -> Land | None:
     ----------
     text
         `coast` for the package's own: all land and 12 km around it; `everywhere` for no limit; or
-        a user's own: a vector file of areas, or a raster that is not zero on land.
+        a user's own: a vector file of areas, or a GeoTIFF that is not zero on land.
 
     Raises
     ------
@@ -248,8 +243,7 @@ def read_land(text: str) -> Land | None:
     path = Path(text)
     if not path.exists():
         raise BadInput(f"--land {text}: there is no such file; 'coast' and 'everywhere' need none")
-    masks = _vector_cells(path) if path.suffix.lower() in FORMATS else _raster_cells(path)
-    packed = {zone: np.packbits(cells, axis=1) for zone, cells in masks if cells.any()}
+    packed = {zone: np.packbits(cells, axis=1) for zone, cells in read_mask(path) if cells.any()}
     if not packed:
         raise BadInput(f"--land {text} has no land")
     return Land(text, packed)
@@ -265,18 +259,11 @@ def write_layer(path: Path, cells: Mapping[int, NDArray[np.bool_]]) -> None:
                 np.lib.format.write_array(file, np.packbits(cells[zone], axis=1))
 
 
-def cells_touched(areas: NDArray[np.object_]) -> NDArray[np.bool_]:
-    """Cells of a zone that polygons touch, given in metres of the zone's projection."""
-    if len(areas) == 0:
-        return np.zeros(_SHAPE, bool)
-    touched = rasterize(
-        areas, out_shape=_SHAPE, transform=_TO_CELLS, all_touched=True, dtype="uint8"
-    )
-    return touched.astype(bool)
-
-
 def read_tile_list(path: Path, side: int) -> tuple[Tile, ...]:
-    """Read a file with one tile's name a line; empty lines and lines that begin with # are skipped.
+    """Read a file with one tile's name a line.
+
+    Empty lines, and lines that begin with #, are skipped. But `# side 2048` says of which side
+    the tiles are, which their names do not.
 
     Raises
     ------
@@ -284,42 +271,14 @@ def read_tile_list(path: Path, side: int) -> tuple[Tile, ...]:
         If a line names no tile of this side, or none does.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, ValueError) as error:
         raise BadInput(f"{path} is no list of tiles: {error}") from None
-    names = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    for line in lines:
+        said = re.fullmatch(r"#\s*side\s+(\d+)", line, re.IGNORECASE)
+        if said and int(said[1]) != side:
+            raise BadInput(f"{path} has tiles of {said[1]} px: give --tile {said[1]}")
+    names = [line for line in lines if line and not line.startswith("#")]
     if not names:
         raise BadInput(f"{path} names no tile")
     return tuple(sorted({parse_tile(name, side) for name in names}))
-
-
-def _vector_cells(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-    region = read_vector(path)
-    for zone in zones_touched(region):
-        yield zone, cells_touched(shapely.get_parts(project_region(zone, region)))
-
-
-def _raster_cells(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
-    try:
-        with rasterio.open(path) as raster:
-            if raster.crs is None or raster.count != 1:
-                raise BadInput(
-                    f"--land {path} needs one band and a reference system, and has "
-                    f"{raster.count} and {raster.crs or 'none'}"
-                )
-            west, south, east, north = transform_bounds(raster.crs, "EPSG:4326", *raster.bounds)
-            if not west < east:
-                raise BadInput(f"--land {path} reaches across the antimeridian: cut it there")
-            for zone in zones_touched(shapely.box(west, south, east, north)):
-                found = np.zeros(_SHAPE, np.float32)
-                reproject(
-                    rasterio.band(raster, 1),
-                    found,
-                    dst_transform=_TO_CELLS,
-                    dst_crs=zone_crs(zone),
-                    dst_nodata=0,
-                    resampling=Resampling.max,
-                )
-                yield zone, found != 0
-    except RasterioError as error:
-        raise BadInput(f"--land {path} is no raster that can be read: {error}") from None

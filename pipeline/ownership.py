@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import shapely
 from numpy.typing import NDArray
+from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
 from pipeline.grid import (
@@ -29,6 +30,10 @@ from pipeline.grid import (
     to_lonlat,
     window_of_bounds,
 )
+from pipeline.outlines import TURNS
+
+NEAR = 100.0
+"""Metres by which an edge may lie elsewhere if it is drawn in steps of a tenth of a degree."""
 
 
 def owned(window: Window, margin: int = DEFAULT_MARGIN) -> NDArray[np.bool_]:
@@ -265,6 +270,42 @@ def tiles_touched(
     beside = at_west & (columns >= low) & (columns < first)
     beside |= at_east & (columns >= stop) & (columns < high)
     return np.argwhere(owners | beside) + np.array([top, left])
+
+
+def tiles_within(
+    zone: int, region: BaseGeometry, tiles: NDArray[np.int64], side: int
+) -> NDArray[np.bool_]:
+    """Which tiles of a zone lie in a region whole, with all their ground in all zones.
+
+    Parameters
+    ----------
+    zone
+        UTM zone, 1 to 60.
+    region
+        In degrees.
+    tiles : int64 (tiles, 2)
+        Row and column of each.
+    side
+        Of the tiles, in pixels.
+
+    Returns
+    -------
+    bool (tiles,)
+        Not of a tile that comes within `NEAR` of the region's edge.
+    """
+    west = -180.0 + 6.0 * (zone - 1)
+    strips = [shapely.box(west - 6 + turn, -90.0, west + 12 + turn, 90.0) for turn in TURNS]
+    parts = [
+        translate(part, -turn)
+        for part, turn in zip(shapely.intersection(region, strips), TURNS, strict=True)
+    ]
+    around = shapely.union_all([part for part in parts if part.area > 0])
+    ground = moved(shapely.segmentize(around, 0.1), from_lonlat(zone))
+    shapely.prepare(ground)
+    size = side * PIXEL
+    left, top = WEST_EDGE + tiles[:, 1] * size, NORTH_EDGE - tiles[:, 0] * size
+    squares = shapely.box(left - NEAR, top - size - NEAR, left + size + NEAR, top + NEAR)
+    return np.asarray(shapely.contains_properly(ground, squares), bool)
 
 
 def project_region(zone: int, region: BaseGeometry) -> BaseGeometry:

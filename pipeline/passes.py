@@ -17,8 +17,10 @@ from pipeline.errors import NoScenes
 from pipeline.figures import DRAWS, Drawn, Figures
 from pipeline.grid import NORTH_EDGE, PIXEL, Tile, lonlat_bounds, to_lonlat
 from pipeline.land import Area
-from pipeline.ownership import owned_pixels
+from pipeline.ownership import owned, owned_pixels, tiles_within
+from pipeline.region import pixels_inside
 from pipeline.scenes import Source
+from pipeline.scenes.scene import touches
 
 S2_SATELLITES = {2016: 1.0, 2017: 1.5}
 """Sentinel-2 satellites at work in years that had fewer than two (ESA: 2B since July 2017)."""
@@ -96,16 +98,24 @@ class Passes:
 
 def ground_of(area: Area) -> Ground:
     """Count an area's tiles and pixels."""
-    zones = [np.insert(area.index(zone), 0, zone, axis=1) for zone in area.zones]
-    tiles = np.concatenate(zones)
+    index = {zone: area.index(zone) for zone in area.zones}
+    tiles = np.concatenate([np.insert(of, 0, zone, axis=1) for zone, of in index.items()])
     centres = NORTH_EDGE - (tiles[:, 1] + 0.5) * area.side * PIXEL
     # Northings are the same in every zone.
     _, latitudes = to_lonlat(31).transform(np.full(len(tiles), 500_000.0), centres)
-    owned, pixels = owned_pixels(tiles[:, 1], tiles[:, 2], area.side, (0, area.margin))
+    margins = 0, area.margin
+    counts = owned_pixels(tiles[:, 1], tiles[:, 2], area.side, margins)
     if area.inside:
-        pixels = np.array([int(area.wanted(tile.window).sum()) for tile in area.tiles()])
-        owned = np.minimum(owned, pixels)
-    return Ground(tiles, pixels, owned, latitudes, area.side)
+        within = [tiles_within(zone, area.region, of, area.side) for zone, of in index.items()]
+        whole = np.concatenate(within)
+        for cut in np.flatnonzero(~whole):
+            zone, row, col = tiles[cut].tolist()
+            window = Tile(zone, row, col, area.side).window
+            inside = pixels_inside(area.region, window)
+            for count, margin in zip(counts, margins, strict=True):
+                mine = inside if count[cut] == inside.size else inside & owned(window, margin)
+                count[cut] = np.count_nonzero(mine)
+    return Ground(tiles, counts[1], counts[0], latitudes, area.side)
 
 
 def s2_passes(latitudes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -184,8 +194,7 @@ def _seen(source: Source, year: int, tile: Tile) -> tuple[int, int, int, int]:
     scenes = [scene for scene in source.search(bounds, year) if not scene.unusable]
     passes: dict[str, set[tuple[str, str]]] = {"s2": set(), "s1": set()}
     for scene in scenes:
-        west, south, east, north = scene.bbox
-        if south <= lat <= north and (lon - west) % 360 <= (east - west) % 360:
+        if touches(scene.bbox, (lon, lat, lon, lat)):
             passes[scene.sensor].add((scene.date, scene.orbit_state))
     s2 = sum(scene.sensor == "s2" for scene in scenes)
     return len(passes["s2"]), len(passes["s1"]), s2, len(scenes) - s2

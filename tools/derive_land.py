@@ -35,7 +35,8 @@ from affine import Affine
 from rasterio.features import shapes
 
 from pipeline import grid, ownership
-from pipeline.land import CELL, COAST, LAYER, cells_touched, write_layer
+from pipeline.cells import CELL, cells_touched
+from pipeline.land import COAST, LAYER, write_layer
 from pipeline.outlines import TURNS, cut_at_antimeridian
 from pipeline.region import COUNTRIES
 

@@ -6,6 +6,7 @@ import functools
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 from pyproj import Geod, Proj, Transformer
 from rasterio.transform import from_bounds
 
-from pipeline import grid, land, ownership
+from benchmarks.server import serving
+from pipeline import cells, grid, land, ownership
 from pipeline.errors import BadInput
 from pipeline.grid import Tile, Window
 from pipeline.land import Area, read_area, read_land
@@ -180,6 +182,30 @@ def test_a_list_of_tiles_is_taken_as_it_is(tmp_path: Path) -> None:
     assert area.zones == [30, 31]
 
 
+def test_a_list_of_tiles_may_say_of_which_side_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "again.txt"
+    path.write_bytes(b"\xef\xbb\xbf# side 4096\r\n  # a note\r\nutm31-r00195-c0008\r\n")
+    assert list(read_area(str(path), side=4096).tiles()) == [Tile(31, 195, 8, 4096)]
+    with pytest.raises(BadInput, match="give --tile 4096"):
+        read_area(str(path))
+
+
+@pytest.mark.parametrize("option", [{"land": "coast"}, {"land": "everywhere"}, {"inside": True}])
+def test_a_list_of_tiles_takes_no_other_limit(option: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "again.txt").write_text("utm31-r00195-c0008\n")
+    with pytest.raises(BadInput, match="taken as they are"):
+        read_area(str(tmp_path / "again.txt"), **option)
+
+
+def test_a_region_inside_which_pixels_are_chosen_is_small(tmp_path: Path) -> None:
+    angles = np.linspace(0, 2 * np.pi, 60_000)
+    circle = shapely.Polygon(np.stack([np.cos(angles), np.sin(angles)], axis=1))
+    (tmp_path / "circle.geojson").write_text(shapely.to_geojson(circle))
+    assert read_area(str(tmp_path / "circle.geojson")).zones == [30, 31]
+    with pytest.raises(BadInput, match=r"60,00\d corners and may have 50,000"):
+        read_area(str(tmp_path / "circle.geojson"), inside=True)
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "utm31\n", "utm31-r09999-c0000\n", "\udcff"])
 def test_a_list_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "tiles.txt"
@@ -236,6 +262,55 @@ def test_a_raster_that_is_no_mask_is_refused(
 ) -> None:
     with pytest.raises(BadInput, match=says):
         read_land(raster(tmp_path / name, crs, (2, 50, 4, 51), bands))
+
+
+@pytest.mark.parametrize(("zone", "west"), [(1, -180), (60, 168)])
+def test_a_raster_has_land_at_the_antimeridian_only_where_it_says(
+    zone: int, west: int, tmp_path: Path
+) -> None:
+    data = np.zeros((20, 12), np.uint8)
+    data[8, 0 if zone == 1 else -1] = 1  # a square degree at 11 S, beside the antimeridian
+    data[16, -3:] = data[16, :3] = 1
+    data[16, 0 if zone == 1 else -1] = 0  # land further away at 19 S, but none beside it
+    path = tmp_path / "mask.tif"
+    place = from_bounds(west, -22, west + 12, -2, 12, 20)
+    options = {"driver": "GTiff", "count": 1, "height": 20, "width": 12, "dtype": "uint8"}
+    with rasterio.open(path, "w", crs="EPSG:4326", transform=place, **options) as file:
+        file.write(data, 1)
+    layer = read_land(str(path))
+    assert layer is not None
+    rows, columns = np.nonzero(layer.cells(zone))
+    x = grid.WEST_EDGE + (columns + 0.5) * cells.CELL * grid.PIXEL
+    y = grid.NORTH_EDGE - (rows + 0.5) * cells.CELL * grid.PIXEL
+    lon, lat = grid.to_lonlat(zone).transform(x, y)
+    near = np.abs(np.abs(lon) - 180) < 0.9
+    assert near.any()
+    assert (np.abs(lat[near] + 10.5) < 0.6).all()
+
+
+def test_a_mask_opens_no_other_file(tmp_path: Path) -> None:
+    good = raster(tmp_path / "good.tif", "EPSG:4326", (2, 50, 4, 51))
+    with serving(tmp_path) as server:
+        for source in (good, f"/vsicurl/{server.url}/good.tif"):
+            vrt = (
+                '<VRTDataset rasterXSize="40" rasterYSize="40"><SRS>EPSG:4326</SRS>'
+                '<VRTRasterBand dataType="Byte" band="1"><SimpleSource><SourceFilename>'
+                f"{source}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
+            )
+            for head in ("", "II*\0"):
+                (tmp_path / "mask.tif").write_text(head + vrt)
+                with pytest.raises(BadInput, match="no raster that can be read"):
+                    read_land(str(tmp_path / "mask.tif"))
+            (tmp_path / "mask.vrt").write_text(vrt)
+            with pytest.raises(BadInput, match=r"use one of .*\.tif"):
+                read_land(str(tmp_path / "mask.vrt"))
+        assert not server.counts
+
+
+def test_a_mask_has_only_so_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "MAX_PIXELS", 1000)
+    with pytest.raises(BadInput, match="40 x 40 pixels, more than 1,000"):
+        read_land(raster(tmp_path / "a.tif", "EPSG:4326", (2, 50, 4, 51)))
 
 
 @pytest.mark.parametrize("data", [b"", b"II*\x00" + b"\xff" * 64])
