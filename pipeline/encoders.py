@@ -1,14 +1,20 @@
-"""The encoder that a command's `--model` and `--weights` name."""
+"""The encoder that a command's `--model` and `--weights` name, and its errors in our classes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+
+import torch
 
 from model.cards import SHIPPED, Card, card_named, card_of_weights
 from model.checkpoint import Checkpoint, CheckpointError, read_checkpoint
-from model.encoder import Encoder, encoder_identity
+from model.encoder import Encoder, OutOfDeviceMemoryError, encoder_identity
 from model.kernels import DeviceError, find_place
-from pipeline.errors import BadInput
+from model.quantize import BadEmbeddingError
+from pipeline import errors
+from pipeline.errors import BadEmbedding, BadInput, OutOfMemory
 from pipeline.weights import local_weights, pulled_weights
 
 
@@ -164,3 +170,32 @@ def _own_weights(card: Card) -> Checkpoint:
         raise CheckpointError(
             f"{error}; fetch it again with `tessera-mosaic models pull {card.name}`"
         ) from None
+
+
+@contextmanager
+def encoder_errors() -> Iterator[None]:
+    """Give what an encoder raises the class that tells what to do about it.
+
+    Raises
+    ------
+    BadEmbedding, OutOfMemory, errors.DeviceError
+        By whether another encoder, a smaller block or another machine could help.
+    """
+    try:
+        yield
+    except BadEmbeddingError as error:
+        raise BadEmbedding(str(error)) from None
+    except (MemoryError, torch.OutOfMemoryError, OutOfDeviceMemoryError) as error:
+        raise OutOfMemory(_first_line(error)) from error
+    except RuntimeError as error:
+        # PyTorch's CPU allocator and its drivers have no classes of their own.
+        text = _first_line(error)
+        if "can't allocate memory" in text or "out of memory" in text:
+            raise OutOfMemory(text) from error
+        if "CUDA" in text:
+            raise errors.DeviceError(text) from error
+        raise
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -22,7 +22,7 @@ from model.kernels import DTYPES
 from model.networks import parameter_count
 from model.observations import Origin, Stack
 from model.packing import SAMPLING
-from model.quantize import BadEmbeddingError, Fidelity, fidelity
+from model.quantize import Fidelity, fidelity
 from pipeline.dpixels import (
     DESCRIPTION,
     Description,
@@ -30,8 +30,8 @@ from pipeline.dpixels import (
     read_description,
     read_stack_directory,
 )
-from pipeline.encoders import load_encoder
-from pipeline.errors import BadEmbedding, BadInput
+from pipeline.encoders import encoder_errors, load_encoder
+from pipeline.errors import BadInput
 from pipeline.web import plain
 from pipeline.weights import local_weights, pull_weights, pulled_weights
 
@@ -146,8 +146,8 @@ def encode_directory(
 
     Raises
     ------
-    BadEmbedding
-        If the encoder returned numbers that are no embedding.
+    BadEmbedding, OutOfMemory, DeviceError
+        As `encoder_errors` tells them apart.
     BadInput
         If the directory cannot be made or written to.
     CardError
@@ -168,10 +168,8 @@ def encode_directory(
         for top in range(0, height, rows):
             band = slice(top, min(top + rows, height))
             here = at and dataclasses.replace(at, row=at.row + top)
-            try:
+            with encoder_errors():
                 made = encoder.embed(_rows(stack, band), here, floats or report, dims)
-            except BadEmbeddingError as error:
-                raise BadEmbedding(str(error)) from None
             append("codes", made.codes)
             append("scales", made.scales)
             embedded += int(np.isfinite(made.scales).sum())

@@ -16,15 +16,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from model.encoder import Embedding, Encoder, OutOfDeviceMemoryError
+from model.encoder import Embedding, Encoder
 from model.observations import Origin
-from model.quantize import BadEmbeddingError
 from pipeline import records
+from pipeline.encoders import encoder_errors
 from pipeline.errors import (
-    BadEmbedding,
     DeviceError,
     Expired,
     OutOfMemory,
@@ -234,24 +232,8 @@ def encode(annual: AnnualStack, block: Window, job: Job, encoder: Encoder) -> Em
     BadEmbedding, OutOfMemory, DeviceError
         By whether another encoder, a smaller block or another machine could help.
     """
-    try:
+    with encoder_errors():
         return encoder.embed(annual.stack, Origin(block.zone, block.row, block.col, job.year))
-    except BadEmbeddingError as error:
-        raise BadEmbedding(str(error)) from None
-    except (MemoryError, torch.OutOfMemoryError, OutOfDeviceMemoryError) as error:
-        raise OutOfMemory(_first_line(error)) from error
-    except RuntimeError as error:
-        # PyTorch's CPU allocator and its drivers have no classes of their own.
-        text = _first_line(error)
-        if "can't allocate memory" in text or "out of memory" in text:
-            raise OutOfMemory(text) from error
-        if "CUDA" in text:
-            raise DeviceError(text) from error
-        raise
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def leave_tile(tile: Tile, row: Row | None, job: Job, tally: Tally) -> None:

@@ -5,11 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from model.cards import CARDS, SHIPPED, CardError
 from model.data import WEIGHTS
-from pipeline.encoders import card_of_options, check_device, choose_encoder, load_encoder
-from pipeline.errors import BadInput
+from model.encoder import OutOfDeviceMemoryError
+from model.quantize import BadEmbeddingError
+from pipeline.encoders import (
+    card_of_options,
+    check_device,
+    choose_encoder,
+    encoder_errors,
+    load_encoder,
+)
+from pipeline.errors import BadInput, TesseraError
 
 
 def test_a_choice_is_what_would_be_loaded(shared: Path) -> None:
@@ -42,3 +51,26 @@ def test_the_shipped_encoder_is_found_by_its_name_and_by_its_file() -> None:
 
 def test_a_plan_needs_no_weights() -> None:
     assert [card_of_options(name, None) for name in CARDS] == list(CARDS.values())
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (BadEmbeddingError("too large"), "bad-embedding"),
+        (MemoryError(), "out-of-memory"),
+        (torch.OutOfMemoryError("CUDA out of memory.\nTried"), "out-of-memory"),
+        (OutOfDeviceMemoryError("not even one pixel"), "out-of-memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out-of-memory"),
+        (RuntimeError("CUDA error: an illegal memory access"), "bad-device"),
+    ],
+)
+def test_what_an_encoder_raises_has_a_class(raised: Exception, kind: str) -> None:
+    with pytest.raises(TesseraError) as caught, encoder_errors():
+        raise raised
+    assert caught.value.kind == kind
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_is_no_failure_of_a_device_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), encoder_errors():
+        raise RuntimeError("shapes do not fit")
