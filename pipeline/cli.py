@@ -113,10 +113,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OTHER
     if args.json and result:
         print(json.dumps(result))
-    some_failed = args.command in JOBS and (
-        any(result.get(name) for name in ("failed", "missing", "problems"))
-    )
-    return SOME_FAILED if some_failed else DONE
+    return SOME_FAILED if args.command in JOBS and some_failed(result) else DONE
+
+
+def some_failed(result: dict[str, Any]) -> bool:
+    """Whether what a job tells has failed tiles; suspicions do not count once it is published."""
+    names = ("failed", "missing") if result.get("published") else ("failed", "missing", "problems")
+    return any(result.get(name) for name in names)
 
 
 def _one_line(error: Exception) -> str:

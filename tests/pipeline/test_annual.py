@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline import annual
+from pipeline.cli import main
 from pipeline.errors import BrokenOff
 from pipeline.mosaic import read_mosaic
 from pipeline.outcome import Outcome
@@ -176,6 +177,22 @@ def test_a_long_report_fits_into_a_log_and_the_store_has_it_all(launches: Any) -
     launches([0])
     assert annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))["problems"] == []
     assert json.loads(Storage("s").read(report["problem_list"]))["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "problems", "code"),
+    [
+        ([0], ("border", "histogram"), 0),
+        ([1, 1, 1], ("failed",), 3),
+        ([0], ("border", "codes"), 3),
+    ],
+)
+def test_only_holes_and_damage_have_the_schedule_run_it_again(
+    launches: Any, ends: list[int], problems: tuple[str, ...], code: int
+) -> None:
+    launches(ends, problems=problems)
+    words = ["annual", "--catalog=c", f"--region={jobs.REGION}", "--store=s", "--year=2024"]
+    assert main(words) == code
 
 
 class DataflowJobAlreadyExistsError(Exception):
