@@ -124,7 +124,7 @@ class ReadRequest(beam.DoFn):
         wanted = []
         request = storage.read(records.request_key(job.year, job.request, zone))
         summed_up = read_summary(storage, job.year, zone)
-        tiles = records.decode_tiles(request)
+        tiles = filter(job.takes, records.decode_tiles(request))
         for tile, record in records.read_records(storage, job.year, tiles):
             row = record.short() if record else None
             if job.wants(row):

@@ -23,10 +23,10 @@ import shapely
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions, WorkerOptions
 
 from model.cards import Card
-from pipeline import records
+from pipeline import notes, records
 from pipeline.embed import run_graph
 from pipeline.encoders import check_device, choose_encoder
-from pipeline.errors import BadInput, NoScenes, store_errors
+from pipeline.errors import BadInput, NoScenes, StoreError, store_errors
 from pipeline.forecast import Ranges, forecast, write_forecast
 from pipeline.grid import CHUNK, Tile
 from pipeline.identity import REGION, fingerprint, run_identity
@@ -37,7 +37,7 @@ from pipeline.outcome import Outcome, add_up
 from pipeline.passes import ground_of
 from pipeline.plan import check_depths, make_plan
 from pipeline.presence import Presence
-from pipeline.processes import apart, run_apart
+from pipeline.processes import here, on_many_machines, run_here
 from pipeline.progress import Monitor, Stop, made
 from pipeline.rules import Rules, rule_arguments
 from pipeline.scenes import Source, open_catalogue
@@ -45,7 +45,7 @@ from pipeline.storage import Storage
 from pipeline.summary import LOOK_UP, compact, forget, short_records
 from pipeline.tiles import blocks_of
 from pipeline.web import plain
-from pipeline.worker import Job
+from pipeline.worker import DEVICE_HOLD, Job
 
 log = logging.getLogger(__name__)
 
@@ -184,6 +184,7 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
         redo=redo,
         refresh=args.refresh,
         only_failed=args.retry_failed,
+        device_hold=DEVICE_HOLD if on_many_machines(options) else 0.0,
     )
     return run_job(job, tiles, storage, options, args.max_failed_share)
 
@@ -215,16 +216,17 @@ def run_job(
         Presence(storage, job.year, job.launch),
         Monitor(storage, job.year, job.launch, len(tiles), blocks, watch) as monitor,
     ):
-        if apart(options):
-            unrecorded = run_apart(job, zones, options, lambda: made(monitor.counts()))
+        if here(options):
+            unrecorded = run_here(job, tiles, options, lambda: made(monitor.counts()))
         else:
             unrecorded = run_graph(job, zones, options)
         seconds = time.monotonic() - began
     found = short_records(storage, job.year, tiles, LOOK_UP)
     outcome, ended = add_up(job.launch, found, seconds, unrecorded)
     try:
-        records.clear_notes(storage, job.year, ended)
-    except OSError as error:
+        with store_errors(job.store):
+            notes.clear_ended(storage, job.year, ended)
+    except StoreError as error:
         log.warning("notes of tiles that ended could not be cleared away: %s", error)
     return outcome
 

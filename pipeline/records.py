@@ -4,11 +4,11 @@ A tile's record is written last, after its shard's objects; a tile without a rec
 Records lie in the store, one small JSON object a tile and year:
 
     records/<year>/tiles/utmNN/<tile>.json     what happened to the tile
-    records/<year>/begun/utmNN/<tile>.json     how often it was begun, while it is worked on
     records/<year>/planned/utmNN.json          the tiles that any run was asked for
     records/<year>/requests/<id>/utmNN.json    the tiles that one run was asked for
 
-The records of a zone in short, in one object, are `pipeline.summary`'s.
+The records of a zone in short, in one object, are `pipeline.summary`'s; the notes of tiles that
+are worked on are `pipeline.notes`'.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import datetime
 import enum
 import functools
 import itertools
-import json
 import logging
 import platform
 from collections.abc import Iterable, Iterator
@@ -214,42 +213,6 @@ def write_record(storage: Storage, tile: Tile, record: Record) -> Record:
     stamped = dataclasses.replace(record, written=now, software=software_versions())
     storage.write(record_key(record.year, tile), stamped.to_json())
     return stamped
-
-
-def begun_key(year: int, tile: Tile) -> str:
-    """Key of the note that a tile is being worked on."""
-    return f"records/{year}/begun/{zone_group(tile.zone)}/{tile.name}.json"
-
-
-def begun(storage: Storage, year: int, tile: Tile) -> int:
-    """How often a tile was begun and never ended.
-
-    A worker that dies cannot say so. What it leaves is its note, so that a tile which kills every
-    worker is known by its notes.
-    """
-    try:
-        return int(json.loads(storage.read(begun_key(year, tile)))["begun"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return 0
-
-
-def begin(storage: Storage, year: int, tile: Tile) -> int:
-    """Note that work on a tile begins; how often it was begun before and never ended."""
-    before = begun(storage, year, tile)
-    storage.write(begun_key(year, tile), json.dumps({"begun": before + 1}).encode())
-    return before
-
-
-def end(storage: Storage, year: int, tile: Tile) -> None:
-    """Take the note away: the tile has its record."""
-    storage.delete(begun_key(year, tile))
-
-
-def clear_notes(storage: Storage, year: int, tiles: Iterable[Tile]) -> None:
-    """Take away the notes of tiles that ended just before their worker died."""
-    ended = {begun_key(year, tile) for tile in tiles}
-    for key in [key for key in storage.list(f"records/{year}/begun/") if key in ended]:
-        storage.delete(key)
 
 
 def failure(error: BaseException) -> dict[str, str]:

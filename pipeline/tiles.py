@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from model.encoder import Embedding, Encoder
 from model.observations import Origin
-from pipeline import records
+from pipeline import notes, records
 from pipeline.encoders import encoder_errors
 from pipeline.errors import (
     DeviceError,
@@ -35,13 +35,13 @@ from pipeline.errors import (
 )
 from pipeline.grid import Tile, Window, lonlat_bounds
 from pipeline.measures import Meter
+from pipeline.notes import Note
 from pipeline.progress import Tally
 from pipeline.records import FINISHED, Record, State
 from pipeline.scenes import Scene
 from pipeline.stack import AnnualStack, Losses, read_stack
-from pipeline.storage import Storage
 from pipeline.summary import Row
-from pipeline.worker import DEATHS, Job, Workshop
+from pipeline.worker import Job, Workshop
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,10 @@ def make_tile(tile: Tile, job: Job, shop: Workshop) -> Record | None:
     Raises
     ------
     DeviceError
-        If this process should get no more work.
+        If this process should get no more work. The tile is left to others.
     """
     meter = Meter(shop.tally.add)
+    shop.device.check(shop.turns.interrupted)
     try:
         with store_errors(job.store):
             # A bundle may run twice, and another launcher may be at work on the same store.
@@ -82,23 +83,26 @@ def make_tile(tile: Tile, job: Job, shop: Workshop) -> Record | None:
             if not job.wants(known.short() if known else None):
                 leave_tile(tile, known.short() if known else None, job, shop.tally)
                 return known
-            suspect = records.begun(shop.storage, job.year, tile) > 0
+            suspect = notes.read_note(shop.storage, notes.note_key(job.year, tile)) is not None
         # A tile that may have killed a worker takes no other tile along.
-        with shop.turns.take(alone=suspect):
-            with store_errors(job.store):
-                deaths = records.begin(shop.storage, job.year, tile)
-            record = embed_tile(tile, known, deaths, job, shop, meter)
-            with store_errors(job.store):
-                if shop.turns.interrupted.is_set() and record.state is State.FAILED:
-                    # A process that ends lets its threads start nothing; the tile is not to blame.
-                    records.end(shop.storage, job.year, tile)
-                    return None
-                if record.state is State.FAILED:
-                    record = _made_by_others(tile, known, job, shop) or record
-                if not record.written:
-                    record = dataclasses.replace(record, launch=job.launch, **meter.fields())
-                    record = records.write_record(shop.storage, tile, record)
-                records.end(shop.storage, job.year, tile)
+        with (
+            shop.turns.take(alone=suspect),
+            store_errors(job.store),
+            notes.working_on(shop.storage, job.year, tile, job.launch) as note,
+        ):
+            record = embed_tile(tile, known, note, job, shop, meter)
+            if not shop.device.serves(record):
+                raise shop.device.given_up()
+            if shop.turns.interrupted.is_set() and record.state is State.FAILED:
+                # A process that ends lets its threads start nothing; the tile is not to blame.
+                return None
+            if record.state is State.FAILED:
+                record = _made_by_others(tile, known, job, shop) or record
+            if not record.written:
+                if record.state is not State.DONE:
+                    _clear_objects(tile, job, shop)
+                record = dataclasses.replace(record, launch=job.launch, **meter.fields())
+                record = records.write_record(shop.storage, tile, record)
     except StoreError as error:
         log.error("tile %s: the store does not take its record: %s", tile.name, error)
         record = _failed(tile, job, error)
@@ -108,7 +112,6 @@ def make_tile(tile: Tile, job: Job, shop: Workshop) -> Record | None:
         leave_tile(tile, record.short(), job, shop.tally)
     else:
         meter.finish(record, blocks_of(tile, job.block))
-    shop.device.judge(record)
     return record
 
 
@@ -118,8 +121,17 @@ def _made_by_others(tile: Tile, known: Record | None, job: Job, shop: Workshop) 
     return now if now is not None and now != known and now.state in FINISHED else None
 
 
+def _clear_objects(tile: Tile, job: Job, shop: Workshop) -> None:
+    """Take away what a worker that was killed, or that failed half way, put of a tile."""
+    try:
+        for key in shop.mosaic.keys(tile, job.year):
+            shop.storage.delete(key)
+    except (StoreError, OSError) as error:
+        log.warning("tile %s: parts of its shard may be left in the store: %s", tile.name, error)
+
+
 def embed_tile(
-    tile: Tile, known: Record | None, deaths: int, job: Job, shop: Workshop, meter: Meter
+    tile: Tile, known: Record | None, note: Note, job: Job, shop: Workshop, meter: Meter
 ) -> Record:
     """Make a tile's shard, again where a transient error says that this may help.
 
@@ -129,30 +141,32 @@ def embed_tile(
         What to make, how, with what; and what measures it.
     known
         The tile's record so far.
-    deaths
-        How often the tile was begun and never ended.
+    note
+        That it is worked on.
     """
-    if deaths >= DEATHS:
-        error: Exception = Poisoned(f"{deaths} workers died on it; --retry-failed tries it again")
-        return dataclasses.replace(_failed(tile, job, error), attempts=deaths)
-    for attempt in itertools.count(deaths + 1):
+    if note.poisoned:
+        error: Exception = Poisoned(f"{note.deaths} workers died on it")
+        return dataclasses.replace(_failed(tile, job, error), attempts=note.deaths)
+    for attempt in itertools.count(note.deaths + 1):
         try:
             record = _embed_once(tile, known, job, shop, meter)
             return record if record is known else dataclasses.replace(record, attempts=attempt)
+        except MemoryError as caught:
+            error = OutOfMemory(str(caught) or "MemoryError")
         except Exception as caught:
             error = caught
         if shop.turns.interrupted.is_set():
             return _failed(tile, job, error)
         if not isinstance(error, TesseraError):
             log.error("tile %s failed", tile.name, exc_info=error)
-        if attempt - deaths >= TRIES.get(records.failure(error)["class"], 1):
+        if attempt - note.deaths >= TRIES.get(records.failure(error)["class"], 1):
             return dataclasses.replace(_failed(tile, job, error), attempts=attempt)
         log.warning("tile %s is tried again: %s", tile.name, error)
         if isinstance(error, Expired):
             shop.reader.signer.renew()
         meter.add(**{f"retries_{records.failure(error)['class']}": 1})
         with meter("pause"):
-            shop.turns.interrupted.wait(RETRY_PAUSE * (attempt - deaths))
+            shop.turns.interrupted.wait(RETRY_PAUSE * (attempt - note.deaths))
     raise AssertionError("unreachable")
 
 
@@ -184,7 +198,9 @@ def _embed_once(tile: Tile, known: Record | None, job: Job, shop: Workshop, mete
             return read_stack(block, scenes, job.rules, reader, losses)
 
     seen = Seen()
-    with shop.mosaic.writer(tile, job.year) as shard:
+    with store_errors(f"spooling for {job.store}"):
+        writer = shop.mosaic.writer(tile, job.year)
+    with writer as shard:
         for block, annual in read_ahead(blocks, read, meter):
             keep = mine[block.within(tile.window)]
             with meter("encode"):
@@ -201,7 +217,7 @@ def _embed_once(tile: Tile, known: Record | None, job: Job, shop: Workshop, mete
         with meter("write"), store_errors(job.store):
             if known is not None:
                 # Until the new record stands, the tile must not count as done.
-                _discard(tile, known, job, shop.storage)
+                shop.storage.delete(records.record_key(job.year, tile))
             objects = shard.close() if seen.embedded else ()
     return Record(
         tile.name,
@@ -215,13 +231,6 @@ def _embed_once(tile: Tile, known: Record | None, job: Job, shop: Workshop, mete
         tokens=seen.tokens,
         objects=tuple(dataclasses.asdict(entry) for entry in objects),
     )
-
-
-def _discard(tile: Tile, known: Record, job: Job, storage: Storage) -> None:
-    """Take away the record of a tile that is made again, and the objects it names."""
-    storage.delete(records.record_key(job.year, tile))
-    for entry in known.objects:
-        storage.delete(entry["key"])
 
 
 def encode(annual: AnnualStack, block: Window, job: Job, encoder: Encoder) -> Embedding:

@@ -13,8 +13,8 @@ from shapely import from_wkb
 
 from model.encoder import Encoder
 from pipeline.encoders import load_encoder
-from pipeline.errors import DeviceError, OutOfMemory, Poisoned
-from pipeline.grid import Window
+from pipeline.errors import DeviceError, OutOfMemory
+from pipeline.grid import Tile, Window
 from pipeline.mosaic import Mosaic, read_mosaic
 from pipeline.ownership import owned
 from pipeline.progress import Stop, Tally
@@ -27,12 +27,15 @@ from pipeline.storage import Storage
 from pipeline.summary import Journal, Row
 from pipeline.turns import Turns
 
-DEATHS = 3
-"""Workers that may die on a tile before it counts as poisoned. A runner that tries a bundle four
-times gets past it."""
-
 STRIKES = 3
 """Tiles in a row that may fail by a worker's device before it takes no more work."""
+
+DEVICE_HOLD = 600.0
+"""Seconds for which a worker without a device keeps what a runner of many machines hands it. If it
+gave that back at once it would be handed the same again, until the runner gives up the job."""
+
+DEVICE_KINDS = (DeviceError.kind, OutOfMemory.kind)
+"""Classes of errors by which another worker might not fail."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,12 @@ class Job:
         Whether done tiles are made again whose scenes are not those the catalogue lists now.
     only_failed
         Whether nothing is made but the tiles that failed.
+    device_hold
+        Seconds for which a worker whose device failed keeps what it is handed.
+    suspects
+        Names of tiles that were begun and never ended.
+    last
+        Whether the suspects are made, rather than all others.
     """
 
     catalog: str
@@ -95,6 +104,9 @@ class Job:
     redo: frozenset[str] = frozenset()
     refresh: bool = False
     only_failed: bool = False
+    device_hold: float = 0.0
+    suspects: frozenset[str] = frozenset()
+    last: bool = False
 
     def open(self) -> Workshop:
         """What a worker process that does this job needs."""
@@ -105,16 +117,19 @@ class Job:
         mine = owned(window, self.margin)
         return mine if self.inside is None else mine & pixels_inside(from_wkb(self.inside), window)
 
+    def takes(self, tile: Tile) -> bool:
+        """Whether it is a tile's turn: suspects are made last."""
+        return (tile.name in self.suspects) == self.last
+
     def wants(self, row: Row | None) -> bool:
         """Whether a tile is to be made, by its short record."""
         if row is None:
             return not self.only_failed
+        failed = State(row["state"]) is State.FAILED
         if row["launch"] == self.launch:
-            return False
-        if row["tile"] in self.redo:
+            return failed and row["error"]["class"] in DEVICE_KINDS
+        if failed or row["tile"] in self.redo:
             return True
-        if State(row["state"]) is State.FAILED:
-            return self.only_failed or row["error"]["class"] != Poisoned.kind
         return not self.only_failed and (self.refresh or row["fingerprint"] != self.fingerprint)
 
     def keeps(self, row: Row | None) -> bool:
@@ -158,7 +173,7 @@ def open_workshop(job: Job) -> Workshop:
         Tally(storage, job.year, job.launch),
         Journal(storage, job.year),
         Stop(storage, job.year, job.launch),
-        Device(),
+        Device(job.device_hold),
         Turns(),
     )
 
@@ -174,28 +189,46 @@ def share_of_cores(processes: int) -> int:
 
 
 class Device:
-    """Whether a worker's device still serves: it is given up after `STRIKES` tiles in a row."""
+    """Whether a worker's device still serves: it is given up after `STRIKES` tiles in a row.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    hold
+        Seconds for which work is kept that comes after that.
+    """
+
+    def __init__(self, hold: float = 0.0) -> None:
+        self._hold = hold
         self._strikes = 0
+        self._said = ""
         self._lock = threading.Lock()
 
-    def judge(self, record: Record) -> None:
-        """Count a tile that was made, or that failed by the device.
+    def check(self, interrupted: threading.Event) -> None:
+        """Refuse work once the device is given up.
 
         Raises
         ------
         DeviceError
-            If that was one too many, and from then on at every tile.
+            After the hold, which an interruption ends.
         """
+        if self._strikes >= STRIKES:
+            interrupted.wait(self._hold)
+            raise self.given_up()
+
+    def serves(self, record: Record) -> bool:
+        """Count a tile that was made, or that failed by the device; whether that may go on."""
         error = record.error or {"class": "", "message": ""}
         with self._lock:
-            if error["class"] in (DeviceError.kind, OutOfMemory.kind):
+            if error["class"] in DEVICE_KINDS:
                 self._strikes += 1
+                self._said = error["message"]
             elif self._strikes < STRIKES:
                 self._strikes = 0
-        if self._strikes >= STRIKES:
-            raise DeviceError(
-                f"{socket.gethostname()} process {os.getpid()} takes no more work: {STRIKES} tiles "
-                f"in a row failed by its device, the last one with {error['message']}"
-            )
+            return self._strikes < STRIKES
+
+    def given_up(self) -> DeviceError:
+        """What to raise instead of taking more work."""
+        return DeviceError(
+            f"{socket.gethostname()} process {os.getpid()} takes no more work: {STRIKES} tiles in "
+            f"a row failed by its device, the last one with {self._said}"
+        )

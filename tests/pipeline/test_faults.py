@@ -7,6 +7,7 @@ store as if nothing had happened.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -23,13 +24,17 @@ import pytest
 import torch
 
 from model.encoder import Encoder
-from pipeline import launch, records, tiles
-from pipeline.errors import Expired, Throttled
+from pipeline import launch, notes, processes, records, tiles
+from pipeline.errors import BrokenOff, DeviceError, Expired, Throttled
 from pipeline.grid import lonlat_bounds, parse_tile
+from pipeline.notes import Note
 from pipeline.records import Record, State
 from pipeline.scenes import Scene
+from pipeline.scenes.signing import Signer
 from pipeline.scenes.static import StaticCatalogue
 from pipeline.storage import Storage
+from pipeline.tiles import make_tile
+from pipeline.worker import STRIKES, Job
 from tests import jobs
 from tests.fakes.gcs import GCSFS_ENVIRONMENT, fake_gcs
 
@@ -211,21 +216,67 @@ def test_out_of_memory_fails_the_tile_after_a_second_try(
     assert jobs.contents(tmp_path / "store") == jobs.contents(finished)
 
 
+def fail(*_: Any, **__: Any) -> Any:
+    raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+@pytest.mark.parametrize("runner", ["direct", "BundleBasedDirectRunner"])
 def test_a_device_that_fails_every_tile_gets_no_more(
     archive: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    runner: str,
 ) -> None:
-    def fail(*_: Any, **__: Any) -> Any:
-        raise RuntimeError("CUDA error: an illegal memory access was encountered")
-
     monkeypatch.setattr(Encoder, "embed", fail)
-    assert jobs.run_here(jobs.options(archive, tmp_path / "store")) == 1
+    assert jobs.run_here([*jobs.options(archive, tmp_path / "store"), f"--runner={runner}"]) == 1
     assert "takes no more work: 3 tiles in a row" in capsys.readouterr().err.splitlines()[-1]
     tried = list((tmp_path / "store").glob("records/*/tiles/*/*.json"))
-    assert 3 <= len(tried) < 6
+    assert len(tried) == STRIKES - 1
     assert Record.from_json(tried[0].read_bytes()).error["class"] == "bad-device"  # type: ignore[index]
+    assert not notes.noted(Storage(str(tmp_path / "store")), jobs.YEAR)
+
+
+def test_what_a_bad_device_leaves_another_worker_makes(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Job] = []
+
+    def keep(job: Job, *_: Any) -> Any:
+        begun.append(dataclasses.replace(job, device_hold=0.1))
+        raise BrokenOff("to go on by hand")
+
+    monkeypatch.setattr(processes, "run_graph", keep)
+    assert jobs.run_here(jobs.options(archive, tmp_path / "store")) == 1
+    job, made = begun[0], [parse_tile(FIRST, jobs.SIDE), parse_tile(LAST, jobs.SIDE)]
+    made += [dataclasses.replace(made[0], col=made[0].col + n) for n in (1, 2)]
+    embed, bad = Encoder.embed, job.open()
+    monkeypatch.setattr(Encoder, "embed", fail)
+    ends = [make_tile(tile, job, bad) for tile in made[: STRIKES - 1]]
+    assert [end.state for end in ends if end] == [State.FAILED] * (STRIKES - 1)
+    for tile in made[STRIKES - 1 :]:
+        with pytest.raises(DeviceError, match="takes no more work"):
+            make_tile(tile, job, bad)
+        assert records.read_record(bad.storage, jobs.YEAR, tile) is None
+    monkeypatch.setattr(Encoder, "embed", embed)
+    good = job.open()
+    ends = [make_tile(tile, job, good) for tile in made]
+    assert [end.state for end in ends if end] == [State.DONE] * len(made)
+
+
+def test_memory_that_is_short_while_reading_is_out_of_memory(
+    archive: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, troubled = tiles.read_stack, parse_tile(FIRST, jobs.SIDE).window
+
+    def read_or_fail(window: Any, *more: Any) -> Any:
+        if window == troubled:
+            raise MemoryError
+        return read(window, *more)
+
+    monkeypatch.setattr(tiles, "read_stack", read_or_fail)
+    code, result = run(*jobs.options(archive, tmp_path / "store"))
+    assert (code, result["done"], result["failures"]) == (3, 11, {"out-of-memory": 1})
 
 
 def test_an_encoder_that_returns_nan(archive: Path, tmp_path: Path, run: Run) -> None:
@@ -288,7 +339,7 @@ def test_a_catalogue_that_refuses_for_a_while_and_for_good(
 
     monkeypatch.setattr(launch, "expect", lambda *_: {})
     monkeypatch.setattr(StaticCatalogue, "search", search_or_fail)
-    monkeypatch.setattr(StaticCatalogue, "renew", lambda self: renewed.append(1))
+    monkeypatch.setattr(Signer, "renew", lambda self: renewed.append(1))
     words = jobs.options(archive, tmp_path / "store")
     code, result = run(*words)
     assert (code, result["done"], result["failures"]) == (3, 11, {error.kind: 1})
@@ -306,7 +357,7 @@ def test_a_catalogue_that_refuses_for_a_while_and_for_good(
 def test_a_hopeless_job_is_stopped(
     archive: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search, run_graph, under_way = StaticCatalogue.search, launch.run_graph, []
+    search, run_graph, under_way = StaticCatalogue.search, processes.run_graph, []
 
     def search_until_the_job_runs(self: StaticCatalogue, *where: Any) -> list[Scene]:
         if not under_way:
@@ -319,7 +370,7 @@ def test_a_hopeless_job_is_stopped(
         return run_graph(*arguments)
 
     monkeypatch.setattr(StaticCatalogue, "search", search_until_the_job_runs)
-    monkeypatch.setattr(launch, "run_graph", begin)
+    monkeypatch.setattr(processes, "run_graph", begin)
     monkeypatch.setattr(launch, "ENOUGH_TILES", 3)
     monkeypatch.setattr("pipeline.progress.TALLY_SECONDS", 0.02)
     code, result = run(*jobs.options(archive, tmp_path / "store"), "--max-failed-share=0.5")
@@ -338,17 +389,19 @@ def test_clocks_may_jump(
 
 
 DEADLY = """
-import os, signal
+import os, signal, time
 if "POISONED_TILE" in os.environ:
     from pipeline import tiles
-    embed = tiles._embed_once
+    embed, slow = tiles._embed_once, float(os.environ["SLOW"])
     def embed_or_die(tile, *arguments):
         if tile.name == os.environ["POISONED_TILE"]:
+            time.sleep(slow / 2)
             os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(slow)
         return embed(tile, *arguments)
     tiles._embed_once = embed_or_die
 """
-"""A `sitecustomize` module with which every process dies on one tile."""
+"""A `sitecustomize` module with which every process dies on one tile, while others take long."""
 
 
 @pytest.fixture
@@ -357,37 +410,62 @@ def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "site/sitecustomize.py").write_text(DEADLY)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{jobs.ROOT}")
     monkeypatch.setenv("POISONED_TILE", LAST)
+    monkeypatch.setenv("SLOW", "0")
 
 
-def test_a_poisoned_tile_does_not_kill_every_run(
-    archive: Path, finished: Path, tmp_path: Path, run: Run, poison: None
+def leave_note(store: Path, name: str, launch: str = "an earlier launch") -> None:
+    """Leave a tile as a launch does that was killed."""
+    left = json.dumps(vars(Note(launch, notes.DEATHS))).encode()
+    key = notes.note_key(jobs.YEAR, parse_tile(name, jobs.SIDE))
+    Storage(str(store)).write(key, left)
+
+
+def test_a_job_that_was_killed_again_and_again_blames_no_tile(
+    archive: Path, finished: Path, tmp_path: Path, run: Run
 ) -> None:
-    store, last = tmp_path / "store", parse_tile(LAST, jobs.SIDE)
-    words = jobs.options(archive, store)
-    for _ in range(tiles.DEATHS - 1):
-        records.begin(Storage(str(store)), jobs.YEAR, last)
-    assert jobs.run_process(words).code == -9
-    ended = jobs.run_process([*words, "--json"])
-    assert (ended.code, ended.result["done"]) == (3, 11)
-    assert ended.result["failures"] == {"poisoned": 1}
-    assert record_of(store, LAST).state is State.FAILED
-    code, result = run(*words)
-    assert (code, result["failures"], result["pixels"]) == (3, {"poisoned": 1}, 0)
-    assert run(*words, "--retry-failed")[0] == 0
+    store = tmp_path / "store"
+    for name in (FIRST, LAST):
+        leave_note(store, name)
+    code, result = run(*jobs.options(archive, store))
+    assert (code, result["done"]) == (0, 12)
     assert jobs.contents(store) == jobs.contents(finished)
+
+
+def test_a_poisoned_tile_costs_itself_alone(
+    archive: Path,
+    tmp_path: Path,
+    run: Run,
+    poison: None,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    words = jobs.options(archive, tmp_path / "store")
+    leave_note(tmp_path / "store", LAST)
+    code, result = run(*words)
+    assert (code, result["done"], result["failures"]) == (3, 11, {"poisoned": 1})
+    assert caplog.text.count("a worker process died") == notes.DEATHS
+    failed = record_of(tmp_path / "store", LAST)
+    assert (failed.state, failed.attempts) == (State.FAILED, notes.DEATHS)
+    assert notes.noted(Storage(str(tmp_path / "store")), jobs.YEAR) == {LAST}
 
 
 @pytest.mark.soak
 def test_a_poisoned_tile_costs_worker_processes_and_itself_alone(
-    archive: Path, finished: Path, tmp_path: Path, run: Run, poison: None
+    archive: Path,
+    finished: Path,
+    tmp_path: Path,
+    run: Run,
+    poison: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store = tmp_path / "store"
-    ended = jobs.run_process([*jobs.options(archive, store), "--workers=2", "--json"])
+    monkeypatch.setenv("SLOW", "2")
+    words = jobs.options(archive, tmp_path / "store")
+    ended = jobs.run_process([*words, "--workers=2", "--json"])
     assert (ended.code, ended.result["done"]) == (3, 11)
     assert ended.result["failures"] == {"poisoned": 1}
-    assert ended.error.count("a worker process died") == tiles.DEATHS
-    assert run(*jobs.options(archive, store), "--retry-failed")[0] == 0
-    assert jobs.contents(store) == jobs.contents(finished)
+    assert ended.error.count("a worker process died") == notes.DEATHS
+    monkeypatch.delenv("POISONED_TILE")
+    assert run(*words, "--retry-failed")[0] == 0
+    assert jobs.contents(tmp_path / "store") == jobs.contents(finished)
 
 
 def test_a_run_mends_lists_and_summaries(

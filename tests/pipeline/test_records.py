@@ -98,14 +98,3 @@ def test_a_damaged_record_counts_as_none(tmp_path: Path, caplog: pytest.LogCaptu
     storage.write(records.record_key(2024, TILE), b'{"tile": 1')
     assert list(records.read_records(storage, 2024, [TILE])) == [(TILE, None)]
     assert TILE.name in caplog.text
-
-
-def test_a_tile_that_never_ends_is_known_by_its_note(tmp_path: Path) -> None:
-    storage = Storage(str(tmp_path))
-    assert [records.begin(storage, 2024, TILE) for _ in range(3)] == [0, 1, 2]
-    records.end(storage, 2024, TILE)
-    assert records.begin(storage, 2024, TILE) == 0
-    other = Tile(31, 1449, 137, 256)
-    records.begin(storage, 2024, other)
-    records.clear_notes(storage, 2024, [TILE])
-    assert list(storage.list("records")) == [records.begun_key(2024, other)]

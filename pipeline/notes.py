@@ -1,0 +1,112 @@
+"""Notes that tiles are being worked on: what a worker leaves that dies on one.
+
+A worker that dies cannot say so, but the note of its tile stays. A tile with a note that nobody is
+at work on is suspect: it is made last and apart from all others (`pipeline.processes`), so that it
+costs only itself if it kills again, and does no harm if it was innocent.
+
+    records/<year>/begun/utmNN/<tile>.json
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pipeline.grid import Tile, zone_group
+from pipeline.storage import Storage
+
+DEATHS = 3
+"""Workers of one launch that may die on a tile before it counts as poisoned. A runner that tries a
+bundle four times gets past it."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """That a tile is being worked on.
+
+    Parameters
+    ----------
+    launch
+        Id of the launch that works on it.
+    deaths
+        Workers of that launch that died on it before. Those of others do not count: a job may be
+        killed as often as one likes.
+    """
+
+    launch: str
+    deaths: int = 0
+
+    @property
+    def poisoned(self) -> bool:
+        """Whether the tile is given up, for this launch."""
+        return self.deaths >= DEATHS
+
+
+def notes_prefix(year: int) -> str:
+    """Where the notes of a year lie."""
+    return f"records/{year}/begun/"
+
+
+def note_key(year: int, tile: Tile) -> str:
+    """Key of a tile's note."""
+    return f"{notes_prefix(year)}{zone_group(tile.zone)}/{tile.name}.json"
+
+
+@contextmanager
+def working_on(storage: Storage, year: int, tile: Tile, launch: str) -> Iterator[Note]:
+    """Hold a note that a tile is being worked on.
+
+    It is taken away when the block ends, also by an error; that of a poisoned tile stays, so that
+    the next run knows it.
+    """
+    key = note_key(year, tile)
+    before = read_note(storage, key)
+    deaths = before.deaths + 1 if before is not None and before.launch == launch else 0
+    note = Note(launch, deaths)
+    storage.write(key, json.dumps(dataclasses.asdict(note)).encode())
+    try:
+        yield note
+    finally:
+        if not note.poisoned:
+            storage.delete(key)
+
+
+def read_note(storage: Storage, key: str) -> Note | None:
+    """A note, or None where there is none."""
+    try:
+        return Note(**json.loads(storage.read(key)))
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError):
+        return Note("")
+
+
+def noted(storage: Storage, year: int) -> frozenset[str]:
+    """Names of the tiles with a note."""
+    keys = storage.list(notes_prefix(year))
+    return frozenset(key.rpartition("/")[2].removesuffix(".json") for key in keys)
+
+
+def clear_ended(storage: Storage, year: int, tiles: Iterable[Tile]) -> None:
+    """Take away the notes of tiles that ended just before their worker died."""
+    ended = {note_key(year, tile) for tile in tiles}
+    for key, note in _notes(storage, year):
+        if key in ended and not note.poisoned:
+            storage.delete(key)
+
+
+def clear_launch(storage: Storage, year: int, launch: str) -> None:
+    """Take away the notes of a launch whose workers somebody stopped."""
+    for key, note in _notes(storage, year):
+        if note.launch == launch and not note.poisoned:
+            storage.delete(key)
+
+
+def _notes(storage: Storage, year: int) -> Iterator[tuple[str, Note]]:
+    for key in list(storage.list(notes_prefix(year))):
+        note = read_note(storage, key)
+        if note is not None:
+            yield key, note
