@@ -7,7 +7,6 @@ launcher alone writes the store's metadata; workers write shards and records.
 from __future__ import annotations
 
 import argparse
-import datetime
 import hashlib
 import itertools
 import logging
@@ -34,13 +33,13 @@ from pipeline.land import Area, area_arguments, area_of
 from pipeline.mosaic import Layout, create_store
 from pipeline.options import beam_options, elements_to_spread, runner_name, sharing_processes
 from pipeline.outcome import Outcome, add_up
-from pipeline.passes import ground_of
+from pipeline.passes import check_year, ground_of
 from pipeline.plan import check_depths, make_plan
 from pipeline.presence import Presence
 from pipeline.processes import here, on_many_machines, run_here
 from pipeline.progress import Monitor, Stop, made
 from pipeline.rules import Rules, rule_arguments
-from pipeline.scenes import Source, open_catalogue
+from pipeline.scenes import Source, catalogue_arguments, open_catalogue
 from pipeline.storage import Storage
 from pipeline.summary import LOOK_UP, compact, forget, short_records
 from pipeline.tiles import blocks_of
@@ -52,9 +51,6 @@ log = logging.getLogger(__name__)
 DEFAULT_BLOCK = 256
 """Side of a block in pixels: a year of one is some 150 MB, and it fills many device batches."""
 
-MOST_CORNERS_INSIDE = 50_000
-"""Corners of a region inside which pixels are chosen: every worker gets them with the job."""
-
 DEFAULT_FAILED_SHARE = 0.5
 
 ENOUGH_TILES = 10
@@ -63,13 +59,10 @@ ENOUGH_TILES = 10
 COMPACT_SECONDS = 120.0
 """Between two looks of the launcher for rows that the summaries do not have yet."""
 
-FIRST_YEAR = 2016
-"""First whole year of Sentinel-2 and Sentinel-1."""
-
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `run`."""
-    parser.add_argument("--catalog", required=True, help="STAC API, static catalogue or index")
+    catalogue_arguments(parser)
     area_arguments(parser)
     parser.add_argument("--year", required=True, type=int, help="calendar year")
     parser.add_argument("--store", required=True, help="path or URL of the mosaic")
@@ -85,13 +78,6 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="on which workers encode (cpu)"
-    )
-    parser.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="HOST",
-        help="host of a private address that the catalogue may point to (repeatable)",
     )
     parser.add_argument(
         "--allow-lost-scenes",
@@ -274,16 +260,8 @@ def region_boxes(region: shapely.Geometry) -> list[tuple[float, float, float, fl
 
 
 def region_inside(area: Area) -> bytes | None:
-    """The region as WKB where only its own pixels are wanted, small enough for every worker."""
-    if not area.inside:
-        return None
-    corners = shapely.get_num_coordinates(area.region)
-    if corners > MOST_CORNERS_INSIDE:
-        raise BadInput(
-            f"--pixels inside: the region has {corners:,} corners and may have "
-            f"{MOST_CORNERS_INSIDE:,}: simplify it, or take all pixels of its tiles"
-        )
-    return bytes(shapely.to_wkb(area.region))
+    """The region as WKB where only its own pixels are wanted, for every worker."""
+    return bytes(shapely.to_wkb(area.region)) if area.inside else None
 
 
 @dataclass(frozen=True)
@@ -362,8 +340,7 @@ def check_numbers(args: argparse.Namespace) -> None:
         raise BadInput(f"--workers {args.workers}: at least one process has to work")
     if not 0 <= args.max_failed_share <= 1:
         raise BadInput(f"--max-failed-share {args.max_failed_share}: choose 0 to 1")
-    if not FIRST_YEAR <= args.year <= datetime.date.today().year:
-        raise BadInput(f"--year {args.year}: Sentinel-2 has whole years from {FIRST_YEAR} on")
+    check_year(args.year)
 
 
 def run_command(args: argparse.Namespace) -> dict[str, Any]:

@@ -6,6 +6,7 @@ lie instead.
 
 from __future__ import annotations
 
+import datetime
 import functools
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import NoScenes
+from pipeline.errors import BadInput, NoScenes
 from pipeline.figures import DRAWS, Drawn, Figures
 from pipeline.grid import NORTH_EDGE, PIXEL, Tile, lonlat_bounds, to_lonlat
 from pipeline.land import Area
@@ -21,6 +22,9 @@ from pipeline.ownership import owned, owned_pixels, tiles_within
 from pipeline.region import pixels_inside
 from pipeline.scenes import Source
 from pipeline.scenes.scene import touches
+
+FIRST_YEAR = 2016
+"""First whole year of Sentinel-2 and Sentinel-1."""
 
 S2_SATELLITES = {2016: 1.0, 2017: 1.5}
 """Sentinel-2 satellites at work in years that had fewer than two (ESA: 2B since July 2017)."""
@@ -94,6 +98,12 @@ class Passes:
     s2_scenes: Drawn
     s1_scenes: Drawn
     origin: str
+
+
+def check_year(year: int) -> None:
+    """Refuse a year of which there are no scenes."""
+    if not FIRST_YEAR <= year <= datetime.date.today().year:
+        raise BadInput(f"--year {year}: Sentinel-2 has whole years from {FIRST_YEAR} on")
 
 
 def ground_of(area: Area) -> Ground:

@@ -26,11 +26,12 @@ from pipeline.passes import (
     GRANULE_STEP,
     Ground,
     Passes,
+    check_year,
     ground_of,
     passes_by_prior,
     passes_in,
 )
-from pipeline.scenes import Source, open_catalogue
+from pipeline.scenes import Source, catalogue_arguments, open_catalogue
 
 LIKELY = 5.0, 95.0
 """Percentiles of the draws between which a result is said to lie."""
@@ -238,8 +239,8 @@ def bill_of(
 
 def plan_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `plan`."""
+    catalogue_arguments(parser, required=False)
     area_arguments(parser)
-    parser.add_argument("--catalog", help="where to look scenes up; by the orbits without it")
     parser.add_argument("--year", required=True, type=int)
     parser.add_argument("--model", help="card of the encoder (see `models`)")
     parser.add_argument("--weights", help="checkpoint file or URL")
@@ -253,6 +254,7 @@ def plan_command(args: argparse.Namespace) -> dict[str, Any]:
     """Reckon, tell, and return the fields of `plan --json`."""
     if args.workers < 1:
         raise BadInput(f"--workers {args.workers}: at least one machine has to work")
+    check_year(args.year)
     book = read_book()
     names = [machine.name for machine in book.machines]
     if args.machine not in (None, *names):
@@ -260,7 +262,7 @@ def plan_command(args: argparse.Namespace) -> dict[str, Any]:
     card = card_of_options(args.model, args.weights)
     source = None
     if args.catalog:
-        source = open_catalogue(args.catalog)
+        source = open_catalogue(args.catalog, args.allow_host)
         card.accepts(source.imagery)
     ground = ground_of(area_of(args))
     check_depths(card, args.depths)

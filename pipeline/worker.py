@@ -16,11 +16,10 @@ from pipeline.encoders import load_encoder
 from pipeline.errors import DeviceError, OutOfMemory
 from pipeline.grid import Tile, Window
 from pipeline.mosaic import Mosaic, read_mosaic
-from pipeline.ownership import owned
 from pipeline.progress import Stop, Tally
 from pipeline.rasters import Reader
 from pipeline.records import FINISHED, Record, State
-from pipeline.region import pixels_inside
+from pipeline.region import wanted_pixels
 from pipeline.scenes import open_catalogue
 from pipeline.stack import Rules
 from pipeline.storage import Storage
@@ -114,8 +113,8 @@ class Job:
 
     def wanted(self, window: Window) -> NDArray[np.bool_]:
         """Pixels of a window to embed, bool (height, width)."""
-        mine = owned(window, self.margin)
-        return mine if self.inside is None else mine & pixels_inside(from_wkb(self.inside), window)
+        inside = None if self.inside is None else from_wkb(self.inside)
+        return wanted_pixels(window, self.margin, inside)
 
     def takes(self, tile: Tile) -> bool:
         """Whether it is a tile's turn: suspects are made last."""

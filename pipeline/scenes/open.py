@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Collection
 from pathlib import Path
 
@@ -20,6 +21,23 @@ NAMES = ("planetary-computer", "earth-search", "earth-search-c1")
 
 ADDRESSES = {planetary_computer.ROOT: "planetary-computer", earth_search.ROOT: "earth-search"}
 """Addresses of what has a name."""
+
+
+def catalogue_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Declare the options that say where scenes come from."""
+    parser.add_argument(
+        "--catalog",
+        required=required,
+        help="STAC API, static catalogue or index"
+        + ("" if required else "; without it scenes are reckoned by the satellites' orbits"),
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="host of a private address that the catalogue may point to (repeatable)",
+    )
 
 
 def open_catalogue(text: str, allow_hosts: Collection[str] = ()) -> Source:
