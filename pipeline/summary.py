@@ -27,8 +27,8 @@ from pipeline.storage import Storage
 
 log = logging.getLogger(__name__)
 
-JOURNAL_SECONDS = 30.0
-"""Between two objects that a worker puts into the journal."""
+JOURNAL_SECONDS, JOURNAL_ROWS = 30.0, 500
+"""Between two objects that a worker puts into the journal, and tiles in one, at most."""
 
 LOOK_UP = 2000
 """Records that are asked for one by one where a summary leaves tiles open: some seconds' worth."""
@@ -113,8 +113,9 @@ class Journal:
         """Add a tile's short record; now and then, put what has gathered."""
         with self._lock:
             self._rows.setdefault(zone, {})[row["tile"]] = row
-            due = time.monotonic() - self._put_at > JOURNAL_SECONDS
-        if due:
+            late = time.monotonic() - self._put_at > JOURNAL_SECONDS
+            full = sum(map(len, self._rows.values())) >= JOURNAL_ROWS
+        if late or full:
             self.put()
 
     def put(self) -> None:

@@ -80,6 +80,16 @@ def test_a_damaged_journal_is_dropped_and_the_rest_is_taken(
     assert damaged in caplog.text
 
 
+def test_a_worker_does_not_gather_rows_without_end(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    book = Journal(storage, 2024)
+    for col in range(summary.JOURNAL_ROWS):
+        assert not list(storage.list(""))
+        tile = Tile(31 + col % 2, 1449, col, 256)
+        book.add(tile.zone, a_record(tile).short())
+    assert len(list(storage.list(""))) == 2
+
+
 def test_forgotten_tiles_are_asked_again(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     journal(storage, (TILE, a_record()), (OTHER, a_record(OTHER)))
