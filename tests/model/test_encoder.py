@@ -14,8 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.cards import Card, CardError, card_named
+from benchmarks.encode import synthetic_stack
+from model.cards import SHIPPED, Card, CardError, card_named
 from model.checkpoint import Checkpoint, random_checkpoint, read_checkpoint
+from model.data import WEIGHTS
 from model.encoder import Embedding, Encoder, OutOfDeviceMemoryError
 from model.inference import Group, SensorPlan, Slab
 from model.kernels import DeviceError
@@ -229,15 +231,28 @@ def test_threads_share_one_encoder(shared: Path) -> None:
     assert all(np.array_equal(made.scales, alone.scales) for made in together)
 
 
-@pytest.mark.parametrize("file", ["v2_nano", "v2_qknorm", "v1_1", "v2_teacher"])
-def test_bf16_stays_close_to_fp32(shared: Path, file: str) -> None:
+GATED = {file: (file, card) for file, card, _ in (*TOKENS, ("v1_0", "v1.0", ""))}
+PUBLISHED = ("v2-small", "v2-medium", "v2-large", "v1.0", "v1.1-mpc")
+
+
+@pytest.mark.parametrize("name", [*GATED, SHIPPED.name, *PUBLISHED])
+def test_bf16_stays_close_to_fp32(shared: Path, name: str) -> None:
     if not bf16_here():
         pytest.skip("this CPU has no bf16 arithmetic")
-    golden = shared / "golden/encoders"
-    card = card_named(next(card for name, card, _ in TOKENS if name == file))
     stack = golden_stack(shared, "tile")
-    checkpoint = read_checkpoint(golden / f"{file}.pt")
-    exact, fast = (Encoder(checkpoint, card, p).embed(stack, values=True) for p in ("fp32", "bf16"))
+    if name in GATED:
+        file, model = GATED[name]
+        checkpoint, card = read_checkpoint(shared / f"golden/encoders/{file}.pt"), card_named(model)
+    elif name == SHIPPED.name:
+        checkpoint, card = read_checkpoint(WEIGHTS), SHIPPED
+    else:
+        card = card_named(name)
+        checkpoint = random_checkpoint(card.sizes, 0, card.family)
+        stack = synthetic_stack((5, 8), (16, 16))
+    exact, fast = (
+        Encoder(checkpoint, card, precision).embed(stack, PLACE, values=True)
+        for precision in ("fp32", "bf16")
+    )
     known = np.isfinite(exact.scales)
     assert np.array_equal(known, np.isfinite(fast.scales))
     a, b = exact.values[known], fast.values[known]
