@@ -13,7 +13,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import IO
 
-import fsspec
 import requests
 import urllib3
 from fsspec.callbacks import Callback, NoOpCallback, TqdmCallback
@@ -22,13 +21,15 @@ from model.cards import SHIPPED, Card
 from model.checkpoint import file_digest, refuse_withdrawn
 from model.data import WEIGHTS
 from pipeline import __version__
-from pipeline.errors import BadInput
-from pipeline.remote import is_local, local_path
+from pipeline.accounts import Accounts
+from pipeline.buckets import Buckets
+from pipeline.errors import BadInput, Gone, SceneError
+from pipeline.remote import WEB, is_local, local_path, scheme_of
 from pipeline.web import CONNECT_TIMEOUT, READ_TIMEOUT, plain
 
 HUB = "https://huggingface.co"
 
-PIECE = 1 << 22
+PIECE = 1 << 24
 """Bytes that are read at once."""
 
 MOST_BYTES = 16 << 30
@@ -88,7 +89,7 @@ def pulled_weights(card: Card) -> Path | None:
 
 
 def pull_weights(card: Card) -> Path:
-    """Fetch the published weights of a model from the Hugging Face Hub, and check them.
+    """Fetch the weights of a model from the Hugging Face Hub if they are not here, and check them.
 
     `HF_ENDPOINT` names a mirror, as it does for the Hub's own client.
 
@@ -98,6 +99,8 @@ def pull_weights(card: Card) -> Path:
         If they are not on the Hub, the Hub cannot be reached, or what came is not what it should.
     """
     if card is SHIPPED:
+        if not _is(WEIGHTS, card.sha256):
+            raise BadInput(f"{WEIGHTS} is damaged: install tessera-mosaic again")
         return WEIGHTS
     by_hand = f"get {card.file} from {card.page} and name it with --weights"
     if not card.repository:
@@ -193,14 +196,13 @@ def _copy(location: str, target: IO[bytes]) -> None:
         source = _open(location, target.tell())
     target.seek(source.start)
     target.truncate()
-    progress = _progress(location, source.size, source.start)
-    while piece := _next(location, source):
-        if max(target.tell() + len(piece), source.size or 0) > MOST_BYTES:
-            raise BadInput(f"{plain(location)} is larger than any weights")
-        target.write(piece)
-        progress.relative_update(len(piece))
+    with _progress(location, source.size, source.start) as progress:
+        while piece := _next(location, source):
+            if max(target.tell() + len(piece), source.size or 0) > MOST_BYTES:
+                raise BadInput(f"{plain(location)} is larger than any weights")
+            target.write(piece)
+            progress.relative_update(len(piece))
     target.flush()
-    progress.close()
     if source.size is not None and target.tell() != source.size:
         raise BadInput(f"{plain(location)} breaks off after {target.tell():,} bytes")
 
@@ -213,21 +215,21 @@ def _next(location: str, source: _Source) -> bytes:
 
 def _open(location: str, start: int) -> _Source:
     """Ask for a file from a byte on; one that cannot be read so begins at the beginning."""
-    if location.startswith(("http://", "https://")):
+    if scheme_of(location) in WEB:
         return _open_web(location, start)
-    files, path = fsspec.core.url_to_fs(location)
-    file = files.open(path, "rb")
-    size = getattr(file, "size", None)
-    start = start if file.seekable() and start <= (size or 0) else 0
+    return _open_bucket(location, start)
 
-    def pieces() -> Iterator[bytes]:
-        with file:
-            if start:
-                file.seek(start)
-            while piece := file.read(PIECE):
-                yield piece
 
-    return _Source(start, size, pieces())
+def _open_bucket(location: str, start: int) -> _Source:
+    buckets = Buckets(Accounts())
+    size = buckets.ask(location, lambda files: int(files.info(location)["size"]))
+    start = start if start <= size else 0
+
+    def piece(first: int) -> bytes:
+        last = min(first + PIECE, size)
+        return buckets.ask(location, lambda files: files.cat_file(location, start=first, end=last))
+
+    return _Source(start, size, map(piece, range(start, size, PIECE)))
 
 
 def _open_web(location: str, start: int) -> _Source:
@@ -241,6 +243,8 @@ def _open_web(location: str, start: int) -> _Source:
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         # All of it may be there already, which its digest tells.
         return _Source(start, None, iter(()))
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+        raise Gone(location)
     if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise BadInput(f"{plain(location)} cannot be read: HTTP {status}")
     start = start if status == HTTPStatus.PARTIAL_CONTENT else 0
@@ -268,17 +272,13 @@ def _explained(location: str) -> Iterator[None]:
     """Say in one line why an address cannot be read, without its query, which may be secret."""
     try:
         yield
-    except BadInput:
-        raise
-    except FileNotFoundError:
+    except Gone:
         raise BadInput(f"there are no weights at {plain(location)}") from None
+    except SceneError as error:
+        raise BadInput(str(error)) from None
     except (requests.ConnectionError, requests.Timeout):
         raise BadInput(f"{plain(location)} cannot be reached") from None
     except urllib3.exceptions.ProtocolError:
         raise BadInput(f"{plain(location)} breaks off") from None
-    except ImportError as error:
-        raise BadInput(f"{plain(location)} cannot be read: {error}") from None
-    except Exception as error:
-        # Each file system that fsspec knows has its own errors.
-        cause = error.__cause__ or error
-        raise BadInput(f"{plain(location)} cannot be read: {type(cause).__name__}") from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise BadInput(f"{plain(location)} cannot be read: {type(error).__name__}") from None
