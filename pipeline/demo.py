@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from model.encoder import Encoder
 from model.observations import Stack
 from model.quantize import dequantize
+from pipeline.dpixels import make_directory
 from pipeline.encoders import load_encoder
 from pipeline.grid import lonlat_bounds, window_of_bounds, zone_group
 from pipeline.landscape import COVERS
@@ -65,6 +67,7 @@ def demo_command(args: argparse.Namespace) -> dict[str, Any]:
             print(text, flush=True)
 
     out = Path(args.out)
+    make_directory(out)
     store, picture = out / "mosaic.zarr", out / "mosaic.png"
     encoder = load_encoder(None, None)
     began = time.monotonic()
@@ -116,7 +119,9 @@ def draw_mosaic(path: Path, catalogue: Path, store: Path, encoder: str) -> None:
     encoder
         Name of the encoder, for the subtitle.
     """
-    pixels = read_mosaic(Storage(str(store))).read_window(WINDOW, YEAR)
+    mosaic = read_mosaic(Storage(str(store)))
+    pixels = mosaic.read_window(WINDOW, YEAR)
+    stack = _read_year(catalogue, mosaic.identity["rules"])
     side = WINDOW.width * 10 / 1000
     draw_figure(
         path,
@@ -124,13 +129,13 @@ def draw_mosaic(path: Path, catalogue: Path, store: Path, encoder: str) -> None:
         f"Encoder: {encoder}. The scenes are simulated: no satellite saw this land. "
         f"{side:g} km square at 10 m, UTM zone {WINDOW.zone}; north is up; hatched where "
         "there is nothing.",
-        [*_what_it_looks_like(pixels, catalogue), *_how_often_it_was_seen(pixels)],
+        [*_what_it_looks_like(pixels, stack, catalogue.parent), *_how_often_it_was_seen(pixels)],
         columns=3,
         pixel=10,
     )
 
 
-def _what_it_looks_like(pixels: Pixels, catalogue: Path) -> list[Panel]:
+def _what_it_looks_like(pixels: Pixels, stack: Stack, archive: Path) -> list[Panel]:
     colours = principal_components(dequantize(pixels.codes, pixels.scales))
     dims = pixels.codes.shape[-1]
     return [
@@ -142,12 +147,12 @@ def _what_it_looks_like(pixels: Pixels, catalogue: Path) -> list[Panel]:
         Panel(
             "True colour",
             "Sentinel-2 red, green and blue: median of the clear observations.",
-            *true_colour(_read_year(catalogue)),
+            *true_colour(stack),
         ),
         Panel(
             "Land cover",
             "What the simulation put there; the encoder has not seen it.",
-            *class_colours(_ground_truth(catalogue.parent), [cover.colour for cover in COVERS]),
+            *class_colours(_ground_truth(archive), [cover.colour for cover in COVERS]),
             classes=tuple((cover.name, cover.colour) for cover in COVERS),
         ),
     ]
@@ -169,11 +174,12 @@ def _how_often_it_was_seen(pixels: Pixels) -> list[Panel]:
     return panels
 
 
-def _read_year(catalogue: Path) -> Stack:
-    """The annual stack of the demo's ground."""
+def _read_year(catalogue: Path, rules: dict[str, Any]) -> Stack:
+    """The annual stack of the demo's ground, by the rules that the mosaic was made with."""
     source = open_catalogue(str(catalogue))
     scenes = source.search(lonlat_bounds(WINDOW), YEAR)
-    return read_stack(WINDOW, scenes, Rules(source.imagery), Reader(source)).stack
+    with contextlib.closing(Reader(source)) as reader:
+        return read_stack(WINDOW, scenes, Rules.told(rules, source.imagery), reader).stack
 
 
 def _ground_truth(archive: Path) -> NDArray[np.uint8]:

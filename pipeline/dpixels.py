@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from model.observations import S1_BANDS, S2_BANDS, Stack
 from pipeline.errors import BadInput
-from pipeline.grid import NORTH_EDGE, PIXEL, WEST_EDGE, Window
+from pipeline.grid import HEIGHT, NORTH_EDGE, PIXEL, WEST_EDGE, WIDTH, Window
 
 DESCRIPTION = "stack.json"
 
@@ -107,7 +107,7 @@ def write_stack_directory(directory: str | Path, stack: Stack, description: dict
 
 
 def make_directory(directory: str | Path) -> None:
-    """Make a directory for a stack if there is none.
+    """Make a directory if there is none.
 
     Raises
     ------
@@ -135,16 +135,21 @@ def read_description(directory: str | Path) -> Description:
         a, b, west, d, e, north = (float(value) for value in told["transform"])
         height, width = (int(value) for value in told["shape"])
         year, imagery = int(told["year"]), str(told["rules"]["imagery"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise BadInput(
-            f"{path} does not say crs, transform, shape, year and rules.imagery: {error!r}"
+            f"{path} does not say crs, transform, shape, year and rules.imagery: {error!r:.200}"
         ) from None
     col, row = (west - WEST_EDGE) / PIXEL, (NORTH_EDGE - north) / PIXEL
     on_lattice = (a, b, d, e) == (PIXEL, 0, 0, -PIXEL) and col.is_integer() and row.is_integer()
-    if not 1 <= zone <= 60 or not on_lattice or imagery not in ("mpc", "aws"):
+    inside = (
+        1 <= height <= HEIGHT and 1 <= width <= WIDTH and abs(col) < WIDTH and abs(row) < HEIGHT
+    )
+    known = 1 <= zone <= 60 and 1 <= year <= 9999 and imagery in ("mpc", "aws")
+    if not on_lattice or not inside or not known:
         raise BadInput(
             f"{path}: a stack lies in a northern UTM zone, EPSG:32601 to 32660, on pixels of "
-            f"{PIXEL} m whose edges are whole tens of metres, and is of mpc or aws imagery"
+            f"{PIXEL} m whose edges are whole tens of metres and which are some of the zone's, "
+            "and is of one year's mpc or aws imagery"
         )
     return Description(Window(zone, int(row), int(col), height, width), year, imagery)
 

@@ -162,9 +162,14 @@ def _labelled_parts(
                     "field": fields[here][kept],
                 }
                 if source is not None and reader is not None:
-                    annual = read_stack(block, scenes, Rules(source.imagery), reader)
+                    annual = read_stack(block, scenes, _rules(mosaic, source), reader)
                     part["raw"] = monthly_medians(annual.stack, year)[kept]
                 yield part
+
+
+def _rules(mosaic: Mosaic, source: Source) -> Rules:
+    """Those that the mosaic was made with, so that both kinds of features are of one stack."""
+    return Rules.told(mosaic.identity["rules"], source.imagery)
 
 
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -197,6 +202,8 @@ def evaluate_command(args: argparse.Namespace) -> dict[str, Any]:
     mosaic = mosaic_at(args.store)
     mosaic.step(args.year)
     source = open_catalogue(args.catalog) if args.catalog else None
+    if source is not None:
+        _rules(mosaic, source).check(source)
     features, classes, groups = gather(mosaic, labels, args.year, source)
     try:
         keep = probes.worth_probing(classes, groups["field"])

@@ -174,8 +174,8 @@ class Remote:
         scheme = scheme_of(url)
         if scheme not in (*WEB, *buckets.SCHEMES):
             raise Refused(
-                f"{plain(url)[:200]} is of no scheme that is read: http, https, gs or s3, in lower "
-                "case"
+                f"{plain(url)[:200]} is of the scheme {scheme[:20]!r}: only http, https, gs and s3 "
+                "are followed"
             )
         try:
             parts = urlsplit(url)

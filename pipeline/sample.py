@@ -309,6 +309,7 @@ def sample_command(args: argparse.Namespace) -> dict[str, Any]:
         read_labels(args.labels, args.fields)
     source = open_catalogue(args.catalog)
     rules = Rules(source.imagery, args.kernel, args.offset)
+    rules.check(source)
     sampling = Sampling(
         catalog=args.catalog,
         year=args.year,

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from rasterio.transform import Affine
 from shapely.affinity import translate
 
+from pipeline.dpixels import make_directory
 from pipeline.errors import BadInput
 from pipeline.landscape import CODES, Ground, ground_under
 from pipeline.overpass import (
@@ -71,7 +72,7 @@ def simulate_archive(out: Path, spec: Simulation) -> Path:
         raise BadInput(f"{out} exists and is not this archive: remove it, or name another folder")
     building = out.with_name(out.name + ".partial")
     shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
+    make_directory(building)
     jobs = [(footprint, year) for year in spec.years for footprint in spec.footprints]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         written = pool.map(lambda job: list(_write_granule_year(building, spec, *job)), jobs)

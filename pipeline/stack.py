@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from model.observations import S1_BANDS, S2_BANDS
 from pipeline.block import AnnualStack, Block, Losses
 from pipeline.dpixels import cut_stack, make_directory, write_stack_directory
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, Corrupt, Gone, Incomplete, Refused
 from pipeline.grid import Window, lonlat_bounds
 from pipeline.ownership import region_window, zones_touched
 from pipeline.rasters import Reader
@@ -101,7 +102,8 @@ def stack_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="go on though up to N scenes cannot be read",
+        help="go on though up to N scenes are gone, damaged or without answer; not where a "
+        "provider refuses a credential or asks for patience, however long",
     )
     parser.add_argument(
         "--allow-host",
@@ -110,6 +112,16 @@ def stack_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="HOST",
         help="a host at a private address that the catalogue may point to",
     )
+
+
+@contextlib.contextmanager
+def _final_as_bad_input() -> Iterator[None]:
+    """What no further try can help with is bad input; a provider's bad moment is not."""
+    try:
+        yield
+    except (Corrupt, Gone, Incomplete, Refused) as error:
+        way_out = " (--allow-lost-scenes N goes on without)" if error.scene else ""
+        raise BadInput(f"{error}{way_out}") from None
 
 
 def stack_command(args: argparse.Namespace) -> dict[str, Any]:
@@ -122,7 +134,10 @@ def stack_command(args: argparse.Namespace) -> dict[str, Any]:
     Raises
     ------
     BadInput
-        If the region spans several zones or has no scenes in that year.
+        If the region spans several zones or has no scenes in that year, or if a scene cannot be
+        read for good.
+    SceneError
+        If a provider cannot be asked now.
     """
     region = read_region(args.region)
     zones = zones_touched(region)
@@ -134,10 +149,12 @@ def stack_command(args: argparse.Namespace) -> dict[str, Any]:
     window = region_window(zones[0], region)
     source = open_catalogue(args.catalog, args.allow_host)
     rules = Rules(source.imagery, args.kernel, args.offset, args.s1_mosaic)
-    scenes = source.search(lonlat_bounds(window), args.year)
+    rules.check(source)
+    with _final_as_bad_input():
+        scenes = source.search(lonlat_bounds(window), args.year)
     if not scenes:
         raise BadInput(
-            f"catalogue {args.catalog} has no scenes of {args.year} over region {args.region}"
+            f"catalogue {source.name} has no scenes of {args.year} over region {args.region}"
         )
     days = {(scene.sensor, scene.date, scene.orbit_state) for scene in scenes}
     size = window.height * window.width * sum(BYTES_A_PIXEL.get(day[0], 0) for day in days)
@@ -149,8 +166,8 @@ def stack_command(args: argparse.Namespace) -> dict[str, Any]:
         )
     make_directory(args.out)
     losses = Losses(args.allow_lost_scenes)
-    reader = Reader(source)
-    annual = read_stack(window, scenes, rules, reader, losses)
+    with _final_as_bad_input(), contextlib.closing(Reader(source)) as reader:
+        annual = read_stack(window, scenes, rules, reader, losses)
     description = {
         "crs": window.crs,
         "transform": list(window.transform),

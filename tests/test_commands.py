@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from benchmarks.server import serving
+from pipeline.cli import main
 from pipeline.grid import window_of_bounds
 from pipeline.mosaic import read_mosaic
+from pipeline.simulate import Footprint, Simulation, simulate_archive
 from pipeline.storage import Storage
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -113,6 +118,73 @@ def test_encode_of_reference_stack(shared: Path, tmp_path: Path) -> None:
     assert np.isposinf(np.load(out / "scales.npy")[~seen]).all()
 
 
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a small simulated archive."""
+    spec = Simulation((Footprint.around("31UDS", 3.0, 50.8, 16),), s2_days=2, s1_days=1)
+    return simulate_archive(tmp_path_factory.mktemp("archive") / "archive", spec).parent
+
+
+def without_classes(folder: Path) -> str:
+    path = sorted(folder.glob("sentinel-2-l2a/*/*.json"))[0]
+    item = json.loads(path.read_text())
+    del item["assets"]["SCL"]
+    path.write_text(json.dumps(item))
+    return f"{item['id']} SCL: the item has no such asset"
+
+
+def cut_short(folder: Path) -> str:
+    path = sorted(folder.glob("sentinel-2-l2a/*/SCL.tif"))[0]
+    path.write_bytes(path.read_bytes()[:100])
+    return f"{path.parent.name} SCL: it ends "
+
+
+def taken_away(folder: Path) -> str:
+    path = sorted(folder.glob("sentinel-1-rtc/*/vh.tif"))[0]
+    path.unlink()
+    return f"{path.parent.name} vh: "
+
+
+def leads_away(folder: Path) -> str:
+    path = sorted(folder.glob("sentinel-1-rtc/*/*.json"))[0]
+    item = json.loads(path.read_text())
+    item["assets"]["vv"]["href"] = "HTTP://127.0.0.1:1/vv.tif"
+    path.write_text(json.dumps(item))
+    return f"{item['id']} vv: http://127.0.0.1:1/vv.tif is of the scheme 'HTTP'"
+
+
+@pytest.mark.parametrize("damage", [without_classes, cut_short, taken_away, leads_away])
+def test_a_scene_that_cannot_be_read_is_one_line_and_exit_code_2(
+    archive: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], str],
+) -> None:
+    folder = shutil.copytree(archive, tmp_path / "archive")
+    line = damage(folder)
+    place = ["--region", "2.9999,50.7999,3.0001,50.8001", "--year", "2024"]
+    options = ["stack", f"--catalog={folder}/catalog.json", *place, f"--out={tmp_path}/out"]
+    assert main(options) == 2
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith(f"tessera-mosaic stack: {line}")
+    assert len(error.strip().splitlines()) == 1, error
+    assert not list((tmp_path / "out").iterdir())
+    assert main([*options, "--allow-lost-scenes", "1"]) == 0
+
+
+def test_what_a_catalogues_address_holds_after_its_path_is_not_told(
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving(archive) as server:
+        catalogue = f"{server.url}/catalog.json?sig=secret"
+        place = ["--region", "60,0,60.001,0.001", "--year", "2024", f"--out={tmp_path}/out"]
+        assert main(["stack", "--catalog", catalogue, *place]) == 2
+    error = capsys.readouterr().err
+    assert "catalog.json has no scenes of 2024" in error
+    assert "secret" not in error
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -122,6 +194,7 @@ def test_encode_of_reference_stack(shared: Path, tmp_path: Path) -> None:
         ["run", "--catalog", "none.json", *SQUARE, "--store", "nowhere"],
         ["run", "--catalog", "none.json", *SQUARE, "--store", "nowhere", "--machin_type=n1"],
         ["stack", "--catalog", "none.json", *SQUARE, "--out", "nowhere", "--surprise"],
+        ["demo", "--out", "/proc/nowhere"],
     ],
 )
 def test_bad_usage_is_one_line_and_exit_code_2(arguments: list[str]) -> None:

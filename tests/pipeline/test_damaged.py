@@ -287,3 +287,44 @@ def test_links_in_a_circle_end(archive: Path, window: Window, tmp_path: Path) ->
     path.write_text(json.dumps(collection))
     ours, _, _ = read(folder / "catalog.json", window)
     assert ours.used == read(archive, window)[0].used
+
+
+SOUND = {
+    "crs": "EPSG:32631",
+    "transform": [10, 0, 500_000, 0, -10, 5_000_000],
+    "shape": [4, 5],
+    "year": 2024,
+    "rules": {"imagery": "aws"},
+}
+
+DESCRIPTIONS: dict[str, str] = {
+    f"{name} = {value!r:.30}": json.dumps(SOUND | {name: value})
+    for name, value in [
+        ("crs", "EPSG:32661"),
+        ("crs", None),
+        ("transform", [10, 0, 500_005, 0, -10, 5_000_000]),
+        ("transform", [10, 0, 1e300, 0, -10, 5_000_000]),
+        ("transform", [10, 0, 10**400, 0, -10, 5_000_000]),
+        ("transform", [20, 0, 500_000, 0, -20, 5_000_000]),
+        ("transform", [10, 0, float("nan"), 0, -10, 5_000_000]),
+        ("shape", [-5, 10]),
+        ("shape", [0, 10]),
+        ("shape", [10**12, 10**12]),
+        ("shape", [float("inf"), 5]),
+        ("year", float("inf")),
+        ("year", 20_240),
+        ("rules", {"imagery": "other"}),
+    ]
+}
+DESCRIPTIONS |= {"deep": "[" * 100_000, "no JSON": "{", "no object": "[]", "empty": ""}
+
+
+@pytest.mark.parametrize("kind", DESCRIPTIONS)
+def test_damaged_descriptions_of_stacks(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "stack.json").write_text(json.dumps(SOUND))
+    assert open_catalogue(str(tmp_path)).imagery == "aws"
+    (tmp_path / "stack.json").write_text(DESCRIPTIONS[kind])
+    with pytest.raises(BadInput, match=r"stack\.json") as caught:
+        open_catalogue(str(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500

@@ -116,6 +116,11 @@ def test_the_identity_of_rules_is_json_and_tells_them_apart() -> None:
     assert len(set(told)) == len(told)
 
 
+@pytest.mark.parametrize("rules", [Rules(), Rules("aws", "cubic", "item", "mean")])
+def test_rules_are_told_by_their_identity(rules: Rules) -> None:
+    assert Rules.told(rules.identity(), rules.imagery) == rules
+
+
 def test_pixels_that_keep_their_offset_need_item_rules(archive: Path) -> None:
     source = open_catalogue(str(archive))
     window = Window(31, 371_000, 34_800, 8, 8)
