@@ -32,7 +32,8 @@ from torch import Tensor
 
 from model.cards import CARDS, Card, card_named
 from model.checkpoint import random_checkpoint
-from model.encoder import Encoder, usable_cores
+from model.cores import usable_cores
+from model.encoder import Encoder
 from model.kernels import DTYPES, Affine, DeviceError, find_place
 from model.networks import FUSION_LAYERS, S1_CHANNELS, S2_CHANNELS, Family, Sizes
 from model.observations import DRAWN, Origin, Stack

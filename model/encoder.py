@@ -7,7 +7,6 @@ encoder by a small pool of threads. What becomes of a pixel depends on nothing b
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from model.cards import Card, CardError
 from model.checkpoint import Checkpoint, read_checkpoint
+from model.cores import usable_cores
 from model.inference import Plan, SensorPlan
 from model.kernels import DeviceError, find_place
 from model.networks import Sizes
@@ -334,11 +334,6 @@ def encoder_identity(card: Card, weights_sha256: str, precision: str) -> dict[st
         "weights_published": weights_sha256 == card.sha256,
         "precision": precision,
     }
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _gpu_batches(device: torch.device, sizes: Sizes) -> tuple[int, int]:

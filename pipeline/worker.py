@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely import from_wkb
 
+from model.cores import usable_cores
 from model.encoder import Encoder
 from pipeline.encoders import load_encoder
 from pipeline.errors import DeviceError, OutOfMemory
@@ -183,7 +184,7 @@ def share_of_cores(processes: int) -> int:
     The encoder computes on so many threads whoever calls it, so the threads in which a runner
     calls its workers do not multiply them.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     return max(1, cores // (processes or cores))
 
 

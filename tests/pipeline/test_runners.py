@@ -43,7 +43,7 @@ def test_dataflow_has_a_process_a_core_unless_it_is_told_otherwise() -> None:
 def test_processes_do_not_oversubscribe_the_cores(
     cores: int, processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr("pipeline.worker.usable_cores", lambda: cores)
     threads = share_of_cores(processes)
     assert threads >= 1
     assert threads * (processes or cores) <= max(cores, processes)
