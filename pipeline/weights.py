@@ -29,7 +29,7 @@ from pipeline.web import CONNECT_TIMEOUT, READ_TIMEOUT, plain
 
 HUB = "https://huggingface.co"
 
-PIECE = 1 << 24
+PIECE = 1 << 22
 """Bytes that are read at once."""
 
 MOST_BYTES = 16 << 30
