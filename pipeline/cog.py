@@ -6,9 +6,10 @@ a file is believed before it is checked.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ PAGE = 16 * 1024
 MAX_SIDE = 2**20
 MAX_BLOCKS = 2**18
 MAX_BLOCK_BYTES = 2**26
+MAX_FILE_BYTES = 2**48
 MAX_HEADER_BYTES = 2**24
 MAX_IMAGES = 32
 
@@ -50,7 +52,7 @@ CODECS: dict[int, Callable[[Any, int], Any]] = {
 }
 """Compressions that are read: none, LZW, Deflate under both its numbers, Zstandard."""
 
-DTYPES = {(8, 1): "u1", (16, 1): "u2", (32, 1): "u4", (32, 3): "f4", (64, 3): "f8"}
+DTYPES = {(8, 1): "u1", (16, 1): "u2", (32, 1): "u4", (16, 3): "f2", (32, 3): "f4", (64, 3): "f8"}
 """Pixel types by bits and sample format."""
 
 Read = Callable[[int, int], bytes]
@@ -93,6 +95,12 @@ class Header:
     others: tuple[int, ...]
 
     @property
+    def pixels(self) -> np.dtype[Any]:
+        """Of decoded pixels: in this machine's byte order, and floats of 16 bits as 32."""
+        native = self.dtype.newbyteorder("=")
+        return np.dtype(np.float32) if native == np.float16 else native
+
+    @property
     def across(self) -> int:
         """Blocks in a row of blocks."""
         return -(-self.geometry.width // self.block[1])
@@ -127,7 +135,7 @@ def read_header(read: Read, epsg: int = 0) -> Header:
     Corrupt
         If the file is no GeoTIFF that can be read here.
     """
-    try:
+    with _making_sense():
         form = _Form(_paged(read))
         others: list[int] = []
         tags, following = form.directory(form.first)
@@ -135,23 +143,37 @@ def read_header(read: Read, epsg: int = 0) -> Header:
             others.append(following)
             following = form.following(following)
         return _image(form, form.first, tags, _geometry(tags, epsg), tuple(others))
-    except (ValueError, IndexError, OverflowError, struct.error) as error:
-        raise Corrupt(f"its header makes no sense: {error}") from None
 
 
 def read_coarsest(read: Read, header: Header) -> Header:
-    """Header of the file's coarsest overview; the given one if the file has none."""
-    coarsest, form = header, _Form(_paged(read))
-    for place in header.others:
-        tags, _ = form.directory(place)
-        # A reduced image that is no mask.
-        if _one(tags, SUBFILE, 0) & 0b101 != 1:
-            continue
-        width, height = _one(tags, WIDTH), _one(tags, HEIGHT)
-        if 0 < width < coarsest.geometry.width and height > 0:
-            small = replace(header.geometry, width=width, height=height)
-            coarsest = _image(form, place, tags, small, ())
-    return replace(coarsest, nodata=header.nodata)
+    """Header of the file's coarsest overview; the given one if the file has none.
+
+    Raises
+    ------
+    Corrupt
+        If an overview cannot be read.
+    """
+    with _making_sense():
+        coarsest, form = header, _Form(_paged(read))
+        for place in header.others:
+            tags, _ = form.directory(place)
+            # A reduced image that is no mask.
+            if _one(tags, SUBFILE, 0) & 0b101 != 1:
+                continue
+            width, height = _one(tags, WIDTH), _one(tags, HEIGHT)
+            if 0 < width < coarsest.geometry.width and height > 0:
+                small = replace(header.geometry, width=width, height=height)
+                coarsest = _image(form, place, tags, small, ())
+        return replace(coarsest, nodata=header.nodata)
+
+
+@contextlib.contextmanager
+def _making_sense() -> Iterator[None]:
+    """What goes wrong while tags are parsed is the file's fault."""
+    try:
+        yield
+    except (ValueError, IndexError, OverflowError, struct.error) as error:
+        raise Corrupt(f"its header makes no sense: {error}") from None
 
 
 def decode(data: bytes | memoryview, header: Header, number: int) -> NDArray[Any]:
@@ -177,9 +199,12 @@ def decode(data: bytes | memoryview, header: Header, number: int) -> NDArray[Any
     if header.predictor == 3:
         # The bytes of the floats lie sorted by significance, in any byte order.
         mixed = np.frombuffer(raw, native).reshape(-1, width)
-        return np.asarray(imagecodecs.floatpred_decode(mixed, axis=-1))
-    pixels = np.frombuffer(raw, header.dtype).reshape(-1, width).astype(native, copy=False)
-    return pixels if header.predictor == 1 else np.asarray(imagecodecs.delta_decode(pixels, axis=1))
+        pixels = np.asarray(imagecodecs.floatpred_decode(mixed, axis=-1))
+    else:
+        pixels = np.frombuffer(raw, header.dtype).reshape(-1, width).astype(native, copy=False)
+        if header.predictor == 2:
+            pixels = np.asarray(imagecodecs.delta_decode(pixels, axis=1))
+    return pixels.astype(header.pixels, copy=False)
 
 
 def _paged(read: Read) -> Read:
@@ -330,7 +355,8 @@ def _image(
         raise Corrupt("it does not say where its blocks are")
     offsets, sizes = offsets.astype(np.int64), sizes.astype(np.int64)
     known = len(offsets) == len(sizes) == count
-    if not known or min(offsets.min(), sizes.min()) < 0 or sizes.max() > MAX_BLOCK_BYTES:
+    sound = known and min(offsets.min(), sizes.min()) >= 0 and offsets.max() <= MAX_FILE_BYTES
+    if not sound or sizes.max() > MAX_BLOCK_BYTES:
         raise Corrupt(f"its {count} blocks are not where it says")
     return Header(
         place,

@@ -214,9 +214,8 @@ class Reader:
         self, scene: Scene, band: str, header: Header, source: tuple[slice, slice]
     ) -> NDArray[Any]:
         """Pixels of a window of a raster, with 0 or NaN for no data."""
-        dtype = header.dtype.newbyteorder("=")
-        nothing = np.nan if dtype.kind == "f" else 0
-        out = np.full([side.stop - side.start for side in source], nothing, dtype)
+        nothing = np.nan if header.pixels.kind == "f" else 0
+        out = np.full([side.stop - side.start for side in source], nothing, header.pixels)
         href = scene.asset(band)
         missing = []
         for number in header.blocks(*source):

@@ -1,5 +1,7 @@
+import dataclasses
 import itertools
 import random
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import rasterio
 
 from pipeline.cog import decode, read_coarsest, read_header
 from pipeline.errors import Corrupt
+from pipeline.remote import Access, Remote
 from pipeline.resample import Geometry
 
 WEST, NORTH = 399_960.0, 5_000_040.0
@@ -38,7 +41,7 @@ def read_all(data: bytes) -> tuple[object, np.ndarray]:
 
     header = read_header(fetch)
     height, width = header.geometry.height, header.geometry.width
-    out = np.zeros((height, width), header.dtype.newbyteorder("="))
+    out = np.zeros((height, width), header.pixels)
     for number in header.blocks(slice(0, height), slice(0, width)):
         if header.sizes[number]:
             start, size = int(header.offsets[number]), int(header.sizes[number])
@@ -76,6 +79,17 @@ def test_every_kind_of_file_reads_as_gdal_wrote_it(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read, pixels, str(options))
         assert header.geometry == Geometry(32731, WEST, NORTH, 20.0, 75, 83)
         assert header.nodata == 0
+
+
+def test_floats_of_16_bits_become_32(tmp_path: Path) -> None:
+    numbers = np.linspace(-3, 60_000, 64 * 64).astype(np.float16).reshape(64, 64)
+    data = write(tmp_path / "a.tif", numbers.view(np.uint16)).read_bytes()
+    # GDAL knows them from 3.11 on: until then, say what the bits are.
+    integers, floats = (struct.pack("<HHIHH", 339, 3, 1, kind, 0) for kind in (1, 3))
+    assert data.count(integers) == 1
+    header, read = read_all(data.replace(integers, floats))
+    assert read.dtype == header.pixels == np.float32
+    np.testing.assert_array_equal(read, numbers)
 
 
 def test_blocks_without_data_and_overviews(tmp_path: Path) -> None:
@@ -147,7 +161,30 @@ def test_damage_is_corrupt_and_never_anything_else(tmp_path: Path) -> None:
         if number % 5 == 0:
             del data[chance.randrange(len(data)) :]
         try:
-            read_all(bytes(data))
+            header, _ = read_all(bytes(data))
+            read_coarsest(
+                lambda start, length, data=data: bytes(data[start : start + length]), header
+            )
         except Corrupt:
             refused += 1
     assert refused > 500
+
+
+@pytest.mark.parametrize("beyond", [2**63 + 1, 2**64 - 2, 2**49])
+def test_overviews_and_blocks_beyond_all_files_are_corrupt(tmp_path: Path, beyond: int) -> None:
+    pixels = np.ones((64, 64), np.uint16)
+    path = write(
+        tmp_path / "a.tif", pixels, BIGTIFF="YES", tiled=True, blockxsize=32, blockysize=32
+    )
+    data = path.read_bytes()
+    header, _ = read_all(data)
+    offsets = header.offsets.astype("<u8").tobytes()
+    assert data.count(offsets) == 1
+    with pytest.raises(Corrupt):
+        read_all(data.replace(offsets, struct.pack("<Q", beyond) * 4))
+
+    def fetch(start: int, length: int) -> bytes:
+        return Remote().read(Access(str(path)), start, length)
+
+    with pytest.raises(Corrupt):
+        read_coarsest(fetch, dataclasses.replace(header, others=(beyond,)))
