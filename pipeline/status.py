@@ -11,7 +11,7 @@ from pipeline import records
 from pipeline.errors import BadInput
 from pipeline.forecast import Comparison
 from pipeline.grid import Tile
-from pipeline.mosaic import read_mosaic
+from pipeline.mosaic import mosaic_at
 from pipeline.progress import number
 from pipeline.records import FINISHED, State
 from pipeline.storage import Storage
@@ -100,11 +100,8 @@ def status_command(args: argparse.Namespace) -> dict[str, Any]:
     BadInput
         If there is no mosaic, or the year was never planned.
     """
-    storage = Storage(args.store)
-    try:
-        mosaic = read_mosaic(storage)
-    except FileNotFoundError:
-        raise BadInput(f"{args.store} holds no mosaic: give the --store of a run") from None
+    mosaic = mosaic_at(args.store)
+    storage = mosaic.storage
     years = [args.year] if args.year else list(mosaic.years)
     by_year = {year: standing(storage, year) for year in years}
     by_year = {year: found for year, found in by_year.items() if found.planned or args.year}

@@ -132,6 +132,12 @@ def test_catalogue_is_valid_and_its_links_lead_somewhere(store: Storage) -> None
         across = item.id.startswith(("utm01", "utm60"))
         assert (item.bbox[0] > item.bbox[2]) == across
         assert item.get_collection() is collection
+        told = {link.rel: str(link.href) for link in item.links}
+        assert told["emb:model"].startswith("urn:tessera-mosaic:weights:sha256:5eed")
+        assert (root / "stac" / told["related"]).samefile(root / "registry.parquet")
+        assert (root / "stac" / told["license"]).exists()
+    written = json.loads((root / "stac/collection.json").read_text())
+    assert "self" not in {link["rel"] for link in written["links"]}
     for link in collection.links:
         if str(link.href).startswith(".."):
             assert (root / "stac" / str(link.href)).exists()

@@ -15,8 +15,9 @@ from pipeline import records
 from pipeline.errors import BadInput
 from pipeline.mosaic import Mosaic, Pixels, create_store, read_mosaic
 from pipeline.publish import publish
+from pipeline.soundness import BARS, Histograms
 from pipeline.storage import Storage
-from pipeline.verify import verify_command
+from pipeline.verify import ENOUGH_TILES, unusual, verify_command
 from tests.samples import SIDE, TILES, pixels, write_sample, write_tile
 
 REPETITIONS = 100
@@ -204,6 +205,17 @@ def test_a_tile_of_two_runs_that_saw_different_scenes(copy: Mosaic, objects: int
     for key in keys[:objects]:
         copy.storage.write(key, ours[key])
     assert {p["problem"] for p in found(copy.storage)} & {"checksum", "size", "unreadable"}
+
+
+def test_a_tile_whose_codes_are_not_distributed_like_the_others() -> None:
+    histograms = Histograms()
+    usual = np.arange(BARS) + 1
+    for n in range(ENOUGH_TILES):
+        histograms.add(f"tile {n}", usual * (n + 1))
+    assert not list(unusual(2018, histograms))
+    histograms.add("odd", 100 * (np.arange(BARS) == 0))
+    (told,) = unusual(2018, histograms)
+    assert (told.name, told.problems[0].problem, told.again) == ("odd", "histogram", True)
 
 
 def test_bad_input(store: Storage, tmp_path: Path) -> None:
