@@ -167,13 +167,30 @@ STORE_ERRORS: dict[int, type[StoreError]] = {
 """What the operating system says, by class."""
 
 
-CLIENTS = ("aiohttp", "botocore", "gcsfs", "google")
-"""Packages whose exceptions are the store's though they are no `OSError`."""
+def store_error(where: str, error: Exception) -> TesseraError:
+    """What an operating system or a store's client raised, in the class that tells what to do.
+
+    Parameters
+    ----------
+    where
+        Path or URL of the store, for the message.
+    error
+        That was raised.
+    """
+    if isinstance(error, TesseraError):
+        return error
+    if isinstance(error, NotADirectoryError | FileExistsError):
+        return BadInput(f"store {where}: there is a file where a folder should be")
+    number = getattr(error, "errno", None)
+    denied = isinstance(error, PermissionError) or getattr(error, "code", None) in (401, 403)
+    kind = STORE_ERRORS.get(number or 0, StoreDenied if denied else StoreError)
+    what = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+    return kind(f"{where}: {what}")
 
 
 @contextmanager
 def store_errors(where: str) -> Iterator[None]:
-    """Give whatever a store's request raises the class that tells what to do about it.
+    """Give the errors of a local disk their classes; an absent file stays one.
 
     Parameters
     ----------
@@ -182,13 +199,7 @@ def store_errors(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except (TesseraError, FileNotFoundError):
+    except FileNotFoundError:
         raise
-    except Exception as error:
-        if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in CLIENTS:
-            raise
-        number = getattr(error, "errno", None)
-        denied = isinstance(error, PermissionError) or getattr(error, "code", None) in (401, 403)
-        kind = STORE_ERRORS.get(number or 0, StoreDenied if denied else StoreError)
-        what = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-        raise kind(f"{where}: {what}") from error
+    except OSError as error:
+        raise store_error(where, error) from error

@@ -25,7 +25,7 @@ from model.cards import Card
 from pipeline import notes, records
 from pipeline.embed import run_graph
 from pipeline.encoders import check_device, choose_encoder
-from pipeline.errors import BadInput, NoScenes, StoreError, store_errors
+from pipeline.errors import BadInput, BrokenOff, NoScenes, StoreError, store_errors
 from pipeline.forecast import Ranges, forecast, write_forecast
 from pipeline.grid import CHUNK, Tile
 from pipeline.identity import REGION, fingerprint, run_identity
@@ -208,10 +208,12 @@ def run_job(
             unrecorded = run_graph(job, zones, options)
         seconds = time.monotonic() - began
     found = short_records(storage, job.year, tiles, LOOK_UP)
-    outcome, ended = add_up(job.launch, found, seconds, unrecorded)
     try:
-        with store_errors(job.store):
-            notes.clear_ended(storage, job.year, ended)
+        outcome, ended = add_up(job.launch, found, seconds, unrecorded)
+    except StoreError as error:
+        raise BrokenOff(f"the job ended; `status` tells what came of it: {error}") from error
+    try:
+        notes.clear_ended(storage, job.year, ended)
     except StoreError as error:
         log.warning("notes of tiles that ended could not be cleared away: %s", error)
     return outcome

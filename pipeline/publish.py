@@ -20,6 +20,7 @@ from pipeline import attribution, records, summary
 from pipeline.coverage import coverage_map
 from pipeline.errors import BadInput, StoreError
 from pipeline.grid import Tile, parse_tile
+from pipeline.locks import locked
 from pipeline.mosaic import Mosaic, mosaic_at, read_mosaic
 from pipeline.mosaic.metadata import encode_json, root_node
 from pipeline.mosaic.pyramid import Colours
@@ -109,7 +110,7 @@ def publish(storage: Storage) -> dict[str, int]:
     StoreError
         If a tile's record or objects are damaged, or part of the picture is.
     """
-    with storage.locked("publish"):
+    with locked(storage, "publish"):
         # Another launcher may add years and zones at any time: nothing that was read before counts.
         mosaic = read_mosaic(storage)
         mosaic = write_metadata(storage, mosaic.colours or fit_colours(mosaic, _done(mosaic)))
@@ -123,7 +124,7 @@ def publish(storage: Storage) -> dict[str, int]:
 
 def write_metadata(storage: Storage, colours: Colours | None) -> Mosaic:
     """Give a mosaic its colours, if it has none, and mend its metadata, the root's last."""
-    with storage.locked("metadata"), ThreadPoolExecutor(THREADS) as pool:
+    with locked(storage, "metadata"), ThreadPoolExecutor(THREADS) as pool:
         mosaic = read_mosaic(storage)
         mosaic = replace(mosaic, colours=mosaic.colours or colours)
         for _ in pool.map(lambda e: put_if_other(storage, *e), metadata_objects(mosaic)):

@@ -29,6 +29,7 @@ from typing import Any
 from pipeline import __version__
 from pipeline.errors import StoreError, TesseraError
 from pipeline.grid import Tile, zone_group
+from pipeline.locks import locked
 from pipeline.seal import seal, unseal
 from pipeline.storage import Storage
 
@@ -290,7 +291,7 @@ def add_planned(storage: Storage, year: int, tiles: list[Tile], request: str) ->
     """
     zone = tiles[0].zone
     key = planned_key(year, zone)
-    with storage.locked(f"planned-{year}-{zone_group(zone)}"):
+    with locked(storage, f"planned-{year}-{zone_group(zone)}"):
         known, requests = set(tiles), {request}
         try:
             data = storage.read(key)

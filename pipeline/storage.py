@@ -1,8 +1,12 @@
 """Bytes by key: a folder, a bucket, or any other place that fsspec knows.
 
-Every write is whole and atomic: a reader finds the old object or the new one, never a part. On
-local disk that is a temporary file, flushed to disk and then renamed; on an object store it is one
-upload. Credentials come from the environment alone.
+A write is whole and atomic on local disk and on the object stores: a reader finds the old object or
+the new one, never a part. On disk that is a temporary file, flushed and then renamed; on an object
+store it is one upload. What else fsspec opens (SFTP, say) keeps this as far as its own writes do.
+Credentials come from the environment alone.
+
+Whatever a store's client raises leaves here as a `StoreError` of the class that tells what to do
+about it, or as `BadInput` where there is no such store; an absent object is a `FileNotFoundError`.
 """
 
 from __future__ import annotations
@@ -11,7 +15,6 @@ import contextlib
 import errno
 import fcntl
 import functools
-import logging
 import os
 import shutil
 import tempfile
@@ -20,13 +23,14 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, ParamSpec, TypeVar
+from typing import IO, Any, TypeVar
+from urllib.parse import urlsplit
 
 import fsspec
-from fsspec.core import split_protocol
+from fsspec.core import split_protocol, url_to_fs
 from fsspec.exceptions import FSTimeoutError
 
-from pipeline.errors import BadInput, StoreError
+from pipeline.errors import BadInput, StoreError, store_error, store_errors
 
 PARTIAL = ".partial"
 """Folder of a local store that holds files still being written, and locks."""
@@ -40,11 +44,6 @@ FIRST_PAUSE = 1.0
 REQUEST_TIMEOUT = 120.0
 """Seconds without an answer after which a remote request is tried again."""
 
-LOCK_EXPIRY = 120.0
-"""Seconds after which a remote lock that nobody renews counts as left behind by the dead."""
-
-LOCK_POLL = 1.0
-
 OPTIONS: dict[str, dict[str, Any]] = {
     "gs": {"use_listings_cache": False, "requests_timeout": REQUEST_TIMEOUT},
     "gcs": {"use_listings_cache": False, "requests_timeout": REQUEST_TIMEOUT},
@@ -55,9 +54,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """What the file systems are opened with: no stale listings, no endless silence."""
 
-log = logging.getLogger(__name__)
-
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -75,6 +71,11 @@ class Storage:
 
     def __post_init__(self) -> None:
         protocol, path = split_protocol(str(self.url))
+        if urlsplit(str(self.url)).password:
+            raise BadInput(
+                f"store {protocol}://...: its address holds a password: credentials come from the "
+                "environment"
+            )
         if protocol in (None, "file", "local"):
             object.__setattr__(self, "url", str(Path(path).expanduser().absolute()))
         else:
@@ -90,7 +91,7 @@ class Storage:
     @property
     def options(self) -> dict[str, Any]:
         """What fsspec opens the place with, for readers that open it by its URL."""
-        return OPTIONS.get(self._protocol, {})
+        return OPTIONS.get(self.protocol, {})
 
     def locate(self, key: str) -> str:
         """Path or URL of an object.
@@ -124,11 +125,12 @@ class Storage:
         """
         try:
             return self._try(self._fs.cat_file, self.locate(key), start=start, end=start + length)
-        except Exception as error:
+        except StoreError as error:
             # Object stores refuse a range that begins behind the end, each library in its words.
-            if 416 in (getattr(error, "code", 0), getattr(error, "status", 0)):
+            said = error.__cause__
+            if 416 in (getattr(said, "code", 0), getattr(said, "status", 0)):
                 return b""
-            if isinstance(error, OSError) and error.errno == errno.EINVAL:
+            if isinstance(said, OSError) and said.errno == errno.EINVAL:
                 return b""
             raise
 
@@ -161,7 +163,7 @@ class Storage:
     def write(self, key: str, data: bytes) -> None:
         """Put an object, in place of any that was there."""
         if self.folder is None:
-            self._try(self._fs.pipe_file, self.locate(key), data)
+            self._put(self._fs.pipe_file, self.locate(key), data)
             return
         with self.replacing(key) as file:
             file.write(data)
@@ -169,7 +171,7 @@ class Storage:
     def put_file(self, key: str, path: str | os.PathLike[str]) -> None:
         """Put the bytes of a local file."""
         if self.folder is None:
-            self._try(self._fs.put_file, os.fspath(path), self.locate(key))
+            self._put(self._fs.put_file, os.fspath(path), self.locate(key))
             return
         with open(path, "rb") as source, self.replacing(key) as file:
             shutil.copyfileobj(source, file, 1 << 20)
@@ -178,15 +180,18 @@ class Storage:
     def replacing(self, key: str) -> Iterator[IO[bytes]]:
         """A file to write an object into, which is put when the block ends without an error."""
         if self.folder is None:
-            with tempfile.NamedTemporaryFile() as file:
+            # It has no name that a process that is killed would leave behind.
+            with store_errors(tempfile.gettempdir()):
+                file = tempfile.TemporaryFile()  # noqa: SIM115
+            with file:
                 yield file
-                file.flush()
-                self.put_file(key, file.name)
+                file.seek(0)
+                self.put_file(key, f"/dev/fd/{file.fileno()}")
             return
         target = Path(self.locate(key))
-        with _partial_file(self.folder) as (file, path):
-            yield file
-            _settle(file)
+        with store_errors(self.url), _partial_file(self.folder) as (part, path):
+            yield part
+            _settle(part)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
             _sync_folder(target.parent)
@@ -195,13 +200,14 @@ class Storage:
         """Put an object only if there is none; whether it was put."""
         if self.folder is None:
             try:
-                self._fs.pipe_file(self.locate(key), data, mode="create")
+                # Not asked again: whether an unanswered request put it can only be seen by a look.
+                self._put(self._fs.pipe_file, self.locate(key), data, mode="create", tries=1)
             except FileExistsError:
                 return False
             return True
         target = Path(self.locate(key))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _partial_file(self.folder) as (file, path):
+        with store_errors(self.url), _partial_file(self.folder) as (file, path):
+            target.parent.mkdir(parents=True, exist_ok=True)
             file.write(data)
             _settle(file)
             try:
@@ -210,40 +216,6 @@ class Storage:
                 return False
             _sync_folder(target.parent)
         return True
-
-    @contextlib.contextmanager
-    def locked(self, name: str) -> Iterator[None]:
-        """Hold a lock that at most one process holds at a time, for edits that take seconds.
-
-        On local disk the kernel drops it with its holder. Elsewhere it is an object, which a
-        waiter removes when it has seen the same one for `LOCK_EXPIRY` seconds.
-        """
-        if self.folder is not None:
-            with _flocked(self.folder / PARTIAL / f"{name}.lock"):
-                yield
-            return
-        key, token = f"{PARTIAL}/{name}.lock", uuid.uuid4().hex.encode()
-        seen, since = b"", time.monotonic()
-        while not self.create(key, token):
-            with contextlib.suppress(FileNotFoundError):
-                holder = self.read(key)
-                if holder == token:
-                    break
-                if holder != seen:
-                    seen, since = holder, time.monotonic()
-                elif time.monotonic() - since > LOCK_EXPIRY:
-                    log.warning(
-                        "%s: lock %s was held for %.0f s by a process that is gone, and is free",
-                        self.url,
-                        name,
-                        time.monotonic() - since,
-                    )
-                    self.delete(key)
-            time.sleep(LOCK_POLL)
-        try:
-            yield
-        finally:
-            self.delete(key)
 
     def sweep(self) -> int:
         """Remove what killed writers left on local disk; how many files that were."""
@@ -259,30 +231,60 @@ class Storage:
 
     @property
     def _fs(self) -> Any:
-        return _filesystem(self._protocol)
+        return _filesystem(self.url if self.folder is None else "")
 
     @property
-    def _protocol(self) -> str:
+    def protocol(self) -> str:
+        """What comes before `://`; `file` for a path."""
         return self.url.partition("://")[0] if "://" in self.url else "file"
 
-    def _try(self, request: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Ask again when a remote store does not answer; what it answers is final."""
-        for attempt in range(ATTEMPTS):
+    def _put(self, request: Callable[..., T], *args: Any, tries: int = ATTEMPTS, **more: Any) -> T:
+        """Try to put an object on a remote store."""
+        try:
+            return self._try(request, *args, tries=tries, **more)
+        except FileNotFoundError:
+            raise BadInput(
+                f"store {self.url}: there is no such bucket: make it, or check its name"
+            ) from None
+
+    def _try(self, request: Callable[..., T], *args: Any, tries: int = ATTEMPTS, **more: Any) -> T:
+        """Ask again when a remote store does not answer; what it answers is final.
+
+        Raises
+        ------
+        FileNotFoundError, FileExistsError
+            As the request does.
+        BadInput, StoreError
+            For all else that it raises.
+        """
+        for attempt in range(tries):
             try:
-                return request(*args, **kwargs)
+                return request(*args, **more)
             except (FSTimeoutError, TimeoutError, ConnectionError) as error:
-                if self.folder is not None or attempt == ATTEMPTS - 1:
+                if self.folder is not None or attempt == tries - 1:
                     raise StoreError(f"{self.url} does not answer: {error!r}") from error
                 time.sleep(FIRST_PAUSE * 2**attempt)
+            except (FileNotFoundError, FileExistsError):
+                raise
+            except Exception as error:
+                raise store_error(self.url, error) from error
         raise AssertionError("unreachable")
 
 
 @functools.cache
-def _filesystem(protocol: str) -> Any:
+def _filesystem(url: str) -> Any:
+    """The file system of a store's URL; the local one without."""
+    if not url:
+        return fsspec.filesystem("file")
     # gcsfs would ask over gRPC, once an operation, whether a bucket is hierarchical; none of ours
     # needs to be, and the question costs a permission and, where gRPC is closed, a minute.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    return fsspec.filesystem(protocol, **OPTIONS.get(protocol, {}))
+    try:
+        return url_to_fs(url, **OPTIONS.get(url.partition("://")[0], {}))[0]
+    except (ValueError, TypeError, ImportError) as error:
+        raise BadInput(f"store {url}: {error}") from None
+    except Exception as error:
+        raise store_error(url, error) from error
 
 
 @contextlib.contextmanager
@@ -304,21 +306,6 @@ def _partial_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
     finally:
         file.close()
         path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _flocked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    while True:
-        with open(path, "ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if not os.fstat(file.fileno()).st_nlink:
-                continue
-            try:
-                yield
-            finally:
-                path.unlink()
-            return
 
 
 def _settle(file: IO[bytes]) -> None:

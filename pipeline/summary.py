@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from pipeline import records
 from pipeline.errors import StoreError
 from pipeline.grid import Tile, zone_group
+from pipeline.locks import locked
 from pipeline.records import FINISHED, State
 from pipeline.seal import seal, unseal
 from pipeline.storage import Storage
@@ -72,7 +73,7 @@ def compact(storage: Storage, year: int, zone: int) -> None:
     """Bring a zone's journal into its summary. Safe to call from several places at once."""
     if not any(True for _ in storage.list(journal_prefix(year, zone))):
         return
-    with storage.locked(f"summary-{year}-{zone_group(zone)}"):
+    with locked(storage, f"summary-{year}-{zone_group(zone)}"):
         keys = list(storage.list(journal_prefix(year, zone)))
         known = read_summary(storage, year, zone)
         # Two workers may have ended the same tile: what was written last stands.
@@ -137,7 +138,7 @@ def forget(storage: Storage, year: int, tiles: Iterable[Tile]) -> None:
     Done before finished tiles are made again: if that is interrupted, they are not done.
     """
     for zone, members in itertools.groupby(sorted(tiles), lambda tile: tile.zone):
-        with storage.locked(f"summary-{year}-{zone_group(zone)}"):
+        with locked(storage, f"summary-{year}-{zone_group(zone)}"):
             known = read_summary(storage, year, zone)
             for tile in members:
                 known.pop(tile.name, None)

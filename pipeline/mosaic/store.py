@@ -16,6 +16,7 @@ from pipeline import __version__
 from pipeline.errors import BadInput, StoreError, StoreMismatch
 from pipeline.grid import Tile, Window
 from pipeline.identity import Identity, differences
+from pipeline.locks import locked
 from pipeline.mosaic.layout import COUNTS, Array, Layout
 from pipeline.mosaic.metadata import (
     YEARS_CHUNK,
@@ -152,7 +153,7 @@ def create_store(
         If a year cannot be added, or something else than a mosaic is there.
     """
     storage.sweep()
-    with storage.locked("metadata"):
+    with locked(storage, "metadata"):
         try:
             known: Mosaic | None = read_mosaic(storage)
         except FileNotFoundError:

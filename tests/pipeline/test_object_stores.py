@@ -16,10 +16,12 @@ import pytest
 import tensorstore
 import zarr.storage
 
+from pipeline.locks import locked
 from pipeline.mosaic import Layout, create_store, dequantize, open_mosaic, read_mosaic
 from pipeline.publish import publish
-from pipeline.storage import Storage
+from pipeline.storage import Storage, _filesystem
 from pipeline.verify import verify_command
+from tests import jobs
 from tests.fakes.gcs import GCSFS_ENVIRONMENT, State, fake_gcs
 from tests.fakes.s3 import S3_ENVIRONMENT, fake_s3
 from tests.samples import SIDE, TILES, YEARS, Sample, identity, part, pixels, write_sample
@@ -149,13 +151,13 @@ def test_one_of_many_creates(remote: Storage) -> None:
 
 
 def test_a_lock_serves_one_at_a_time(remote: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeline.storage.LOCK_POLL", 0.02)
+    monkeypatch.setattr("pipeline.locks.LOCK_POLL", 0.02)
     storage = Storage(f"{remote.url}/locked")
     storage.write("number", b"0")
 
     def add() -> None:
         for _ in range(5):
-            with storage.locked("number"):
+            with locked(storage, "number"):
                 storage.write("number", str(int(storage.read("number")) + 1).encode())
 
     threads = [threading.Thread(target=add) for _ in range(3)]
@@ -164,6 +166,49 @@ def test_a_lock_serves_one_at_a_time(remote: Storage, monkeypatch: pytest.Monkey
     for thread in threads:
         thread.join()
     assert storage.read("number") == b"15"
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "publish"])
+def test_a_refusal_is_one_line(
+    gcs: State, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    write_sample(Storage("gs://bucket/refused"), TILES[:1], [2018])
+    gcs.faults.extend([403] * 100)
+    try:
+        assert jobs.run_here([command, "--store=gs://bucket/refused"]) == 1
+    finally:
+        gcs.faults.clear()
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"tessera-mosaic {command}: gs://bucket/refused: ")
+
+
+def test_a_bucket_that_is_not_there_is_one_line(
+    s3: str, archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = jobs.options(archive, Path("store"))
+    words[3] = "--store=s3://no-such-bucket/store"
+    assert jobs.run_here(words) == 2
+    assert "s3://no-such-bucket/store: there is no such bucket" in capsys.readouterr().err
+    assert jobs.run_here(["status", words[3]]) == 2
+
+
+def test_missing_credentials_are_one_line(
+    s3: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    _filesystem.cache_clear()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    try:
+        assert jobs.run_here(["status", "--store=s3://bucket/any"]) == 1
+    finally:
+        _filesystem.cache_clear()
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
+    [said] = capsys.readouterr().err.splitlines()
+    assert "redentials" in said
 
 
 @pytest.mark.parametrize("faults", [[503, 429], [0], [500]], ids=["busy", "hangs up", "breaks"])

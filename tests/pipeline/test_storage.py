@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import multiprocessing
 import os
 import pickle
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import fsspec
 import pytest
 
+from pipeline.errors import BadInput, StoreError
+from pipeline.locks import locked
 from pipeline.storage import PARTIAL, Storage
 
 
@@ -111,34 +116,72 @@ def test_sweep_spares_the_living(tmp_path: Path) -> None:
     assert storage.read("one") == b"1"
 
 
-def _add_under_lock(url: str, times: int) -> None:
-    storage = Storage(url)
-    for _ in range(times):
-        with storage.locked("number"):
-            number = int(storage.read("number"))
-            time.sleep(0.001)
-            storage.write("number", str(number + 1).encode())
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("foo://x", "Protocol not known"),
+        ("sftp://somebody@somewhere/x", "paramiko"),
+        ("sftp://somebody:hunter2@somewhere/x", "holds a password"),
+        ("gs://bucket/../other", "no '..'"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_bad_input(url: str, said: str) -> None:
+    if importlib.util.find_spec("paramiko") and said == "paramiko":
+        pytest.skip("the package that is missing here is installed")
+    with pytest.raises(BadInput, match=said) as caught:
+        Storage(url).read("one")
+    assert "hunter2" not in str(caught.value)
 
 
-def test_a_lock_serves_one_process_at_a_time(tmp_path: Path) -> None:
-    storage = Storage(str(tmp_path))
-    storage.write("number", b"0")
-    spawn = multiprocessing.get_context("spawn")
-    adders = [spawn.Process(target=_add_under_lock, args=(storage.url, 50)) for _ in range(2)]
-    for adder in adders:
-        adder.start()
-    for adder in adders:
-        adder.join()
-    assert storage.read("number") == b"100"
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    storage = Storage(str(tmp_path / "file"))
+    for request in (
+        lambda: storage.read("one"),
+        lambda: storage.write("one", b"1"),
+        lambda: storage.create("one", b"1"),
+        lambda: locked(storage, "one").__enter__(),
+    ):
+        with pytest.raises(BadInput, match="a file where a folder should be"):
+            request()
 
 
-def test_a_lock_left_by_the_dead_is_taken_over(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+class Unkind(Exception):
+    """What no client's errors have in common."""
+
+
+def test_whatever_a_client_raises_is_the_stores_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.storage.LOCK_EXPIRY", 0.05)
-    monkeypatch.setattr("pipeline.storage.LOCK_POLL", 0.02)
-    storage = Storage(f"memory://{tmp_path.name}")
-    storage.write(f"{PARTIAL}/number.lock", b"somebody who is gone")
-    with storage.locked("number"):
-        assert storage.exists(f"{PARTIAL}/number.lock")
-    assert not storage.exists(f"{PARTIAL}/number.lock")
+    storage = Storage(f"memory://{tmp_path.name}/unkind")
+
+    def fail(*_: object, **__: object) -> None:
+        raise Unkind("no credentials")
+
+    for name in ("cat_file", "pipe_file", "put_file", "info", "find", "rm_file"):
+        monkeypatch.setattr(fsspec.get_filesystem_class("memory"), name, fail)
+    (tmp_path / "one").write_bytes(b"1")
+    requests: list[Callable[[], object]] = [
+        lambda: storage.read("one"),
+        lambda: storage.read_range("one", 0, 1),
+        lambda: storage.exists("one"),
+        lambda: storage.size("one"),
+        lambda: list(storage.list("")),
+        lambda: storage.delete("one"),
+        lambda: storage.write("one", b"1"),
+        lambda: storage.put_file("one", tmp_path / "one"),
+        lambda: storage.create("one", b"1"),
+    ]
+    for request in requests:
+        with pytest.raises(StoreError, match="no credentials"):
+            request()
+
+
+def test_a_remote_write_leaves_no_file_when_it_is_killed(tmp_path: Path) -> None:
+    """What is being written has no name: nobody has to clear it away."""
+    storage = Storage(f"memory://{tmp_path.name}/nameless")
+    with storage.replacing("one") as file:
+        file.write(b"1" * 1_000_000)
+        file.flush()
+        assert os.fstat(file.fileno()).st_nlink == 0
+    assert storage.size("one") == 1_000_000
