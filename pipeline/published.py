@@ -122,6 +122,8 @@ def being_painted(storage: Storage, zones: Iterable[int]) -> dict[int, set[str]]
             return set(unseal(storage.read(painting_key(zone)))["tiles"])
         except FileNotFoundError:
             return set()
+        except StoreError as error:
+            raise StoreError(f"{painting_key(zone)}: {error}; {AFRESH}") from None
 
     zones = list(zones)
     with ThreadPoolExecutor(THREADS) as pool:

@@ -21,6 +21,7 @@ from shapely.geometry.base import BaseGeometry
 from pipeline.errors import StoreError
 from pipeline.grid import Tile, Window, lonlat_bounds, zone_group
 from pipeline.mosaic import COUNTS
+from pipeline.published import AFRESH
 from pipeline.records import Record
 
 KEY = "registry.parquet"
@@ -152,7 +153,7 @@ def decode_rows(data: bytes) -> dict[Key, Row]:
     try:
         table = pq.read_table(pa.BufferReader(data), schema=SCHEMA)
     except (pa.ArrowException, OSError) as error:
-        raise StoreError(f"rows of the registry cannot be read: {error}") from None
+        raise StoreError(f"rows of the registry cannot be read: {error}; {AFRESH}") from None
     return {(row["tile"], row["year"]): row for row in table.to_pylist()}
 
 

@@ -24,7 +24,9 @@ import zarr_cm.proj
 import zarr_cm.spatial
 from pystac.validation.stac_validator import JsonSchemaSTACValidator
 
+from model.cards import SHIPPED
 from pipeline import publish as publishing
+from pipeline.attribution import attribution, licence_of
 from pipeline.errors import BadInput
 from pipeline.grid import to_lonlat
 from pipeline.mosaic import Mosaic, create_store, read_mosaic
@@ -38,7 +40,7 @@ from pipeline.records import State, read_record, write_record
 from pipeline.stac import PROJECTION
 from pipeline.storage import Storage
 from pipeline.verify import verify_command
-from tests.samples import TILES, YEARS, add_tiles, pixels, write_sample, write_tile
+from tests.samples import TILES, YEARS, add_tiles, identity, pixels, write_sample, write_tile
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 WEST, EAST = TILES[0], TILES[2]
@@ -153,6 +155,14 @@ def test_attribution_names_what_has_to_be_named(store: Storage) -> None:
     assert "Contains modified Copernicus Sentinel data 2018, 2019." in text
     assert "not those of a" in text
     assert "5eed" * 16 in text
+
+
+def test_the_weights_that_are_shipped_are_named_with_their_licence() -> None:
+    encoder = {"weights_sha256": SHIPPED.sha256, "card": SHIPPED.identity()}
+    text = attribution(identity(encoder=encoder), [2024])
+    assert f"{SHIPPED.name} (" in text
+    assert "licence Apache-2.0" in text
+    assert licence_of(identity(encoder=encoder)) == "Apache-2.0"
 
 
 # Picture
