@@ -119,7 +119,8 @@ class ReadRequest(beam.DoFn):
     def process(self, zone: int) -> Iterator[tuple[Tile, ...]]:
         job = self._job
         storage = Storage(job.store)
-        tally = Tally(storage, job.year, job.launch, name=f"left-{zone}")
+        name = f"left-{zone}{'-last' if job.last else ''}"
+        tally = Tally(storage, job.year, job.launch, name)
         journal = Journal(storage, job.year)
         wanted = []
         request = storage.read(records.request_key(job.year, job.request, zone))

@@ -19,10 +19,10 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 from apache_beam.runners.worker.bundle_processor import DataInputOperation
 
-from pipeline import launch, records
+from pipeline import processes, records
 from pipeline.embed import MOST_NEIGHBOURS, CompactZone, ReadRequest
+from pipeline.errors import Corrupt
 from pipeline.grid import Tile
-from pipeline.launch import Request
 from pipeline.presence import Presence
 from pipeline.progress import made, read_tallies
 from pipeline.records import Record, State
@@ -40,8 +40,8 @@ ZONE = 31
 
 def a_job(store: Path, tiles: list[Tile], **more: Any) -> Job:
     """A job over some tiles whose request lies in the store."""
-    request = Request.of(tiles)
-    request.write(Storage(str(store)), jobs.YEAR)
+    request = records.request_key(jobs.YEAR, "asked", ZONE)
+    Storage(str(store)).write(request, records.encode_tiles(tiles))
     return Job(
         catalog="none",
         allow_hosts=(),
@@ -54,7 +54,7 @@ def a_job(store: Path, tiles: list[Tile], **more: Any) -> Job:
         device="cpu",
         rules=Rules("mpc"),
         fingerprint="f",
-        request=request.id,
+        request="asked",
         launch="this",
         block=32,
         margin=0,
@@ -180,14 +180,14 @@ def test_a_second_pass_counts_nothing_twice(
     for path in tmp_path.glob("records/*/summary/*.json"):
         path.unlink()
     tallies, results = watched(monkeypatch, tmp_path)
-    once = launch.run_graph
+    once = processes.run_graph
 
     def twice(*arguments: Any) -> Counter[str]:
         # As when a worker died, and the graph is run again.
         once(*arguments)
         return once(*arguments)
 
-    monkeypatch.setattr(launch, "run_graph", twice)
+    monkeypatch.setattr(processes, "run_graph", twice)
     assert jobs.run_here(jobs.options(archive, tmp_path)) == 0
     (counts,) = tallies
     assert (counts["tiles_kept"], counts["blocks_kept"]) == (4, 4)
@@ -209,22 +209,22 @@ def test_tiles_that_a_refresh_leaves_are_kept(
 
 def test_what_is_neither_made_nor_finished_is_not_kept(tmp_path: Path) -> None:
     storage, tiles = Storage(str(tmp_path)), square(1, 4, side=32)
-    poisoned = {"class": "poisoned", "message": "", "scene": "", "asset": ""}
+    corrupt = records.failure(Corrupt("half a file"))
     for tile, state, error in (
         (tiles[0], State.DONE, None),
         (tiles[1], State.EMPTY, None),
-        (tiles[2], State.FAILED, poisoned),
+        (tiles[2], State.FAILED, corrupt),
     ):
         record = Record(tile.name, jobs.YEAR, state, "f", error=error, launch="earlier")
         records.write_record(storage, tile, record)
 
-    def told(**more: Any) -> tuple[list[tuple[Tile, ...]], Counter[str]]:
+    def told(**more: Any) -> tuple[list[Tile], Counter[str]]:
         given = elements(a_job(tmp_path, tiles, **more))
-        return given, read_tallies(storage, jobs.YEAR, "this")
+        return list(itertools.chain(*given)), read_tallies(storage, jobs.YEAR, "this")
 
-    assert told() == ([(tiles[3],)], Counter(tiles_kept=2, blocks_kept=3))
+    assert told() == (tiles[2:], Counter(tiles_kept=2, blocks_kept=2))
     # Only failed ones are made: the missing one is none, and needs no work either.
-    assert told(only_failed=True) == ([(tiles[2],)], Counter(tiles_kept=2, blocks_kept=3))
+    assert told(only_failed=True) == ([tiles[2]], Counter(tiles_kept=2, blocks_kept=3))
 
 
 Process = Callable[[Any, Any], Iterator[Any]]
