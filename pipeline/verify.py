@@ -242,13 +242,16 @@ def check_tile(mosaic: Mosaic, tile: Tile, year: int, wanted: Wanted | None) -> 
     expected = (tile.name, year, fingerprint(mosaic.identity))
     if (record.tile, record.year, record.fingerprint) != expected:
         return Report((blame("record", "the record is that of another tile, year or run"),), row)
-    if record.state is State.FAILED:
-        failure = record.error or {}
-        told = f"{failure.get('class')}: {failure.get('message')}"
-        return Report((blame("failed", told),), row)
-    if record.state is State.EMPTY:
-        stale = mosaic.storage.exists(mosaic.keys(tile, year)[-1])
-        return Report((blame("record", "an empty tile has objects"),) if stale else (), row)
+    if record.state is not State.DONE:
+        problems = []
+        if record.state is State.FAILED:
+            failure = record.error or {}
+            problems.append(blame("failed", f"{failure.get('class')}: {failure.get('message')}"))
+        keys = mosaic.keys(tile, year)
+        # Shards are put, and taken away, from the first to the last.
+        if any(mosaic.storage.exists(key) for key in (keys[0], keys[-1])):
+            problems.append(blame("record", f"a tile that is {record.state} has objects"))
+        return Report(tuple(problems), row)
     survey = survey_tile(mosaic, tile, year, record, wanted)
     problems = [blame(*problem) for problem in survey.problems]
     if not problems:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -99,7 +100,7 @@ def run_here(words: list[str]) -> int:
 
 
 def kill_when(
-    words: list[str], ready: Callable[[], bool], worker: bool = False, timeout: float = 300
+    words: list[str], ready: Callable[[], bool], whom: str = "job", timeout: float = 300
 ) -> int | None:
     """Start the command in a process group of its own and kill it at a moment.
 
@@ -109,14 +110,16 @@ def kill_when(
         The command's.
     ready
         Whether the moment has come.
-    worker
-        Kill one of the job's worker processes, and wait for the command's own end.
+    whom
+        "job": the whole group. "worker": one of the job's worker processes; the command goes on.
+        "launcher": the launcher of a job with processes of its own, which have to end by
+        themselves.
     timeout
         Seconds for all of it.
 
     Returns
     -------
-    The command's exit code, negative if it was killed; None if it had ended before.
+    The command's exit code, negative if it was killed; None if it had ended before anybody was.
     """
     with subprocess.Popen(
         [sys.executable, "-m", "pipeline", *words],
@@ -126,22 +129,46 @@ def kill_when(
         start_new_session=True,
     ) as process:
         deadline = time.monotonic() + timeout
-        while process.poll() is None and not ready():
+        others: list[int] = []
+        while process.poll() is None:
             assert time.monotonic() < deadline, "the moment to kill the job never came"
             time.sleep(0.001)
-        victims = _workers_of(process.pid) if worker else []
+            if whom != "job":
+                others = _descendants(process.pid, *RUNNING[whom])
+            if (others or whom == "job") and ready():
+                break
         if process.poll() is not None:
             return None
-        if victims:
-            os.kill(victims[0], signal.SIGKILL)
-        elif not worker:
+        if whom == "worker":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(others[0], signal.SIGKILL)
+        else:
+            others = _descendants(process.pid)
             os.killpg(process.pid, signal.SIGKILL)
-        return process.wait(timeout)
+        code = process.wait(timeout)
+        while whom != "worker" and any(_lives(other) for other in others):
+            assert time.monotonic() < deadline, "a process outlives its launcher"
+            time.sleep(0.01)
+        return code
 
 
-def _workers_of(pid: int) -> list[int]:
-    """Worker processes of Beam's local runner among a process's descendants."""
-    parents, workers = {}, []
+RUNNING = {
+    "worker": (b"apache_beam.runners.worker.sdk_worker_main",),
+    "launcher": (b"--multiprocessing-fork",),
+}
+"""Words of the processes that have to run before somebody is killed."""
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _descendants(pid: int, *words: bytes) -> list[int]:
+    """A process's descendants, or those with one of some words in their command."""
+    parents, found = {}, []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parents[int(folder.name)] = int(
@@ -150,13 +177,14 @@ def _workers_of(pid: int) -> list[int]:
             command = (folder / "cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"apache_beam.runners.worker.sdk_worker_main" in command:
-            workers.append(int(folder.name))
+        if not words or set(words) & set(command):
+            found.append(int(folder.name))
 
     def descends(child: int) -> bool:
-        return child == pid or (child in parents and descends(parents[child]))
+        parent = parents.get(child)
+        return parent is not None and (parent == pid or descends(parent))
 
-    return [worker for worker in workers if descends(worker)]
+    return [one for one in found if descends(one)]
 
 
 def objects(store: Path) -> int:

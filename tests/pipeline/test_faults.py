@@ -8,6 +8,7 @@ store as if nothing had happened.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import os
 import shutil
@@ -383,8 +384,21 @@ def test_clocks_may_jump(
     archive: Path, finished: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, jumps = time.time, np.random.default_rng(0)
-    monkeypatch.setattr(time, "time", lambda: clock() + float(jumps.uniform(-1e8, 1e8)))
+
+    def jumping() -> float:
+        return clock() + float(jumps.uniform(-1e8, 1e8))
+
+    class Jumping(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Jumping:
+            return cls.fromtimestamp(jumping(), tz)
+
+    monkeypatch.setattr(time, "time", jumping)
+    monkeypatch.setattr(datetime, "datetime", Jumping)
     assert run(*jobs.options(archive, tmp_path / "store"))[0] == 0
+    written = [record_of(tmp_path / "store", name).written for name in (FIRST, LAST)]
+    told = [datetime.datetime.fromisoformat(when).timestamp() for when in written]
+    assert min(abs(when - clock()) for when in told) > 1e5
     assert jobs.contents(tmp_path / "store") == jobs.contents(finished)
 
 
@@ -485,6 +499,32 @@ def test_a_run_mends_lists_and_summaries(
     assert run("verify", f"--store={store}")[0] == 3
     code, result = run(*jobs.options(archive, store))
     assert (code, result["done"], result["pixels"]) == (0, 12, 0)
+    assert jobs.contents(store) == jobs.contents(finished)
+
+
+def test_what_a_killed_run_left_of_a_tile_that_fails_is_cleared(
+    archive: Path, finished: Path, tmp_path: Path, run: Run
+) -> None:
+    store, copy = tmp_path / "store", tmp_path / "archive"
+    shutil.copytree(finished, store)
+    shutil.copytree(archive.parent, copy)
+    shard = [store / entry["key"] for entry in record_of(store, FIRST).objects]
+    shard[-1].unlink()
+    for path in (
+        *store.glob(f"records/*/tiles/*/{FIRST}.json"),
+        *store.glob("records/*/summary/*"),
+    ):
+        path.unlink()
+    for path in copy.rglob("SCL.tif"):
+        path.unlink()
+    words = jobs.options(copy / "catalog.json", store)
+    code, result = run(*words)
+    assert (code, result["failures"]) == (3, {"gone": 1})
+    assert not any(path.exists() for path in shard)
+    shard[0].write_bytes(b"left by the dead")
+    problems = run("verify", f"--store={store}")[1]["problems"]
+    assert {(entry["tile"], entry["problem"]) for entry in problems} >= {(FIRST, "record")}
+    assert run(*jobs.options(archive, store))[0] == 0
     assert jobs.contents(store) == jobs.contents(finished)
 
 
