@@ -45,6 +45,8 @@ class ArchiveServer(ThreadingHTTPServer):
     ----------
     counts
         Requests, bytes sent, and faults of each kind.
+    retry_after
+        What it says to whom it throttles.
     moved
         Paths that lead elsewhere, and where.
     credentials
@@ -58,6 +60,7 @@ class ArchiveServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.folder, self.fault = folder, fault
         self.counts: Counter[str] = Counter()
+        self.retry_after = "0"
         self.moved: dict[str, str] = {}
         self.credentials: list[str | None] = []
         self._kept: dict[str, bytes] = {}
@@ -104,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "silent":
             self.close_connection = True
         elif fault in STATUS:
-            self._answer(STATUS[fault], b"no", {"Retry-After": "0"})
+            self._answer(STATUS[fault], b"no", {"Retry-After": self.server.retry_after})
         elif path in self.server.moved:
             self._answer(302, b"", {"Location": self.server.moved[path]})
         elif content is None:

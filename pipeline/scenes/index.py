@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import functools
 import io
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,10 +72,11 @@ class ParquetIndex:
     def __init__(self, url: str, remote: Remote) -> None:
         self.name, self.remote = plain(url), remote
         try:
-            self._file = pq.ParquetFile(
-                _RemoteFile(url, remote), pre_buffer=False, page_checksum_verification=True
-            )
-        except (SceneError, pa.ArrowException, OSError) as error:
+            with _told_as("its footer"):
+                self._file = pq.ParquetFile(
+                    _RemoteFile(url, remote), pre_buffer=False, page_checksum_verification=True
+                )
+        except SceneError as error:
             raise BadInput(f"catalogue {self.name} is no STAC GeoParquet index: {error}") from None
         schema = self._file.schema_arrow
         if not {"id", "bbox", "assets", "datetime"} <= set(schema.names):
@@ -124,14 +127,9 @@ class ParquetIndex:
 
     def _rows(self, group: int, room: Box, year: int) -> tuple[list[int], list[dict[str, Any]]]:
         """Numbers and contents of the rows of a group that may be wanted."""
-        try:
-            with self._lock:
-                rows = self._places(group).find(room, year)
-                items = self._table(group).take(pa.array(rows)).to_pylist() if len(rows) else []
-        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-            # What a damaged page ends in is told by each decoder in its own way.
-            said = " ".join(str(error).split())[:200]
-            raise Corrupt(f"{self.name}: row group {group} cannot be read: {said}") from None
+        with self._lock, _told_as(f"{self.name}: row group {group}"):
+            rows = self._places(group).find(room, year)
+            items = self._table(group).take(pa.array(rows)).to_pylist() if len(rows) else []
         return rows.tolist(), items
 
     def _may_have(self, group: int, room: Box, year: int) -> bool:
@@ -204,6 +202,15 @@ class _Places:
         if self.years is not None:
             near &= (self.years == year) | (self.years == 0)
         return np.flatnonzero(near)
+
+
+@contextlib.contextmanager
+def _told_as(what: str) -> Iterator[None]:
+    """What a damaged page ends in, which each decoder tells in its own way, is corrupt."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        raise Corrupt(f"{what} cannot be read: {' '.join(str(error).split())[:200]}") from None
 
 
 def _statistics(group: Any) -> dict[str, tuple[Any, Any]]:

@@ -6,15 +6,17 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from pipeline.errors import BadInput, SceneError
+from pipeline.errors import BadInput, Corrupt, SceneError
 from pipeline.remote import Access, Remote
 from pipeline.scenes.items import resolve, scene_of_item
 from pipeline.scenes.scene import Box, Scene, padded, settle, touches
 from pipeline.web import plain
+
+T = TypeVar("T")
 
 MAX_DOCUMENTS = 1_000_000
 """Most documents of one catalogue. More belong into a STAC GeoParquet index."""
@@ -115,19 +117,18 @@ def read_items(root: str, remote: Remote) -> Iterator[tuple[str, Any]]:
     BadInput
         If a document cannot be read or is no STAC document, or if there are too many.
     """
-    level, seen, size = [root], {root}, 0
+    level, seen, total = [root], {root}, 0
 
-    def fetch(address: str) -> bytes:
+    def fetch(address: str) -> tuple[dict[str, Any], int]:
         return _read(address, root, remote)
 
     with ThreadPoolExecutor(READS, thread_name_prefix="catalogue") as pool:
         while level:
             below = []
-            for base, data in _fetched(level, fetch, pool):
-                size += len(data)
-                if size > MAX_TOTAL_BYTES:
+            for base, (document, size) in _fetched(level, fetch, pool):
+                total += size
+                if total > MAX_TOTAL_BYTES:
                     raise BadInput(TOO_LARGE.format(plain(root), f"{MAX_TOTAL_BYTES:,} bytes"))
-                document = _parsed(data, base, root)
                 yield from _items(base, document)
                 below += [a for a in _children(base, document) if a not in seen]
             level = list(dict.fromkeys(below))
@@ -137,10 +138,10 @@ def read_items(root: str, remote: Remote) -> Iterator[tuple[str, Any]]:
 
 
 def _fetched(
-    addresses: Iterable[str], fetch: Callable[[str], bytes], pool: ThreadPoolExecutor
-) -> Iterator[tuple[str, bytes]]:
+    addresses: Iterable[str], fetch: Callable[[str], T], pool: ThreadPoolExecutor
+) -> Iterator[tuple[str, T]]:
     """Documents in their order, fetched no further ahead than a pool has threads."""
-    ahead: deque[tuple[str, Future[bytes]]] = deque()
+    ahead: deque[tuple[str, Future[T]]] = deque()
     for address in addresses:
         ahead.append((address, pool.submit(fetch, address)))
         if len(ahead) > READS:
@@ -158,24 +159,26 @@ def read_document(address: str, root: str, remote: Remote) -> dict[str, Any]:
     BadInput
         If it cannot be read or is no STAC document.
     """
-    return _parsed(_read(address, root, remote), address, root)
+    return _read(address, root, remote)[0]
 
 
-def _read(address: str, root: str, remote: Remote) -> bytes:
+def _read(address: str, root: str, remote: Remote) -> tuple[dict[str, Any], int]:
+    """A document and its size in bytes."""
+
+    def once() -> tuple[Any, int]:
+        data = remote.read_all(Access(address), MAX_BYTES)
+        try:
+            return json.loads(data), len(data)
+        except (ValueError, RecursionError) as error:
+            raise Corrupt(f"{plain(address)} is no JSON: {error}") from None
+
     try:
-        return remote.persist(lambda: remote.read_all(Access(address), MAX_BYTES), address)
+        document, size = remote.persist(once, address)
     except SceneError as error:
         raise BadInput(f"catalogue {plain(root)}: {error.message}") from None
-
-
-def _parsed(data: bytes, address: str, root: str) -> dict[str, Any]:
-    try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise BadInput(f"catalogue {plain(root)}: {plain(address)} is no JSON: {error}") from None
     if not isinstance(document, dict) or document.get("type") not in STAC_TYPES:
         raise BadInput(f"catalogue {plain(root)}: {plain(address)} is no STAC document")
-    return document
+    return document, size
 
 
 def imagery_of(item: Any) -> str:

@@ -3,13 +3,14 @@
 import dataclasses
 import random
 import time
+from collections import Counter
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.server import FAULTS, ArchiveServer, serving
+from benchmarks.server import FAULTS, STATUS, ArchiveServer, serving
 from model.observations import Stack
 from pipeline import remote, web
 from pipeline.errors import Expired, SceneError, Throttled, TimedOut
@@ -17,9 +18,13 @@ from pipeline.grid import Window, from_lonlat, lonlat_bounds, window_of_bounds
 from pipeline.rasters import Reader
 from pipeline.remote import Remote
 from pipeline.scenes import Source, open_catalogue
+from pipeline.scenes.api import StacApi
+from pipeline.scenes.index import ParquetIndex
 from pipeline.scenes.static import StaticCatalogue
 from pipeline.simulate import Footprint, Simulation, simulate_archive
 from pipeline.stack import AnnualStack, Losses, Rules, read_stack
+from tests.fakes.catalogues import items_of, write_index
+from tests.fakes.web import FakeStac, Reply, Request, fake_web
 from tests.pipeline.oracle import expected_pixel, read_archive
 
 YEAR = 2024
@@ -232,6 +237,61 @@ def test_faults_at_random_change_nothing(
             assert annual.used == healthy.used
             assert met
         assert all(server.counts[kind] for kind in FAULTS)
+
+
+RETRY_AFTER = ("0", "", "nonsense", "\u00b2", "Wed, 21 Oct 2015 07:28:00 GMT")
+
+
+@pytest.mark.parametrize("kind", ["static", "index", "api"])
+def test_faults_of_the_catalogue_itself_change_nothing(
+    small: tuple[Path, Window], healthy: AnnualStack, tmp_path: Path, kind: str
+) -> None:
+    met: set[tuple[str, int, str]] = set()
+    total: Counter[str] = Counter()
+    chance = random.Random(0)
+
+    def fault(path: str, start: int) -> str:
+        fault = chance.choice(FAULTS)
+        if fault == "garbled" and kind == "index":
+            # Whether a page of zeros is none, the index alone cannot tell.
+            return ""
+        if path.endswith(".tif") or (path, start, fault) in met or chance.random() > 0.4:
+            return ""
+        met.add((path, start, fault))
+        total[fault] += 1
+        return fault
+
+    def odd(request: Request) -> Reply:
+        """The API, some of whose answers are none."""
+        name = fault(request.path, len(request.body))
+        if name in STATUS:
+            return STATUS[name], {"Retry-After": server.retry_after}, b"no"
+        if name in ("garbled", "short"):
+            return 200, {}, b"\0" * 10 if name == "garbled" else b'{"links": [{"rel"'
+        return FakeStac(items, page=2)(request)
+
+    with (
+        serving(small[0].parent, fault) as server,
+        serving(tmp_path, fault) as listing,
+        fake_web(odd) as api,
+    ):
+        items = items_of(small[0], server.url)
+        write_index(tmp_path / "items.parquet", items, group=2)
+        for seed in range(10):
+            server.retry_after = listing.retry_after = RETRY_AFTER[seed % len(RETRY_AFTER)]
+            chance.seed(seed)
+            met.clear()
+            if kind == "static":
+                source: Source = over_http(server)
+            elif kind == "index":
+                url = f"{listing.url}/items.parquet"
+                source = ParquetIndex(url, Remote(url, pause=0.0005))
+            else:
+                source = StacApi(api + "/", Remote(api, pause=0.0005))
+            annual = read_small(source, small[1])
+            assert_same_stack(annual.stack, healthy.stack)
+            assert annual.used == healthy.used
+    assert set(total) == set(FAULTS) - ({"garbled"} if kind == "index" else set())
 
 
 PERMANENT = {

@@ -48,6 +48,7 @@ from pipeline.scenes.signing import Signer
 from pipeline.sentinel1 import code_backscatter
 from pipeline.simulate import Footprint, Simulation, simulate_archive
 from pipeline.stack import AnnualStack, Losses, Rules, read_stack
+from tests.fakes.catalogues import items_of, write_index
 from tests.fakes.gcs import GCSFS_ENVIRONMENT, fake_gcs
 from tests.fakes.s3 import S3_ENVIRONMENT, fake_s3
 from tests.fakes.web import FakeStac, Reply, Request, fake_web
@@ -82,17 +83,6 @@ def assert_equal(ours: AnnualStack, theirs: AnnualStack) -> None:
         one, other = getattr(ours.stack, field.name), getattr(theirs.stack, field.name)
         assert one.tobytes() == other.tobytes(), field.name
     assert (ours.used, ours.unused, ours.dates) == (theirs.used, theirs.unused, theirs.dates)
-
-
-def items_of(archive: Path, base: str) -> list[dict]:
-    """Items of the archive with whole addresses below a base."""
-    items = []
-    for path in sorted(archive.parent.glob("sentinel-*/*/*.json")):
-        item = json.loads(path.read_text())
-        for name, asset in item["assets"].items():
-            asset["href"] = f"{base}/{path.parent.relative_to(archive.parent)}/{name}.tif"
-        items.append(item)
-    return items
 
 
 @pytest.fixture(scope="module")
@@ -244,22 +234,6 @@ def test_an_asset_that_moved_into_another_file_is_read_as_that_file(
                 path.write_text(json.dumps(renamed(json.loads(path.read_text()))))
             assert_equal(read_stack(window, scenes, Rules(), reader), expected)
             reader.close()
-
-
-def write_index(path: Path, items: list[dict], group: int) -> None:
-    """Write items as STAC GeoParquet says: properties as columns, the box as a struct."""
-    rows = []
-    for item in items:
-        row = {name: item[name] for name in ("id", "collection")}
-        row["bbox"] = dict(zip(("xmin", "ymin", "xmax", "ymax"), item["bbox"], strict=True))
-        row["assets"] = {
-            name: {"href": asset["href"], "roles": asset["roles"]}
-            for name, asset in item["assets"].items()
-        }
-        row |= item["properties"]
-        row["datetime"] = dt.datetime.fromisoformat(item["properties"]["datetime"])
-        rows.append(row)
-    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=group)
 
 
 @pytest.mark.parametrize(
