@@ -185,7 +185,7 @@ def _publish_zone(
     if rows:
         state.put(storage, key, part if part and rows == known else encode_rows(rows.values()))
     for year in mosaic.years:
-        _show(mosaic, zone, year, [rows[key] for key in sorted(rows) if key[1] == year], state)
+        _show(mosaic, zone, year, [rows[each] for each in sorted(rows) if each[1] == year], state)
     if news or changed:
         write_list(storage, state.listed)
         storage.delete(painting_key(zone))
