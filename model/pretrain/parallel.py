@@ -32,6 +32,11 @@ class Processes:
     count: int
     device: torch.device
 
+    def wait(self) -> None:
+        """Wait until all have come so far."""
+        if self.count > 1:
+            dist.barrier()
+
 
 @contextmanager
 def processes() -> Iterator[Processes]:

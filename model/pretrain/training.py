@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import pickle
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -129,7 +130,8 @@ def train(
     Raises
     ------
     TrainingError
-        If the folder's training had another recipe, or the loss is no longer a number.
+        If the folder's training had another recipe or its state is damaged, or the loss is no
+        longer a number.
     """
     module = wrap(objective, here, sharding)  # type: ignore[arg-type]
     optimizer = make_optimizer(module, recipe)
@@ -154,7 +156,10 @@ def train(
         optimizer.step()
         history.add(step, {name: part.item() for name, part in parts.items()}, norm.item())
         if (step + 1) % recipe.every == 0 or step + 1 == recipe.steps:
-            _take_stock(module, optimizer, objective, recipe, history, step + 1, folder, look, here)
+            states = whole_state(module, optimizer)
+            if not here.rank:
+                _take_stock(states, objective, recipe, history, step + 1, folder, look)
+            here.wait()
     return history
 
 
@@ -163,20 +168,16 @@ def _precision(recipe: Recipe, here: Processes) -> contextlib.AbstractContextMan
 
 
 def _take_stock(
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    states: tuple[dict[str, Any], dict[str, Any]],
     objective: Objective,
     recipe: Recipe,
     history: History,
     step: int,
     folder: Path,
     look: Look,
-    here: Processes,
 ) -> None:
-    """Look at the encoder, then write history and checkpoints; the first process does."""
-    state, optimizer_state = whole_state(module, optimizer)
-    if here.rank:
-        return
+    """Look at the encoder, then write history and checkpoints."""
+    state, optimizer_state = states
     prefix = "encoder."
     parameters = {
         key[len(prefix) :]: value for key, value in state.items() if key.startswith(prefix)
@@ -208,7 +209,11 @@ def _resume(
     path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
 ) -> tuple[int, History]:
     """Give a module and its optimizer the state of an earlier training; return its step."""
-    saved = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+        said = str(error).partition("\n")[0]
+        raise TrainingError(f"{path} cannot be read, remove it to begin anew: {said}") from None
     other = [name for name, value in asdict(recipe).items() if saved["recipe"].get(name) != value]
     if other:
         raise TrainingError(

@@ -145,6 +145,15 @@ def test_another_recipe_cannot_go_on_in_the_same_folder(tmp_path: Path) -> None:
         run(tmp_path, replace(RECIPE, lr=1e-3, clip=1.0))
 
 
+@pytest.mark.parametrize("damage", [lambda data: data[:-200], lambda data: b"", lambda data: b"x"])
+def test_a_damaged_state_is_not_gone_on_from(
+    trained: tuple[Path, History], tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    (tmp_path / STATE).write_bytes(damage((trained[0] / STATE).read_bytes()))
+    with pytest.raises(TrainingError, match=r"state\.pt cannot be read"):
+        run(tmp_path)
+
+
 def test_a_loss_that_is_no_number_ends_the_training(tmp_path: Path) -> None:
     objective = twins()
     with torch.no_grad():
@@ -220,21 +229,25 @@ from model.pretrain.training import train
 from tests.model.pretrain import test_training as t
 
 torch.set_num_threads(1)
+folder, sharding = Path(sys.argv[1]), sys.argv[2]
 with processes() as here:
-    torch.manual_seed(0)
-    objective = t.twins()
     whole = t.fields()
-    halves = {f"{n}": whole.take(t.np.arange(n * 100, n * 100 + 100)) for n in range(2)}
-    recipe = t.replace(t.RECIPE, steps=2, every=2)
-    if here.count == 1:
+    half = whole.take(t.np.arange(here.rank * 100, here.rank * 100 + 100))
+    recipe = t.replace(t.RECIPE, steps=2, every=1)
+    # Several are interrupted, and go on from what they left.
+    for stop in (None,) if here.count == 1 else (1, None):
+        torch.manual_seed(0)
+        objective = t.twins()
         draw = objective.draw
-        objective.draw = lambda samples, rng: t.joined(draw, whole.take(t.np.arange(200)), recipe)
-        stream = t.stream_of(whole, recipe)
-    else:
-        draw = objective.draw
-        objective.draw = lambda samples, rng: t.drawn(draw, halves[str(here.rank)], here.rank)
-        stream = t.stream_of(whole, t.replace(recipe, batch=100))
-    train(objective, stream, recipe, Path(sys.argv[1]), lambda _: {}, here, sys.argv[2])
+        if here.count == 1:
+            both = whole.take(t.np.arange(200))
+            objective.draw = lambda samples, rng: t.joined(draw, both, recipe)
+            stream = t.stream_of(whole, recipe)
+        else:
+            objective.draw = lambda samples, rng: t.drawn(draw, half, here.rank)
+            stream = t.stream_of(whole, t.replace(recipe, batch=100))
+        look = lambda _: {}
+        train(objective, stream, recipe, folder, look, here, sharding, stop_after=stop)
 """
 
 
