@@ -9,7 +9,9 @@ import re
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -24,6 +26,12 @@ CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 30.0
 
 SLOWEST = 20_000
 """Bytes a second under which an answer, after `READ_TIMEOUT`, counts as none."""
+
+SETTINGS: dict[str, Any] = {
+    "num_pools": 64,
+    "maxsize": IN_FLIGHT,
+    "timeout": urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
+}
 
 CONTENT_RANGE = re.compile(
     r"bytes (?P<first>\d{1,18})-(?P<last>\d{1,18})/(?P<total>\d{1,18}|\*)", re.ASCII
@@ -43,6 +51,9 @@ class Answer:
 class Web:
     """Connections to servers, shared by the threads of a process.
 
+    They go through the proxy that the environment names, if it names one: it is the proxy then
+    that looks up names, and that has to keep them out of private networks.
+
     Parameters
     ----------
     trusted
@@ -52,7 +63,9 @@ class Web:
     """
 
     def __init__(self, trusted: Collection[str], accounts: Accounts) -> None:
-        self._pool, self._accounts = _pool(trusted), accounts
+        self._direct, self._accounts = _pool(trusted), accounts
+        self._proxies = getproxies()
+        self._proxied: dict[str, urllib3.PoolManager] = {}
 
     def ask(
         self, method: str, url: str, headers: Mapping[str, str], limit: int, body: bytes | None
@@ -68,7 +81,7 @@ class Web:
         where = plain(url)
         with account.turn():
             try:
-                response = self._pool.request(
+                response = self._pool_to(url).request(
                     method,
                     url,
                     body=body,
@@ -103,6 +116,15 @@ class Web:
             account.served()
         _raise_for_status(answer.status, where)
         return answer
+
+    def _pool_to(self, url: str) -> urllib3.PoolManager:
+        """The connections that lead to an address."""
+        parts = urlsplit(url)
+        proxy = self._proxies.get(parts.scheme) or self._proxies.get("all")
+        host = parts.hostname or ""
+        if proxy is None or host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
+            return self._direct
+        return self._proxied.setdefault(proxy, _through(proxy))
 
 
 def plain(url: str) -> str:
@@ -143,13 +165,21 @@ def _pool(trusted: Collection[str]) -> urllib3.PoolManager:
     class SecurePool(HTTPSConnectionPool):
         ConnectionCls = Secure
 
-    pool = urllib3.PoolManager(
-        num_pools=64,
-        maxsize=IN_FLIGHT,
-        timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
-    )
+    pool = urllib3.PoolManager(**SETTINGS)
     pool.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
     return pool
+
+
+def _through(proxy: str) -> urllib3.PoolManager:
+    """Connections by way of a proxy."""
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
+        headers = urllib3.make_headers(proxy_basic_auth=login) if parts.username else None
+        return urllib3.ProxyManager(place, proxy_headers=headers, **SETTINGS)
+    except (ValueError, urllib3.exceptions.HTTPError):
+        raise Refused("the proxy that the environment names is not at an http address") from None
 
 
 def refuse_private(address: str, host: str) -> None:

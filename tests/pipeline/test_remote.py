@@ -239,6 +239,34 @@ def test_a_name_that_leads_to_a_private_address_is_refused(
         assert allowed.read(Access(url), 0, 10) == CONTENT[:10]
 
 
+def test_requests_go_through_the_proxy_of_the_environment(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def answer(request: Request) -> Reply:
+        asked.append((request.headers["host"], request.headers.get("proxy-authorization")))
+        return 200, {}, CONTENT
+
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with fake_web(answer) as proxy, serving(folder) as server:
+        monkeypatch.setenv("http_proxy", proxy.replace("//", "//me:word@"))
+        monkeypatch.setenv("no_proxy", "near.example")
+        fetch = Remote(server.url)
+        assert fetch.read_all(Access("http://far.example/a.bin"), 2000) == CONTENT
+        assert asked == [("far.example", "Basic bWU6d29yZA==")]
+        # What is on this machine, or needs no proxy, is asked itself.
+        assert fetch.read(Access(f"{server.url}/a.bin"), 0, 5) == CONTENT[:5]
+        assert fetch._web._pool_to("http://near.example/a.bin") is fetch._web._direct
+        with pytest.raises(Refused, match="private address"):
+            fetch.read(Access("http://10.0.0.1/a.bin"), 0, 5)
+        assert len(asked) == 1
+        monkeypatch.setenv("http_proxy", "socks9://me:word@nowhere")
+        with pytest.raises(Refused, match="not at an http address"):
+            Remote(server.url).read(Access("http://far.example/a.bin"), 0, 5)
+
+
 def test_addresses_in_messages_have_no_credential() -> None:
     assert plain("https://u:p@host/a/b.tif?sig=secret#x") == "https://host/a/b.tif"
     assert plain("https://[::1/a?sig=secret") == "https://[::1/a"
