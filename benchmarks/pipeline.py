@@ -85,7 +85,7 @@ class PartOfJob(Job):
     def open(self) -> Workshop:
         """The workshop of this process, in which the other parts are stubs."""
         shop = super().open()
-        source = shop.reader.source
+        source = shop.reader().source
         source.remote.read = _late(source.remote.read, self.latency)  # type: ignore[method-assign]
         # As many at once as where each read waits for a network.
         shop = dataclasses.replace(shop, reader=Reader(source, REMOTE_THREADS))

@@ -103,6 +103,12 @@ class Refused(SceneError):
     kind = "refused"
 
 
+class NoCatalogue(TesseraError):
+    """The catalogue, which the launcher opened, cannot be opened by a worker."""
+
+    kind = "catalogue"
+
+
 class DeviceError(TesseraError):
     """The device that encodes failed in a way that another device might not."""
 

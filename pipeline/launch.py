@@ -37,7 +37,7 @@ from pipeline.passes import check_year, ground_of
 from pipeline.plan import check_depths, make_plan
 from pipeline.presence import Presence
 from pipeline.processes import here, on_many_machines, run_here
-from pipeline.progress import Monitor, Stop, made
+from pipeline.progress import Monitor, made
 from pipeline.rules import Rules, rule_arguments
 from pipeline.scenes import Source, catalogue_arguments, open_catalogue
 from pipeline.storage import Storage
@@ -52,9 +52,6 @@ DEFAULT_BLOCK = 256
 """Side of a block in pixels: a year of one is some 150 MB, and it fills many device batches."""
 
 DEFAULT_FAILED_SHARE = 0.5
-
-ENOUGH_TILES = 10
-"""Tiles that have to be made before the share of failed ones says anything."""
 
 COMPACT_SECONDS = 120.0
 """Between two looks of the launcher for rows that the summaries do not have yet."""
@@ -170,9 +167,10 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
         redo=redo,
         refresh=args.refresh,
         only_failed=args.retry_failed,
+        max_failed_share=args.max_failed_share,
         device_hold=DEVICE_HOLD if on_many_machines(options) else 0.0,
     )
-    return run_job(job, tiles, storage, options, args.max_failed_share)
+    return run_job(job, tiles, storage, options)
 
 
 def run_job(
@@ -180,7 +178,6 @@ def run_job(
     tiles: list[Tile],
     storage: Storage,
     options: PipelineOptions,
-    max_failed_share: float = 1.0,
 ) -> Outcome:
     """Run the graph over a written request, show progress, and add up what came of it.
 
@@ -195,12 +192,12 @@ def run_job(
         for zone in zones:
             compact(storage, job.year, zone)
         forget(storage, job.year, [t for t in tiles if job.refresh or t.name in job.redo])
-    watch = Watch(job, storage, zones, max_failed_share)
+    compaction = Compaction(job, storage, zones)
     began = time.monotonic()
     with (
         store_errors(job.store),
         Presence(storage, job.year, job.launch),
-        Monitor(storage, job.year, job.launch, len(tiles), blocks, watch) as monitor,
+        Monitor(storage, job.year, job.launch, len(tiles), blocks, compaction) as monitor,
     ):
         if here(options):
             unrecorded = run_here(job, tiles, options, lambda: made(monitor.counts()))
@@ -219,37 +216,20 @@ def run_job(
     return outcome
 
 
-class Watch:
-    """What the launcher does about the counts of a running job.
+class Compaction:
+    """Brings what the workers put into the journal into the summaries, now and then.
 
     Parameters
     ----------
     job, storage, zones
         Of which job.
-    max_failed_share
-        Of the tiles made so far that may fail before no more are begun.
     """
 
-    def __init__(self, job: Job, storage: Storage, zones: list[int], share: float) -> None:
-        self._job, self._storage, self._zones, self._share = job, storage, zones, share
-        self._stop = Stop(storage, job.year, job.launch)
-        self._stopped = False
+    def __init__(self, job: Job, storage: Storage, zones: list[int]) -> None:
+        self._job, self._storage, self._zones = job, storage, zones
         self._compacted_at = time.monotonic()
 
     def __call__(self, counts: Counter[str]) -> None:
-        failed, tried = counts["tiles_failed"], made(counts)
-        hopeless = failed > self._share * tried
-        if hopeless and tried >= ENOUGH_TILES:
-            # Said each time, in case another launcher took this one for dead.
-            self._stop.say()
-            if not self._stopped:
-                self._stopped = True
-                log.error(
-                    "%d of %d tiles failed, more than --max-failed-share %g: no more are begun",
-                    failed,
-                    tried,
-                    self._share,
-                )
         if time.monotonic() - self._compacted_at > COMPACT_SECONDS:
             self._compacted_at = time.monotonic()
             for zone in self._zones:

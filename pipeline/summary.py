@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import random
 import threading
 import time
 import uuid
@@ -30,6 +31,10 @@ log = logging.getLogger(__name__)
 
 JOURNAL_SECONDS, JOURNAL_ROWS = 30.0, 500
 """Between two objects that a worker puts into the journal, and tiles in one, at most."""
+
+COMPACT_PUTS = 240
+"""Objects of the journal after which, on average, a worker compacts a zone: the launcher does so
+more often, if there is one while the job runs."""
 
 LOOK_UP = 2000
 """Records that are asked for one by one where a summary leaves tiles open: some seconds' worth."""
@@ -128,6 +133,8 @@ class Journal:
             key = f"{journal_prefix(self._year, zone)}{self._worker}-{next(self._numbers)}.json"
             try:
                 self._storage.write(key, seal(entries))
+                if random.random() < 1 / COMPACT_PUTS:
+                    compact(self._storage, self._year, zone)
             except Exception as error:
                 log.warning("the journal could not be put into the store: %s", error)
 

@@ -25,6 +25,7 @@ from pipeline.encoders import encoder_errors
 from pipeline.errors import (
     DeviceError,
     Expired,
+    NoCatalogue,
     OutOfMemory,
     Poisoned,
     StoreError,
@@ -47,6 +48,7 @@ log = logging.getLogger(__name__)
 
 TRIES = {
     Expired.kind: 2,
+    NoCatalogue.kind: 3,
     Throttled.kind: 3,
     TimedOut.kind: 2,
     StoreError.kind: 2,
@@ -78,7 +80,7 @@ def make_tile(tile: Tile, job: Job, shop: Workshop) -> Record | None:
         with store_errors(job.store):
             # A bundle may run twice, and another launcher may be at work on the same store.
             known = records.known_record(shop.storage, job.year, tile)
-            if shop.stop.asked():
+            if shop.stop.asked(shop.tally):
                 return None
             if not job.wants(known.short() if known else None):
                 leave_tile(tile, known.short() if known else None, job, shop.tally)
@@ -163,7 +165,7 @@ def embed_tile(
             return dataclasses.replace(_failed(tile, job, error), attempts=attempt)
         log.warning("tile %s is tried again: %s", tile.name, error)
         if isinstance(error, Expired):
-            shop.reader.signer.renew()
+            shop.reader().signer.renew()
         meter.add(**{f"retries_{records.failure(error)['class']}": 1})
         with meter("pause"):
             shop.turns.interrupted.wait(RETRY_PAUSE * (attempt - note.deaths))
@@ -178,7 +180,8 @@ def _failed(tile: Tile, job: Job, error: Exception) -> Record:
 def _embed_once(tile: Tile, known: Record | None, job: Job, shop: Workshop, meter: Meter) -> Record:
     """Find a tile's scenes, embed its blocks, write its shard."""
     with meter("find"):
-        scenes = shop.reader.source.search(lonlat_bounds(tile.window), job.year)
+        reader = shop.reader()
+        scenes = reader.source.search(lonlat_bounds(tile.window), job.year)
     if (
         known is not None
         and known.state in FINISHED
@@ -191,7 +194,7 @@ def _embed_once(tile: Tile, known: Record | None, job: Job, shop: Workshop, mete
     blocks = [b for b in tile.window.blocks(job.block) if mine[b.within(tile.window)].any()]
     meter.add(blocks=blocks_of(tile, job.block) - len(blocks))
 
-    reader = shop.reader.told(meter.add)
+    reader = reader.told(meter.add)
 
     def read(block: Window) -> AnnualStack:
         with meter("read"):

@@ -14,7 +14,7 @@ from shapely import from_wkb
 from model.cores import usable_cores
 from model.encoder import Encoder
 from pipeline.encoders import load_encoder
-from pipeline.errors import DeviceError, OutOfMemory
+from pipeline.errors import BadInput, DeviceError, NoCatalogue, OutOfMemory
 from pipeline.grid import Tile, Window
 from pipeline.mosaic import Mosaic, read_mosaic
 from pipeline.progress import Stop, Tally
@@ -74,6 +74,8 @@ class Job:
         Whether done tiles are made again whose scenes are not those the catalogue lists now.
     only_failed
         Whether nothing is made but the tiles that failed.
+    max_failed_share
+        Of the tiles made that may fail before no more are begun.
     device_hold
         Seconds for which a worker whose device failed keeps what it is handed.
     suspects
@@ -107,6 +109,7 @@ class Job:
     device_hold: float = 0.0
     suspects: frozenset[str] = frozenset()
     last: bool = False
+    max_failed_share: float = 1.0
 
     def open(self) -> Workshop:
         """What a worker process that does this job needs."""
@@ -143,7 +146,7 @@ class Workshop:
 
     storage: Storage
     mosaic: Mosaic
-    reader: Reader
+    reader: Opener
     encoder: Encoder
     tally: Tally
     journal: Journal
@@ -156,11 +159,10 @@ def open_workshop(job: Job) -> Workshop:
     """Open what a worker needs, once a process."""
     storage = Storage(job.store)
     threads = share_of_cores(job.processes)
-    source = open_catalogue(job.catalog, job.allow_hosts)
     return Workshop(
         storage,
         read_mosaic(storage),
-        Reader(source, threads if source.remote.is_local else None),
+        Opener(job, threads),
         load_encoder(
             job.model,
             job.weights,
@@ -172,10 +174,44 @@ def open_workshop(job: Job) -> Workshop:
         ),
         Tally(storage, job.year, job.launch),
         Journal(storage, job.year),
-        Stop(storage, job.year, job.launch),
+        Stop(storage, job.year, job.launch, job.max_failed_share),
         Device(job.device_hold),
         Turns(),
     )
+
+
+class Opener:
+    """Opens the catalogue when the first tile needs it, so that an outage fails tiles, not the job.
+
+    Parameters
+    ----------
+    job
+        Whose catalogue.
+    threads
+        That read where the catalogue is on this machine.
+    """
+
+    def __init__(self, job: Job, threads: int) -> None:
+        self._job, self._threads = job, threads
+        self._reader: Reader | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Reader:
+        """The process's one reader.
+
+        Raises
+        ------
+        NoCatalogue
+            If the catalogue cannot be opened now. The launcher opened it, so it may come back.
+        """
+        with self._lock:
+            if self._reader is None:
+                try:
+                    source = open_catalogue(self._job.catalog, self._job.allow_hosts)
+                except BadInput as error:
+                    raise NoCatalogue(str(error)) from error
+                self._reader = Reader(source, self._threads if source.remote.is_local else None)
+            return self._reader
 
 
 def share_of_cores(processes: int) -> int:

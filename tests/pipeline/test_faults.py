@@ -26,7 +26,7 @@ import torch
 
 from model.encoder import Encoder
 from pipeline import launch, notes, processes, records, tiles
-from pipeline.errors import BrokenOff, DeviceError, Expired, Throttled
+from pipeline.errors import BadInput, BrokenOff, DeviceError, Expired, Throttled
 from pipeline.grid import lonlat_bounds, parse_tile
 from pipeline.notes import Note
 from pipeline.records import Record, State
@@ -296,6 +296,22 @@ def test_an_encoder_that_returns_nan(archive: Path, tmp_path: Path, run: Run) ->
 # The catalogue.
 
 
+def test_a_catalogue_that_no_worker_can_open_fails_tiles_not_the_job(
+    archive: Path, finished: Path, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def out(*_: Any) -> Any:
+        raise BadInput("the server is down")
+
+    words = jobs.options(archive, tmp_path / "store")
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.worker.open_catalogue", out)
+        code, result = run(*words, "--max-failed-share=1")
+    assert (code, result["failures"]) == (3, {"catalogue": 12})
+    assert record_of(tmp_path / "store", FIRST).attempts == 3
+    assert run(*words)[0] == 0
+    assert jobs.contents(tmp_path / "store") == jobs.contents(finished)
+
+
 def test_scenes_that_vanish_in_mid_run(
     archive: Path,
     finished: Path,
@@ -372,7 +388,7 @@ def test_a_hopeless_job_is_stopped(
 
     monkeypatch.setattr(StaticCatalogue, "search", search_until_the_job_runs)
     monkeypatch.setattr(processes, "run_graph", begin)
-    monkeypatch.setattr(launch, "ENOUGH_TILES", 3)
+    monkeypatch.setattr("pipeline.progress.ENOUGH_TILES", 3)
     monkeypatch.setattr("pipeline.progress.TALLY_SECONDS", 0.02)
     code, result = run(*jobs.options(archive, tmp_path / "store"), "--max-failed-share=0.5")
     assert code == 3

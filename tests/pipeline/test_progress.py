@@ -91,13 +91,33 @@ def test_a_launcher_notices_the_living_and_buries_the_dead(
 
 
 @pytest.mark.usefixtures("quick")
-def test_workers_hear_when_the_launcher_says_stop(tmp_path: Path) -> None:
+def test_workers_hear_when_one_says_stop(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
+    tally = Tally(storage, 2024, "r")
     heard, said = Stop(storage, 2024, "r"), Stop(storage, 2024, "r")
-    assert not heard.asked()
+    assert not heard.asked(tally)
     said.say()
-    wait_for(heard.asked)
-    assert not Stop(storage, 2024, "other").asked()
+    wait_for(lambda: heard.asked(tally))
+    assert not Stop(storage, 2024, "other").asked(tally)
+
+
+@pytest.mark.usefixtures("quick")
+def test_workers_stop_once_too_many_tiles_of_all_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And only a worker that fails itself looks how the others fare."""
+    storage = Storage(str(tmp_path))
+    good, bad = Tally(storage, 2024, "r"), Tally(storage, 2024, "r")
+    good.add(tiles_done=30)
+    good.put()
+    bad.add(tiles_failed=12)
+    assert not Stop(storage, 2024, "r", 0.5).asked(bad)
+    bad.add(tiles_failed=19)
+    monkeypatch.setattr(Storage, "list", None)
+    assert not Stop(storage, 2024, "r", 0.5).asked(good)
+    monkeypatch.undo()
+    assert Stop(storage, 2024, "r", 0.5).asked(bad)
+    wait_for(lambda: Stop(storage, 2024, "r", 0.5).asked(good))
 
 
 @pytest.mark.usefixtures("quick")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,13 @@ from pipeline.status import standing
 from pipeline.storage import Storage
 from pipeline.summary import Journal, compact, forget, read_summary, short_records
 from tests.pipeline.test_records import TILE, a_record
+
+
+@pytest.fixture(autouse=True)
+def no_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers compact by chance: here none does."""
+    monkeypatch.setattr(summary, "COMPACT_PUTS", math.inf)
+
 
 OTHER = Tile(31, 1449, 137, 256)
 
@@ -88,6 +96,16 @@ def test_a_worker_does_not_gather_rows_without_end(tmp_path: Path) -> None:
         tile = Tile(31 + col % 2, 1449, col, 256)
         book.add(tile.zone, a_record(tile).short())
     assert len(list(storage.list(""))) == 2
+
+
+def test_workers_compact_where_no_launcher_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(summary, "COMPACT_PUTS", 1)
+    storage = Storage(str(tmp_path))
+    journal(storage, (TILE, a_record()))
+    assert states(storage) == {TILE.name: "done"}
+    assert list(storage.list("")) == [summary.summary_key(2024, 31)]
 
 
 def test_forgotten_tiles_are_asked_again(tmp_path: Path) -> None:
