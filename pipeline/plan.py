@@ -8,17 +8,25 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from model.cards import Card
-from model.observations import BIN, LONGEST, S2_BANDS
+from pipeline.amounts import (
+    bytes_fetched,
+    bytes_stored,
+    days_of,
+    fees,
+    machine_hours,
+    progress_puts,
+    requests_of,
+    tokens_of,
+)
 from pipeline.encoders import card_of_options
 from pipeline.errors import BadInput
-from pipeline.figures import Book, Drawn, Figures, Machine, read_book, tokens_per_second
+from pipeline.figures import Book, Drawn, Machine, read_book, tokens_per_second
 from pipeline.land import area_arguments, area_of
 from pipeline.mosaic import Layout
 from pipeline.passes import (
@@ -37,15 +45,6 @@ LIKELY = 5.0, 95.0
 """Percentiles of the draws between which a result is said to lie."""
 
 
-def tokens_of(card: Card, passes: Passes, figure: Figures) -> Drawn:
-    """Observations of a pixel that an encoder computes with."""
-    s2, s1 = passes.s2 * figure["s2_clear"], passes.s1
-    if card.family.startswith("v1.0"):
-        return np.full_like(s2, 80.0)
-    padding = (BIN - 1) / 2 if card.family == "v1.1" else 0.0
-    return np.minimum(s2 + padding, LONGEST) + np.minimum(s1 + padding, LONGEST)
-
-
 @dataclass(frozen=True)
 class Bill:
     """What a run takes on one kind of machine.
@@ -58,6 +57,8 @@ class Bill:
         Of encoding alone; and of machines, by the slower of reading and encoding.
     days
         From start to end with the workers asked for.
+    requests
+        By kind, with those by which such machines say how far they are.
     cost_usd
         By what it is paid for.
     source
@@ -68,6 +69,7 @@ class Bill:
     accelerator_hours: Drawn
     machine_hours: Drawn
     days: Drawn
+    requests: dict[str, Drawn]
     cost_usd: dict[str, Drawn]
     source: str
 
@@ -89,8 +91,10 @@ class Plan:
         Of the satellites, and the scenes to open.
     tokens
         A pixel.
-    bytes_read, bytes_written, requests
-        In all; requests by kind.
+    bytes_read, bytes_written
+        In all.
+    requests
+        By kind, for what tiles are made of, whatever makes them.
     storage_usd_per_year
         Of what is written.
     bills
@@ -158,17 +162,21 @@ def make_plan(
     written = np.sum(stored, axis=0)
     requests = requests_of(tiles, ground.side, passes, stored, figure)
     storage = written / 1e9 * figure["storage"] * 12
-    fees = {
-        "storage_first_year": storage,
-        "requests": (requests["write"] * figure["put"] + requests["read"] * figure["get"]) / 1000,
-    }
     bills = []
     for machine in book.machines:
         speed = tokens_per_second(machine, card, precision, book, figure)
         if speed is not None:
             encoding = pixels * tokens / speed[0] / 3600
             reading = (reads[0] + reads[1]) / figure["reading"] / 3600
-            bills.append(bill_of(machine, encoding, reading, workers, fees, figure, speed[1]))
+            hours = machine_hours(machine, encoding, reading, figure)
+            asked = {**requests, "progress": progress_puts(tiles, hours)}
+            cost = {
+                "machines": hours * machine.usd_per_hour,
+                "storage_first_year": storage,
+                "requests": fees(asked, figure),
+            }
+            days = days_of(tiles, hours, workers, figure)
+            bills.append(Bill(machine, encoding, hours, days, asked, cost, speed[1]))
     return Plan(
         tiles=tiles,
         pixels=pixels,
@@ -181,60 +189,6 @@ def make_plan(
         storage_usd_per_year=storage,
         bills=tuple(sorted(bills, key=lambda bill: bill.total[0])),
     )
-
-
-def bytes_fetched(reads: tuple[Drawn, Drawn], side: int, figure: Figures) -> Drawn:
-    """Bytes of scenes that are fetched: whole blocks, for tiles that lie on them as it happens."""
-    whole_10m = (1 + figure["cog_block"] / side) ** 2
-    whole_20m = (1 + 2 * figure["cog_block"] / side) ** 2
-    # Of the 11 bytes of a pixel uncompressed, 8 are in the four bands of 10 m.
-    s2 = reads[0] * figure["s2_bytes"] * (8 * whole_10m + 3 * whole_20m) / 11
-    return s2 + reads[1] * figure["s1_bytes"] * whole_10m
-
-
-def bytes_stored(pixels: int, layout: Layout, figure: Figures) -> list[Drawn]:
-    """Bytes of each of the store's arrays; only codes are reckoned to shrink."""
-    shrink = {True: figure["compression"], False: np.ones_like(figure["compression"])}
-    return [
-        pixels * max(array.bands, 1) * array.dtype.itemsize / shrink[array.bands > 0]
-        for array in layout.arrays
-    ]
-
-
-def requests_of(
-    tiles: int, side: int, passes: Passes, stored: list[Drawn], figure: Figures
-) -> dict[str, Drawn]:
-    """Requests by kind. A file takes one for its header and one for each block, as if neighbours
-    were never fetched together."""
-    file_10m = 1 + (1 + side / figure["cog_block"]) ** 2
-    file_20m = 1 + (1 + side / figure["cog_block"] / 2) ** 2
-    bands_10m = 4
-    bands_20m = len(S2_BANDS) - bands_10m + 1  # and the classification
-    parts = [np.ceil(size / tiles / figure["part_bytes"]) for size in stored]
-    scenes = passes.s2_scenes + passes.s1_scenes
-    return {
-        "catalogue": 2 * tiles + scenes / figure["catalogue_page"],
-        "read": passes.s2_scenes * (bands_10m * file_10m + bands_20m * file_20m)
-        + passes.s1_scenes * 2 * file_10m,
-        "write": tiles * (1 + np.sum(parts, axis=0)),
-    }
-
-
-def bill_of(
-    machine: Machine,
-    encoding: Drawn,
-    reading: Drawn,
-    workers: int,
-    fees: Mapping[str, Drawn],
-    figure: Figures,
-    source: str,
-) -> Bill:
-    """The bill of one kind of machine, for hours of encoding by it and of reading by one reader."""
-    readers = machine.cores / figure["cores_per_reader"]
-    hours = np.maximum(encoding, reading / readers) / figure["efficiency"]
-    days = hours / workers / figure["plateau"] / 24
-    cost = {"machines": hours * machine.usd_per_hour, **fees}
-    return Bill(machine, encoding, hours, days, cost, source)
 
 
 def plan_arguments(parser: argparse.ArgumentParser) -> None:
@@ -295,7 +249,7 @@ def to_json(plan: Plan, bill: Bill, book: Book) -> dict[str, Any]:
         "days": bill.days,
         "bytes_read": plan.bytes_read,
         "bytes_written": plan.bytes_written,
-        "requests": np.sum(list(plan.requests.values()), axis=0),
+        "requests": np.sum(list(bill.requests.values()), axis=0),
         "storage_usd_per_year": plan.storage_usd_per_year,
         "cost_usd": bill.total,
     }
@@ -306,7 +260,7 @@ def to_json(plan: Plan, bill: Bill, book: Book) -> dict[str, Any]:
         **{name: rounded(drawn[0]) for name, drawn in uncertain.items()},
         "scenes_from": plan.passes.origin,
         "machine": bill.machine.name,
-        "requests_by_kind": {name: rounded(drawn[0]) for name, drawn in plan.requests.items()},
+        "requests_by_kind": {name: rounded(drawn[0]) for name, drawn in bill.requests.items()},
         "cost_usd_by_part": {name: rounded(drawn[0]) for name, drawn in bill.cost_usd.items()},
         "uncertainty": {
             name: [rounded(end) for end in likely(drawn)] for name, drawn in uncertain.items()
@@ -339,7 +293,7 @@ def describe(plan: Plan, bill: Bill, workers: int) -> str:
         f"read                {_between(plan.bytes_read / 1e12)} TB",
         f"written             {_between(plan.bytes_written / 1e12)} TB, "
         f"{_between(plan.storage_usd_per_year)} USD a year to keep",
-        *(f"{name + ' requests':20}{_between(drawn)}" for name, drawn in plan.requests.items()),
+        *(f"{name + ' requests':20}{_between(drawn)}" for name, drawn in bill.requests.items()),
         f"accelerator         {_between(bill.accelerator_hours)} h of {bill.machine.device}",
         f"machines            {_between(bill.machine_hours)} h, {_between(bill.days)} days with "
         f"{machines}",

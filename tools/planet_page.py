@@ -18,12 +18,16 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "planet.md"
 YEAR = 2025
 MODELS = ("v2-nano", "v2-small", "v2-medium", "v2-large", "v1.1-mpc")
 SHOWN = "v2-large"
+WORKERS = 1000
 
 
 def tables() -> dict[str, str]:
     """The page's tables, by the name of their markers."""
     ground, book = ground_of(read_area("global")), read_book()
-    plans = {m: make_plan(ground, YEAR, card_named(m), "bf16", book=book) for m in MODELS}
+    plans = {
+        model: make_plan(ground, YEAR, card_named(model), "bf16", workers=WORKERS, book=book)
+        for model in MODELS
+    }
     return {
         "size": size_table(plans[SHOWN]),
         "money": money_table(plans),
@@ -61,7 +65,8 @@ def size_table(plan: Plan) -> str:
 def money_table(plans: dict[str, Plan]) -> str:
     """Hours and money of each model on each machine."""
     lines = [
-        "| model | machine | accelerator hours | machine hours | days on 1,000 | machines, USD |",
+        f"| model | machine | accelerator hours | machine hours | days on {WORKERS:,} "
+        "| machines, USD |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for model, plan in plans.items():
@@ -70,7 +75,7 @@ def money_table(plans: dict[str, Plan]) -> str:
             lines.append(
                 f"| {model} | {bill.machine.name} ({bill.machine.device}) "
                 f"| {ranged(bill.accelerator_hours, '')}{note} | {ranged(bill.machine_hours, '')} "
-                f"| {ranged(bill.days / 1000, '')} | {ranged(bill.cost_usd['machines'], '')} |"
+                f"| {ranged(bill.days, '')} | {ranged(bill.cost_usd['machines'], '')} |"
             )
     return "\n".join(lines)
 

@@ -10,6 +10,7 @@ import pytest
 
 from model.cards import card_named
 from pipeline import records
+from pipeline.amounts import NOTES
 from pipeline.forecast import Comparison, forecast, read_forecast, write_forecast
 from pipeline.grid import Tile
 from pipeline.land import read_area
@@ -33,9 +34,22 @@ def printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, A
 
 
 def test_status_sets_the_plan_beside_the_outcome(
-    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    archive: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    written: list[str] = []
+    write = Storage.write
+
+    def telling(self: Storage, key: str, data: bytes) -> None:
+        written.append(key)
+        write(self, key, data)
+
+    monkeypatch.setattr(Storage, "write", telling)
     outcome = printed(jobs.options(archive, tmp_path), capsys)
+    notes = [key for key in written if key.split("/")[2:3] in (["begun"], ["tiles"])]
+    assert len(notes) == NOTES * outcome["tiles"]
     status = ["status", f"--store={tmp_path}"]
     compared = printed(status, capsys)["plan"][str(jobs.YEAR)]
     assert compared["tiles"] == {"planned": 12, "likely": [12, 12], "outcome": 12}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,10 @@ from pipeline.land import read_area
 from pipeline.ownership import owned
 from pipeline.passes import ground_of, s2_passes
 from pipeline.plan import likely, make_plan, plan_arguments, plan_command
+from pipeline.progress import MOST_TALLY_SECONDS
+from pipeline.region import wanted_pixels
 from pipeline.scenes import Scene
+from pipeline.summary import JOURNAL_SECONDS
 from tools import planet_page
 
 VALLEY = "6.9,45.8,7.3,46.1"
@@ -70,6 +75,40 @@ def test_pixels_of_a_plan_are_those_that_a_run_would_embed() -> None:
     assert (found.owned < found.pixels).any()
 
 
+@pytest.mark.parametrize(
+    ("region", "side"),
+    [("5.9,49.96,6.1,50.04", 256), ("179.96,-16.84,-179.96,-16.76", 256), ("Luxembourg", 1024)],
+)
+def test_tiles_within_a_region_are_counted_as_if_pixel_by_pixel(region: str, side: int) -> None:
+    area = read_area(region, side=side, inside=True)
+    found = ground_of(area)
+    for tile, pixels, bare in zip(found.tiles.tolist(), found.pixels, found.owned, strict=True):
+        window = Tile(*tile, side).window
+        assert pixels == area.wanted(window).sum()
+        assert bare == wanted_pixels(window, 0, area.region).sum()
+    assert (found.pixels == side**2).any()
+    assert (found.pixels < side**2).any()
+
+
+def test_a_global_plan_takes_little_memory() -> None:
+    program = (
+        "import resource; from pipeline.cli import main; "
+        "main(['plan', '--region=global', '--year=2024', '--model=v2-large', '--json']); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    found, kilobytes = done.stdout.splitlines()
+    assert json.loads(found)["tiles"] > 400_000
+    assert int(kilobytes) < 2**20
+
+
+def test_private_hosts_can_be_allowed() -> None:
+    parser = argparse.ArgumentParser()
+    plan_arguments(parser)
+    words = ["--region", VALLEY, "--year", "2024", "--allow-host", "a.lan", "--allow-host", "b.lan"]
+    assert parser.parse_args(words).allow_host == ["a.lan", "b.lan"]
+
+
 def test_pixels_inside_a_region_are_fewer_and_as_many_as_its_ground() -> None:
     box = "7.0,46.0,7.05,46.03"
     whole, inside = plan("--region", box), plan("--region", box, "--pixels", "inside")
@@ -100,9 +139,34 @@ def test_parts_add_up_and_lie_in_their_ranges() -> None:
 
 
 def test_more_workers_take_less_time_and_the_same_money() -> None:
-    one, ten = plan("--region", VALLEY), plan("--region", VALLEY, "--workers", "10")
-    assert ten["days"] == pytest.approx(one["days"] / 10, rel=1e-3)
-    assert ten["cost_usd"] == one["cost_usd"]
+    one, two = plan("--region", VALLEY), plan("--region", VALLEY, "--workers", "2")
+    assert one["tiles"] % 2 == 0
+    assert two["days"] == pytest.approx(one["days"] / 2, rel=1e-3)
+    assert two["cost_usd"] == one["cost_usd"]
+
+
+def test_no_worker_takes_less_time_than_a_tile() -> None:
+    one = plan("--region", VALLEY)
+    odd = plan("--region", VALLEY, "--workers", str(one["tiles"] - 1))
+    enough = plan("--region", VALLEY, "--workers", str(one["tiles"]))
+    more = plan("--region", VALLEY, "--workers", "1000")
+    assert enough["days"] == more["days"] == pytest.approx(one["days"] / one["tiles"], rel=1e-3)
+    # One of them has two tiles.
+    assert odd["days"] == pytest.approx(2 * more["days"], rel=1e-3)
+
+
+def test_requests_of_a_store_are_notes_parts_and_progress() -> None:
+    found = plan("--region", VALLEY)
+    kinds, tiles = found["requests_by_kind"], found["tiles"]
+    # A note that it is begun, a record, and codes of 500 MB and scales in parts of 50 MiB.
+    arrays = [128 * 2048**2 / read_book().figures["compression"].value, 4 * 2048**2]
+    parts = sum(-(-size // (50 * 2**20)) for size in (*arrays, *[2 * 2048**2] * 3))
+    assert kinds["write"] == pytest.approx(tiles * (2 + parts), rel=0.1)
+    assert kinds["delete"] == tiles
+    seconds = found["machine_hours"] * 3600
+    assert kinds["progress"] == pytest.approx(
+        seconds / MOST_TALLY_SECONDS + min(tiles, seconds / JOURNAL_SECONDS), rel=1e-2
+    )
 
 
 def test_bytes_written_are_those_of_the_arrays() -> None:
@@ -146,6 +210,15 @@ def test_a_scene_across_the_antimeridian_is_over_the_tile() -> None:
         area = dataclasses.replace(fiji, listed=(tile,))
         found = make_plan(ground_of(area), 2024, card_named("v2-nano"), source=Across())
         assert found.passes.s2[0] == 1.0
+
+
+def test_a_scene_all_around_the_globe_is_over_the_tile() -> None:
+    class Around(Catalogue):
+        def search(self, bounds: tuple[float, float, float, float], year: int) -> list[Scene]:
+            return [Scene("s2", "s2", f"{year}-01-01T00:00:00Z", (-180.0, -90.0, 180.0, 90.0))]
+
+    found = make_plan(ground(VALLEY), 2024, card_named("v2-nano"), source=Around())
+    assert found.passes.s2[0] == pytest.approx(1.0)
 
 
 def test_orbits_give_the_revisit_that_is_published() -> None:
@@ -213,6 +286,8 @@ def test_what_was_measured_is_believed_before_what_is_scaled(tmp_path: Path) -> 
         (("--machine", "abacus"), "prices are known of"),
         (("--machine", "p5e.48xlarge/8"), "ever measured"),
         (("--margin", "5000"), "--margin"),
+        (("--year", "1990"), "whole years from 2016"),
+        (("--year", "2100"), "whole years from 2016"),
         (("--tile", "100"), "does not fit the lattice"),
     ],
 )
