@@ -34,7 +34,7 @@ from pipeline.errors import BadInput, Expired, TesseraError, store_errors
 from pipeline.grid import DEFAULT_SIDE, Tile, Window, check_side, lonlat_bounds
 from pipeline.labels import Labels, read_labels
 from pipeline.options import beam_options
-from pipeline.ownership import owned, tiles_of_region
+from pipeline.ownership import owned, tiles_touched, zones_touched
 from pipeline.rasters import Reader
 from pipeline.region import pixels_inside, read_region
 from pipeline.resample import KERNELS
@@ -66,6 +66,8 @@ class Sampling:
         Where scenes come from, of which year, and where d-pixels go.
     region
         In degrees; pixels outside of it are not drawn.
+    side
+        Of a tile, in pixels.
     fraction, seed
         Share of the pixels to draw, and of which chance.
     rules
@@ -78,6 +80,7 @@ class Sampling:
     year: int
     out: str
     region: BaseGeometry
+    side: int
     fraction: float
     seed: int
     rules: Rules
@@ -88,6 +91,12 @@ class Sampling:
 def shard_key(tile: Tile, year: int) -> str:
     """Key of the file of a tile's d-pixels."""
     return f"d-pixels/{tile.name}-{year}.npz"
+
+
+def tiles_of_zone(zone: int, sampling: Sampling) -> Iterator[Tile]:
+    """Tiles of a zone that own ground of the region, row by row."""
+    for row, col in tiles_touched(zone, sampling.region, sampling.side, margin=0).tolist():
+        yield Tile(zone, row, col, sampling.side)
 
 
 def draw_pixels(
@@ -229,15 +238,16 @@ class WriteIndex(beam.DoFn):
 
 
 class DrawSamples(beam.PTransform):
-    """Tiles -> their files of d-pixels, and the index of them."""
+    """Zones -> the files of d-pixels of their tiles, and the index of them."""
 
     def __init__(self, sampling: Sampling) -> None:
         super().__init__()
         self._sampling = sampling
 
-    def expand(self, tiles: beam.PCollection) -> beam.PCollection:
+    def expand(self, zones: beam.PCollection) -> beam.PCollection:
         sampled = (
-            tiles
+            zones
+            | "tiles" >> beam.FlatMap(tiles_of_zone, self._sampling)
             | "spread over workers" >> beam.Reshuffle()
             | "sample"
             >> beam.ParDo(SampleTile(self._sampling)).with_outputs(SampleTile.FAILED, main="files")
@@ -315,34 +325,36 @@ def sample_command(args: argparse.Namespace) -> dict[str, Any]:
         year=args.year,
         out=args.out,
         region=read_region(args.region),
+        side=args.tile,
         fraction=args.fraction,
         seed=args.seed,
         rules=rules,
         labels=args.labels,
         fields=args.fields,
     )
-    tiles = list(tiles_of_region(sampling.region, args.tile))
+    zones = zones_touched(sampling.region)
+    tiles = sum(1 for zone in zones for _ in tiles_of_zone(zone, sampling))
     storage = Storage(args.out)
     _settle_recipe(storage, args, rules)
-    draw(tiles, sampling, options)
+    draw(zones, sampling, options)
     index = read_index(storage)
     pixels = sum(index["files"].values())
     if not args.json:
-        print(f"{args.out}: {pixels:,} d-pixels of {len(index['files'])} of {len(tiles)} tiles")
+        print(f"{args.out}: {pixels:,} d-pixels of {len(index['files'])} of {tiles} tiles")
         for tile, why in index["failed"].items():
             print(f"  {tile} failed: {why}")
     return {
-        "tiles": len(tiles),
+        "tiles": tiles,
         "files": len(index["files"]),
         "pixels": pixels,
         "failed": len(index["failed"]),
     }
 
 
-def draw(tiles: Sequence[Tile], sampling: Sampling, options: Any) -> None:
+def draw(zones: Sequence[int], sampling: Sampling, options: Any) -> None:
     """Run the job and wait for its end."""
     with beam.Pipeline(options=options) as pipeline:
-        _ = pipeline | "tiles" >> beam.Create(tiles) | "draw samples" >> DrawSamples(sampling)
+        _ = pipeline | "zones" >> beam.Create(zones) | "draw samples" >> DrawSamples(sampling)
 
 
 def _settle_recipe(storage: Storage, args: argparse.Namespace, rules: Rules) -> None:
