@@ -205,7 +205,7 @@ def card_for(family: Family, sizes: Sizes, imagery: str | None = None) -> Card:
     for card in cards:
         if card.sizes == sizes:
             return card
-    return dataclasses.replace(cards[0].of(family, sizes), name=family)
+    return dataclasses.replace(cards[0].of(family, sizes), name=f"{family} (other sizes)")
 
 
 def card_named(name: str) -> Card:

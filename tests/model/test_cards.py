@@ -65,7 +65,7 @@ def test_the_card_of_weights_without_a_name() -> None:
     medium = card_named("v2-medium")
     assert card_for("v2", medium.sizes) == medium
     odd = card_for("v2", Sizes(8, 2, 4, 48, 64))
-    assert (odd.name, odd.dims, odd.depths) == ("v2", 64, (16, 32))
+    assert (odd.name, odd.dims, odd.depths) == ("v2 (other sizes)", 64, (16, 32))
     assert odd.statistics == medium.statistics
     with pytest.raises(CardError, match=r"--model v1\.1-mpc or v1\.1-aws"):
         card_for("v1.1", card_named("v1.1-mpc").sizes)

@@ -197,7 +197,7 @@ def test_a_stack_says_where_it_is_and_whose_imagery(
     options = ("encode", "--stack", tmp_path / "whole", "--out", tmp_path / "o", *weights)
     assert "says that this is imagery of mpc" in said(*options, "--source", "aws")
     (tmp_path / "whole/stack.json").unlink()
-    assert "v1.0 draws observations by place" in said(*options)
+    assert "v1.0 (other sizes) draws observations by place" in said(*options)
 
 
 def test_what_cannot_be_loaded_is_one_line(
