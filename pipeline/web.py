@@ -27,12 +27,6 @@ CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 30.0
 SLOWEST = 20_000
 """Bytes a second under which an answer, after `READ_TIMEOUT`, counts as none."""
 
-SETTINGS: dict[str, Any] = {
-    "num_pools": 64,
-    "maxsize": IN_FLIGHT,
-    "timeout": urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT),
-}
-
 CONTENT_RANGE = re.compile(
     r"bytes (?P<first>\d{1,18})-(?P<last>\d{1,18})/(?P<total>\d{1,18}|\*)", re.ASCII
 )
@@ -165,9 +159,14 @@ def _pool(trusted: Collection[str]) -> urllib3.PoolManager:
     class SecurePool(HTTPSConnectionPool):
         ConnectionCls = Secure
 
-    pool = urllib3.PoolManager(**SETTINGS)
+    pool = urllib3.PoolManager(**_settings())
     pool.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
     return pool
+
+
+def _settings() -> dict[str, Any]:
+    timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)
+    return {"num_pools": 64, "maxsize": IN_FLIGHT, "timeout": timeout}
 
 
 def _through(proxy: str) -> urllib3.PoolManager:
@@ -177,7 +176,7 @@ def _through(proxy: str) -> urllib3.PoolManager:
         place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
         headers = urllib3.make_headers(proxy_basic_auth=login) if parts.username else None
-        return urllib3.ProxyManager(place, proxy_headers=headers, **SETTINGS)
+        return urllib3.ProxyManager(place, proxy_headers=headers, **_settings())
     except (ValueError, urllib3.exceptions.HTTPError):
         raise Refused("the proxy that the environment names is not at an http address") from None
 
