@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.cards import Statistics
 from model.inference import Group, Slab
 from model.networks import Family
 from model.observations import (
@@ -29,6 +28,7 @@ from model.observations import (
     length_bin,
     pad_pattern,
 )
+from model.statistics import Statistics
 
 RECURRENT: frozenset[Family] = frozenset({"v1.0-float", "v1.0", "v1.1"})
 """Families whose pool is a recurrence: it sees the order of a sequence, repeats included."""
