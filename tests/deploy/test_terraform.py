@@ -198,6 +198,23 @@ def test_every_alert_is_in_the_operators_page(evaluated: dict[str, Any]) -> None
         assert f"**{alert}**" in page
 
 
+def test_every_class_of_a_failed_tile_is_in_the_operators_page() -> None:
+    from pipeline import errors
+
+    classes = [
+        each
+        for each in vars(errors).values()
+        if isinstance(each, type)
+        and issubclass(each, errors.TesseraError)
+        and not issubclass(each, errors.BadInput)
+    ]
+    # Two that only others are made of, and the one that ends a command.
+    kinds = {each.kind for each in classes} - {"error", "scene", "broken-off"}
+    assert len(kinds) > 12
+    page = (FOLDER.parents[1] / "docs" / "operator.md").read_text()
+    assert [kind for kind in sorted(kinds | {"internal"}) if f"`{kind}`" not in page] == []
+
+
 def test_only_the_makers_write(evaluated: dict[str, Any]) -> None:
     assert {key.rsplit("-", 1)[1] for key in evaluated["writes"]} == {"mosaic", "scratch"}
     project_wide = re.search(r'"project" \{\n  for_each = \{(.*?)\n  \}', SOURCE, re.DOTALL)
