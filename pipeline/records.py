@@ -40,7 +40,7 @@ READ_THREADS = 32
 
 
 class State(enum.StrEnum):
-    """How a tile ended."""
+    """How a tile ended. Tiles without land are never planned, and have no record."""
 
     DONE = "done"
     """Its shard is in the store."""

@@ -60,18 +60,42 @@ class Blob:
 
 @dataclass
 class State:
-    """Buckets, uploads under way, and faults to come."""
+    """Buckets, uploads under way, what was asked for, and faults to come."""
 
     blobs: dict[tuple[str, str], Blob] = field(default_factory=dict)
     uploads: dict[str, tuple[str, str, dict[str, str], bytearray]] = field(default_factory=dict)
     faults: deque[int] = field(default_factory=deque)
     requests: list[str] = field(default_factory=list)
+    created: set[tuple[str, str]] = field(default_factory=set)
     generation: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def operations(self) -> set[tuple[str, str, str]]:
+        """What was asked for: the permission that takes, the bucket, and the object or prefix."""
+        asked = {("storage.objects.create", *place) for place in self.created}
+        for request in self.requests:
+            method, _, address = request.partition(" ")
+            url = urlsplit(address)
+            query = {key: values[0] for key, values in parse_qs(url.query).items()}
+            bucket, _, name = url.path.partition("/b/")[2].partition("/o")
+            name = unquote(name.removeprefix("/"))
+            if method in ("POST", "PUT"):
+                # The name may stand in the body: `created` has it.
+                continue
+            if method == "DELETE":
+                asked.add(("storage.objects.delete", bucket, name))
+            elif name:
+                asked.add(("storage.objects.get", bucket, name))
+            elif url.path.endswith("/o"):
+                asked.add(("storage.objects.list", bucket, query.get("prefix", "")))
+            else:
+                asked.add(("storage.buckets.get", bucket, ""))
+        return asked
 
     def put(self, bucket: str, name: str, data: bytes, query: dict[str, str]) -> Blob | None:
         """Put an object if its precondition holds."""
         with self.lock:
+            self.created.add((bucket, name))
             known = self.blobs.get((bucket, name))
             wanted = query.get("ifGenerationMatch")
             if wanted is not None and int(wanted) != (known.generation if known else 0):

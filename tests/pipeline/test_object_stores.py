@@ -168,6 +168,35 @@ def test_a_lock_serves_one_at_a_time(remote: Storage, monkeypatch: pytest.Monkey
     assert storage.read("number") == b"15"
 
 
+OBJECTS = {f"storage.objects.{what}" for what in ("get", "list", "create", "delete")}
+"""What `SECURITY.md` says that a job needs, on the mosaic's prefix alone."""
+
+
+def test_a_job_asks_for_no_more_than_its_permissions(
+    gcs: State, archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = jobs.options(archive, Path("store"))
+    words[3] = store = "--store=gs://bucket/permitted"
+    needed = {
+        ("run", *words[1:]): OBJECTS,
+        ("status", store): {"storage.objects.get"},
+        ("verify", store): {"storage.objects.get"},
+        ("publish", store): OBJECTS,
+    }
+    for command, permitted in needed.items():
+        gcs.requests.clear()
+        gcs.created.clear()
+        # Tiles this small make `verify` suspect a border.
+        assert jobs.run_here(list(command)) in (0, 3), capsys.readouterr().err
+        asked = gcs.operations()
+        assert {permission for permission, _, _ in asked} == permitted, command[0]
+        assert {bucket for _, bucket, _ in asked} == {"bucket"}
+        assert all(name.startswith("permitted/") for _, _, name in asked), command[0]
+        if command[0] == "status":
+            at = ("permitted/zarr.json", "permitted/records/")
+            assert all(name.startswith(at) for _, _, name in asked)
+
+
 @pytest.mark.parametrize("command", ["status", "verify", "publish"])
 def test_a_refusal_is_one_line(
     gcs: State, capsys: pytest.CaptureFixture[str], command: str
