@@ -57,11 +57,9 @@ def choose_encoder(
 
 def card_of_options(model: str | None, weights: str | None) -> Card:
     """Card of the encoder that the same options choose, whose own weights need not be here."""
-    return (
-        card_named(model or SHIPPED.name)
-        if weights is None
-        else choose_encoder(model, weights).card
-    )
+    if weights is None:
+        return card_named(model or SHIPPED.name)
+    return choose_encoder(model, weights).card
 
 
 def check_device(device: str, precision: str) -> None:
