@@ -201,12 +201,12 @@ class Reader:
             raise Corrupt(said, scene.id, band)
         if not _is_projection(epsg):
             raise Corrupt(f"EPSG:{epsg} is no projection", scene.id, band)
-        if not touches(_lonlat_bounds(header.geometry), padded(scene.bbox)):
-            raise Corrupt("it does not lie where its item says", scene.id, band)
         if band != scene.anchor and scene.anchor in scene.assets:
             anchor = self.header(scene, scene.anchor).geometry
             if header.geometry.ground != anchor.ground:
                 raise Corrupt(f"it does not cover the ground of {scene.anchor}", scene.id, band)
+        elif not touches(_lonlat_bounds(header.geometry), padded(scene.bbox)):
+            raise Corrupt("it does not lie where its item says", scene.id, band)
         self._headers.put(href, header)
         return header
 
