@@ -88,7 +88,8 @@ class PartOfJob(Job):
         source = shop.reader().source
         source.remote.read = _late(source.remote.read, self.latency)  # type: ignore[method-assign]
         # As many at once as where each read waits for a network.
-        shop = dataclasses.replace(shop, reader=Reader(source, REMOTE_THREADS))
+        reader = Reader(source, REMOTE_THREADS)
+        shop = dataclasses.replace(shop, reader=lambda: reader)
         if self.part == "encode":
             tiles.read_stack = functools.partial(_kept_stack, Path(self.stacks))
         if self.stand_in:

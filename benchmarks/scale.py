@@ -110,7 +110,9 @@ class StubbedJob(Job):
             mock.patch("pipeline.worker.open_catalogue", return_value=ConstantSource()),
             mock.patch("pipeline.worker.load_encoder", return_value=ConstantEncoder()),
         ):
-            return super().open()
+            shop = super().open()
+            shop.reader()  # Which keeps the stub.
+            return shop
 
 
 def measure(tiles: int, place: Path | None, apart: bool = False) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -146,7 +147,7 @@ class Workshop:
 
     storage: Storage
     mosaic: Mosaic
-    reader: Opener
+    reader: Callable[[], Reader]
     encoder: Encoder
     tally: Tally
     journal: Journal
