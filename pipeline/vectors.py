@@ -118,10 +118,10 @@ def _geojson(data: bytes, name: str) -> tuple[list[Rings], str]:
     match document.get("crs"):
         case None:
             return polygons, WGS84
-        case {"properties": {"name": str(name)}}:
-            return polygons, name
+        case {"properties": {"name": str(system)}} if re.fullmatch(r"[\w.:/+-]+", system):
+            return polygons, system
         case other:
-            return polygons, json.dumps(other)
+            raise BadInput(f"region {name} declares an unknown system, {json.dumps(other)[:80]}")
 
 
 def _polygons(found: Any, name: str) -> Iterator[Rings]:
@@ -189,8 +189,10 @@ def _of_rings(polygons: list[Rings], name: str) -> NDArray[np.object_]:
     """Shapes of polygons that are lists of rings."""
     try:
         rings = [ring for polygon in polygons for ring in polygon]
+        if any(len(ring) < 3 for ring in rings):
+            raise ValueError("a ring has less than three corners")
         at = np.array([[x, y] for ring in rings for x, y, *_ in ring])
-        if at.dtype.kind not in "if" and at.size:
+        if at.size and (at.ndim != 2 or at.dtype.kind not in "if"):
             raise ValueError("a coordinate is not a number")
         corners = np.repeat(np.arange(len(rings)), [len(ring) for ring in rings])
         members = np.repeat(np.arange(len(polygons)), [len(polygon) for polygon in polygons])
@@ -215,9 +217,12 @@ def _crs(declared: str | None, name: str) -> CRS:
             "add it (a shapefile needs its .prj)"
         )
     try:
-        return CRS.from_user_input(declared)
+        crs = CRS.from_user_input(declared)
     except CRSError:
         raise BadInput(f"region {name} declares an unknown system, {declared[:80]!r}") from None
+    if not (crs.is_geographic or crs.is_projected):
+        raise BadInput(f"region {name} declares {crs.name!r}, which places nothing on a map")
+    return crs
 
 
 def _line(error: Exception) -> str:

@@ -99,6 +99,86 @@ def test_a_geojson_keeps_the_system_of_its_old_crs_member(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("geometry", "crs", "area"),
+    [
+        (polygon([[x, y, 100] for x, y in SQUARE]), "", 1),
+        (polygon(SQUARE[:-1]), "", 1),
+        (polygon(SQUARE[::-1]), "urn:ogc:def:crs:OGC:1.3:CRS84", 1),
+        ({"type": "GeometryCollection", "geometries": [polygon(SQUARE), polygon(SQUARE)]}, "", 1),
+        (
+            {
+                "type": "MultiPolygon",
+                "coordinates": [[SQUARE], [[[x + 0.5, y + 0.5] for x, y in SQUARE]]],
+            },
+            "",
+            1.75,
+        ),
+        (polygon([[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]), "", 64_800),
+        (polygon([[-100, 0], [0, 0], [100, 0], [100, 1], [0, 1], [-100, 1], [-100, 0]]), "", 200),
+    ],
+)
+def test_areas_are_taken_as_they_are_drawn(
+    geometry: dict[str, Any], crs: str, area: float, tmp_path: Path
+) -> None:
+    found = read_region(geojson(tmp_path / "area.geojson", geometry, crs))
+    assert found.area == pytest.approx(area)
+
+
+def test_a_feature_without_a_place_is_no_area(tmp_path: Path) -> None:
+    features = [
+        {"type": "Feature", "properties": None, "geometry": geometry}
+        for geometry in (None, polygon(SQUARE))
+    ]
+    path = tmp_path / "area.json"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features, "crs": None}))
+    assert read_region(str(path)).bounds == (0, 0, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("<Point><coordinates>0,0</coordinates></Point>", "points or lines"),
+        ("<NetworkLink><Link><href>file:///etc/passwd</href></Link></NetworkLink>", "another file"),
+        ("", "is empty"),
+    ],
+)
+def test_a_kml_without_areas_is_refused(body: str, says: str, tmp_path: Path) -> None:
+    path = tmp_path / "area.kml"
+    path.write_text(
+        f'<kml xmlns="http://www.opengis.net/kml/2.2"><Placemark>{body}</Placemark></kml>'
+    )
+    with pytest.raises(BadInput, match=says):
+        read_region(str(path))
+
+
+def test_a_kml_keeps_its_holes(tmp_path: Path) -> None:
+    def ring(side: str, low: int, high: int) -> str:
+        corners = f"{low},{low},5 {high},{low},5 {high},{high},5 {low},{high},5 {low},{low},5"
+        text = f"<LinearRing><coordinates>\n{corners}\n</coordinates></LinearRing>"
+        return f"<{side}BoundaryIs>{text}</{side}BoundaryIs>"
+
+    path = tmp_path / "area.kml"
+    body = f"<Polygon>{ring('outer', 0, 4)}{ring('inner', 1, 2)}</Polygon>"
+    path.write_text(f"<kml><Folder><Placemark>{body}</Placemark></Folder></kml>")
+    assert read_region(str(path)).area == 15
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        (" Global", "global"),
+        ("T31UFS", "31UFS"),
+        ("t31ufs", "31UFS"),
+        ("FIJI", "Fiji"),
+        ("170,0,-180,1", "170,0,180,1"),
+        ("180,0,-170,1", "-180,0,-170,1"),
+    ],
+)
+def test_names_are_read_in_any_case(text: str, same: str) -> None:
+    assert read_region(text).equals(read_region(same))
+
+
+@pytest.mark.parametrize(
     "rings",
     [
         [[[0, 0], [1, 1], [1, 0], [0, 1], [0, 0]]],
@@ -126,6 +206,26 @@ def test_an_outline_that_crosses_itself_is_refused(rings: list[Any], tmp_path: P
         (polygon([[0, 0], [1, 0], [2, 0], [0, 0]]), "", "has no area"),
         (polygon([[0, 85], [1, 85], [1, 86], [0, 85]]), "", "latitudes that UTM covers"),
         (polygon(SQUARE), "EPSG:99999", "unknown system"),
+        (polygon(SQUARE), "+init=/etc/passwd:x", "unknown system"),
+        (polygon(SQUARE), "EPSG:5703", "places nothing on a map"),
+        (polygon(SQUARE), "EPSG:4978", "places nothing on a map"),
+        (polygon([[179, 1], [-179, 1], [-179, 2], [179, 2], [179, 1]]), "", "cut it at 180"),
+        (polygon([[170, 1], [190, 1], [190, 2], [170, 2], [170, 1]]), "", "cut it at 180"),
+        (polygon([]), "", "less than three corners"),
+        (polygon([SQUARE]), "", "broken geometry"),
+        (polygon([["0", "0"], ["1", "0"], ["1", "1"], ["0", "0"]]), "", "broken geometry"),
+        (polygon([[10**400, 0], [1, 0], [1, 1], [0, 0]]), "", "broken geometry"),
+        ({"type": "MultiPolygon", "coordinates": []}, "", "is empty"),
+        (
+            {
+                "type": "GeometryCollection",
+                "geometries": [polygon(SQUARE), {"type": "Point", "coordinates": [0, 0]}],
+            },
+            "",
+            "points or lines",
+        ),
+        ({"type": "polygon", "coordinates": [SQUARE]}, "", "is no GeoJSON"),
+        ({"type": "Polygon", "coordinates": {"a": 1}}, "", "is no GeoJSON"),
         (polygon([[0, 0], [1e9, 0], [1e9, 1e9], [0, 0]]), "EPSG:32631", "its system can describe"),
     ],
 )
@@ -176,7 +276,9 @@ def test_size_is_bounded_before_and_after_reading(
         read_region(path)
 
 
-@pytest.mark.parametrize("text", ["", "1,2,3", "nowhere", "/vsicurl/http://example.org/a", "99UFS"])
+@pytest.mark.parametrize(
+    "text", ["", "1,2,3", "nowhere", "180,0,-180,1", "/vsicurl/http://example.org/a", "99UFS"]
+)
 def test_text_that_means_nothing_is_refused(text: str) -> None:
     with pytest.raises(BadInput):
         read_region(text)
