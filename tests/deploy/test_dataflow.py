@@ -185,6 +185,10 @@ def test_a_launch_waits_for_another_and_takes_up_what_is_missing(
         f"--dataflow_endpoint={cloud.endpoint}",
     ]
     report = json.loads(run_python(ANNUAL, words, cloud).splitlines()[-1])
-    assert (report["rounds"], report["missing"], report["published"]) == (2, 12, False)
+    assert (report["rounds"], report["missing"], report["problem_counts"]) == (
+        2,
+        12,
+        {"untried": 12},
+    )
     assert len(cloud.jobs) == 1 + 2
     assert {job["name"] for job in cloud.jobs} == {submitted["preset"]["name"]}
