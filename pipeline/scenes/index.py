@@ -21,6 +21,7 @@ from pipeline.errors import BadInput, Corrupt, SceneError
 from pipeline.remote import Access, Remote
 from pipeline.scenes.items import COMMON_NAMES, KEEPING_OFFSET, POLARISATIONS, scene_of_item
 from pipeline.scenes.scene import S2_ASSETS, Box, Scene, padded, settle, touches
+from pipeline.scenes.static import MIXED, imagery_of, one_imagery
 from pipeline.web import plain
 
 PROPERTIES = (
@@ -90,7 +91,10 @@ class ParquetIndex:
         self._properties = [name for name in PROPERTIES if name in schema.names]
         if not self._assets:
             raise BadInput(f"catalogue {self.name} has no assets of Sentinel-1 or Sentinel-2")
-        self.imagery = "aws" if "red" in known else "mpc"
+        if {"red", "B04"} <= known:
+            raise BadInput(MIXED.format(self.name))
+        row = {"assets": dict.fromkeys(known), "properties": dict.fromkeys(schema.names)}
+        self.imagery = one_imagery(self.name, {imagery_of(row)})
         self.keeps_offset = any(
             _statistics(self._file.metadata.row_group(group)).get("collection")
             == (KEEPING_OFFSET, KEEPING_OFFSET)

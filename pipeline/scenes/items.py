@@ -33,6 +33,9 @@ COMMON_NAMES = {
 }
 """Asset keys of Earth Search by band. Planetary Computer's are the bands' own names."""
 
+OFFSET_APPLIED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
+"""Where Element 84 tells whether it has taken the radiometric offset out."""
+
 KEEPING_OFFSET = "sentinel-2-c1-l2a"
 """Earth Search's collection whose pixels are as ESA made them, under the names of the others."""
 
@@ -169,7 +172,7 @@ def _sentinel2(item: _Item) -> Scene:
 
 def _offset(item: _Item) -> str:
     """What the catalogue says of the radiometric offset."""
-    for name in ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied"):
+    for name in OFFSET_APPLIED:
         if isinstance(item.properties.get(name), bool):
             return "applied" if item.properties[name] else ""
     return "kept" if item.collection == KEEPING_OFFSET else ""

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.errors import BadInput, Corrupt, SceneError
 from pipeline.remote import Access, Remote
-from pipeline.scenes.items import resolve, scene_of_item
+from pipeline.scenes.items import OFFSET_APPLIED, resolve, scene_of_item
 from pipeline.scenes.scene import Box, Scene, padded, settle, touches
 from pipeline.web import plain
 
@@ -182,11 +182,18 @@ def _read(address: str, root: str, remote: Remote) -> tuple[dict[str, Any], int]
 
 
 def imagery_of(item: Any) -> str:
-    """Whose Sentinel-2 imagery an item is, by its assets' names; empty if they do not tell."""
-    assets = item.get("assets") if isinstance(item, dict) else None
-    if not isinstance(assets, dict):
+    """Whose Sentinel-2 imagery an item is, by its assets' names; empty if they do not tell.
+
+    Element 84's first collection on AWS named them as ESA does, and told of the offset.
+    """
+    assets, properties = (
+        item.get(name) if isinstance(item, dict) else None for name in ("assets", "properties")
+    )
+    if not isinstance(assets, dict) or not isinstance(properties, dict):
         return ""
-    return "aws" if "red" in assets else "mpc" if "B04" in assets else ""
+    if "red" in assets or ("B04" in assets and any(name in properties for name in OFFSET_APPLIED)):
+        return "aws"
+    return "mpc" if "B04" in assets else ""
 
 
 def one_imagery(name: str, found: set[str]) -> str:

@@ -13,6 +13,7 @@ from pipeline.scenes import S2_ASSETS, Scene
 from pipeline.scenes.items import resolve, scene_of_item, utc
 from pipeline.scenes.opera import orbit_state, orbit_turn, scene_of_granule
 from pipeline.scenes.scene import padded, settle, spans, touches
+from pipeline.scenes.static import imagery_of
 
 REAL = {
     "cdse_sentinel-2-l2a_stac110.json": {"s2": 1, "unusable": 1},
@@ -37,6 +38,13 @@ REAL = {
 
 def real_items(shared: Path, name: str) -> list[dict]:
     return json.loads((shared / "data/stac_items" / name).read_text())["features"]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_whose_imagery_real_items_are(shared: Path, name: str) -> None:
+    told = {imagery_of(item) for item in real_items(shared, name)} - {""}
+    assert told <= ({"mpc"} if name.startswith("mpc") else {"aws"})
+    assert told or "sentinel-1" in name or name.startswith("cdse")
 
 
 def test_all_real_items_are_known_to_these_tests(shared: Path) -> None:

@@ -320,6 +320,17 @@ def test_a_damaged_index_is_one_clear_line(archive: Path, tmp_path: Path) -> Non
         assert re.fullmatch(r".*items\.parquet: row group \d cannot be read: .+", line)
 
 
+def test_an_index_of_two_kinds_of_imagery_is_refused(archive: Path, tmp_path: Path) -> None:
+    items = items_of(archive, "https://nowhere.example")
+    write_index(tmp_path / "items.parquet", [*items, *c1_items(archive)], group=100)
+    with pytest.raises(BadInput, match="give them as two catalogues"):
+        open_catalogue(str(tmp_path / "items.parquet"))
+    for item in items:
+        item["properties"]["sentinel:boa_offset_applied"] = True
+    write_index(tmp_path / "items.parquet", items, group=100)
+    assert open_catalogue(str(tmp_path / "items.parquet")).imagery == "aws"
+
+
 def c1_items(archive: Path) -> list[dict]:
     """Items as Earth Search writes those of ESA's Collection 1."""
     items = []
