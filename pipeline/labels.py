@@ -118,7 +118,7 @@ def read_labels(path: str | Path, fields: str | Path | None = None) -> Labels:
 
 def _read(path: str | Path) -> tuple[NDArray[np.int32], CRS, Affine]:
     try:
-        with rasterio.open(path) as file:
+        with rasterio.open(path, driver="GTiff") as file:
             if file.crs is None:
                 raise BadInput(f"{path} has no reference system: labels have to say where they are")
             if file.count != 1 or not np.issubdtype(np.dtype(file.dtypes[0]), np.integer):

@@ -26,8 +26,11 @@ from typing import Any
 import numpy as np
 import pyogrio
 import pytest
+import rasterio
+import rasterio.shutil
 import shapely
 import torch
+from affine import Affine
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
@@ -36,6 +39,7 @@ from benchmarks.server import serving
 from model.checkpoint import CheckpointError, read_checkpoint
 from pipeline import layers, records
 from pipeline.errors import BadInput, StoreError
+from pipeline.labels import read_labels
 from pipeline.region import read_region
 from pipeline.storage import Storage
 from pipeline.vectors import FORMATS
@@ -369,6 +373,19 @@ def test_what_a_region_file_says_of_others_is_not_followed(tmp_path: Path) -> No
     path = tmp_path / "region.geojson"
     path.write_text(json.dumps({"name": text, "type": "Polygon", "coordinates": square}))
     assert read_region(str(path)).bounds == (0, 0, 1, 1)
+
+
+def test_a_raster_of_labels_opens_no_other(tmp_path: Path) -> None:
+    other, path = tmp_path / "other.tif", tmp_path / "labels.tif"
+    options = {"driver": "GTiff", "count": 1, "height": 4, "width": 4, "dtype": "uint8"}
+    with rasterio.open(other, "w", crs="EPSG:4326", transform=Affine.scale(0.1), **options) as file:
+        file.write(np.ones((1, 4, 4), np.uint8))
+    assert read_labels(other).classes.all()
+    with rasterio.open(other) as file:
+        rasterio.shutil.copy(file, path, driver="VRT")
+    assert b"<VRTDataset" in path.read_bytes()
+    with pytest.raises(BadInput, match="cannot be read as a raster"):
+        read_labels(path)
 
 
 def laughs() -> bytes:
