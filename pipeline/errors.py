@@ -133,6 +133,10 @@ class StoreError(TesseraError):
     kind = "store"
 
 
+class Altered(StoreError):
+    """What the store holds is not what was written."""
+
+
 class StoreFull(StoreError):
     """There is no room left: free some, or raise the quota."""
 

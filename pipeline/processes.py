@@ -92,8 +92,7 @@ def run_here(
 
     try:
         unrecorded = _until_ended(make_others, made)
-        found = suspects(job, list(found.values()), storage)
-        if found:
+        if found and (found := suspects(job, list(found.values()), storage)):
             log.warning("%d tiles that were begun and never ended come last, apart", len(found))
             keys = [notes.note_key(job.year, tile) for tile in found.values()]
             unrecorded += _until_ended(

@@ -27,7 +27,7 @@ from importlib import metadata
 from typing import Any
 
 from pipeline import __version__
-from pipeline.errors import StoreError, TesseraError
+from pipeline.errors import Altered, TesseraError
 from pipeline.grid import Tile, zone_group
 from pipeline.locks import locked
 from pipeline.seal import seal, unseal
@@ -125,7 +125,7 @@ class Record:
 
         Raises
         ------
-        StoreError
+        Altered
             If the bytes are no record.
         """
         try:
@@ -136,8 +136,8 @@ class Record:
             fields["scenes_lost"] = tuple(tuple(lost) for lost in fields["scenes_lost"])
             fields["objects"] = tuple(fields["objects"])
             return cls(**fields)
-        except (StoreError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"a record cannot be read: {error}") from None
+        except (Altered, ValueError, KeyError, TypeError) as error:
+            raise Altered(f"a record cannot be read: {error}") from None
 
     def short(self) -> dict[str, Any]:
         """The fields that `status` and the summary need, small whatever the number of scenes."""
@@ -178,21 +178,21 @@ def read_record(storage: Storage, year: int, tile: Tile) -> Record | None:
     Raises
     ------
     StoreError
-        If it cannot be read.
+        If it cannot be read; `Altered` if it is not as it was written.
     """
     try:
         return Record.from_json(storage.read(record_key(year, tile)))
     except FileNotFoundError:
         return None
-    except StoreError as error:
-        raise StoreError(f"tile {tile.name} of {year}: {error}") from None
+    except Altered as error:
+        raise Altered(f"tile {tile.name} of {year}: {error}") from None
 
 
 def known_record(storage: Storage, year: int, tile: Tile) -> Record | None:
     """A tile's record; None where there is none, or where it is damaged, which is logged."""
     try:
         return read_record(storage, year, tile)
-    except StoreError as error:
+    except Altered as error:
         log.warning("%s; the tile counts as not made", error)
         return None
 
@@ -271,7 +271,7 @@ def decode_tiles(data: bytes) -> Iterator[Tile]:
 
     Raises
     ------
-    StoreError
+    Altered
         If the bytes are no tile list.
     """
     try:
@@ -280,8 +280,8 @@ def decode_tiles(data: bytes) -> Iterator[Tile]:
             for first, last in runs:
                 for col in range(first, last + 1):
                     yield Tile(int(listed["zone"]), int(row), col, int(listed["side"]))
-    except (StoreError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"a list of tiles cannot be read: {error}") from None
+    except (Altered, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Altered(f"a list of tiles cannot be read: {error}") from None
 
 
 def add_planned(storage: Storage, year: int, tiles: list[Tile], request: str) -> None:
@@ -299,7 +299,7 @@ def add_planned(storage: Storage, year: int, tiles: list[Tile], request: str) ->
             requests.update(unseal(data)["requests"])
         except FileNotFoundError:
             pass
-        except StoreError as error:
+        except Altered as error:
             log.warning("%s: %s; it is made again from the requests", key, error)
             for each, asked in _requests(storage, year, zone):
                 known.update(asked)
@@ -315,7 +315,7 @@ def _requests(storage: Storage, year: int, zone: int) -> Iterator[tuple[str, lis
         if key == request_key(year, request, zone):
             try:
                 yield request, list(decode_tiles(storage.read(key)))
-            except StoreError as error:
+            except Altered as error:
                 log.warning("%s: %s", key, error)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from pipeline.errors import StoreError
+from pipeline.errors import Altered
 
 SEAL = "sha256"
 """Name of the last field: the digest of the object without it."""
@@ -25,14 +25,14 @@ def unseal(data: bytes) -> dict[str, Any]:
 
     Raises
     ------
-    StoreError
+    Altered
         If the bytes are not exactly those that `seal` made.
     """
     # A line break stands before a field's name alone: within JSON it would be escaped.
     end = data.rfind(b"\n" + _NAME) + 1
     digest = hashlib.sha256(data[:end].removesuffix(b",\n") + _END).hexdigest()
     if data[end:] != _NAME + json.dumps(digest).encode() + _END:
-        raise StoreError("its bytes are not those that were written")
+        raise Altered("its bytes are not those that were written")
     fields = json.loads(data)
     del fields[SEAL]
     return fields

@@ -15,6 +15,7 @@ import contextlib
 import errno
 import fcntl
 import functools
+import logging
 import os
 import shutil
 import tempfile
@@ -279,6 +280,8 @@ def _filesystem(url: str) -> Any:
     # gcsfs would ask over gRPC, once an operation, whether a bucket is hierarchical; none of ours
     # needs to be, and the question costs a permission and, where gRPC is closed, a minute.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+    # It logs with a traceback what it raises as well.
+    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
     try:
         return url_to_fs(url, **OPTIONS.get(url.partition("://")[0], {}))[0]
     except (ValueError, TypeError, ImportError) as error:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from pipeline import records
-from pipeline.errors import StoreError
+from pipeline.errors import Altered
 from pipeline.grid import Tile, zone_group
 from pipeline.locks import locked
 from pipeline.records import FINISHED, State
@@ -64,7 +64,7 @@ def read_summary(storage: Storage, year: int, zone: int) -> dict[str, Row]:
         return unseal(storage.read(key))
     except FileNotFoundError:
         return {}
-    except StoreError as error:
+    except Altered as error:
         log.warning("%s: %s; the tiles' own records are asked instead", key, error)
         return {}
 
@@ -94,7 +94,7 @@ def _journal_rows(storage: Storage, keys: Iterable[str]) -> Iterator[Row]:
     for key in keys:
         try:
             yield from unseal(storage.read(key)).values()
-        except StoreError as error:
+        except Altered as error:
             log.warning("%s: %s; the next run reads its tiles' own records", key, error)
 
 

@@ -74,7 +74,7 @@ def make_tile(tile: Tile, job: Job, shop: Workshop) -> Record | None:
     DeviceError
         If this process should get no more work. The tile is left to others.
     """
-    meter = Meter(shop.tally.add)
+    meter, known = Meter(shop.tally.add), None
     shop.device.check(shop.turns.interrupted)
     try:
         with store_errors(job.store):

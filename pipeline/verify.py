@@ -21,7 +21,7 @@ import shapely
 from numpy.typing import NDArray
 
 from pipeline import records, summary
-from pipeline.errors import BadInput, StoreError
+from pipeline.errors import Altered, BadInput
 from pipeline.grid import HEIGHT, WIDTH, Tile, zone_group
 from pipeline.identity import REGION, fingerprint, pixels_named
 from pipeline.mosaic import Mosaic, mosaic_at
@@ -117,7 +117,7 @@ def check_published(storage: Storage) -> Iterator[Checked]:
         if storage.exists(REGISTRY):
             yield object_checked(LIST, "missing", f"there is a registry but no list; {AGAIN}")
         return
-    except StoreError as error:
+    except Altered as error:
         yield object_checked(LIST, "published", f"{error}; {AGAIN}")
         return
     yield object_checked(LIST)
@@ -174,7 +174,7 @@ def check_zone(
         if told != ABSENT:
             yield object_checked(key, "missing", "there is a summary of tiles but no plan", year)
         return
-    except StoreError as error:
+    except Altered as error:
         yield object_checked(key, "plan", str(error), year)
         return
     yield object_checked(key)
@@ -202,7 +202,7 @@ def _read_summary(storage: Storage, key: str) -> tuple[dict[str, Any], str]:
         return unseal(storage.read(key)), ""
     except FileNotFoundError:
         return {}, ABSENT
-    except StoreError as error:
+    except Altered as error:
         return {}, f"{error}; the next `run` writes it again"
 
 
@@ -211,7 +211,7 @@ def _check_request(storage: Storage, key: str, year: int) -> Checked:
         unseal(storage.read(key))
     except FileNotFoundError:
         return object_checked(key, "missing", "it is not there", year)
-    except StoreError as error:
+    except Altered as error:
         return object_checked(key, "plan", str(error), year)
     return object_checked(key)
 
@@ -234,7 +234,7 @@ def check_tile(mosaic: Mosaic, tile: Tile, year: int, wanted: Wanted | None) -> 
 
     try:
         record = records.read_record(mosaic.storage, year, tile)
-    except StoreError as error:
+    except Altered as error:
         return Report((blame("record", str(error)),))
     if record is None:
         return Report((blame("untried", f"it was planned and has no record; {RUN}"),))
@@ -269,7 +269,7 @@ def _rough_borders(mosaic: Mosaic, tile: Tile, year: int, record: Record) -> Ite
         other = Tile(tile.zone, row, col, tile.side)
         try:
             beside = records.read_record(mosaic.storage, year, other)
-        except StoreError:
+        except Altered:
             continue
         if beside is None or beside.state is not State.DONE:
             continue

@@ -15,8 +15,10 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
@@ -189,6 +191,46 @@ def test_a_bucket_that_misbehaves(
             name.removeprefix("store/"): blob.data
             for (_, name), blob in state.blobs.items()
             if not name.startswith("store/records/")
+        }
+    fsspec.get_filesystem_class("gs").clear_instance_cache()
+    assert found == jobs.shards(finished)
+
+
+class Always(deque[int]):
+    """Faults without end."""
+
+    def popleft(self) -> int:
+        return self[0]
+
+
+def test_a_bucket_that_is_out_for_good_ends_the_command_in_one_line(
+    archive: Path,
+    finished: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    run: Run,
+    at_block: Callable[[int, Callable[[], object]], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def at_once(_: float) -> None:
+        """Instead of the client's pauses between its tries."""
+
+    monkeypatch.setattr("gcsfs.retry.asyncio", SimpleNamespace(sleep=at_once))
+    with fake_gcs() as (address, state):
+        for name, value in GCSFS_ENVIRONMENT.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+        words = jobs.options(archive, Path("store"))
+        words[3] = "--store=gs://bucket/out"
+        at_block(3, lambda: setattr(state, "faults", Always([503])))
+        assert jobs.run_here(words) == 1
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert "`status` tells what came of it: gs://bucket/out: HttpError: " in said
+        state.faults = deque()
+        assert run(*words)[0] == 0
+        found = {
+            name.removeprefix("out/"): blob.data
+            for (_, name), blob in state.blobs.items()
+            if not name.startswith("out/records/")
         }
     fsspec.get_filesystem_class("gs").clear_instance_cache()
     assert found == jobs.shards(finished)

@@ -11,12 +11,28 @@ import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipeline import processes
+from pipeline.embed import run_graph
+from pipeline.worker import Job
 from tests import jobs
 
 MOST_MILLISECONDS = 300
+
+
+@pytest.fixture(autouse=True)
+def suspects_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reruns make the tiles that were under way in this process: another takes seconds to start,
+    and `test_faults` has it."""
+
+    def run(job: Job, zones: list[int], flags: dict[str, Any]) -> Any:
+        return run_graph(job, zones, PipelineOptions.from_dictionary(flags))
+
+    monkeypatch.setattr(processes, "_run_in_process", run)
 
 
 def end_in_the_same_store(

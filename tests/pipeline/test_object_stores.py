@@ -198,16 +198,15 @@ def test_a_job_asks_for_no_more_than_its_permissions(
 
 
 @pytest.mark.parametrize("command", ["status", "verify", "publish"])
-def test_a_refusal_is_one_line(
-    gcs: State, capsys: pytest.CaptureFixture[str], command: str
-) -> None:
+def test_a_refusal_is_one_line(gcs: State, command: str) -> None:
     write_sample(Storage("gs://bucket/refused"), TILES[:1], [2018])
     gcs.faults.extend([403] * 100)
     try:
-        assert jobs.run_here([command, "--store=gs://bucket/refused"]) == 1
+        ended = jobs.run_process([command, "--store=gs://bucket/refused"])
     finally:
         gcs.faults.clear()
-    [said] = capsys.readouterr().err.splitlines()
+    assert ended.code == 1
+    [said] = ended.error.splitlines()
     assert said.startswith(f"tessera-mosaic {command}: gs://bucket/refused: ")
 
 
