@@ -81,7 +81,8 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="scenes a tile may lose for good before it fails",
+        help="scenes of a tile that may be gone, damaged or without answer before it fails; not "
+        "where a provider refuses a credential or asks for patience, however long",
     )
     parser.add_argument(
         "--retry-failed", action="store_true", help="make failed tiles again, and no others"
@@ -131,6 +132,7 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
     redo = tiles_to_redo(args.overwrite, tiles)
     offset = args.offset or encoder.card.offset
     rules = Rules(source.imagery, encoder.card.kernel, offset, args.s1_mosaic)
+    rules.check(source)
     inside = region_inside(area)
     identity = run_identity(
         encoder.identity(), source.imagery, rules.identity(), args.margin, inside
