@@ -23,6 +23,7 @@ class ConstantSource:
 
     name = "stand-in"
     imagery = "mpc"
+    keeps_offset = False
 
     def __init__(self) -> None:
         self.remote = Remote()
