@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import StoreError
+from pipeline.errors import Altered
 from pipeline.grid import PIXEL, Tile, from_lonlat, lonlat_bounds, zone_of
 from pipeline.mosaic import Mosaic, StoredObject
 from pipeline.mosaic.pyramid import (
@@ -99,8 +99,8 @@ def _some_pixels(mosaic: Mosaic, tile: Tile, year: int) -> NDArray[np.float64]:
             picked = rng.permutation(len(rows))[:FIT_PIXELS]
             rows, cols = rows[picked], cols[picked]
             found.append(chunk[:, rows, cols].T * here[rows, cols, None].astype(np.float64))
-    except StoreError as error:
-        raise StoreError(f"tile {tile.name} of {year}: {error}") from None
+    except Altered as error:
+        raise Altered(f"tile {tile.name} of {year}: {error}") from None
     return np.concatenate(found) if found else np.zeros((0, full.bands))
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline import attribution, records, summary
 from pipeline.coverage import coverage_map
-from pipeline.errors import BadInput, StoreError
+from pipeline.errors import Altered, BadInput
 from pipeline.grid import Tile, parse_tile
 from pipeline.locks import locked
 from pipeline.mosaic import Mosaic, mosaic_at, read_mosaic
@@ -107,7 +107,7 @@ def publish(storage: Storage) -> dict[str, int]:
 
     Raises
     ------
-    StoreError
+    Altered
         If a tile's record or objects are damaged, or part of the picture is.
     """
     with locked(storage, "publish"):
@@ -137,7 +137,7 @@ def _remembered(storage: Storage) -> dict[str, Entry]:
     """The list of what was published; without one that is whole, all is made afresh."""
     try:
         listed = read_list(storage)
-    except StoreError as error:
+    except Altered as error:
         log.warning("%s: %s; all is published afresh", LIST, error)
         listed = {}
     if not listed:
@@ -253,8 +253,8 @@ def _looks(mosaic: Mosaic, keys: list[Key]) -> Iterator[tuple[Key, Row, Picture 
             return key, row, None
         try:
             picture = draw_tile(mosaic, record, colours)
-        except StoreError as error:
-            raise StoreError(f"tile {tile.name} of {year}: {error}") from None
+        except Altered as error:
+            raise Altered(f"tile {tile.name} of {year}: {error}") from None
         told = {"code_power": picture.code_power, "scale_median": picture.scale}
         return key, row | told, picture
 
@@ -312,7 +312,7 @@ def publish_command(args: argparse.Namespace) -> dict[str, Any]:
     storage = mosaic_at(args.store).storage
     try:
         result = publish(storage)
-    except StoreError as error:
+    except Altered as error:
         raise BadInput(f"{args.store} is damaged, `verify` names all of it: {error}") from None
     where = {"report": storage.locate(REPORT), "registry": storage.locate(REGISTRY)}
     if not args.json:

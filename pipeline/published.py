@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import StoreError
+from pipeline.errors import Altered
 from pipeline.grid import zone_group
 from pipeline.mosaic.layout import compressor
 from pipeline.mosaic.pyramid import GROUP, LEVELS, RGB, SIDE, chunk_key
@@ -63,7 +63,7 @@ def read_list(storage: Storage) -> dict[str, Entry]:
 
     Raises
     ------
-    StoreError
+    Altered
         If the list cannot be read.
     """
     try:
@@ -122,8 +122,8 @@ def being_painted(storage: Storage, zones: Iterable[int]) -> dict[int, set[str]]
             return set(unseal(storage.read(painting_key(zone)))["tiles"])
         except FileNotFoundError:
             return set()
-        except StoreError as error:
-            raise StoreError(f"{painting_key(zone)}: {error}; {AFRESH}") from None
+        except Altered as error:
+            raise Altered(f"{painting_key(zone)}: {error}; {AFRESH}") from None
 
     zones = list(zones)
     with ThreadPoolExecutor(THREADS) as pool:
@@ -153,7 +153,7 @@ class Ledger:
 
         Raises
         ------
-        StoreError
+        Altered
             If it is not as it was painted.
         """
         key = chunk_key(*place)
@@ -166,13 +166,13 @@ class Ledger:
         except FileNotFoundError:
             if self._unsure:
                 return np.zeros(SHAPE, RGB)
-            raise StoreError(f"{key} is not there; {AFRESH}") from None
+            raise Altered(f"{key} is not there; {AFRESH}") from None
         if not self._unsure and hashlib.sha256(data).hexdigest() != sha256:
-            raise StoreError(f"{key} is not as it was painted; {AFRESH}")
+            raise Altered(f"{key} is not as it was painted; {AFRESH}")
         try:
             return unpack(data, RGB, SHAPE).copy()
-        except StoreError as error:
-            raise StoreError(f"{key}: {error}; {AFRESH}") from None
+        except Altered as error:
+            raise Altered(f"{key}: {error}; {AFRESH}") from None
 
     def put(self, place: Place, chunk: NDArray[np.uint8]) -> None:
         """Put a chunk, or remove it where there is nothing in it."""
@@ -206,8 +206,8 @@ class Ledger:
                 self._pages[key] = unseal(self._storage.read(key))
             except FileNotFoundError:
                 self._pages[key] = {}
-            except StoreError as error:
-                raise StoreError(f"{key}: {error}; {AFRESH}") from None
+            except Altered as error:
+                raise Altered(f"{key}: {error}; {AFRESH}") from None
         return self._pages[key]
 
 

@@ -17,7 +17,7 @@ import numcodecs.blosc
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import StoreError
+from pipeline.errors import Altered
 from pipeline.mosaic.layout import Array, compressor
 from pipeline.storage import Storage
 
@@ -37,7 +37,7 @@ PIECE = 32 << 20
 """Bytes of a shard that are read at once when it is streamed."""
 
 
-class Damaged(StoreError):
+class Damaged(Altered):
     """An object's bytes are not those that were stored; `problem` is the class of damage."""
 
     def __init__(self, problem: str, message: str) -> None:
@@ -89,14 +89,14 @@ def decode_index(array: Array, tail: bytes) -> NDArray[np.uint64]:
 
     Raises
     ------
-    StoreError
+    Altered
         If the bytes are no index of this array.
     """
     if len(tail) != index_size(array):
-        raise StoreError(f"{array.name}: index of {len(tail)} bytes, not {index_size(array)}")
+        raise Altered(f"{array.name}: index of {len(tail)} bytes, not {index_size(array)}")
     data, checksum = tail[:-CHECKSUM], int.from_bytes(tail[-CHECKSUM:], "little")
     if google_crc32c.value(data) != checksum:
-        raise StoreError(f"{array.name}: the index does not match its checksum")
+        raise Altered(f"{array.name}: the index does not match its checksum")
     return np.frombuffer(data, "<u8").reshape(array.across, array.across, 2)
 
 
@@ -105,7 +105,7 @@ def chunks(array: Array, shard: bytes) -> Iterator[tuple[int, int, NDArray[Any]]
 
     Raises
     ------
-    StoreError
+    Altered
         If the bytes are no shard of this array.
     """
     size = index_size(array)
@@ -158,7 +158,7 @@ def stream_chunks(
         starts, lengths = index[tuple(places.T)].astype(np.int64).reshape(-1, 2).T
         ends = np.cumsum(lengths)
         if not (np.array_equal(starts, ends - lengths) and ends[-1:].sum() == stored.size - size):
-            raise StoreError(f"{array.name}: the chunks do not lie behind one another")
+            raise Altered(f"{array.name}: the chunks do not lie behind one another")
         digest, at = hashlib.sha256(), 0
         while at < len(places):
             stop = max(at + 1, int(np.searchsorted(ends, starts[at] + PIECE, side="right")))
@@ -171,7 +171,7 @@ def stream_chunks(
                 yield int(places[n, 0]), int(places[n, 1]), decode_chunk(array, data)
             at = stop
         digest.update(tail)
-    except StoreError as error:
+    except Altered as error:
         raise Damaged("unreadable", f"{stored.key}: {error}") from None
     if digest.hexdigest() != stored.sha256:
         raise Damaged("checksum", f"{stored.key} has sha256 {digest.hexdigest()}")
@@ -182,13 +182,13 @@ def decode_chunk(array: Array, data: bytes | memoryview) -> NDArray[Any]:
 
     Raises
     ------
-    StoreError
+    Altered
         If the bytes are no chunk of this array.
     """
     try:
         return unpack(data, array.dtype, array.chunk_shape)
-    except StoreError as error:
-        raise StoreError(f"{array.name}: {error}") from None
+    except Altered as error:
+        raise Altered(f"{array.name}: {error}") from None
 
 
 def unpack(data: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[Any]:
@@ -196,7 +196,7 @@ def unpack(data: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...
 
     Raises
     ------
-    StoreError
+    Altered
         If the bytes are no chunk of this type and shape.
     """
     expected = dtype.itemsize * math.prod(shape)
@@ -204,10 +204,10 @@ def unpack(data: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...
         # The decompressor trusts the sizes in the header, so they are checked before.
         raw, _, compressed = struct.unpack_from(BLOSC_SIZES, data)
         if (raw, compressed) != (expected, len(data)):
-            raise StoreError("a chunk has not the size of one")
+            raise Altered("a chunk has not the size of one")
         return np.frombuffer(compressor().decode(data), dtype).reshape(shape)
     except (RuntimeError, ValueError, struct.error) as error:
-        raise StoreError(f"a chunk cannot be decoded: {error}") from None
+        raise Altered(f"a chunk cannot be decoded: {error}") from None
 
 
 def decode_shard(array: Array, shard: bytes) -> NDArray[Any]:

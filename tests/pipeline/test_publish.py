@@ -27,7 +27,7 @@ from pystac.validation.stac_validator import JsonSchemaSTACValidator
 from model.cards import SHIPPED
 from pipeline import publish as publishing
 from pipeline.attribution import attribution, licence_of
-from pipeline.errors import BadInput
+from pipeline.errors import BadInput, StoreError
 from pipeline.grid import to_lonlat
 from pipeline.mosaic import Mosaic, create_store, read_mosaic
 from pipeline.mosaic.layout import compressor
@@ -429,6 +429,25 @@ def test_a_damaged_piece_of_the_picture_is_not_painted_over(
     refresh(two, 2018)
     with pytest.raises(BadInput, match=f"{key}.*remove published/list.json"):
         publish_command(argparse.Namespace(store=two.url, json=True))
+
+
+def test_a_store_that_does_not_answer_costs_nothing_that_was_published(
+    two: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(two)
+    before = contents(two)
+    read = Storage.read
+
+    def refused(storage: Storage, key: str) -> bytes:
+        if key.startswith("published/"):
+            raise StoreError("no answer")
+        return read(storage, key)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Storage, "read", refused)
+        with pytest.raises(StoreError, match="no answer"):
+            publish_command(argparse.Namespace(store=two.url, json=True))
+    assert contents(two) == before
 
 
 def test_a_damaged_tile_is_named(two: Storage) -> None:
