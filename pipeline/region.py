@@ -40,6 +40,9 @@ SENTINEL2_TILE = 109_800
 """Side of a Sentinel-2 tile in metres: from the north-west corner of its 100 km MGRS square (ESA,
 Sentinel-2 tiling grid)."""
 
+LONGEST_SHOWN = 255
+"""Characters of a text that a message repeats: as many as a file's name may have."""
+
 _BANDS = "CDEFGHJKLMNPQRSTUVWX"
 _COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
 _ROWS = "ABCDEFGHJKLMNPQRSTUV"
@@ -229,4 +232,4 @@ def wanted_pixels(
 
 def _short(text: str) -> str:
     """What the user wrote, or its beginning, for a message."""
-    return repr(text if len(text) <= 80 else f"{text[:80]}...")
+    return repr(text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}...")
