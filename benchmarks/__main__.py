@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from pipeline.cli import set_up_logging
+
 NAMES = {
     "encode": "pixels a second of each encoder family, beside the reference's own way",
     "read": "an annual stack from a local server, beside odc-stac and stackstac",
@@ -21,6 +23,7 @@ def main(argv: list[str]) -> int:
         for name, purpose in NAMES.items():
             print(f"  {name:10} {purpose}", file=sys.stderr)
         return 2
+    set_up_logging()
     names = NAMES if argv[0] == "all" else argv[:1]
     modules = [importlib.import_module(f"benchmarks.{name}") for name in names]
     return max(module.main(argv[1:]) or 0 for module in modules)
