@@ -290,8 +290,8 @@ def describe(plan: Plan, bill: Bill, workers: int) -> str:
         f"tiles               {plan.tiles:,} with {plan.pixels:,} pixels",
         f"scenes              {_between(scenes)}, by {origin}",
         f"tokens a pixel      {_between(plan.tokens)}",
-        f"read                {_between(plan.bytes_read / 1e12)} TB",
-        f"written             {_between(plan.bytes_written / 1e12)} TB, "
+        f"read                {_bytes(plan.bytes_read)}",
+        f"written             {_bytes(plan.bytes_written)}, "
         f"{_between(plan.storage_usd_per_year)} USD a year to keep",
         *(f"{name + ' requests':20}{_between(drawn)}" for name, drawn in bill.requests.items()),
         f"accelerator         {_between(bill.accelerator_hours)} h of {bill.machine.device}",
@@ -323,9 +323,17 @@ def _between(drawn: Drawn) -> str:
     return f"{_number(drawn[0])} ({_number(low)} to {_number(high)})"
 
 
+def _bytes(drawn: Drawn) -> str:
+    """Between which sizes, in the unit that fits."""
+    power = min(max(int(np.log10(max(drawn[0], 1.0)) // 3), 1), 5)
+    return f"{_between(drawn / 1000**power)} {'kMGTP'[power - 1]}B"
+
+
 def _number(value: float) -> str:
+    """Three digits, all of those before the point, and no zeros that say nothing."""
     digits = max(0, 2 - int(np.floor(np.log10(abs(value))))) if value else 0
-    return f"{value:,.{min(digits, 4)}f}"
+    text = f"{value:,.{min(digits, 9)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def rounded(value: float) -> float:
