@@ -253,12 +253,12 @@ def _draw(path: Path, found: list[dict[str, Any]]) -> None:
                 {"elapsed": curve("ms_a_tile"), "on the CPU": curve("cpu_ms_a_tile")},
             ),
             Chart(
-                "memory in MB",
+                "memory in MB near the end",
                 across,
                 {
-                    "all in one process, near the end": last("worker_mb"),
-                    "a worker apart, near the end": last("apart_worker_mb"),
-                    "the launcher of that worker, at most": curve("apart_launcher_mb"),
+                    "one process": last("worker_mb"),
+                    "a worker apart": last("apart_worker_mb"),
+                    "its launcher": curve("apart_launcher_mb"),
                 },
             ),
         ],
