@@ -20,7 +20,7 @@ from pipeline.rasters import Reader
 from pipeline.region import read_region
 from pipeline.resample import KERNELS
 from pipeline.rules import Rules, rule_arguments
-from pipeline.scenes import Scene, open_catalogue
+from pipeline.scenes import Scene, catalogue_arguments, open_catalogue
 
 __all__ = ["AnnualStack", "Losses", "Rules", "read_stack", "stack_arguments", "stack_command"]
 
@@ -90,7 +90,7 @@ BYTES_A_PIXEL = {"s2": 2 * len(S2_BANDS) + 1, "s1": 2 * len(S1_BANDS)}
 
 def stack_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the `stack` command."""
-    parser.add_argument("--catalog", required=True, help="STAC catalogue, API, index or name")
+    catalogue_arguments(parser)
     parser.add_argument("--region", required=True, help="west,south,east,north or a vector file")
     parser.add_argument("--year", required=True, type=int)
     parser.add_argument("--out", required=True, help="directory for the arrays and stack.json")
@@ -104,13 +104,6 @@ def stack_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="go on though up to N scenes are gone, damaged or without answer; not where a "
         "provider refuses a credential or asks for patience, however long",
-    )
-    parser.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="HOST",
-        help="a host at a private address that the catalogue may point to",
     )
 
 
