@@ -258,10 +258,8 @@ def tiles_touched(
     if among is not None:
         owners &= among(slice(top, bottom), slice(left, right))
     row, col = np.nonzero(owners)
-    size = side * PIXEL
-    west, north = WEST_EDGE + columns[col] * size, NORTH_EDGE - rows[row] * size
     # A millimetre less, so that a region which ends at a tile's edge does not touch the tile.
-    squares = shapely.box(west + 1e-3, north - size + 1e-3, west + size - 1e-3, north - 1e-3)
+    squares = _squares(rows[row], columns[col], side, -1e-3)
     shapely.prepare(ground)
     owners[row, col] = shapely.intersects(ground, squares)
     low, high = (limit[:, None] for limit in owned_tile_columns(zone, rows, side, margin))
@@ -302,10 +300,20 @@ def tiles_within(
     around = shapely.union_all([part for part in parts if part.area > 0])
     ground = moved(shapely.segmentize(around, 0.1), from_lonlat(zone))
     shapely.prepare(ground)
-    size = side * PIXEL
-    left, top = WEST_EDGE + tiles[:, 1] * size, NORTH_EDGE - tiles[:, 0] * size
-    squares = shapely.box(left - NEAR, top - size - NEAR, left + size + NEAR, top + NEAR)
+    squares = _squares(tiles[:, 0], tiles[:, 1], side, NEAR)
     return np.asarray(shapely.contains_properly(ground, squares), bool)
+
+
+def _squares(
+    rows: NDArray[np.int64], cols: NDArray[np.int64], side: int, more: float
+) -> NDArray[np.object_]:
+    """Tiles as polygons in metres, `more` metres wider on each side: (tiles,)."""
+    size = side * PIXEL
+    west, north = WEST_EDGE + cols * size, NORTH_EDGE - rows * size
+    squares: NDArray[np.object_] = shapely.box(
+        west - more, north - size - more, west + size + more, north + more
+    )
+    return squares
 
 
 def project_region(zone: int, region: BaseGeometry) -> BaseGeometry:
