@@ -17,7 +17,6 @@ import functools
 import json
 import os
 import pickle
-import resource
 import subprocess
 import sys
 import tempfile
@@ -97,14 +96,17 @@ class PartOfJob(Job):
         if self.part != "whole":
             tiles.encode = functools.partial(_encode, tiles.encode, self.part == "encode")
         said = Path(self.times) / str(os.getpid())
-        records.write_record = _timed(records.write_record, said, time.monotonic())
+        records.write_record = _timed(records.write_record, said)
         return shop
 
 
-def _timed(write: Callable[..., Record], said: Path, began: float) -> Callable[..., Record]:
+def _timed(write: Callable[..., Record], said: Path) -> Callable[..., Record]:
+    """Say after each record how long this process has worked since now, and on the CPU."""
+    began, before = time.monotonic(), time.process_time()
+
     def write_timed(*args: Any) -> Record:
         written = write(*args)
-        said.write_text(str(time.monotonic() - began))
+        said.write_text(json.dumps([time.monotonic() - began, time.process_time() - before]))
         return written
 
     return write_timed
@@ -229,23 +231,15 @@ def _run(args: argparse.Namespace) -> dict[str, float]:
             times=times,
             stand_in=args.device,
         )
-        before = _cpu()
         with mock.patch("pipeline.launch.Job", job):
             outcome = launch(parser.parse_args(words), [])
         assert outcome.done == outcome.tiles == rows * cols, outcome
+        spent = [json.loads(said.read_text()) for said in Path(times).iterdir()]
         return {
-            "seconds": max(float(said.read_text()) for said in Path(times).iterdir()),
-            "cpu": _cpu() - before,
+            "seconds": max(seconds for seconds, _ in spent),
+            "cpu": sum(cpu for _, cpu in spent),
             "write": outcome.measures["seconds_write"],
         }
-
-
-def _cpu() -> float:
-    """CPU seconds of this process and of its children that ended."""
-    return sum(
-        used.ru_utime + used.ru_stime
-        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    )
 
 
 def _land(rows: int, cols: int, inset: int = 0) -> Window:

@@ -7,6 +7,7 @@ is the same the second time.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 import zlib
@@ -22,7 +23,7 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from pipeline import records
-from pipeline.errors import BrokenOff, StoreError, store_errors
+from pipeline.errors import StoreError, runner_errors, store_errors
 from pipeline.grid import Tile
 from pipeline.measures import NAMESPACE, count_in_beam
 from pipeline.options import only_writes_graph
@@ -43,6 +44,10 @@ NEIGHBOURHOOD = 16_384
 """Side in pixels of the squares whose tiles are made one after the other: 164 km, one and a half
 Sentinel-2 scenes."""
 
+Numbers = tuple[int, int, int, int]
+"""A tile as an element: the local runner holds all elements at once, and several times, and
+numbers take a sixth of what a pickled tile does."""
+
 UNRECORDED = "unrecorded:"
 """Begins the names of the counters of failed tiles whose record the store did not take, by class
 of error."""
@@ -60,18 +65,13 @@ def run_graph(job: Job, zones: list[int], options: PipelineOptions) -> Counter[s
     BrokenOff
         If the runner gave up.
     """
-    try:
+    with runner_errors():
         pipeline = beam.Pipeline(options=options)
         _ = pipeline | "zones" >> beam.Create(zones) | "embed zones" >> EmbedZones(job)
         result = pipeline.run()
         if only_writes_graph(options):
             return Counter()
         result.wait_until_finish()
-    except Exception as error:
-        # A runner's message is a traceback of the worker's; what was raised there stands last.
-        lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
-        said = lines[-1].split(" [while running")[0]
-        raise BrokenOff(f"the runner gave up: {said}") from error
     counters = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
     return Counter(
         {
@@ -98,7 +98,7 @@ class EmbedZones(beam.PTransform):
             zones
             | "read request" >> beam.ParDo(ReadRequest(self._job))
             | "spread over workers" >> beam.Reshuffle()
-            | "tile by tile" >> beam.FlatMap(lambda neighbours: neighbours)
+            | "tile by tile" >> beam.FlatMap(tiles_of)
             | "embed" >> beam.ParDo(EmbedTile(self._job))
         )
         # The grouping waits for a zone's last tile.
@@ -116,7 +116,7 @@ class ReadRequest(beam.DoFn):
     def __init__(self, job: Job) -> None:
         self._job = job
 
-    def process(self, zone: int) -> Iterator[tuple[Tile, ...]]:
+    def process(self, zone: int) -> Iterator[tuple[Numbers, ...]]:
         job = self._job
         storage = Storage(job.store)
         name = f"left-{zone}{'-last' if job.last else ''}"
@@ -138,7 +138,13 @@ class ReadRequest(beam.DoFn):
                 journal.add(zone, row)
         journal.put()
         tally.put()
-        yield from neighbours(wanted, job.elements)
+        for near in neighbours(wanted, job.elements):
+            yield tuple(dataclasses.astuple(tile) for tile in near)
+
+
+def tiles_of(element: tuple[Numbers, ...]) -> Iterator[Tile]:
+    """The tiles that an element stands for."""
+    return (Tile(*numbers) for numbers in element)
 
 
 def neighbours(tiles: Iterable[Tile], elements: int) -> Iterator[tuple[Tile, ...]]:

@@ -15,6 +15,7 @@ from model.kernels import DeviceError, find_place
 from model.quantize import BadEmbeddingError
 from pipeline import errors
 from pipeline.errors import BadEmbedding, BadInput, OutOfMemory
+from pipeline.web import plain
 from pipeline.weights import local_weights, pulled_weights
 
 
@@ -143,13 +144,22 @@ def find_checkpoint(
         If the file is not what it should be.
     """
     if weights is not None:
-        checkpoint = read_checkpoint(local_weights(weights, sha256), sha256)
+        checkpoint = _named_weights(weights, sha256)
     else:
         checkpoint = _own_weights(card_named(model or SHIPPED.name))
     card = card_of_weights(checkpoint.family, checkpoint.sizes, checkpoint.sha256, model, imagery)
     if imagery is not None:
         card.accepts(imagery)
     return checkpoint, card
+
+
+def _named_weights(location: str, sha256: str) -> Checkpoint:
+    """Weights that lie anywhere; what is wrong with them is told under the name they were given."""
+    path = local_weights(location, sha256)
+    try:
+        return read_checkpoint(path, sha256)
+    except CheckpointError as error:
+        raise CheckpointError(str(error).replace(str(path), plain(location))) from None
 
 
 def _own_weights(card: Card) -> Checkpoint:

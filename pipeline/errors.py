@@ -167,6 +167,24 @@ class BrokenOff(TesseraError):
     kind = "broken-off"
 
 
+@contextmanager
+def runner_errors() -> Iterator[None]:
+    """Say in one line why a Beam runner gave up.
+
+    Raises
+    ------
+    BrokenOff
+        With what the runner raised as its cause.
+    """
+    try:
+        yield
+    except Exception as error:
+        # A runner's message is a traceback of the worker's; what was raised there stands last.
+        lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
+        said = lines[-1].split(" [while running")[0]
+        raise BrokenOff(f"the runner gave up: {said}") from error
+
+
 STORE_ERRORS: dict[int, type[StoreError]] = {
     errno.ENOSPC: StoreFull,
     errno.EDQUOT: StoreFull,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from model.cores import usable_cores
 from pipeline import attribution, records, summary
 from pipeline.coverage import coverage_map
 from pipeline.errors import Altered, BadInput
@@ -241,7 +241,7 @@ def _paint(
 
 def _looks(mosaic: Mosaic, keys: list[Key]) -> Iterator[tuple[Key, Row, Picture | None]]:
     """Row and picture of tiles, the picture of those that are done; drawn with every core."""
-    colours, threads = mosaic.colours, os.cpu_count() or 1
+    colours, threads = mosaic.colours, usable_cores()
 
     def look(key: Key) -> tuple[Key, Row, Picture | None]:
         tile, year = parse_tile(key[0], mosaic.layout.side), key[1]

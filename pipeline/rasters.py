@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import math
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
+from model.cores import usable_cores
 from pipeline.cog import Header, decode, read_coarsest, read_header
 from pipeline.errors import Corrupt, Expired, Gone, SceneError
 from pipeline.grid import Window
@@ -63,7 +63,7 @@ class Reader:
     def __init__(self, source: Source, threads: int | None = None) -> None:
         self.source = source
         if threads is None:
-            threads = (os.cpu_count() or 1) if source.remote.is_local else REMOTE_THREADS
+            threads = usable_cores() if source.remote.is_local else REMOTE_THREADS
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
         self._spool = Spool()
         self.signer = Signer(source.remote)

@@ -30,15 +30,16 @@ from model.pretrain.samples import (
     samples_of,
 )
 from pipeline import records
-from pipeline.errors import BadInput, Expired, TesseraError, store_errors
+from pipeline.errors import BadInput, Expired, TesseraError, runner_errors, store_errors
 from pipeline.grid import DEFAULT_SIDE, Tile, Window, check_side, lonlat_bounds
 from pipeline.labels import Labels, read_labels
 from pipeline.options import beam_options
 from pipeline.ownership import owned, tiles_touched, zones_touched
+from pipeline.passes import check_year
 from pipeline.rasters import Reader
 from pipeline.region import pixels_inside, read_region
 from pipeline.resample import KERNELS
-from pipeline.scenes import Source, open_catalogue
+from pipeline.scenes import Source, catalogue_arguments, open_catalogue
 from pipeline.sentinel2 import OFFSETS
 from pipeline.stack import Rules, read_stack
 from pipeline.storage import Storage
@@ -64,6 +65,8 @@ class Sampling:
     ----------
     catalog, year, out
         Where scenes come from, of which year, and where d-pixels go.
+    allow_hosts
+        Hosts of private addresses that the catalogue may point to.
     region
         In degrees; pixels outside of it are not drawn.
     side
@@ -77,6 +80,7 @@ class Sampling:
     """
 
     catalog: str
+    allow_hosts: tuple[str, ...]
     year: int
     out: str
     region: BaseGeometry
@@ -169,7 +173,7 @@ class SampleTile(beam.DoFn):
     def setup(self) -> None:
         sampling = self._sampling
         self._storage = Storage(sampling.out)
-        self._source = open_catalogue(sampling.catalog)
+        self._source = open_catalogue(sampling.catalog, sampling.allow_hosts)
         self._reader = Reader(self._source)
         self._labels = read_labels(sampling.labels, sampling.fields) if sampling.labels else None
 
@@ -282,7 +286,7 @@ def read_index(storage: Storage) -> dict[str, Any]:
 
 def sample_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `sample`."""
-    parser.add_argument("--catalog", required=True, help="STAC API, static catalogue or index")
+    catalogue_arguments(parser)
     parser.add_argument("--region", required=True, help="W,S,E,N in degrees, or a vector file")
     parser.add_argument("--year", required=True, type=int)
     parser.add_argument("--out", required=True, help="folder or URL for the d-pixels")
@@ -311,17 +315,19 @@ def sample_command(args: argparse.Namespace) -> dict[str, Any]:
     """
     options = beam_options(args.runner, args.workers, args.beam_arguments)
     check_side(args.tile)
+    check_year(args.year)
     if not 0 < args.fraction <= 1:
         raise BadInput(f"--fraction {args.fraction}: choose a share above 0 and up to 1")
     if args.fields and not args.labels:
         raise BadInput("--fields numbers the fields of --labels: name both")
     if args.labels:
         read_labels(args.labels, args.fields)
-    source = open_catalogue(args.catalog)
+    source = open_catalogue(args.catalog, args.allow_host)
     rules = Rules(source.imagery, args.kernel, args.offset)
     rules.check(source)
     sampling = Sampling(
         catalog=args.catalog,
+        allow_hosts=tuple(args.allow_host),
         year=args.year,
         out=args.out,
         region=read_region(args.region),
@@ -352,8 +358,14 @@ def sample_command(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def draw(zones: Sequence[int], sampling: Sampling, options: Any) -> None:
-    """Run the job and wait for its end."""
-    with beam.Pipeline(options=options) as pipeline:
+    """Run the job and wait for its end.
+
+    Raises
+    ------
+    BrokenOff
+        If the runner gave up.
+    """
+    with runner_errors(), beam.Pipeline(options=options) as pipeline:
         _ = pipeline | "zones" >> beam.Create(zones) | "draw samples" >> DrawSamples(sampling)
 
 

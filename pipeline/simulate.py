@@ -8,7 +8,6 @@ makes the same bytes. It says that it is simulated in the catalogue, in each ite
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from rasterio.transform import Affine
 from shapely.affinity import translate
 
+from model.cores import usable_cores
 from pipeline.dpixels import make_directory
 from pipeline.errors import BadInput
 from pipeline.landscape import CODES, Ground, ground_under
@@ -74,7 +74,7 @@ def simulate_archive(out: Path, spec: Simulation) -> Path:
     shutil.rmtree(building, ignore_errors=True)
     make_directory(building)
     jobs = [(footprint, year) for year in spec.years for footprint in spec.footprints]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with ThreadPoolExecutor(max_workers=usable_cores()) as pool:
         written = pool.map(lambda job: list(_write_granule_year(building, spec, *job)), jobs)
     _write_catalogue(building, spec, [item for items in written for item in items])
     building.rename(out)

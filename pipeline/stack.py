@@ -16,6 +16,7 @@ from pipeline.dpixels import cut_stack, make_directory, write_stack_directory
 from pipeline.errors import BadInput, Corrupt, Gone, Incomplete, Refused
 from pipeline.grid import Window, lonlat_bounds
 from pipeline.ownership import region_window, zones_touched
+from pipeline.passes import check_year
 from pipeline.rasters import Reader
 from pipeline.region import read_region
 from pipeline.resample import KERNELS
@@ -132,6 +133,7 @@ def stack_command(args: argparse.Namespace) -> dict[str, Any]:
     SceneError
         If a provider cannot be asked now.
     """
+    check_year(args.year)
     region = read_region(args.region)
     zones = zones_touched(region)
     if len(zones) != 1:

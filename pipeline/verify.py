@@ -10,7 +10,6 @@ import argparse
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from model.cores import usable_cores
 from pipeline import records, summary
 from pipeline.errors import Altered, BadInput
 from pipeline.grid import HEIGHT, WIDTH, Tile, zone_group
@@ -282,7 +282,7 @@ def _side_by_side(
     check: Callable[[Tile], Report], tiles: list[Tile]
 ) -> Iterator[tuple[Tile, Report]]:
     """Check tiles with every core, in order, a batch at a time."""
-    threads = max(os.cpu_count() or 1, LEAST_THREADS)
+    threads = max(usable_cores(), LEAST_THREADS)
     with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
         for start in range(0, len(tiles), BATCH):
             batch = tiles[start : start + BATCH]

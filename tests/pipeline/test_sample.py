@@ -13,7 +13,7 @@ import pytest
 import rasterio
 
 from model.pretrain.samples import Samples, concatenate, decode_samples
-from pipeline.errors import BadInput, Expired, Throttled
+from pipeline.errors import BadInput, BrokenOff, Expired, Throttled
 from pipeline.grid import Window, lonlat_bounds
 from pipeline.rasters import Reader
 from pipeline.sample import read_index, sample_arguments, sample_command
@@ -159,7 +159,7 @@ def test_what_passes_is_waited_for(
 ) -> None:
     failures: list[Exception] = [Expired("x"), Throttled("x"), ValueError("y")]
     source = Unsteady(open_catalogue(str(archive)), failures)
-    monkeypatch.setattr("pipeline.sample.open_catalogue", lambda text: source)
+    monkeypatch.setattr("pipeline.sample.open_catalogue", lambda *_: source)
     monkeypatch.setattr("pipeline.sample.RETRY_PAUSE", 0.01)
     renewed: list[Signer] = []
     monkeypatch.setattr(Signer, "renew", lambda signer: renewed.append(signer))
@@ -176,12 +176,33 @@ def test_what_does_not_pass_fails_the_tile(
     archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Unsteady(open_catalogue(str(archive)), [Throttled("patience")] * 3)
-    monkeypatch.setattr("pipeline.sample.open_catalogue", lambda text: source)
+    monkeypatch.setattr("pipeline.sample.open_catalogue", lambda *_: source)
     monkeypatch.setattr("pipeline.sample.RETRY_PAUSE", 0.01)
     told = sample(archive, tmp_path / "out", "--fraction=0.05")
     assert (told["files"], told["failed"]) == (11, 1)
     (why,) = read_index(Storage(str(tmp_path / "out")))["failed"].values()
     assert why == "throttled: patience"
+
+
+def test_a_runner_that_gives_up_is_one_line(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: object) -> Source:
+        raise OSError("no such machine")
+
+    opened = open_catalogue(str(archive))
+    catalogues = [lambda: opened]
+    monkeypatch.setattr(
+        "pipeline.sample.open_catalogue", lambda *_: (catalogues.pop() if catalogues else gone)()
+    )
+    with pytest.raises(BrokenOff, match=r"^the runner gave up: .*no such machine[^\n]*$"):
+        sample(archive, tmp_path / "out", "--fraction=0.05")
+
+
+def test_a_year_without_scenes_is_refused(archive: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="--year 1999"):
+        sample(archive, tmp_path / "out", "--year=1999")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_share_that_is_none_is_refused(archive: Path, tmp_path: Path) -> None:

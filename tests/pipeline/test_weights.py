@@ -17,6 +17,7 @@ import pytest
 
 from model.cards import card_named
 from model.checkpoint import CheckpointError
+from pipeline.encoders import find_checkpoint
 from pipeline.errors import BadInput
 from pipeline.weights import cache_folder, local_weights, pull_weights, pulled_weights
 from tests.fakes.disk import small_disk
@@ -66,6 +67,13 @@ def test_weights_are_fetched_once_and_kept_by_their_digest(address: str) -> None
     with pytest.raises(BadInput, match=r"there are no weights at|cannot be read"):
         local_weights(address)
     assert [kept.name for kept in cache_folder().iterdir()] == [SHA256]
+
+
+def test_what_is_wrong_with_weights_is_told_under_the_name_they_were_given() -> None:
+    with fsspec.open("memory://bucket/none.pt", "wb") as file:
+        file.write(b"none")
+    with pytest.raises(CheckpointError, match=r"^memory://bucket/none\.pt: this is no weights"):
+        find_checkpoint(None, "memory://bucket/none.pt")
 
 
 def test_secrets_of_an_address_are_not_told() -> None:
