@@ -102,11 +102,13 @@ class PartOfJob(Job):
 
 def _timed(write: Callable[..., Record], said: Path) -> Callable[..., Record]:
     """Say after each record how long this process has worked since now, and on the CPU."""
-    began, before = time.monotonic(), time.process_time()
+    began, before, turn = time.monotonic(), time.process_time(), threading.Lock()
 
     def write_timed(*args: Any) -> Record:
         written = write(*args)
-        said.write_text(json.dumps([time.monotonic() - began, time.process_time() - before]))
+        with turn:
+            spent = time.monotonic() - began, time.process_time() - before
+            said.write_text(json.dumps(spent))
         return written
 
     return write_timed

@@ -117,7 +117,7 @@ class Window:
         return slice(row, row + self.height), slice(col, col + self.width)
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Tile:
     """The unit of work, of retry and of record, and one shard of the store.
 

@@ -1,9 +1,9 @@
 """Locks in a store: one process at a time edits what several launchers share.
 
 On local disk the kernel drops a lock with its holder. Elsewhere it is an object that its holder
-renews; a waiter that has seen the same one for `LOCK_EXPIRY` seconds takes it over, and says so.
-No clocks are compared. Object stores delete without conditions, so between a waiter's last look and
-its deletion lies one request in which two may take over at once; the look afterwards finds that.
+renews; a waiter that has seen the same one for `LOCK_EXPIRY` seconds takes it away, and says so.
+No clocks are compared. Object stores delete without conditions, so of the waiters for one of the
+dead only that one deletes its lock that could put up a claim to it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import functools
+import hashlib
 import logging
 import os
 import socket
@@ -86,8 +87,9 @@ class _Lease:
                 return
             if holder != seen:
                 seen, since = holder, time.monotonic()
-            if holder and time.monotonic() - since > LOCK_EXPIRY:
-                self._take_over(holder)
+            silent = time.monotonic() - since
+            if holder and silent > LOCK_EXPIRY:
+                self._bury(holder, alone=silent < 2 * LOCK_EXPIRY)
             elif not told and time.monotonic() - began > LOCK_TOLD:
                 told = True
                 log.warning("%s: waiting for %s", self._storage.locate(self._key), _who(holder))
@@ -120,8 +122,19 @@ class _Lease:
         except FileNotFoundError:
             return ""
 
-    def _take_over(self, holder: str) -> None:
-        # Another waiter may have been faster.
+    def _bury(self, holder: str, alone: bool) -> None:
+        """Take away the lock of the dead, if no other waiter is about to.
+
+        Parameters
+        ----------
+        holder
+            What the lock has held for too long.
+        alone
+            Whether another's claim counts: who put it up may have died since.
+        """
+        claim = f"{self._key}.{hashlib.sha256(holder.encode()).hexdigest()[:16]}"
+        if not self._storage.create(claim, self._token.encode()) and alone:
+            return
         if self._holder() == holder:
             log.warning(
                 "%s was not renewed for %.0f s by %s, which is gone: it is free",
@@ -130,6 +143,7 @@ class _Lease:
                 _who(holder),
             )
             self._storage.delete(self._key)
+        self._storage.delete(claim)
 
 
 @contextlib.contextmanager

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
+import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -80,6 +83,47 @@ def test_a_lock_left_by_the_dead_is_taken_over(
         assert storage.exists(KEY)
     assert not storage.exists(KEY)
     assert "by somebody-17, which is gone" in caplog.text
+
+
+def test_of_those_who_wait_for_the_dead_one_at_a_time_is_served(
+    tmp_path: Path, hurried: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a deletion takes so long that all others have judged the lock meanwhile."""
+    storage = Storage(f"memory://{tmp_path.name}")
+    storage.write(KEY, b"somebody-17 token 3")
+    inside: list[int] = []
+    most: list[int] = []
+    delete = Storage.delete
+
+    def deleted_late(self: Storage, key: str) -> None:
+        time.sleep(random.uniform(0, 0.2))
+        delete(self, key)
+
+    def work(number: int) -> None:
+        with locked(storage, "number"):
+            inside.append(number)
+            time.sleep(0.1)
+            most.append(len(inside))
+            inside.remove(number)
+
+    monkeypatch.setattr(Storage, "delete", deleted_late)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert most == [1] * 8
+    assert not list(storage.list(f"{PARTIAL}/"))
+
+
+def test_a_claim_to_a_lock_of_the_dead_may_be_of_the_dead_too(
+    tmp_path: Path, hurried: None
+) -> None:
+    storage = Storage(f"memory://{tmp_path.name}")
+    storage.write(KEY, b"somebody-17 token 3")
+    digest = hashlib.sha256(b"somebody-17 token 3").hexdigest()
+    storage.write(f"{KEY}.{digest[:16]}", b"somebody-18 token ")
+    began = time.monotonic()
+    with locked(storage, "number"):
+        assert time.monotonic() - began > 2 * locks.LOCK_EXPIRY
+    assert not list(storage.list(f"{PARTIAL}/"))
 
 
 def test_a_lock_that_was_taken_over_is_left_to_who_has_it(
