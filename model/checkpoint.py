@@ -1,7 +1,8 @@
 """A published checkpoint to sizes and parameters, safely and strictly; and back into a file.
 
 A weights file is untrusted: its digest is taken before anything reads it, pickles are read with
-PyTorch's restricted unpickler, and `parameters` checks what they hold.
+PyTorch's restricted unpickler once `pickles` has seen that they are harmless to it, and
+`parameters` checks what they hold.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from torch import Tensor
 
 from model.networks import Family, Network, Sizes, day_encoding, empty_network
 from model.parameters import CheckpointError, check_parameters, short
+from model.pickles import check_pickle
 
 WITHDRAWN = {
     "best_model_fsdp_20260425_202039.pt": "the v1.1 AWS encoder was retrained on 2026-05-03, after "
@@ -215,6 +217,8 @@ def _read_safetensors(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
 def _read_payload(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
     _refuse_swelling(path)
     try:
+        # By the reader that unpickles it: another might find another pickle in a forged zip.
+        check_pickle(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl"))
         payload = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:
         # The unpickler meets arbitrary bytes, and raises whatever they lead it to.

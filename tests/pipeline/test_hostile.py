@@ -7,6 +7,7 @@ its seed.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import os
@@ -141,6 +142,42 @@ def bursts_when_unpacked(path: Path, dice: random.Random, payload: dict[str, Any
     whole.unlink()
 
 
+MEMORY = b"cbuiltins\nbytearray\n\x8a\x05\0\0\0\0\x02\x85R."
+"""A pickle of 8 GiB of zeros."""
+
+TIME = b")q\0" + b"".join(b"h%ch%c\x86q%c" % (n, n, n + 1) for n in range(60)) + b"}h\x3cK\1s."
+"""A pickle whose tuple's hash takes 2 ** 60 steps."""
+
+COPIES = (
+    (b"ccollections\nOrderedDict\nq\0]q\1(" + b"K\1K\1\x86" * 10**5 + b"e](")
+    + b"h\0h\1\x85R" * 10**5
+    + b"e."
+)
+"""A pickle with a list that is copied as often as it is long."""
+
+ATTRIBUTES = (
+    b"ccollections\nOrderedDict\nq\0}q\1("
+    + b"".join(b"X\5\0\0\0%05dK\1" % n for n in range(10**5))
+    + b"u]("
+    + b"h\0)Rh\1b" * 10**5
+    + b"e."
+)
+"""The same of attributes."""
+
+
+def asks_for_more_than_it_has(path: Path, dice: random.Random, payload: dict[str, Any]) -> None:
+    torch.save(payload, path)
+    whole = path.read_bytes()
+    said = dice.choice([MEMORY, TIME, COPIES, ATTRIBUTES, b"]" * 10**7])
+    with (
+        zipfile.ZipFile(io.BytesIO(whole)) as source,
+        zipfile.ZipFile(path, "w") as target,
+    ):
+        for name in source.namelist():
+            own = name.endswith("data.pkl")
+            target.writestr(name, b"\x80\2" + said if own else source.read(name))
+
+
 def is_cut_short(path: Path, dice: random.Random, payload: dict[str, Any]) -> None:
     torch.save(payload, path)
     path.write_bytes(path.read_bytes()[: dice.randrange(int(path.stat().st_size * 0.99))])
@@ -217,6 +254,7 @@ KINDS: tuple[Write, ...] = (
     has_another_shape,
     holds_no_numbers,
     claims_to_be_huge,
+    asks_for_more_than_it_has,
     is_cut_short,
     is_noise,
     names_other_parameters,
