@@ -10,6 +10,7 @@ import argparse
 import importlib
 import json
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, TextIO
@@ -75,7 +76,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = with_values(sys.argv[1:] if argv is None else argv)
     set_up_logging()
     command = next((word for word in arguments if not word.startswith("-")), None)
     try:
@@ -114,6 +115,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.json and result:
         print(json.dumps(result))
     return SOME_FAILED if args.command in JOBS and some_failed(result) else DONE
+
+
+def with_values(words: Sequence[str]) -> list[str]:
+    """The words of a command, with values such as `-122,37,-121,38` joined to their options.
+
+    By itself such a word is taken for an option, because it begins with a minus.
+    """
+    joined: list[str] = []
+    for word in words:
+        if re.match(r"-\.?\d", word) and joined and re.fullmatch(r"--[^=]+", joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def some_failed(result: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ import pytest
 
 from model.cards import card_named
 from pipeline import figures, passes
+from pipeline.cli import main
 from pipeline.errors import BadInput
 from pipeline.figures import Figure, Throughput, read_book, record_throughput
 from pipeline.grid import Tile
@@ -296,6 +297,12 @@ def test_what_was_measured_is_believed_before_what_is_scaled(tmp_path: Path) -> 
 def test_options_that_cannot_be_are_refused(options: tuple[str, ...], says: str) -> None:
     with pytest.raises(BadInput, match=says):
         plan("--region", VALLEY, *options)
+
+
+@pytest.mark.parametrize("words", [["--region", "-71.2,42.3,-71.0,42.4"], ["--region=-.1,5,0,6"]])
+def test_a_box_may_begin_in_the_west(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", *words, "--year", "2024", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tiles"] > 0
 
 
 def test_people_get_a_table(capsys: pytest.CaptureFixture[str]) -> None:
