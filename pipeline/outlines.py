@@ -106,25 +106,28 @@ def cut_at_antimeridian(polygon: shapely.Polygon) -> NDArray[np.object_]:
     -------
     Valid polygons with longitudes -180 to 180; none where the polygon has no area.
     """
-    rings: list[NDArray[np.float64]] = []
-    for ring in (polygon.exterior, *polygon.interiors):
-        at = shapely.get_coordinates(ring)
-        at[:, 0] = np.unwrap(at[:, 0], period=360.0)
-        start, end = at[0, 0], at[-1, 0]
-        if abs(end - start) > 1.0:
-            pole = np.copysign(90.0, at[:, 1].mean())
-            at = np.concatenate([at, [[end, pole], [start, pole]], at[:1]])
-        if rings:
-            at[:, 0] += 360.0 * np.round((rings[0][0, 0] - start) / 360.0)
-        rings.append(at)
-    whole = shapely.make_valid(
-        shapely.Polygon(rings[0], rings[1:]), method="structure", keep_collapsed=False
-    )
+    if polygon.is_empty:
+        return np.empty(0, object)
+    shell = _enclosed(polygon.exterior)
+    holes = shapely.union_all([_enclosed(ring) for ring in polygon.interiors])
+    parts = shapely.get_parts(shapely.difference(shell, holes))
+    return parts[shapely.area(parts) > 0]
+
+
+def _enclosed(ring: shapely.LinearRing) -> BaseGeometry:
+    """What a ring in degrees encloses, cut at the antimeridian."""
+    at = shapely.get_coordinates(ring)
+    at[:, 0] = np.unwrap(at[:, 0], period=360.0)
+    start, end = at[0, 0], at[-1, 0]
+    if abs(end - start) > 1.0:
+        pole = np.copysign(90.0, at[:, 1].mean())
+        at = np.concatenate([at, [[end, pole], [start, pole]], at[:1]])
+    whole = shapely.make_valid(shapely.Polygon(at), method="structure", keep_collapsed=False)
     turns = [shapely.box(-180.0 + turn, -90.0, 180.0 + turn, 90.0) for turn in TURNS]
     pieces = shapely.intersection(whole, turns)
-    moved_back = [translate(piece, -turn) for piece, turn in zip(pieces, TURNS, strict=True)]
-    parts = shapely.get_parts(moved_back)
-    return parts[shapely.area(parts) > 0]
+    return shapely.union_all(
+        [translate(piece, -turn) for piece, turn in zip(pieces, TURNS, strict=True)]
+    )
 
 
 def _check_degrees(parts: NDArray[np.object_], name: str) -> None:

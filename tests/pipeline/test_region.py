@@ -92,6 +92,14 @@ def test_a_projected_file_may_hold_a_pole(tmp_path: Path) -> None:
     assert not found.intersects(shapely.Point(0, -70))
 
 
+def test_a_hole_may_hold_a_pole_too(tmp_path: Path) -> None:
+    pole = shapely.Point(0, 0)
+    ring = pole.buffer(2_500_000).difference(pole.buffer(1_500_000))
+    found = read_region(vector(tmp_path / "area.gpkg", ring, "EPSG:3031"))
+    assert found.contains(shapely.MultiPoint([(0, -70), (179.9, -72), (-100, -74)]))
+    assert not found.intersects(shapely.box(-180, -90, 180, -77))
+
+
 def test_a_geojson_keeps_the_system_of_its_old_crs_member(tmp_path: Path) -> None:
     ring = [[5e5, 56e5], [51e4, 56e5], [51e4, 561e4], [5e5, 561e4], [5e5, 56e5]]
     path = geojson(tmp_path / "a.geojson", polygon(ring), "urn:ogc:def:crs:EPSG::32631")
