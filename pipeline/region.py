@@ -9,6 +9,7 @@ import difflib
 import gzip
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,12 @@ LONGEST_SHOWN = 255
 _BANDS = "CDEFGHJKLMNPQRSTUVWX"
 _COLUMNS = ("STUVWXYZ", "ABCDEFGH", "JKLMNPQR")
 _ROWS = "ABCDEFGHJKLMNPQRSTUV"
+_ODD_ZONES: dict[str, dict[int, tuple[float, float] | None]] = {
+    "V": {31: (0.0, 3.0), 32: (3.0, 12.0)},
+    "X": {31: (0.0, 9.0), 33: (9.0, 21.0), 35: (21.0, 33.0), 37: (33.0, 42.0)}
+    | dict.fromkeys((32, 34, 36)),
+}
+"""By band, zones of other meridians than the plain ones, or none: in Norway and Svalbard."""
 
 
 def read_region(text: str) -> BaseGeometry:
@@ -56,7 +63,7 @@ def read_region(text: str) -> BaseGeometry:
     text
         `global`; `west,south,east,north` in degrees; a GeoJSON file or another vector file that
         declares its reference system; the name of a Sentinel-2 tile, such as `31UFS` or `T31UFS`;
-        or of a country, as Natural Earth writes it. Names may be in any case.
+        or of a country, as Natural Earth writes it, or nearly so. Names may be in any case.
 
     Returns
     -------
@@ -123,24 +130,45 @@ def countries() -> tuple[NDArray[np.object_], NDArray[np.object_]]:
 
 
 def country(name: str) -> BaseGeometry:
-    """Ground of a country by its name in Natural Earth, in any case, with its territories there.
+    """Ground of a country by its name in Natural Earth, with its territories there.
+
+    Case and accents do not matter, and a word that Natural Earth cuts short may be written out.
 
     Raises
     ------
     BadInput
-        If there is none, with the names that are like it.
+        If there is none, with the names that are like it, or it is too small to be drawn.
     """
     names, grounds = countries()
-    known = {known.casefold(): k for k, known in enumerate(names)}
-    if name.casefold() not in known:
-        close = difflib.get_close_matches(name.casefold(), known, n=3)
-        hint = f"; did you mean {' or '.join(names[known[key]] for key in close)}?" if close else ""
+    plain = _plain(name)
+    chosen = [k for k, known in enumerate(names) if _spellings(known).fullmatch(plain)]
+    if not chosen:
+        known = {_plain(known): known for known in names}
+        close = difflib.get_close_matches(plain, known, n=3)
+        hint = f"; did you mean {' or '.join(known[key] for key in close)}?" if close else ""
         raise BadInput(
             f"region {_short(name)} is no file here, no west,south,east,north box in degrees, no "
             f"Sentinel-2 tile such as 31UFS, no country and not 'global'{hint}"
         )
-    parts = shapely.get_parts(grounds[known[name.casefold()]])
-    return joined(np.concatenate([cut_at_antimeridian(part) for part in parts]), name)
+    outlines = [cut_at_antimeridian(part) for part in shapely.get_parts(grounds[chosen[0]])]
+    if not any(map(len, outlines)):
+        raise BadInput(
+            f"region {_short(name)} is too small to have an outline at 1:10 million: give "
+            "west,south,east,north in degrees"
+        )
+    return joined(np.concatenate(outlines), name)
+
+
+def _plain(name: str) -> str:
+    """A name without case and accents."""
+    letters = unicodedata.normalize("NFKD", name)
+    return "".join(letter for letter in letters if not unicodedata.combining(letter)).casefold()
+
+
+def _spellings(name: str) -> re.Pattern[str]:
+    """How a country's name may be written: a word that ends in a point is cut short."""
+    words = (re.sub(r"\.$", r"\\w*", word) for word in re.findall(r"\w+\.?", _plain(name)))
+    return re.compile(r"\W+".join(words) + r"\W*")
 
 
 def sentinel2_tile(name: str) -> BaseGeometry:
@@ -155,6 +183,9 @@ def sentinel2_tile(name: str) -> BaseGeometry:
     zone = int(match[1]) if match else 0
     if match is None or not 1 <= zone <= 60 or match[2] not in _BANDS:
         raise BadInput(f"{name!r} is no Sentinel-2 tile: names look like 31UFS")
+    meridians = _ODD_ZONES.get(match[2], {}).get(zone, (6.0 * zone - 186.0, 6.0 * zone - 180.0))
+    if meridians is None:
+        raise BadInput(f"{name!r} is no Sentinel-2 tile: band X has no zone {zone}")
     column = _COLUMNS[zone % 3].find(match[3])
     row = _ROWS.find(match[4])
     if column < 0 or row < 0:
@@ -172,8 +203,10 @@ def sentinel2_tile(name: str) -> BaseGeometry:
         if bottom < max(band) and bottom + 100_000 > min(band):
             top = bottom + 100_000
             square = shapely.box(west, top - SENTINEL2_TILE, west + SENTINEL2_TILE, top)
-            return joined(to_degrees(np.array([square]), CRS(zone_crs(zone)), name), name)
-    raise BadInput(f"{name!r} is no Sentinel-2 tile: band {match[2]} has no such row")
+            tile = joined(to_degrees(np.array([square]), CRS(zone_crs(zone)), name), name)
+            if tile.intersects(shapely.box(meridians[0], south, meridians[1], north)):
+                return tile
+    raise BadInput(f"{name!r} is no Sentinel-2 tile: {zone}{match[2]} has no square {name[-2:]}")
 
 
 def pixels_inside(region: BaseGeometry, window: Window) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Transformer
 
-from pipeline import grid, outlines, ownership, vectors
+from pipeline import grid, outlines, ownership, region, vectors
 from pipeline.errors import BadInput
 from pipeline.grid import Window
 from pipeline.region import pixels_inside, read_region, sentinel2_tile
@@ -299,6 +299,49 @@ def test_countries_have_names_and_near_misses_hints() -> None:
     assert read_region("Fiji").area < 2  # degrees; it lies on both sides of the antimeridian
     with pytest.raises(BadInput, match="did you mean Luxembourg"):
         read_region("Luxemburg")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Cote d’Ivoire", "Côte d'Ivoire"),
+        ("ALAND", "Åland"),
+        ("Bosnia and Herzegovina", "Bosnia and Herz."),
+        ("south sudan", "S. Sudan"),
+        ("Dem Rep Congo", "Dem. Rep. Congo"),
+    ],
+)
+def test_a_country_is_found_without_accents_and_written_out(text: str, name: str) -> None:
+    assert read_region(text).equals(read_region(name))
+
+
+def test_every_country_is_found_by_its_own_name_alone() -> None:
+    names, _ = region.countries()
+    for name in names:
+        found = [
+            known for known in names if region._spellings(known).fullmatch(region._plain(name))
+        ]
+        assert found == [name]
+
+
+def test_a_country_too_small_to_be_drawn_is_refused() -> None:
+    with pytest.raises(BadInput, match="'Vatican' is too small to have an outline"):
+        read_region("Vatican")
+
+
+@pytest.mark.parametrize("name", ["31UAS", "32XNR", "34XDG", "31VFJ", "31UIS", "61UFS", "31IFS"])
+def test_squares_that_no_zone_has_are_no_sentinel2_tiles(name: str) -> None:
+    with pytest.raises(BadInput, match=f"'{name}' is no Sentinel-2 tile"):
+        read_region(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "lon", "lat"),
+    [("32VKM", 5.32, 60.38), ("33XWG", 15.64, 78.22), ("60KZG", 179.9, -16.8), ("19FEV", -68, -55)],
+    ids=["Bergen", "Longyearbyen", "Vanua Levu", "Navarino"],
+)
+def test_sentinel2_tiles_hold_their_towns(name: str, lon: float, lat: float) -> None:
+    assert read_region(name).contains(shapely.Point(lon, lat))
 
 
 def test_sentinel2_tiles_lie_where_the_archive_has_them(shared: Path) -> None:
