@@ -42,6 +42,9 @@ TRAINING_PACKAGES = ("matplotlib", "scipy", "sklearn")
 JOBS = ("demo", "run", "annual", "verify", "sample")
 """Commands whose failed tiles make the exit code."""
 
+OF_BEAM = ("apitools not found", "KeyboardInterrupt")
+"""Begins what it says of parts that are not installed, and of a user who stops it."""
+
 ERASE = "\r\x1b[2K"
 """Takes a terminal back to the beginning of its line, and empties it."""
 
@@ -80,6 +83,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     set_up_logging()
     command = next((word for word in arguments if not word.startswith("-")), None)
     try:
+        return _run(command, arguments)
+    except KeyboardInterrupt:
+        print(f"tessera-mosaic {command}: stopped; run it again to go on", file=sys.stderr)
+        return OTHER
+
+
+def _run(command: str | None, arguments: list[str]) -> int:
+    try:
         parser = build_parser(command)
     except ModuleNotFoundError as error:
         if command in NEEDING_TRAINING and (error.name or "").split(".")[0] in TRAINING_PACKAGES:
@@ -106,9 +117,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BAD
     except TesseraError as error:
         print(f"tessera-mosaic {args.command}: {_one_line(error)}", file=sys.stderr)
-        return OTHER
-    except KeyboardInterrupt:
-        print(f"tessera-mosaic {args.command}: stopped; run it again to go on", file=sys.stderr)
         return OTHER
     except BrokenPipeError:
         return OTHER
@@ -142,9 +150,9 @@ def _one_line(error: Exception) -> str:
 
 
 def set_up_logging() -> None:
-    """Warnings go to standard error, without those about parts of Beam that are not installed."""
+    """Warnings go to standard error, but for what Beam says of itself."""
     handler = _BesideTheLine()
-    handler.addFilter(lambda record: not record.getMessage().startswith("apitools not found"))
+    handler.addFilter(lambda record: not record.getMessage().startswith(OF_BEAM))
     logging.basicConfig(
         level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler]
     )

@@ -175,6 +175,8 @@ def runner_errors() -> Iterator[None]:
     ------
     BrokenOff
         With what the runner raised as its cause.
+    KeyboardInterrupt
+        If that is what a runner in this process met.
     """
     try:
         yield
@@ -182,6 +184,8 @@ def runner_errors() -> Iterator[None]:
         # A runner's message is a traceback of the worker's; what was raised there stands last.
         lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
         said = lines[-1].split(" [while running")[0]
+        if said == "KeyboardInterrupt":
+            raise KeyboardInterrupt from None
         raise BrokenOff(f"the runner gave up: {said}") from error
 
 

@@ -12,6 +12,7 @@ import datetime
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -458,6 +459,34 @@ def test_clocks_may_jump(
     told = [datetime.datetime.fromisoformat(when).timestamp() for when in written]
     assert min(abs(when - clock()) for when in told) > 1e5
     assert jobs.contents(tmp_path / "store") == jobs.contents(finished)
+
+
+def test_a_user_who_stops_a_job_is_told_how_to_go_on(
+    archive: Path,
+    finished: Path,
+    tmp_path: Path,
+    run: Run,
+    at_block: Callable[[int, Callable[[], object]], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = jobs.options(archive, tmp_path / "store")
+    at_block(4, lambda: os.kill(os.getpid(), signal.SIGINT))
+    assert jobs.run_here(words) == 1
+    assert "stopped; run it again" in capsys.readouterr().err.splitlines()[-1]
+    assert not notes.noted(Storage(str(tmp_path / "store")), jobs.YEAR)
+    assert run(*words)[0] == 0
+    assert jobs.contents(tmp_path / "store") == jobs.contents(finished)
+
+
+def test_a_user_may_stop_a_command_while_it_starts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.cli.build_parser", stop)
+    assert jobs.run_here(["status", "--store=s"]) == 1
+    assert capsys.readouterr().err == "tessera-mosaic status: stopped; run it again to go on\n"
 
 
 DEADLY = """
