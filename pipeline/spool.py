@@ -52,8 +52,10 @@ class Spool:
             while self._places and self._end <= self._oldest()[0] < stop:
                 self._places.popitem(last=False)
             try:
-                os.pwrite(self._file.fileno(), data.data, self._end)
+                written = os.pwrite(self._file.fileno(), data.data, self._end)
             except OSError:
+                written = 0
+            if written < data.nbytes:
                 # The disk is full: go on without a cache.
                 self._places.clear()
                 self._size = 0

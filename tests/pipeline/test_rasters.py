@@ -180,9 +180,14 @@ def test_a_spool_forgets_the_oldest_and_never_mixes() -> None:
     cache.close()
 
 
-def test_a_full_disk_only_costs_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*args: object) -> int:
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize("room", [0, 4], ids=["none", "some"])
+def test_a_full_disk_only_costs_the_cache(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    write = os.pwrite
+
+    def full(file: int, data: memoryview, at: int) -> int:
+        if not room:
+            raise OSError(28, "No space left on device")
+        return write(file, data[:room], at)
 
     cache = Spool(most=10_000)
     cache.put(1, np.zeros(10, np.uint8))
