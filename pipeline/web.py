@@ -33,6 +33,10 @@ CONTENT_RANGE = re.compile(
 """What a part of a file is, by RFC 9110."""
 
 
+CARRYING = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96")))
+"""Addresses whose last bits are of version 4, which gateways translate (RFC 6052, RFC 2765)."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What an HTTP server said."""
@@ -189,12 +193,22 @@ def refuse_private(address: str, host: str) -> None:
         if address.lower() == "localhost" or address.lower().endswith(".localhost"):
             raise Refused(f"{host} is this machine, where the catalogue may not point") from None
         return
-    ip = getattr(ip, "ipv4_mapped", None) or ip
+    ip = _carried(ip) if isinstance(ip, ipaddress.IPv6Address) else ip
     if not ip.is_global or ip.is_multicast:
         raise Refused(
             f"{host} is at the private address {ip}, where the catalogue may not point: "
             f"allow the host if it should"
         )
+
+
+def _carried(
+    ip: ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address that one of version 6 carries of version 4 and leads to; itself if none."""
+    for network in CARRYING:
+        if ip in network:
+            return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or ip
 
 
 def _drain(response: urllib3.BaseHTTPResponse, limit: int) -> bytes:

@@ -175,6 +175,9 @@ REMOTE_ROOT = "https://catalogue.example/catalog.json"
         (REMOTE_ROOT, "http://localhost:80/b.tif"),
         (REMOTE_ROOT, "http://[::1]/b.tif"),
         (REMOTE_ROOT, "http://[::ffff:10.0.0.1]/b.tif"),
+        (REMOTE_ROOT, "http://[64:ff9b::169.254.169.254]/b.tif"),
+        (REMOTE_ROOT, "http://[::ffff:0:10.0.0.1]/b.tif"),
+        (REMOTE_ROOT, "http://[2002:a00:1::1]/b.tif"),
         (REMOTE_ROOT, "http://169.254.169.254/latest/meta-data"),
         (REMOTE_ROOT, "http://10.1.2.3/b.tif"),
         (REMOTE_ROOT, "http://0.0.0.0/b.tif"),
@@ -205,6 +208,7 @@ def test_where_a_catalogue_may_not_point(root: str, url: str) -> None:
     ("root", "url"),
     [
         (REMOTE_ROOT, "https://elsewhere.example/b.tif"),
+        (REMOTE_ROOT, "http://[64:ff9b::8.8.8.8]/b.tif"),
         (REMOTE_ROOT, "gs://bucket/key"),
         ("http://10.0.0.7:8000/catalog.json", "http://10.0.0.7:9000/b.tif"),
         ("catalog.json", "/data/b.tif"),
