@@ -10,6 +10,7 @@ import argparse
 import importlib
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -69,7 +70,10 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, (module, purpose) in COMMANDS.items():
         sub = commands.add_parser(
-            name, help=purpose, description=purpose.capitalize() + ".", allow_abbrev=False
+            name,
+            help=purpose,
+            description=f"{purpose[0].upper()}{purpose[1:]}.",
+            allow_abbrev=False,
         )
         if name == command:
             getattr(importlib.import_module(module), f"{name}_arguments")(sub)
@@ -103,7 +107,14 @@ def _run(command: str | None, arguments: list[str]) -> int:
         raise
     args, rest = parser.parse_known_args(arguments)
     if rest and args.command not in TAKING_BEAM_OPTIONS:
-        parser.error(f"unknown option {rest[0]}")
+        from pipeline.options import own_options, unknown_option
+
+        print(
+            f"tessera-mosaic {args.command}: {unknown_option(rest[0], own_options(args))} "
+            f"(see tessera-mosaic {args.command} --help)",
+            file=sys.stderr,
+        )
+        return BAD
     module = importlib.import_module(COMMANDS[args.command][0])
     args.beam_arguments, args.words = rest, arguments
     from model.cards import CardError
@@ -112,6 +123,9 @@ def _run(command: str | None, arguments: list[str]) -> int:
 
     try:
         result: dict[str, Any] = getattr(module, f"{args.command}_command")(args)
+        if args.json and result:
+            print(json.dumps(result))
+        sys.stdout.flush()
     except (BadInput, CardError, CheckpointError) as error:
         print(f"tessera-mosaic {args.command}: {_one_line(error)}", file=sys.stderr)
         return BAD
@@ -119,9 +133,9 @@ def _run(command: str | None, arguments: list[str]) -> int:
         print(f"tessera-mosaic {args.command}: {_one_line(error)}", file=sys.stderr)
         return OTHER
     except BrokenPipeError:
+        # Python would complain at the end that nobody takes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OTHER
-    if args.json and result:
-        print(json.dumps(result))
     return SOME_FAILED if args.command in JOBS and some_failed(result) else DONE
 
 

@@ -203,3 +203,14 @@ def test_bad_usage_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
     assert out == ""
     assert len(error.strip().splitlines()) == 1, error
     assert not (ROOT / "nowhere").exists()
+
+
+def test_who_reads_only_the_beginning_hears_no_traceback() -> None:
+    words = [sys.executable, "-m", "pipeline", "models", "--json"]
+    with subprocess.Popen(
+        words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
