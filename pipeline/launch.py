@@ -31,7 +31,13 @@ from pipeline.grid import CHUNK, Tile
 from pipeline.identity import REGION, fingerprint, run_identity
 from pipeline.land import Area, area_arguments, area_of
 from pipeline.mosaic import Layout, create_store
-from pipeline.options import beam_options, elements_to_spread, runner_name, sharing_processes
+from pipeline.options import (
+    beam_options,
+    elements_to_spread,
+    own_options,
+    runner_name,
+    sharing_processes,
+)
 from pipeline.outcome import Outcome, add_up
 from pipeline.passes import check_year, ground_of
 from pipeline.plan import check_depths, make_plan
@@ -118,7 +124,7 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
     BadInput
         Before the store is touched, on anything that cannot be used.
     """
-    options = beam_options(args.runner, args.workers, beam_arguments)
+    options = beam_options(args.runner, args.workers, beam_arguments, own_options(args))
     check_numbers(args)
     area = area_of(args)
     source = open_catalogue(args.catalog, args.allow_host)
@@ -324,6 +330,8 @@ def check_numbers(args: argparse.Namespace) -> None:
         raise BadInput(f"--workers {args.workers}: at least one process has to work")
     if not 0 <= args.max_failed_share <= 1:
         raise BadInput(f"--max-failed-share {args.max_failed_share}: choose 0 to 1")
+    if args.allow_lost_scenes < 0:
+        raise BadInput(f"--allow-lost-scenes {args.allow_lost_scenes}: choose 0 or more")
     check_year(args.year)
 
 

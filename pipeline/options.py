@@ -6,6 +6,7 @@ import argparse
 import difflib
 import hashlib
 import importlib
+from collections.abc import Sequence
 from typing import Any
 
 from apache_beam.options.pipeline_options import (
@@ -44,7 +45,9 @@ class CloudOptions(PipelineOptions):
         )
 
 
-def beam_options(runner: str, workers: int, extra: list[str]) -> PipelineOptions:
+def beam_options(
+    runner: str, workers: int, extra: list[str], own: Sequence[str] = ()
+) -> PipelineOptions:
     """Beam's options for a run.
 
     Parameters
@@ -55,6 +58,8 @@ def beam_options(runner: str, workers: int, extra: list[str]) -> PipelineOptions
         Processes of the local runner; other runners take Beam's own options.
     extra
         Arguments that are Beam's.
+    own
+        Options of the command, of which one may have been meant.
 
     Raises
     ------
@@ -63,7 +68,7 @@ def beam_options(runner: str, workers: int, extra: list[str]) -> PipelineOptions
         runner that loses data.
     """
     name = runner_name(runner)
-    check_beam_arguments(extra)
+    check_beam_arguments(extra, own)
     arguments = [f"--runner={name}", *extra]
     if workers > 1:
         if name != "FnApiRunner":
@@ -180,13 +185,13 @@ def check_dataflow_options(options: PipelineOptions) -> None:
         )
 
 
-def check_beam_arguments(arguments: list[str]) -> None:
+def check_beam_arguments(arguments: list[str], own: Sequence[str] = ()) -> None:
     """Refuse arguments that no Beam option class declares.
 
     Raises
     ------
     BadInput
-        Naming the first of them and the option that was probably meant.
+        Naming the first of them and the option that was probably meant, of Beam's and `own`.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for options in _subclasses(PipelineOptions):
@@ -202,10 +207,19 @@ def check_beam_arguments(arguments: list[str]) -> None:
     except argparse.ArgumentError as error:
         raise BadInput(str(error)) from None
     if unknown:
-        name = unknown[0].split("=")[0]
-        close = difflib.get_close_matches(name, parser._option_string_actions, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise BadInput(f"unknown option {name}{hint}")
+        raise BadInput(unknown_option(unknown[0], [*own, *parser._option_string_actions]))
+
+
+def own_options(args: argparse.Namespace) -> list[str]:
+    """The options that a command declares, by what came of them."""
+    return [f"--{name.replace('_', '-')}" for name in vars(args)]
+
+
+def unknown_option(word: str, known: Sequence[str]) -> str:
+    """Say that there is no such option, and which of those that are known was probably meant."""
+    name = word.split("=")[0]
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"unknown option {name}" + (f"; did you mean {close[0]}?" if close else "")
 
 
 def _subclasses(base: Any) -> list[Any]:

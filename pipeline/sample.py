@@ -33,7 +33,7 @@ from pipeline import records
 from pipeline.errors import BadInput, Expired, TesseraError, runner_errors, store_errors
 from pipeline.grid import DEFAULT_SIDE, Tile, Window, check_side, lonlat_bounds
 from pipeline.labels import Labels, read_labels
-from pipeline.options import beam_options
+from pipeline.options import beam_options, own_options
 from pipeline.ownership import owned, tiles_touched, zones_touched
 from pipeline.passes import check_year
 from pipeline.rasters import Reader
@@ -313,7 +313,7 @@ def sample_command(args: argparse.Namespace) -> dict[str, Any]:
     BadInput
         On anything that cannot be used, or a folder whose d-pixels were drawn otherwise.
     """
-    options = beam_options(args.runner, args.workers, args.beam_arguments)
+    options = beam_options(args.runner, args.workers, args.beam_arguments, own_options(args))
     check_side(args.tile)
     check_year(args.year)
     if not 0 < args.fraction <= 1:

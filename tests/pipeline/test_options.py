@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.cli import main
 from pipeline.errors import BadInput
 from pipeline.options import beam_options, sharing_processes
 from pipeline.processes import apart
@@ -47,6 +48,26 @@ def test_beams_own_options_pass(clients: None) -> None:
 def test_what_beam_does_not_know_is_an_error(arguments: list[str], said: str) -> None:
     with pytest.raises(BadInput, match=said):
         beam_options("dataflow", 1, arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["run", "--worker=2"], "--workers"),
+        (["run", "--wieghts", "a.pt"], "--weights"),
+        (["sample", "--fractoin=1"], "--fraction"),
+        (["status", "--yaer=2024"], "--year"),
+    ],
+)
+def test_a_misspelt_option_of_ours_is_known_again(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--catalog=none", "--region=3,50,4,51", "--year=2024"]
+    needed = {"run": [*place, "--store=none"], "sample": [*place, "--out=none"]}
+    assert main([*arguments, *needed.get(arguments[0], ["--store=none"])]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"tessera-mosaic {arguments[0]}: unknown option ")
+    assert f"did you mean {meant}?" in said
 
 
 @pytest.mark.parametrize(
