@@ -290,7 +290,7 @@ def test_what_was_measured_is_believed_before_what_is_scaled(tmp_path: Path) -> 
         (("--machine", "p5e.48xlarge/8"), "ever measured"),
         (("--margin", "5000"), "--margin"),
         (("--year", "1990"), "whole years from 2016"),
-        (("--year", "2100"), "whole years from 2016"),
+        (("--year", "2100"), "the future has none"),
         (("--tile", "100"), "does not fit the lattice"),
     ],
 )
