@@ -30,7 +30,7 @@ from pipeline.grid import (
     lonlat_bounds,
     parse_tile,
 )
-from pipeline.ownership import tiles_touched, zones_touched
+from pipeline.ownership import owned_tile_columns, tiles_touched, zones_touched
 from pipeline.region import read_region, wanted_pixels
 
 COAST = 12_000
@@ -201,7 +201,7 @@ def read_area(
         if inside or land is not None:
             option = "--pixels inside" if inside else "--land"
             raise BadInput(f"{option}: the tiles of {region} are taken as they are, and whole")
-        listed = read_tile_list(Path(region), side)
+        listed = read_tile_list(Path(region), side, margin)
         boxes = [shapely.box(*lonlat_bounds(tile.window)) for tile in listed]
         return Area(shapely.union_all(boxes), side, margin, None, listed)
     if land is None:
@@ -259,7 +259,7 @@ def write_layer(path: Path, cells: Mapping[int, NDArray[np.bool_]]) -> None:
                 np.lib.format.write_array(file, np.packbits(cells[zone], axis=1))
 
 
-def read_tile_list(path: Path, side: int) -> tuple[Tile, ...]:
+def read_tile_list(path: Path, side: int, margin: int) -> tuple[Tile, ...]:
     """Read a file with one tile's name a line.
 
     Empty lines, and lines that begin with #, are skipped. But `# side 2048` says of which side
@@ -268,7 +268,8 @@ def read_tile_list(path: Path, side: int) -> tuple[Tile, ...]:
     Raises
     ------
     BadInput
-        If a line names no tile of this side, or none does.
+        If a line names no tile of this side, or one of which nothing is written to its zone, or
+        none does.
     """
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
@@ -281,4 +282,12 @@ def read_tile_list(path: Path, side: int) -> tuple[Tile, ...]:
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
         raise BadInput(f"{path} names no tile")
-    return tuple(sorted({parse_tile(name, side) for name in names}))
+    tiles = sorted({parse_tile(name, side) for name in names})
+    first, stop = owned_tile_columns(31, np.array([tile.row for tile in tiles]), side, margin)
+    for tile, low, high in zip(tiles, first, stop, strict=True):
+        if not low <= tile.col < high:
+            raise BadInput(
+                f"{path}: {tile.name} lies beyond its zone and its margin of {margin} px, where "
+                "nothing is made"
+            )
+    return tuple(tiles)

@@ -187,9 +187,9 @@ def test_an_area_travels_and_a_worker_can_take_one_zone() -> None:
 
 def test_a_list_of_tiles_is_taken_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "again.txt"
-    path.write_text("# failed yesterday\nutm31-r00195-c0008\n\nutm30-r00001-c0002\n")
+    path.write_text("# failed yesterday\nutm31-r00195-c0008\n\nutm30-r00001-c0016\n")
     area = read_area(str(path))
-    assert list(area.tiles()) == [Tile(30, 1, 2), Tile(31, 195, 8)]
+    assert list(area.tiles()) == [Tile(30, 1, 16), Tile(31, 195, 8)]
     assert area.zones == [30, 31]
 
 
@@ -215,6 +215,13 @@ def test_a_region_inside_which_pixels_are_chosen_is_small(tmp_path: Path) -> Non
     assert read_area(str(tmp_path / "circle.geojson")).zones == [30, 31]
     with pytest.raises(BadInput, match=r"60,00\d corners and may have 50,000"):
         read_area(str(tmp_path / "circle.geojson"), inside=True)
+
+
+@pytest.mark.parametrize("name", ["utm31-r00195-c0000", "utm01-r00000-c0000", "utm60-r00891-c0016"])
+def test_a_list_names_no_tile_beyond_its_zone(name: str, tmp_path: Path) -> None:
+    (tmp_path / "tiles.txt").write_text(f"utm31-r00195-c0008\n{name}\n")
+    with pytest.raises(BadInput, match=f"{name} lies beyond its zone"):
+        read_area(str(tmp_path / "tiles.txt"))
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "utm31\n", "utm31-r09999-c0000\n", "\udcff"])
