@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.errors import StoreError, store_errors
+from pipeline.errors import StoreError, store_error, store_errors
 from pipeline.storage import PARTIAL, Storage
 
 LOCK_EXPIRY = 120.0
@@ -150,7 +150,11 @@ class _Lease:
 def _flocked(path: Path, url: str) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         with store_errors(url):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except FileNotFoundError as error:
+                # Where nobody can make a folder, such as below /proc.
+                raise store_error(url, error) from None
             file = held.enter_context(open(path, "a+"))
             _wait_for(file.fileno(), path)
             while not os.fstat(file.fileno()).st_nlink:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import locks
+from pipeline.errors import StoreError
 from pipeline.locks import locked
 from pipeline.storage import PARTIAL, Storage
 
@@ -146,3 +147,11 @@ def test_a_store_without_exclusive_writes_is_warned_of(
         with locked(storage, "number"):
             pass
     assert caplog.text.count("no exclusive writes") == 1
+
+
+def test_a_store_where_no_folder_can_be_made_is_named() -> None:
+    with (
+        pytest.raises(StoreError, match="^/proc/nowhere: No such file"),
+        locked(Storage("/proc/nowhere"), "number"),
+    ):
+        pass
