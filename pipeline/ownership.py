@@ -64,7 +64,8 @@ def owned_columns(
 
     A pixel belongs to the zone of its centre's longitude. The zone also writes the pixels whose
     centres lie at most `margin` pixels beyond its meridians, measured along the row, so that a
-    reader at the line always finds a neighbour.
+    reader at the line always finds a neighbour. Rows are written whole: those of which any part
+    lies between 80 S and 84 N. Parallels bend, so near these the middle of a row may lie beyond.
 
     Parameters
     ----------
@@ -83,7 +84,8 @@ def owned_columns(
     """
     northings = (NORTH_EDGE - (rows + 0.5) * PIXEL).astype(np.float64)
     low, high = zone_meridians(zone, northings)
-    _, latitudes = to_lonlat(zone).transform(np.full(len(rows), 500_000.0), northings)
+    # On its meridians a zone's row comes nearest to the equator.
+    _, latitudes = to_lonlat(zone).transform(low, northings)
     covered = (latitudes >= SOUTH_LIMIT) & (latitudes < NORTH_LIMIT)
     first = np.ceil((low - WEST_EDGE) / PIXEL - 0.5).astype(np.int64) - margin
     stop = np.ceil((high - WEST_EDGE) / PIXEL - 0.5).astype(np.int64) + margin

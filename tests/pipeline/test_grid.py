@@ -63,7 +63,7 @@ def test_what_is_no_tile_is_refused(name: str) -> None:
         grid.parse_tile(name, 2048)
 
 
-@pytest.mark.parametrize("lat", [-79.9, -35.0, 0.0, 47.3, 83.9])
+@pytest.mark.parametrize("lat", [-79.995, -79.9, -35.0, 0.0, 47.3, 83.9, 83.995])
 @pytest.mark.parametrize("zone", [1, 2, 33, 60])
 def test_at_a_zone_line_each_pixel_has_one_owner(zone: int, lat: float) -> None:
     line = -180.0 + 6.0 * (zone - 1)
@@ -95,12 +95,17 @@ def test_meridians_are_exact() -> None:
         np.testing.assert_allclose(back, lon, atol=1e-9)
 
 
-def test_outside_the_latitudes_of_utm_nothing_is_owned() -> None:
-    _, north = grid.from_lonlat(31).transform(3.0, 84.0)
-    window = grid.window_of_bounds(31, (500_000, north - 100, 500_100, north + 100))
-    mine = ownership.owned(window)
+@pytest.mark.parametrize("limit", [grid.SOUTH_LIMIT, grid.NORTH_LIMIT])
+def test_rows_are_owned_up_to_the_latitudes_of_utm(limit: float) -> None:
+    # Parallels bend towards the poles away from the middle of a zone, by more than a kilometre.
+    west, at_line = grid.from_lonlat(31).transform(0.0, limit)
+    _, in_the_middle = grid.from_lonlat(31).transform(3.0, limit)
+    assert abs(at_line) - abs(in_the_middle) > 500
+    bounds = (west + 10, at_line - 100, west + 110, at_line + 100)
+    window = grid.window_of_bounds(31, bounds)
+    mine = ownership.owned(window, margin=0)
     y = window.north - (np.arange(window.height) + 0.5) * grid.PIXEL
-    assert (mine.all(axis=1) == (y < north)).all()
+    assert (mine.all(axis=1) == (np.abs(y) < abs(at_line))).all()
 
 
 @given(

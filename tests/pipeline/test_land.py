@@ -86,7 +86,7 @@ BOXES = {
     "the antimeridian in Taveuni": (179.98, -16.82, -179.98, -16.78),
     "the antimeridian in Chukotka": (179.95, 68.48, -179.95, 68.52),
     "north Greenland, at the last latitudes": (-30.1, 83.35, -29.9, 83.4),
-    "Antarctica, at the last latitudes": (-84.1, -79.98, -83.9, -79.95),
+    "Antarctica, at the last latitudes": (-84.1, -80.0, -83.9, -79.97),
 }
 
 
