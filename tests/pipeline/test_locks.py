@@ -151,7 +151,7 @@ def test_a_store_without_exclusive_writes_is_warned_of(
 
 def test_a_store_where_no_folder_can_be_made_is_named() -> None:
     with (
-        pytest.raises(StoreError, match="^/proc/nowhere: No such file"),
+        pytest.raises(StoreError, match=r"^/proc/nowhere: No such file"),
         locked(Storage("/proc/nowhere"), "number"),
     ):
         pass
