@@ -55,11 +55,11 @@ def metadata() -> dict[str, Any]:
 
 def parameter(name: str, option: argparse.Action) -> dict[str, Any]:
     """One option as the template describes it; everything that has a default is optional."""
-    said = option.option_strings[-1]
+    said, text = option.option_strings[-1], (option.help or "") % vars(option)
     entry: dict[str, Any] = {
         "name": name,
         "label": name.replace("_", " ").capitalize(),
-        "helpText": f"{said}: {option.help}" if option.help else said,
+        "helpText": f"{said}: {text}" if text else said,
         "isOptional": not option.required,
         "paramType": "TEXT",
     }

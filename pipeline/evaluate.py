@@ -179,8 +179,12 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fields", help="raster of field numbers on the grid of --labels")
     parser.add_argument("--year", required=True, type=int)
     parser.add_argument("--catalog", help="imagery, for raw features beside the embeddings")
-    parser.add_argument("--out", default="evaluation", help="folder for the table and the picture")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument(
+        "--out", default="evaluation", help="folder for the table and the picture (%(default)s)"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=SEEDS, help="repetitions with other draws (%(default)s)"
+    )
 
 
 def evaluate_command(args: argparse.Namespace) -> dict[str, Any]:

@@ -160,8 +160,12 @@ def area_arguments(parser: argparse.ArgumentParser) -> None:
         default="all",
         help="all of the tiles that touch the region (default), or only those inside it",
     )
-    parser.add_argument("--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px")
-    parser.add_argument("--margin", type=int, default=DEFAULT_MARGIN, help="px over the zone line")
+    parser.add_argument(
+        "--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px (%(default)s)"
+    )
+    parser.add_argument(
+        "--margin", type=int, default=DEFAULT_MARGIN, help="px over the zone line (%(default)s)"
+    )
 
 
 def area_of(args: argparse.Namespace) -> Area:

@@ -69,16 +69,27 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
     area_arguments(parser)
     parser.add_argument("--year", required=True, type=int, help="calendar year")
     parser.add_argument("--store", required=True, help="path or URL of the mosaic")
-    parser.add_argument("--model", help="card whose sizes and statistics apply (see `models`)")
+    parser.add_argument(
+        "--model",
+        help="card whose sizes and statistics apply (see `models`); without it and --weights, the "
+        "encoder that comes with the package",
+    )
     parser.add_argument("--weights", help="checkpoint file or URL")
-    parser.add_argument("--block", type=int, default=DEFAULT_BLOCK, help="side of a block in px")
+    parser.add_argument(
+        "--block", type=int, default=DEFAULT_BLOCK, help="side of a block in px (%(default)s)"
+    )
     parser.add_argument(
         "--depths",
         action="store_true",
         help="store the shorter embeddings that the model's first values are, too",
     )
     rule_arguments(parser)
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="in which the encoder computes (%(default)s)",
+    )
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), default="cpu", help="on which workers encode (cpu)"
     )
@@ -113,7 +124,9 @@ def run_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"begin no more tiles once more than this share failed ({DEFAULT_FAILED_SHARE})",
     )
     parser.add_argument("--runner", default="direct", help="direct (default), or a Beam runner")
-    parser.add_argument("--workers", type=int, default=1, help="processes of the local runner")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes of the local runner (%(default)s)"
+    )
 
 
 def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:

@@ -201,7 +201,9 @@ def plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--depths", action="store_true", help="with the shorter embeddings too")
     parser.add_argument("--machine", help="kind of machine; the cheapest by default")
-    parser.add_argument("--workers", type=int, default=1, help="machines at work at once")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="machines at work at once (%(default)s)"
+    )
 
 
 def plan_command(args: argparse.Namespace) -> dict[str, Any]:

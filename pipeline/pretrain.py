@@ -50,20 +50,34 @@ def pretrain_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="local folder, the same for all processes; a training in it goes on",
     )
-    parser.add_argument("--model", default="v2-nano", help="card with sizes and statistics")
+    parser.add_argument(
+        "--model", default="v2-nano", help="card with sizes and statistics (%(default)s)"
+    )
     parser.add_argument("--steps", type=int, required=True)
-    parser.add_argument("--batch", type=int, default=Recipe.batch, help="pixels a step, in all")
-    parser.add_argument("--s2-tokens", type=int, default=TOKENS, help="Sentinel-2 dates of a view")
-    parser.add_argument("--s1-tokens", type=int, default=TOKENS, help="Sentinel-1 dates of a view")
-    parser.add_argument("--projector", type=int, default=PROJECTOR, help="width of the projector")
+    parser.add_argument(
+        "--batch", type=int, default=Recipe.batch, help="pixels a step, in all (%(default)s)"
+    )
+    parser.add_argument(
+        "--s2-tokens", type=int, default=TOKENS, help="Sentinel-2 dates of a view (%(default)s)"
+    )
+    parser.add_argument(
+        "--s1-tokens", type=int, default=TOKENS, help="Sentinel-1 dates of a view (%(default)s)"
+    )
+    parser.add_argument(
+        "--projector", type=int, default=PROJECTOR, help="width of the projector (%(default)s)"
+    )
     parser.add_argument(
         "--redundancy",
         type=float,
         default=objectives.REDUNDANCY,
         help="weight of the off-diagonal terms of the cross-correlation",
     )
-    parser.add_argument("--mix", type=float, default=objectives.MIX, help="weight of the mix term")
-    parser.add_argument("--lr", type=float, default=Recipe.lr, help="base learning rate")
+    parser.add_argument(
+        "--mix", type=float, default=objectives.MIX, help="weight of the mix term (%(default)s)"
+    )
+    parser.add_argument(
+        "--lr", type=float, default=Recipe.lr, help="base learning rate (%(default)s)"
+    )
     parser.add_argument(
         "--vector-share",
         type=float,
@@ -71,8 +85,12 @@ def pretrain_arguments(parser: argparse.ArgumentParser) -> None:
         help="share of the rate that biases and gains have",
     )
     parser.add_argument("--precision", choices=("bf16", "fp32"), default=Recipe.precision)
-    parser.add_argument("--every", type=int, default=Recipe.every, help="steps between looks")
-    parser.add_argument("--buffer", type=int, default=BUFFER, help="pixels shuffled at once")
+    parser.add_argument(
+        "--every", type=int, default=Recipe.every, help="steps between looks (%(default)s)"
+    )
+    parser.add_argument(
+        "--buffer", type=int, default=BUFFER, help="pixels shuffled at once (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--probe", help="folder of labelled d-pixels that choose the best")
     parser.add_argument("--teacher", help="weights to distil, instead of Barlow Twins")

@@ -290,15 +290,21 @@ def sample_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--region", required=True, help="W,S,E,N in degrees, or a vector file")
     parser.add_argument("--year", required=True, type=int)
     parser.add_argument("--out", required=True, help="folder or URL for the d-pixels")
-    parser.add_argument("--fraction", type=float, default=FRACTION, help="share of the pixels")
+    parser.add_argument(
+        "--fraction", type=float, default=FRACTION, help="share of the pixels (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--labels", help="raster of class codes: draw labelled pixels only")
     parser.add_argument("--fields", help="raster of field numbers on the grid of --labels")
-    parser.add_argument("--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px")
+    parser.add_argument(
+        "--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px (%(default)s)"
+    )
     parser.add_argument("--kernel", choices=tuple(KERNELS), default="bilinear")
     parser.add_argument("--offset", choices=OFFSETS, default="reference")
     parser.add_argument("--runner", default="direct", help="direct (default), or a Beam runner")
-    parser.add_argument("--workers", type=int, default=1, help="processes of the local runner")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes of the local runner (%(default)s)"
+    )
 
 
 def sample_command(args: argparse.Namespace) -> dict[str, Any]:
