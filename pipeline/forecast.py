@@ -95,6 +95,7 @@ class Comparison:
         sums = self._sums
         sums["tiles"] += State(row["state"]) in FINISHED
         sums["pixels"] += row["pixels"].get("embedded", 0)
+        sums["owned"] += row["pixels"].get("owned", 0)
         sums["scenes"] += row["scenes_used"] + row["scenes_unused"]
         sums["encode"] += row["seconds"].get("encode", 0)
         for name in ("tokens", "bytes_read", "requests_read", "bytes_written"):
@@ -105,7 +106,7 @@ class Comparison:
         sums = self._sums
         outcome = {
             **sums,
-            "tokens_per_pixel": sums["tokens"] / sums["pixels"] if sums["pixels"] else 0.0,
+            "tokens_per_pixel": sums["tokens"] / max(sums["owned"], 1),
             "accelerator_hours": sums["encode"] / 3600,
         }
         return {

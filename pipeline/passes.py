@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from pipeline.errors import BadInput, NoScenes
 from pipeline.figures import DRAWS, Drawn, Figures
@@ -21,7 +23,7 @@ from pipeline.land import Area
 from pipeline.ownership import owned, owned_pixels, tiles_within
 from pipeline.region import pixels_inside
 from pipeline.scenes import Source
-from pipeline.scenes.scene import touches
+from pipeline.scenes.scene import Box, spans
 
 FIRST_YEAR = 2016
 """First whole year of Sentinel-2 and Sentinel-1."""
@@ -86,7 +88,7 @@ class Passes:
     Parameters
     ----------
     s2, s1
-        Passes over a pixel, on average over all pixels to embed.
+        Passes over a pixel, on average over all pixels to embed, seen or not.
     s2_scenes, s1_scenes
         Scenes to open, summed over tiles: a scene counts once for each tile it touches.
     origin
@@ -199,14 +201,23 @@ def passes_in(source: Source, ground: Ground, year: int, random: np.random.Gener
     return Passes(s2, s1, s2_scenes * count, s1_scenes * count, source.name)
 
 
-def _seen(source: Source, year: int, tile: Tile) -> tuple[int, int, int, int]:
-    """Passes of each sensor over a tile's centre, and scenes of each that touch it."""
+def _seen(source: Source, year: int, tile: Tile) -> tuple[float, float, int, int]:
+    """Passes of each sensor over a tile, of which each counts by the share of the tile that its
+    scenes' boxes cover; and scenes of each that touch it."""
     bounds = lonlat_bounds(tile.window)
-    lon, lat = (bounds[0] + bounds[2]) / 2, (bounds[1] + bounds[3]) / 2
+    whole = _ground(bounds)
     scenes = [scene for scene in source.search(bounds, year) if not scene.unusable]
-    passes: dict[str, set[tuple[str, str]]] = {"s2": set(), "s1": set()}
+    passes: dict[tuple[str, str, str], list[BaseGeometry]] = {}
     for scene in scenes:
-        if touches(scene.bbox, (lon, lat, lon, lat)):
-            passes[scene.sensor].add((scene.date, scene.orbit_state))
+        one = scene.sensor, scene.date, scene.orbit_state
+        passes.setdefault(one, []).append(_ground(scene.bbox))
+    share = {"s2": 0.0, "s1": 0.0}
+    for (sensor, _, _), boxes in passes.items():
+        share[sensor] += shapely.union_all(boxes).intersection(whole).area / whole.area
     s2 = sum(scene.sensor == "s2" for scene in scenes)
-    return len(passes["s2"]), len(passes["s1"]), s2, len(scenes) - s2
+    return share["s2"], share["s1"], s2, len(scenes) - s2
+
+
+def _ground(box: Box) -> BaseGeometry:
+    """What a box in degrees covers, cut at the antimeridian."""
+    return shapely.union_all([shapely.box(west, box[1], east, box[3]) for west, east in spans(box)])

@@ -215,6 +215,18 @@ def test_a_scene_across_the_antimeridian_is_over_the_tile() -> None:
         assert found.passes.s2[0] == 1.0
 
 
+def test_a_scene_counts_by_the_share_of_the_tile_that_it_covers() -> None:
+    class Corner(Catalogue):
+        def search(self, bounds: tuple[float, float, float, float], year: int) -> list[Scene]:
+            west, south, east, north = bounds
+            middle = (west + east) / 2, (south + north) / 2
+            halves = (west, south, middle[0], north), (west, south, east, middle[1])
+            return [Scene(str(half), "s2", f"{year}-01-01T00:00:00Z", half) for half in halves]
+
+    found = make_plan(ground(VALLEY), 2024, card_named("v2-nano"), source=Corner())
+    assert found.passes.s2[0] == pytest.approx(0.75)
+
+
 def test_a_scene_all_around_the_globe_is_over_the_tile() -> None:
     class Around(Catalogue):
         def search(self, bounds: tuple[float, float, float, float], year: int) -> list[Scene]:
