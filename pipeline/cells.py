@@ -59,7 +59,7 @@ def read_mask(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     Parameters
     ----------
     path
-        A vector file of areas, or a GeoTIFF that is not zero on land.
+        A vector file of areas, or a GeoTIFF that is neither zero nor without data on land.
 
     Yields
     ------
@@ -99,7 +99,7 @@ def _of_raster(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
                     destination=found,
                     dst_transform=_TO_CELLS,
                     dst_crs=zone_crs(zone),
-                    dst_nodata=0,
+                    init_dest_nodata=False,
                     resampling=Resampling.max,
                 )
                 yield zone, found != 0
@@ -119,6 +119,12 @@ def _bounds(raster: rasterio.DatasetReader) -> tuple[float, float, float, float]
             f"--land {raster.name} needs one band and a reference system, and has "
             f"{raster.count} and {raster.crs or 'none'}"
         )
+    # Grids whose pixels lie around the meridians reach half a pixel beyond 180.
+    if raster.crs.is_geographic and max(map(abs, raster.bounds)) > 180 + raster.res[0]:
+        raise BadInput(
+            f"--land {raster.name} reaches from {raster.bounds.left:g} to "
+            f"{raster.bounds.right:g}, which are no longitudes -180..180: turn it to these"
+        )
     west, south, east, north = transform_bounds(raster.crs, "EPSG:4326", *raster.bounds)
     if not west < east:
         raise BadInput(f"--land {raster.name} reaches across the antimeridian: cut it there")
@@ -127,8 +133,10 @@ def _bounds(raster: rasterio.DatasetReader) -> tuple[float, float, float, float]
 
 def _source(raster: rasterio.DatasetReader, zone: int) -> dict[str, Any]:
     """What to warp of a raster for a zone."""
+    floating = np.issubdtype(raster.dtypes[0], np.floating)
+    nodata = np.nan if raster.nodata is None and floating else raster.nodata
     if zone not in (1, 60) or not raster.crs.is_geographic:
-        return {"source": rasterio.band(raster, 1)}
+        return {"source": rasterio.band(raster, 1), "src_nodata": nodata}
     # Beside the antimeridian a cell would be as wide as the globe: degrees are counted from there.
     west, south, east, north = raster.bounds
     if zone == 1:
@@ -142,5 +150,5 @@ def _source(raster: rasterio.DatasetReader, zone: int) -> dict[str, Any]:
         "source": raster.read(1, window=window),
         "src_transform": Affine(a, b, c + turn, d, e, f),
         "src_crs": "+proj=longlat +datum=WGS84 +pm=180",
-        "src_nodata": raster.nodata,
+        "src_nodata": nodata,
     }

@@ -232,7 +232,8 @@ def read_land(text: str) -> Land | None:
     ----------
     text
         `coast` for the package's own: all land and 12 km around it; `everywhere` for no limit; or
-        a user's own: a vector file of areas, or a GeoTIFF that is not zero on land.
+        a user's own: a vector file of areas, or a GeoTIFF that is neither zero nor without data on
+        land.
 
     Raises
     ------

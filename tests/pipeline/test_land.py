@@ -306,6 +306,39 @@ def test_a_raster_has_land_at_the_antimeridian_only_where_it_says(
     assert (np.abs(lat[near] + 10.5) < 0.6).all()
 
 
+@pytest.mark.parametrize(
+    ("kind", "nothing", "declared"),
+    [
+        ("uint8", 255, 255),
+        ("int16", -9999, -9999),
+        ("float32", np.nan, np.nan),
+        ("float32", np.nan, None),
+    ],
+)
+@pytest.mark.parametrize("west", [2, -180])
+def test_where_a_raster_has_no_data_is_no_land(
+    west: int, kind: str, nothing: float, declared: float | None, tmp_path: Path
+) -> None:
+    data = np.full((40, 40), nothing, kind)
+    data[:, :20], data[10, 30] = 0, 1
+    place = from_bounds(west, 50, west + 2, 51, 40, 40)
+    options = {"driver": "GTiff", "count": 1, "height": 40, "width": 40, "dtype": kind}
+    path = tmp_path / "mask.tif"
+    with rasterio.open(
+        path, "w", crs="EPSG:4326", transform=place, nodata=declared, **options
+    ) as file:
+        file.write(data, 1)
+    layer = read_land(str(path))
+    assert layer is not None
+    assert 1 <= sum(layer.cells(zone).sum() for zone in layer.packed) <= 8
+
+
+def test_a_raster_of_longitudes_to_360_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="reaches from 0 to 360, which are no longitudes -180"):
+        read_land(raster(tmp_path / "mask.tif", "EPSG:4326", (0, -60, 360, 60)))
+    assert read_land(raster(tmp_path / "mask.tif", "EPSG:4326", (-184.5, -60, 175.5, 60)))
+
+
 def test_a_mask_opens_no_other_file(tmp_path: Path) -> None:
     good = raster(tmp_path / "good.tif", "EPSG:4326", (2, 50, 4, 51))
     with serving(tmp_path) as server:
