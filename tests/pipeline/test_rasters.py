@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
