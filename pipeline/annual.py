@@ -86,7 +86,6 @@ def annual_command(args: argparse.Namespace) -> dict[str, Any]:
     while (rounds[-1].failed or rounds[-1].missing) and len(rounds) < ROUNDS:
         log.warning("%d tiles failed, %d missing: again", rounds[-1].failed, rounds[-1].missing)
         time.sleep(ROUND_PAUSE)
-        args.overwrite = []
         rounds.append(launch_when_free(args))
     outcome = dataclasses.replace(
         rounds[-1],

@@ -27,6 +27,7 @@ from pipeline.errors import StoreError, runner_errors, store_errors
 from pipeline.grid import Tile
 from pipeline.measures import NAMESPACE, count_in_beam
 from pipeline.options import only_writes_graph
+from pipeline.outcome import STANDING, UNRECORDED
 from pipeline.progress import Tally
 from pipeline.records import Record
 from pipeline.storage import Storage
@@ -48,17 +49,13 @@ Numbers = tuple[int, int, int, int]
 """A tile as an element: the local runner holds all elements at once, and several times, and
 numbers take a sixth of what a pickled tile does."""
 
-UNRECORDED = "unrecorded:"
-"""Begins the names of the counters of failed tiles whose record the store did not take, by class
-of error."""
-
 
 def run_graph(job: Job, zones: list[int], options: PipelineOptions) -> Counter[str]:
     """Run the graph over zones and wait for its end, unless all that is wanted is the graph.
 
     Returns
     -------
-    Failed tiles whose record the store did not take, by class of error.
+    Failed tiles of whose failure the store has no record, by their counters' names.
 
     Raises
     ------
@@ -75,9 +72,9 @@ def run_graph(job: Job, zones: list[int], options: PipelineOptions) -> Counter[s
     counters = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
     return Counter(
         {
-            found.key.metric.name.removeprefix(UNRECORDED): found.result
+            found.key.metric.name: found.result
             for found in counters
-            if found.key.metric.name.startswith(UNRECORDED)
+            if found.key.metric.name.partition(":")[0] in (UNRECORDED, STANDING)
         }
     )
 
@@ -217,7 +214,8 @@ class EmbedTile(beam.DoFn):
         elif record.launch in ("", self._job.launch):
             count_in_beam(record)
             if record.error and not record.written:
-                Metrics.counter(NAMESPACE, UNRECORDED + record.error["class"]).inc()
+                how = STANDING if record.launch else UNRECORDED
+                Metrics.counter(NAMESPACE, f"{how}:{record.error['class']}").inc()
 
 
 class CompactZone(beam.DoFn):

@@ -11,6 +11,10 @@ from pipeline.grid import Tile
 from pipeline.measures import MEASURES, measures_of
 from pipeline.summary import Found
 
+UNRECORDED, STANDING = "unrecorded", "standing"
+"""Begin, with a colon and the class of error, the names of the counters of tiles whose failure is
+not in the store: it did not take the record, or what it holds of a tile made before stands."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -59,7 +63,7 @@ class Outcome:
 def add_up(
     launch: str, tiles: Iterable[Found], seconds: float, unrecorded: Counter[str]
 ) -> tuple[Outcome, list[Tile]]:
-    """What came of a run's tiles, by what the store holds of them and what it did not take.
+    """What came of a run's tiles, by what the store holds of them and what it does not.
 
     Parameters
     ----------
@@ -70,7 +74,7 @@ def add_up(
     seconds
         That it took.
     unrecorded
-        Tiles whose record the store did not take, by class of error.
+        Failed tiles of whose failure the store has no record, by their counters' names.
 
     Returns
     -------
@@ -79,7 +83,11 @@ def add_up(
     count = done = 0
     recorded: list[Tile] = []
     measures: Counter[str] = Counter(dict.fromkeys(MEASURES, 0))
-    failures = Counter(unrecorded)
+    failures: Counter[str] = Counter()
+    for name, tiles_failed in unrecorded.items():
+        how, _, kind = name.partition(":")
+        failures[kind] += tiles_failed
+        done -= tiles_failed * (how == STANDING)
     for found in tiles:
         count += 1
         done += found.finished
@@ -92,6 +100,7 @@ def add_up(
             measures["tiles_kept"] += found.finished
         if found.row["error"]:
             failures[found.row["error"]["class"]] += 1
+    done = max(0, done)
     failed = min(sum(failures.values()), count - done)
     outcome = Outcome(
         tiles=count,

@@ -67,7 +67,9 @@ def make_tile(tile: Tile, job: Job, shop: Workshop) -> Record | None:
 
     Returns
     -------
-    Its record, which has no `written` if the store did not take it; None if the tile was not begun.
+    Its record; None if the tile was not begun. That of a failure is not in the store and has no
+    `written` if the tile stays as it was made before, or, then without a `launch`, if the store
+    did not take it.
 
     Raises
     ------
@@ -98,18 +100,24 @@ def make_tile(tile: Tile, job: Job, shop: Workshop) -> Record | None:
             if shop.turns.interrupted.is_set() and record.state is State.FAILED:
                 # A process that ends lets its threads start nothing; the tile is not to blame.
                 return None
-            if record.state is State.FAILED:
-                record = _made_by_others(tile, known, job, shop) or record
-            if not record.written:
-                if record.state is not State.DONE:
-                    _clear_objects(tile, job, shop)
+            kept = _finished(tile, job, shop) if record.state is State.FAILED else None
+            if kept is not None and kept != known:
+                # Somebody else made it while this worker failed on it.
+                record = kept
+            elif not record.written:
                 record = dataclasses.replace(record, launch=job.launch, **meter.fields())
-                record = records.write_record(shop.storage, tile, record)
+                if kept is None:
+                    record = _put(tile, record, job, shop)
+                else:
+                    message = (record.error or {}).get("message")
+                    log.error("tile %s stays as it was: %s", tile.name, message)
     except StoreError as error:
         log.error("tile %s: the store does not take its record: %s", tile.name, error)
         record = _failed(tile, job, error)
+        if known is not None and known.state in FINISHED:
+            record = dataclasses.replace(record, launch=job.launch)
     else:
-        shop.journal.add(tile.zone, record.short())
+        shop.journal.add(tile.zone, (kept or record).short())
     if record is known:
         leave_tile(tile, record.short(), job, shop.tally)
     else:
@@ -117,19 +125,25 @@ def make_tile(tile: Tile, job: Job, shop: Workshop) -> Record | None:
     return record
 
 
-def _made_by_others(tile: Tile, known: Record | None, job: Job, shop: Workshop) -> Record | None:
-    """The tile's record if it was finished while this worker failed on it."""
+def _finished(tile: Tile, job: Job, shop: Workshop) -> Record | None:
+    """The tile's record if it is finished, as this job would."""
     now = records.known_record(shop.storage, job.year, tile)
-    return now if now is not None and now != known and now.state in FINISHED else None
+    sound = now is not None and now.state in FINISHED and now.fingerprint == job.fingerprint
+    return now if sound else None
 
 
-def _clear_objects(tile: Tile, job: Job, shop: Workshop) -> None:
-    """Take away what a worker that was killed, or that failed half way, put of a tile."""
-    try:
-        for key in shop.mosaic.keys(tile, job.year):
-            shop.storage.delete(key)
-    except (StoreError, OSError) as error:
-        log.warning("tile %s: parts of its shard may be left in the store: %s", tile.name, error)
+def _put(tile: Tile, record: Record, job: Job, shop: Workshop) -> Record:
+    """Put a tile's record; take away what was put of its shard if it does not count as done."""
+    if record.state is not State.DONE:
+        # By a worker that was killed or failed half way, or when the tile had something to see.
+        try:
+            for key in shop.mosaic.keys(tile, job.year):
+                shop.storage.delete(key)
+        except (StoreError, OSError) as error:
+            log.warning(
+                "tile %s: parts of its shard may be left in the store: %s", tile.name, error
+            )
+    return records.write_record(shop.storage, tile, record)
 
 
 def embed_tile(

@@ -649,6 +649,35 @@ def test_overwrite_makes_done_tiles_again(
     assert "has no such tile" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("how", [["--refresh"], ["--overwrite", FIRST, LAST]])
+def test_a_done_tile_that_cannot_be_made_again_stays(
+    archive: Path,
+    finished: Path,
+    tmp_path: Path,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    how: list[str],
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise Throttled("the server says no")
+
+    store, again = tmp_path / "store", 2 if "--overwrite" in how else 12
+    shutil.copytree(finished, store)
+    words = [*jobs.options(archive, store), *how]
+    with monkeypatch.context() as patch:
+        patch.setattr(launch, "expect", lambda *_: {})
+        patch.setattr(StaticCatalogue, "search", refuse)
+        code, result = run(*words, "--max-failed-share=1")
+    assert (code, result["done"], result["failed"]) == (3, 12 - again, again)
+    assert result["failures"] == {"throttled": again}
+    assert jobs.shards(store) == jobs.shards(finished)
+    assert run("status", f"--store={store}")[1]["done"] == 12
+    told = [run("verify", f"--store={place}")[1]["problems"] for place in (store, finished)]
+    assert told[0] == told[1]
+    assert run(*words)[0] == 0
+    assert jobs.contents(store) == jobs.contents(finished)
+
+
 def test_refresh_makes_tiles_again_whose_scenes_changed(
     archive: Path, finished: Path, tmp_path: Path, run: Run
 ) -> None:
