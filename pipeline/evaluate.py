@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from model.observations import Stack
 from model.pretrain import probes
 from model.quantize import dequantize
+from pipeline.dpixels import make_directory
 from pipeline.errors import BadInput
 from pipeline.grid import lonlat_bounds
 from pipeline.labels import Labels, read_labels
@@ -198,7 +199,7 @@ def evaluate_command(args: argparse.Namespace) -> dict[str, Any]:
     Raises
     ------
     BadInput
-        If the labels cannot be used with the mosaic.
+        If the labels cannot be used with the mosaic, or there is no folder for what is found.
     """
     if args.seeds < 1:
         raise BadInput(f"--seeds {args.seeds}: at least one")
@@ -219,13 +220,13 @@ def evaluate_command(args: argparse.Namespace) -> dict[str, Any]:
         raise BadInput(
             f"{args.labels}, where {args.store} has embeddings of {args.year}: {error}"
         ) from None
+    out = Path(args.out)
+    make_directory(out)
     rows = [
         {"features": kind, **row}
         for kind, values in features.items()
         for row in probes.learning_curves(values[keep], classes, groups, args.seeds)
     ]
-    out = Path(args.out)
-    out.mkdir(parents=True, exist_ok=True)
     write_table(rows, out / TABLE)
     scores = summarize(rows)
     draw_curves(scores, out / PICTURE)

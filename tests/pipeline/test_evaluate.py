@@ -224,6 +224,18 @@ def test_a_mosaic_is_scored_beside_raw_features(
     assert "embedding  field" in capsys.readouterr().out
 
 
+def test_a_folder_that_cannot_be_made_is_told_before_the_work(
+    archive: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "learning_curves", None)
+    taken = tmp_path / "out"
+    taken.touch()
+    truth = archive.parent / "ground_truth"
+    labels = truth / f"land_cover_{jobs.GRANULE.name}_{jobs.YEAR}.tif"
+    with pytest.raises(BadInput, match="out cannot be made a directory"):
+        evaluate(f"--store={finished}", f"--labels={labels}", "--year=2024", f"--out={taken}")
+
+
 def crossing(tmp_path: Path) -> Path:
     """Labels of two classes over a corner of the mosaic and over ground beside it."""
     values = np.ones((40, 40), np.uint8)
