@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import shapely
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from pipeline.outlines import cut_at_antimeridian
 from pipeline.overview import STATES, Ground
+from pipeline.pictures import typeface
 from pipeline.region import countries
 
 Box = tuple[float, float, float, float]
@@ -130,11 +131,11 @@ def _draw_grid(draw: ImageDraw.ImageDraw, place: Place, box: Box) -> None:
     for n in range(math.ceil(west / step), math.floor(east / step) + 1):
         x, bottom = place(n * step, south)
         draw.line((x, 0, x, bottom), GRID)
-        draw.text((x + 4, bottom - 20), _degrees(n * step, "EW"), QUIET, _font(14))
+        draw.text((x + 4, bottom - 20), _degrees(n * step, "EW"), QUIET, typeface(14))
     for n in range(math.ceil(south / step), math.floor(north / step) + 1):
         right, y = place(east, n * step)
         draw.line((0, y, right, y), GRID)
-        draw.text((4, y + 2), _degrees(n * step, "NS"), QUIET, _font(14))
+        draw.text((4, y + 2), _degrees(n * step, "NS"), QUIET, typeface(14))
 
 
 def _draw_boxes(
@@ -153,20 +154,14 @@ def _draw_boxes(
 def _draw_words(picture: Image.Image, title: str, counts: Mapping[str, int], height: int) -> None:
     """The title above the map, and the legend below it."""
     draw = ImageDraw.Draw(picture)
-    draw.text((0, 6), title, INK, _font(26))
+    draw.text((0, 6), title, INK, typeface(26))
     left = 0.0
     for state, colour in zip(STATES, COLOURS, strict=True):
         draw.rectangle((left, height + 58, left + 18, height + 76), colour)
         words = f"{state} {counts.get(state, 0):,}"
-        draw.text((left + 26, height + 56), words, INK, _font(19))
-        left += 26 + _font(19).getlength(words) + 30
+        draw.text((left + 26, height + 56), words, INK, typeface(19))
+        left += 26 + typeface(19).getlength(words) + 30
 
 
 def _degrees(value: float, letters: str) -> str:
     return f"{abs(value):.4g}° {letters[value < 0]}"
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont)
-    return font

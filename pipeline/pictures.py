@@ -155,15 +155,15 @@ def draw_figure(
     """
     drawn = [_draw_panel(panel, pixel) for panel in panels]
     width = columns * drawn[0].width + (columns + 1) * GAP
-    head = _wrapped(subtitle, _font(19), width - 2 * GAP)
+    head = _wrapped(subtitle, typeface(19), width - 2 * GAP)
     top = GAP + 44 + 26 * len(head) + 20
     rows = [drawn[start : start + columns] for start in range(0, len(drawn), columns)]
     heights = [max(image.height for image in row) for row in rows]
     figure = Image.new("RGB", (width, top + sum(heights) + GAP * len(rows)), PAPER)
     draw = ImageDraw.Draw(figure)
-    draw.text((GAP, GAP - 6), title, INK, _font(32))
+    draw.text((GAP, GAP - 6), title, INK, typeface(32))
     for line, text in enumerate(head):
-        draw.text((GAP, GAP + 44 + 26 * line), text, QUIET, _font(19))
+        draw.text((GAP, GAP + 44 + 26 * line), text, QUIET, typeface(19))
     y = top
     for row, height in zip(rows, heights, strict=True):
         for column, image in enumerate(row):
@@ -177,11 +177,11 @@ def _draw_panel(panel: Panel, pixel: float) -> Image.Image:
     """A panel with its title above it, and its scale, legend and caption below it."""
     picture = _hatched(panel.image, panel.known)
     width, height = picture.size
-    caption = _wrapped(panel.caption, _font(17), width)
+    caption = _wrapped(panel.caption, typeface(17), width)
     legend = _legend_height(panel, width)
     drawn = Image.new("RGB", (width, 38 + height + 12 + legend + 24 * len(caption)), PAPER)
     draw = ImageDraw.Draw(drawn)
-    draw.text((0, 0), panel.title, INK, _font(23))
+    draw.text((0, 0), panel.title, INK, typeface(23))
     drawn.paste(picture, (0, 38))
     draw.rectangle((0, 38, width - 1, 37 + height), outline=QUIET)
     _draw_scale(draw, 38 + height, width, pixel * panel.image.shape[1] / width)
@@ -191,9 +191,9 @@ def _draw_panel(panel: Panel, pixel: float) -> Image.Image:
     for place, (name, colour) in zip(_places(panel, width), panel.classes, strict=True):
         x, line = place
         draw.rectangle((x, y + 26 * line + 3, x + 16, y + 26 * line + 19), colour, QUIET)
-        draw.text((x + 24, y + 26 * line), name, INK, _font(17))
+        draw.text((x + 24, y + 26 * line), name, INK, typeface(17))
     for line, text in enumerate(caption):
-        draw.text((0, y + legend + 24 * line), text, QUIET, _font(17))
+        draw.text((0, y + legend + 24 * line), text, QUIET, typeface(17))
     return drawn
 
 
@@ -218,9 +218,9 @@ def _draw_scale(draw: ImageDraw.ImageDraw, bottom: int, width: int, metres: floa
     length = next(step * power for step in (5, 2, 1) if step * power <= about)
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     end = 14 + round(length / metres)
-    across = 14 + _font(17).getlength(text)
+    across = 14 + typeface(17).getlength(text)
     draw.rectangle((6, bottom - 44, max(end, across) + 8, bottom - 7), PAPER)
-    draw.text((14, bottom - 42), text, INK, _font(17))
+    draw.text((14, bottom - 42), text, INK, typeface(17))
     draw.rectangle((14, bottom - 17, end, bottom - 13), INK)
 
 
@@ -234,7 +234,7 @@ def _draw_bar(drawn: Image.Image, bar: tuple[int, int], y: int, width: int) -> N
     for count in sorted({least, middle, greatest}):
         x = (count - least) / max(greatest - least, 1) * (width - 1)
         anchor = "la" if count == least else "ra" if count == greatest else "ma"
-        draw.text((x, y + BAR + 3), str(count), INK, _font(17), anchor=anchor)
+        draw.text((x, y + BAR + 3), str(count), INK, typeface(17), anchor=anchor)
 
 
 def _legend_height(panel: Panel, width: int) -> int:
@@ -247,7 +247,7 @@ def _places(panel: Panel, width: int) -> list[tuple[float, int]]:
     places: list[tuple[float, int]] = []
     x, line = 0.0, 0
     for name, _ in panel.classes:
-        wide = 24 + _font(17).getlength(name) + 18
+        wide = 24 + typeface(17).getlength(name) + 18
         if x > 0 and x + wide - 18 > width:
             x, line = 0.0, line + 1
         places.append((x, line))
@@ -267,7 +267,8 @@ def _wrapped(text: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:
     return lines
 
 
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def typeface(size: int) -> ImageFont.FreeTypeFont:
+    """Pillow's own typeface, `size` px high."""
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise RuntimeError("Pillow was built without FreeType: install it from its wheel")
