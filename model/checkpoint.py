@@ -105,6 +105,8 @@ def refuse_withdrawn(name: str) -> None:
 
 def file_digest(path: Path) -> str:
     """sha256 of a file."""
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is no file")
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from model.observations import Stack
 from model.pretrain import probes
@@ -222,11 +223,15 @@ def evaluate_command(args: argparse.Namespace) -> dict[str, Any]:
         ) from None
     out = Path(args.out)
     make_directory(out)
-    rows = [
+    scored = (
         {"features": kind, **row}
         for kind, values in features.items()
         for row in probes.learning_curves(values[keep], classes, groups, args.seeds)
-    ]
+    )
+    folds = len(groups) + 1
+    each = folds * len(probes.HEADS) * len(probes.FRACTIONS) * args.seeds
+    # On a terminal only.
+    rows = list(tqdm(scored, "scoring", each * len(features), disable=None))
     write_table(rows, out / TABLE)
     scores = summarize(rows)
     draw_curves(scores, out / PICTURE)

@@ -134,6 +134,8 @@ def stack_command(args: argparse.Namespace) -> dict[str, Any]:
         If a provider cannot be asked now.
     """
     check_year(args.year)
+    if args.allow_lost_scenes < 0:
+        raise BadInput(f"--allow-lost-scenes {args.allow_lost_scenes}: choose 0 or more")
     region = read_region(args.region)
     zones = zones_touched(region)
     if len(zones) != 1:

@@ -200,6 +200,12 @@ def _write_safetensors(tensors: object, heads: object = 4) -> Callable[[Path], N
     return lambda path: path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
 
 
+@pytest.mark.parametrize("path", ["/dev/zero", "."])
+def test_what_is_no_file_is_not_read(path: str) -> None:
+    with pytest.raises(CheckpointError, match=f"^{path} is no file$"):
+        read_checkpoint(path)
+
+
 FOREIGN = {
     "a pickle": (lambda path: path.write_bytes(pickle.dumps(Bomb())), "no weights file"),
     "text": (lambda path: path.write_text("weights"), "no weights file"),

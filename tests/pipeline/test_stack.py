@@ -66,6 +66,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ({"--region": "5.9,50,6.1,50.1"}, "spans the UTM zones 31, 32: a stack lies in one zone"),
         ({"--region": "60,0,60.01,0.01"}, "has no scenes of 2024 over region 60,0"),
         ({"--year": "2019"}, "has no scenes of 2019"),
+        ({"--allow-lost-scenes": "-1"}, "--allow-lost-scenes -1: choose 0 or more"),
         ({"--year": "1999"}, "--year 1999: Sentinel-2 has whole years from"),
         ({"--catalog": "nowhere"}, "catalogue nowhere is no file here"),
         ({"--region": "2,50,5,52"}, "ask for at most 8 GiB at a time"),
