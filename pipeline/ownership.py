@@ -162,7 +162,7 @@ def zone_meridians(
     """
     # UTM is symmetric about the central meridian, so one side gives both.
     transform = from_lonlat(zone).transform
-    west_lon = -180.0 + 6.0 * (zone - 1)
+    west_lon = _west(zone)
     _, lats = to_lonlat(zone).transform(np.full(len(northings), 500_000.0), northings)
     step = 1e-4
     for _ in range(3):
@@ -173,12 +173,21 @@ def zone_meridians(
     return west, 1_000_000.0 - west
 
 
+def _west(zone: int) -> float:
+    """Longitude at which a zone begins."""
+    return -180.0 + 6.0 * (zone - 1)
+
+
+def _strip(zone: int) -> BaseGeometry:
+    """The ground of a zone, in degrees."""
+    return shapely.box(_west(zone), SOUTH_LIMIT, _west(zone) + 6.0, NORTH_LIMIT)
+
+
 def zones_touched(region: BaseGeometry) -> list[int]:
     """Zones that own ground of a region given in degrees."""
     touched = []
     for zone in range(1, 61):
-        west = -180.0 + 6.0 * (zone - 1)
-        strip = shapely.box(west, SOUTH_LIMIT, west + 6.0, NORTH_LIMIT)
+        strip = _strip(zone)
         if shapely.intersects(region, strip) and not shapely.touches(region, strip):
             touched.append(zone)
     return touched
@@ -293,7 +302,7 @@ def tiles_within(
     bool (tiles,)
         Not of a tile that comes within `NEAR` of the region's edge.
     """
-    west = -180.0 + 6.0 * (zone - 1)
+    west = _west(zone)
     strips = [shapely.box(west - 6 + turn, -90.0, west + 12 + turn, 90.0) for turn in TURNS]
     parts = [
         translate(part, -turn)
@@ -326,8 +335,7 @@ def project_region(zone: int, region: BaseGeometry) -> BaseGeometry:
     region
         In degrees.
     """
-    west = -180.0 + 6.0 * (zone - 1)
-    part = shapely.intersection(region, shapely.box(west, SOUTH_LIMIT, west + 6.0, NORTH_LIMIT))
+    part = shapely.intersection(region, _strip(zone))
     if part.is_empty:
         return part
     return moved(shapely.segmentize(part, 0.1), from_lonlat(zone))
