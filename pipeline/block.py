@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from model.observations import S1_BANDS, S2_BANDS, Stack
 from pipeline import sentinel1, sentinel2
-from pipeline.errors import Expired, Incomplete, SceneError, Throttled
+from pipeline.errors import BadInput, Expired, Incomplete, SceneError, Throttled
 from pipeline.grid import Window, lonlat_bounds
 from pipeline.rasters import Reader
 from pipeline.rules import Rules
@@ -29,6 +29,18 @@ from pipeline.scenes.scene import CLASSES, padded, touches
 ORBIT_STATES = ("ascending", "descending")
 
 BESIDE = "does not reach the block"
+
+
+def check_losses(allowed: int) -> None:
+    """Refuse fewer than no lost scenes.
+
+    Raises
+    ------
+    BadInput
+        If so.
+    """
+    if allowed < 0:
+        raise BadInput(f"--allow-lost-scenes {allowed}: choose 0 or more")
 
 
 class Losses:

@@ -106,15 +106,6 @@ def _run(command: str | None, arguments: list[str]) -> int:
             return BAD
         raise
     args, rest = parser.parse_known_args(arguments)
-    if rest and args.command not in TAKING_BEAM_OPTIONS:
-        from pipeline.options import own_options, unknown_option
-
-        print(
-            f"tessera-mosaic {args.command}: {unknown_option(rest[0], own_options(args))} "
-            f"(see tessera-mosaic {args.command} --help)",
-            file=sys.stderr,
-        )
-        return BAD
     module = importlib.import_module(COMMANDS[args.command][0])
     args.beam_arguments, args.words = rest, arguments
     from model.cards import CardError
@@ -122,6 +113,11 @@ def _run(command: str | None, arguments: list[str]) -> int:
     from pipeline.errors import BadInput, TesseraError
 
     try:
+        if rest and args.command not in TAKING_BEAM_OPTIONS:
+            from pipeline.options import own_options, unknown_option
+
+            said = unknown_option(rest[0], own_options(args))
+            raise BadInput(f"{said} (see tessera-mosaic {args.command} --help)")
         result: dict[str, Any] = getattr(module, f"{args.command}_command")(args)
         if args.json and result:
             print(json.dumps(result))

@@ -23,6 +23,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from model.cards import Card
 from pipeline import notes, records
+from pipeline.block import check_losses
 from pipeline.embed import run_graph
 from pipeline.encoders import check_device, choose_encoder
 from pipeline.errors import BadInput, BrokenOff, NoScenes, StoreError, store_errors
@@ -343,8 +344,7 @@ def check_numbers(args: argparse.Namespace) -> None:
         raise BadInput(f"--workers {args.workers}: at least one process has to work")
     if not 0 <= args.max_failed_share <= 1:
         raise BadInput(f"--max-failed-share {args.max_failed_share}: choose 0 to 1")
-    if args.allow_lost_scenes < 0:
-        raise BadInput(f"--allow-lost-scenes {args.allow_lost_scenes}: choose 0 or more")
+    check_losses(args.allow_lost_scenes)
     check_year(args.year)
 
 

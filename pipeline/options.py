@@ -26,6 +26,9 @@ ELEMENTS_A_WORKER, ELEMENTS = 16, 1_000
 a time: for each worker of the local runner, so that none waits long for the last; and of a fleet,
 so that it can grow to as many machines."""
 
+NO_OPTIONS = ("command", "beam_arguments", "words")
+"""Of a command's arguments, what is no option of its own."""
+
 LOSING_RUNNERS = {
     "DaskRunner": "it drops the outputs of finish_bundle and of all leaves but one",
     "PySparkRunner": "it sends tagged outputs to every branch",
@@ -212,7 +215,7 @@ def check_beam_arguments(arguments: list[str], own: Sequence[str] = ()) -> None:
 
 def own_options(args: argparse.Namespace) -> list[str]:
     """The options that a command declares, by what came of them."""
-    return [f"--{name.replace('_', '-')}" for name in vars(args)]
+    return [f"--{name.replace('_', '-')}" for name in vars(args) if name not in NO_OPTIONS]
 
 
 def unknown_option(word: str, known: Sequence[str]) -> str:

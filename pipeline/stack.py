@@ -11,7 +11,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from model.observations import S1_BANDS, S2_BANDS
-from pipeline.block import AnnualStack, Block, Losses
+from pipeline.block import AnnualStack, Block, Losses, check_losses
 from pipeline.dpixels import cut_stack, make_directory, write_stack_directory
 from pipeline.errors import BadInput, Corrupt, Gone, Incomplete, Refused
 from pipeline.grid import Window, lonlat_bounds
@@ -134,8 +134,7 @@ def stack_command(args: argparse.Namespace) -> dict[str, Any]:
         If a provider cannot be asked now.
     """
     check_year(args.year)
-    if args.allow_lost_scenes < 0:
-        raise BadInput(f"--allow-lost-scenes {args.allow_lost_scenes}: choose 0 or more")
+    check_losses(args.allow_lost_scenes)
     region = read_region(args.region)
     zones = zones_touched(region)
     if len(zones) != 1:
