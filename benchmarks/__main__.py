@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from pipeline.cli import set_up_logging
+from tessera_mosaic.pipeline.console import set_up_logging
 
 NAMES = {
     "encode": "pixels a second of each encoder family, beside the reference's own way",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.pictures import INK, PAPER, QUIET
+from tessera_mosaic.pipeline.publishing.drawing import INK, PAPER, QUIET
 
 WIDTH, HEIGHT = 460, 300
 """Of a chart's plot in pixels."""

@@ -30,15 +30,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.cards import CARDS, Card, card_named
-from model.checkpoint import random_checkpoint
-from model.cores import usable_cores
-from model.encoder import Encoder
-from model.kernels import DTYPES, Affine, DeviceError, find_place
-from model.networks import FUSION_LAYERS, S1_CHANNELS, S2_CHANNELS, Family, Sizes
-from model.observations import DRAWN, Origin, Stack
-from model.packing import RECURRENT, SAMPLING
-from pipeline.figures import Throughput, record_throughput
+from tessera_mosaic.model.cards import CARDS, Card, card_named
+from tessera_mosaic.model.checkpoints.checkpoint import random_checkpoint
+from tessera_mosaic.model.cores import usable_cores
+from tessera_mosaic.model.encoder import Encoder
+from tessera_mosaic.model.engine.kernels import DTYPES, Affine, DeviceError, find_place
+from tessera_mosaic.model.engine.packing import RECURRENT, SAMPLING
+from tessera_mosaic.model.networks import FUSION_LAYERS, S1_CHANNELS, S2_CHANNELS
+from tessera_mosaic.model.observations import DRAWN, Origin, Stack
+from tessera_mosaic.model.sizes import Family, Sizes
+from tessera_mosaic.pipeline.planning.priors import Throughput, record_throughput
 
 MODELS = tuple(name for name in CARDS if name not in ("v1.1-aws", "v2-teacher"))
 """Measured by default. v1.1-aws is the same network as v1.1-mpc."""

@@ -31,16 +31,19 @@ from unittest import mock
 import numpy as np
 
 from benchmarks.standins import constant_embedding
-from model.encoder import Embedding
-from pipeline import records, tiles
-from pipeline.grid import Tile, Window, lonlat_bounds
-from pipeline.launch import launch, run_arguments
-from pipeline.rasters import REMOTE_THREADS, Reader
-from pipeline.records import Record
-from pipeline.scenes import open_catalogue
-from pipeline.simulate import Footprint, Simulation, simulate_archive
-from pipeline.stack import AnnualStack, Rules, read_stack
-from pipeline.worker import Job, Workshop
+from tessera_mosaic.model.encoder import Embedding
+from tessera_mosaic.pipeline.commands.run import run_arguments
+from tessera_mosaic.pipeline.embedding import embed_tile
+from tessera_mosaic.pipeline.imagery.scene_reader import REMOTE_THREADS, Reader
+from tessera_mosaic.pipeline.job.job_spec import JobSpec
+from tessera_mosaic.pipeline.job.launch import launch
+from tessera_mosaic.pipeline.job.worker import Workshop
+from tessera_mosaic.pipeline.ledger import records
+from tessera_mosaic.pipeline.ledger.records import Record
+from tessera_mosaic.pipeline.scenes import open_catalogue
+from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
+from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack, Preprocessing, read_stack
+from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
 
 YEAR, ZONE = 2024, 31
 
@@ -58,7 +61,7 @@ PARTS = ("whole", "read", "encode")
 
 
 @dataclass(frozen=True)
-class PartOfJob(Job):
+class PartOfJob(JobSpec):
     """A job of which some parts cost nothing.
 
     Parameters
@@ -90,11 +93,11 @@ class PartOfJob(Job):
         reader = Reader(source, REMOTE_THREADS)
         shop = dataclasses.replace(shop, reader=lambda: reader)
         if self.part == "encode":
-            tiles.read_stack = functools.partial(_kept_stack, Path(self.stacks))
+            embed_tile.read_stack = functools.partial(_kept_stack, Path(self.stacks))
         if self.stand_in:
-            tiles.encode = functools.partial(_on_device, threading.Lock(), self.stand_in)
+            embed_tile.encode = functools.partial(_on_device, threading.Lock(), self.stand_in)
         if self.part != "whole":
-            tiles.encode = functools.partial(_encode, tiles.encode, self.part == "encode")
+            embed_tile.encode = functools.partial(_encode, embed_tile.encode, self.part == "encode")
         said = Path(self.times) / str(os.getpid())
         records.write_record = _timed(records.write_record, said)
         return shop
@@ -233,7 +236,7 @@ def _run(args: argparse.Namespace) -> dict[str, float]:
             times=times,
             stand_in=args.device,
         )
-        with mock.patch("pipeline.launch.Job", job):
+        with mock.patch("tessera_mosaic.pipeline.job.launch.Job", job):
             outcome = launch(parser.parse_args(words), [])
         assert outcome.done == outcome.tiles == rows * cols, outcome
         spent = [json.loads(said.read_text()) for said in Path(times).iterdir()]
@@ -269,6 +272,6 @@ def _keep_stacks(folder: Path, block: int, rows: int, cols: int) -> None:
     reader = Reader(source)
     for window in _land(rows, cols).blocks(block):
         scenes = source.search(lonlat_bounds(window), YEAR)
-        stack = read_stack(window, scenes, Rules(source.imagery), reader)
+        stack = read_stack(window, scenes, Preprocessing(source.imagery), reader)
         _stack_file(folder / "stacks", window).write_bytes(pickle.dumps(stack))
     reader.close()

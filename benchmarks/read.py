@@ -25,9 +25,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.server import ArchiveServer
-from model.observations import S1_BANDS, S2_BANDS
-from pipeline.grid import Window, from_lonlat, lonlat_bounds, window_of_bounds
-from pipeline.simulate import Footprint, Simulation, simulate_archive
+from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS
+from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
+from tessera_mosaic.pipeline.tiling.lattice import (
+    Window,
+    from_lonlat,
+    lonlat_bounds,
+    window_of_bounds,
+)
 
 YEAR = 2024
 LON, LAT = 3.0, 50.8
@@ -52,16 +57,16 @@ def window_around(side: int) -> Window:
 
 def ours(url: str, window: Window) -> Read:
     """By this project's reader."""
-    from pipeline.rasters import Reader
-    from pipeline.scenes import open_catalogue
-    from pipeline.stack import Rules, read_stack
+    from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+    from tessera_mosaic.pipeline.scenes import open_catalogue
+    from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
 
     source = open_catalogue(f"{url}/catalog.json")
     scenes = source.search(lonlat_bounds(window), YEAR)
 
     def read() -> Arrays:
         reader = Reader(source, THREADS)
-        stack = read_stack(window, scenes, Rules(source.imagery), reader).stack
+        stack = read_stack(window, scenes, Preprocessing(source.imagery), reader).stack
         reader.close()
         return {name: getattr(stack, name) for name in ARRAYS}
 
@@ -168,8 +173,8 @@ def assembled(
     items: dict[str, list[Any]],
 ) -> Arrays:
     """What the others have read, by the same rules: an archive of one granule has no mosaics."""
-    from pipeline.sentinel1 import code_backscatter
-    from pipeline.sentinel2 import is_clear, remove_offset_by_date
+    from tessera_mosaic.pipeline.stacks.sentinel1 import code_backscatter
+    from tessera_mosaic.pipeline.stacks.sentinel2 import is_clear, remove_offset_by_date
 
     clear = is_clear(classes.astype(np.uint8))
     days = np.flatnonzero(clear.any(axis=(1, 2)))
@@ -262,15 +267,15 @@ def running(target: Callable[..., None], *args: Any) -> Iterator[Connection]:
 
 def bytes_needed(catalogue: Path, window: Window) -> int:
     """Bytes of the COG blocks without which there is no stack: all classes, days, and passes."""
-    from pipeline.rasters import Reader
-    from pipeline.resample import place
-    from pipeline.scenes import open_catalogue
-    from pipeline.stack import Rules, read_stack
+    from tessera_mosaic.pipeline.imagery.resample import place
+    from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+    from tessera_mosaic.pipeline.scenes import open_catalogue
+    from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
 
     source = open_catalogue(str(catalogue))
     reader = Reader(source)
     scenes = source.search(lonlat_bounds(window), YEAR)
-    used = set(read_stack(window, scenes, Rules(), reader).used)
+    used = set(read_stack(window, scenes, Preprocessing(), reader).used)
     total = 0
     for scene in scenes:
         for band in scene.assets:

@@ -30,13 +30,15 @@ from unittest import mock
 
 from benchmarks.chart import Chart, draw_chart
 from benchmarks.standins import ConstantEncoder, ConstantSource, constant_stack
-from pipeline import tiles
-from pipeline.grid import Window, to_lonlat
-from pipeline.launch import launch, run_arguments
-from pipeline.stack import AnnualStack
-from pipeline.status import standing
-from pipeline.storage import Storage
-from pipeline.worker import Job, Workshop
+from tessera_mosaic.pipeline.commands.run import run_arguments
+from tessera_mosaic.pipeline.embedding import embed_tile
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.job.job_spec import JobSpec
+from tessera_mosaic.pipeline.job.launch import launch
+from tessera_mosaic.pipeline.job.worker import Workshop
+from tessera_mosaic.pipeline.ledger.standing import standing
+from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack
+from tessera_mosaic.pipeline.tiling.lattice import Window, to_lonlat
 
 SIDE = 32
 """Of a tile in pixels."""
@@ -87,7 +89,7 @@ def main(argv: list[str]) -> None:
 
 
 @dataclass(frozen=True)
-class StubbedJob(Job):
+class StubbedJob(JobSpec):
     """A job whose tiles cost nothing but what a tile costs beside its pixels.
 
     Parameters
@@ -99,16 +101,20 @@ class StubbedJob(Job):
         read.
     """
 
-    tiles: int = 0
+    embed_tile: int = 0
     resident: str = ""
 
     def open(self) -> Workshop:
         """The workshop of this process, with stubs."""
         watch = _Watch(self.tiles, Path(self.resident))
-        tiles.read_stack = watch.read_stack
+        embed_tile.read_stack = watch.read_stack
         with (
-            mock.patch("pipeline.worker.open_catalogue", return_value=ConstantSource()),
-            mock.patch("pipeline.worker.load_encoder", return_value=ConstantEncoder()),
+            mock.patch(
+                "tessera_mosaic.pipeline.job.worker.open_catalogue", return_value=ConstantSource()
+            ),
+            mock.patch(
+                "tessera_mosaic.pipeline.job.worker.load_encoder", return_value=ConstantEncoder()
+            ),
         ):
             shop = super().open()
             shop.reader()  # Which keeps the stub.
@@ -127,18 +133,22 @@ def measure(tiles: int, place: Path | None, apart: bool = False) -> dict[str, An
     with tempfile.TemporaryDirectory(prefix="tessera-scale-", dir=place) as folder:
         resident = Path(folder) / "resident"
         resident.mkdir()
-        job = functools.partial(StubbedJob, tiles=tiles, resident=str(resident))
+        job = functools.partial(StubbedJob, tiles=embed_tile, resident=str(resident))
         with (
-            mock.patch("pipeline.launch.open_catalogue", return_value=ConstantSource()),
-            mock.patch("pipeline.launch.choose_encoder", return_value=ConstantEncoder()),
-            mock.patch("pipeline.launch.Job", job),
+            mock.patch(
+                "tessera_mosaic.pipeline.job.launch.open_catalogue", return_value=ConstantSource()
+            ),
+            mock.patch(
+                "tessera_mosaic.pipeline.job.launch.choose_encoder", return_value=ConstantEncoder()
+            ),
+            mock.patch("tessera_mosaic.pipeline.job.launch.Job", job),
         ):
-            return _measure(Path(folder), tiles, APART if apart else ())
+            return _measure(Path(folder), embed_tile, APART if apart else ())
 
 
 def _measure(folder: Path, tiles: int, beam_arguments: tuple[str, ...]) -> dict[str, Any]:
     region, store = folder / "region.json", folder / "mosaic.zarr"
-    region.write_text(json.dumps(_region(tiles)))
+    region.write_text(json.dumps(_region(embed_tile)))
     parser = argparse.ArgumentParser()
     run_arguments(parser)
     words = ["--catalog=stand-in", f"--region={region}", f"--store={store}", f"--year={YEAR}"]
@@ -171,8 +181,8 @@ def _measure(folder: Path, tiles: int, beam_arguments: tuple[str, ...]) -> dict[
 def _region(tiles: int) -> dict[str, Any]:
     """About so many tiles, in a square a zone, as one GeoJSON geometry."""
     squares = []
-    for zone in range(1, -(-tiles // ZONE_TILES) + 1):
-        count = min(ZONE_TILES, tiles - (zone - 1) * ZONE_TILES)
+    for zone in range(1, -(-embed_tile // ZONE_TILES) + 1):
+        count = min(ZONE_TILES, embed_tile - (zone - 1) * ZONE_TILES)
         rows = math.isqrt(count)
         # Ten metres inside, so that no neighbour is touched.
         west, south, east, north = Window(
@@ -187,7 +197,7 @@ class _Watch:
     """Notes how much memory this process holds at each tenth of the tiles."""
 
     def __init__(self, tiles: int, folder: Path) -> None:
-        self._tiles, self._folder, self._read = tiles, folder, 0
+        self._tiles, self._folder, self._read = embed_tile, folder, 0
         self._lock = threading.Lock()
 
     def read_stack(self, window: Window, *_: object) -> AnnualStack:

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from model.cards import card_named
-from model.encoder import Embedding
-from model.observations import S1_BANDS, S2_BANDS, Origin, Stack
-from pipeline.grid import Window
-from pipeline.remote import Remote
-from pipeline.scenes import Scene
-from pipeline.scenes.scene import Box
-from pipeline.stack import AnnualStack
+from tessera_mosaic.model.cards import card_named
+from tessera_mosaic.model.encoder import Embedding
+from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS, Origin, Stack
+from tessera_mosaic.pipeline.io.fetcher import Remote
+from tessera_mosaic.pipeline.scenes import Scene
+from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack
+from tessera_mosaic.pipeline.tiling.boxes import Box
+from tessera_mosaic.pipeline.tiling.lattice import Window
 
 SCENE = Scene("stand-in", "s2", "2024-06-01T10:30:31.024000Z", (-180.0, -90.0, 180.0, 90.0))
 

@@ -22,13 +22,13 @@ import numpy as np
 from numcodecs import Blosc, Zstd
 from numpy.typing import NDArray
 
-from pipeline.grid import Tile, Window
-from pipeline.identity import run_identity
-from pipeline.mosaic import COUNTS, Layout, Mosaic, Pixels, create_store
-from pipeline.mosaic.layout import Array
-from pipeline.mosaic.shards import CHECKSUM, INDEX_ENTRY
-from pipeline.mosaic.store import FIRST_YEAR
-from pipeline.storage import Storage
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.mosaic import COUNTS, Layout, Mosaic, Pixels, create_store
+from tessera_mosaic.pipeline.mosaic.identity import run_identity
+from tessera_mosaic.pipeline.mosaic.layout import Array
+from tessera_mosaic.pipeline.mosaic.shards import CHECKSUM, INDEX_ENTRY
+from tessera_mosaic.pipeline.mosaic.store import FIRST_YEAR
+from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 
 BLOCK, DIMS, YEAR = 256, 128, 2024
 PATCH = 16

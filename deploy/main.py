@@ -11,7 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from pipeline import cli, launch
+from tessera_mosaic.pipeline import cli
+from tessera_mosaic.pipeline.commands import run
 
 
 def run_words(given: Sequence[str]) -> list[str]:
@@ -35,7 +36,7 @@ def run_words(given: Sequence[str]) -> list[str]:
 def options() -> dict[str, argparse.Action]:
     """The options of `run` by the template's names for them."""
     parser = argparse.ArgumentParser(add_help=False)
-    launch.run_arguments(parser)
+    run.run_arguments(parser)
     named = {action.dest: action for action in parser._actions}
     return {"area": named.pop("region"), **named}
 

@@ -17,10 +17,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.cards import card_named
-from model.encoder import GPU_SHARE, GPU_SLABS
-from pipeline.grid import DEFAULT_SIDE
-from pipeline.launch import DEFAULT_BLOCK
+from tessera_mosaic.model.cards import card_named
+from tessera_mosaic.model.encoder import GPU_SHARE, GPU_SLABS
+from tessera_mosaic.pipeline.job.launch import DEFAULT_BLOCK
+from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_SIDE
 
 VARIABLES = Path(__file__).with_name("terraform") / "workers.auto.tfvars.json"
 

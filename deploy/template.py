@@ -21,7 +21,7 @@ from typing import Any
 
 from deploy.main import options
 from deploy.presets import PRESETS, Preset
-from pipeline.options import job_name
+from tessera_mosaic.pipeline.job.beam_options import job_name
 
 METADATA = Path(__file__).with_name("metadata.json")
 

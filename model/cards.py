@@ -6,8 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Literal
 
-from model.networks import Family, Sizes
-from model.statistics import V1_0, V1_1_AWS, V1_1_MPC, V2_STUDENT, V2_TEACHER, Statistics
+from tessera_mosaic.model.sizes import Family, Sizes
+from tessera_mosaic.model.statistics import (
+    V1_0,
+    V1_1_AWS,
+    V1_1_MPC,
+    V2_STUDENT,
+    V2_TEACHER,
+    Statistics,
+)
 
 
 class CardError(ValueError):

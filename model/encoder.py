@@ -19,13 +19,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.cards import Card, CardError
-from model.checkpoint import Checkpoint, read_checkpoint
-from model.cores import usable_cores
-from model.inference import Plan, SensorPlan
-from model.kernels import DeviceError, find_place
-from model.networks import Sizes
-from model.observations import (
+from tessera_mosaic.model.cards import Card, CardError
+from tessera_mosaic.model.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from tessera_mosaic.model.cores import usable_cores
+from tessera_mosaic.model.engine.kernels import DeviceError, find_place
+from tessera_mosaic.model.engine.packed_network import PackedNetwork, SensorPlan
+from tessera_mosaic.model.engine.packing import RECURRENT, SAMPLING, Packing, statistics_tables
+from tessera_mosaic.model.observations import (
     LONGEST,
     Origin,
     Seen,
@@ -34,8 +34,8 @@ from model.observations import (
     seen_by_s1,
     seen_by_s2,
 )
-from model.packing import RECURRENT, SAMPLING, Packing, statistics_tables
-from model.quantize import NOTHING, check_scales, quantize_tensor
+from tessera_mosaic.model.quantize import NOTHING, check_scales, quantize_tensor
+from tessera_mosaic.model.sizes import Sizes
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class Encoder:
         rows = CPU_RECURRENT_ROWS if self.card.family in RECURRENT else CPU_ROWS
         self._fused = CPU_FUSED
         with torch.inference_mode():
-            self._plan = Plan(
+            self._plan = PackedNetwork(
                 checkpoint.network(),
                 statistics_tables(card.statistics),
                 self.place,

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Family = Literal["v1.0-float", "v1.0", "v1.1", "v2", "v2-teacher"]
+from tessera_mosaic.model.sizes import Family, Sizes
 
 S2_CHANNELS, S1_CHANNELS = 10, 2
 
@@ -25,35 +23,6 @@ DAYS = 367
 
 FUSION_LAYERS = 2
 """Layers with which the teacher fuses its two sensors, twice as wide inside as outside."""
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """Sizes of an encoder.
-
-    Parameters
-    ----------
-    latent
-        A quarter of the transformer's width.
-    layers, heads, feedforward
-        Of each sensor's transformer.
-    representation
-        Values of an embedding.
-    qk_norm
-        Whether a student normalises queries and keys; the teacher always does.
-    """
-
-    latent: int
-    layers: int
-    heads: int
-    feedforward: int
-    representation: int
-    qk_norm: bool = False
-
-    @property
-    def width(self) -> int:
-        """Of the transformer."""
-        return 4 * self.latent
 
 
 def day_encoding(width: int) -> Tensor:

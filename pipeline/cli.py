@@ -9,31 +9,34 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import logging
 import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn, TextIO
+from types import ModuleType
+from typing import Any, NoReturn
 
-from pipeline import __version__
+from tessera_mosaic.pipeline import __version__
+from tessera_mosaic.pipeline.console import set_up_logging
 
 COMMANDS = {
-    "demo": ("pipeline.demo", "the whole main job on an archive it makes itself"),
-    "plan": ("pipeline.plan", "what a run would take: tiles, scenes, hours, bytes, money"),
-    "run": ("pipeline.launch", "embed a region's year into a mosaic; run again, it resumes"),
-    "status": ("pipeline.status", "planned, done, failed and missing tiles of a mosaic"),
-    "verify": ("pipeline.verify", "every planned shard against its record and its bytes"),
-    "publish": ("pipeline.publish", "metadata, registry, STAC, previews and report of a mosaic"),
-    "annual": ("pipeline.annual", "the yearly rerun: append the year, run, retry, verify, publish"),
-    "stack": ("pipeline.stack", "the annual stack of a region as d-pixel arrays"),
-    "encode": ("pipeline.models", "a directory of d-pixel arrays to codes and scales"),
-    "models": ("pipeline.models", "the encoders' cards; fetch, inspect and convert weights"),
-    "sample": ("pipeline.sample", "draw pixels of a region for training"),
-    "pretrain": ("pipeline.pretrain", "train an encoder on sampled pixels, without labels"),
-    "evaluate": ("pipeline.evaluate", "what labels can be told from a mosaic's embeddings"),
+    "demo": "the whole main job on an archive it makes itself",
+    "plan": "what a run would take: tiles, scenes, hours, bytes, money",
+    "run": "embed a region's year into a mosaic; run again, it resumes",
+    "status": "planned, done, failed and missing tiles of a mosaic",
+    "verify": "every planned shard against its record and its bytes",
+    "publish": "metadata, registry, STAC, previews and report of a mosaic",
+    "annual": "the yearly rerun: append the year, run, retry, verify, publish",
+    "stack": "the annual stack of a region as d-pixel arrays",
+    "encode": "a directory of d-pixel arrays to codes and scales",
+    "models": "the encoders' cards; fetch, inspect and convert weights",
+    "sample": "draw pixels of a region for training",
+    "pretrain": "train an encoder on sampled pixels, without labels",
+    "evaluate": "what labels can be told from a mosaic's embeddings",
 }
-"""Module and purpose of each command; the module holds `<name>_arguments` and `<name>_command`."""
+"""Purpose of each command. `commands.<name>` holds `<name>_arguments` and `<name>_command`."""
+
+COMMANDS_PACKAGE = "tessera_mosaic.pipeline.commands"
 
 TAKING_BEAM_OPTIONS = ("run", "annual", "sample")
 NEEDING_TRAINING = ("sample", "pretrain", "evaluate")
@@ -43,11 +46,6 @@ TRAINING_PACKAGES = ("matplotlib", "scipy", "sklearn")
 JOBS = ("demo", "run", "annual", "verify", "sample")
 """Commands whose failed tiles make the exit code."""
 
-OF_BEAM = ("apitools not found", "KeyboardInterrupt")
-"""Begins what it says of parts that are not installed, and of a user who stops it."""
-
-ERASE = "\r\x1b[2K"
-"""Takes a terminal back to the beginning of its line, and empties it."""
 
 DONE, OTHER, BAD, SOME_FAILED = 0, 1, 2, 3
 
@@ -68,7 +66,7 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"tessera-mosaic {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (module, purpose) in COMMANDS.items():
+    for name, purpose in COMMANDS.items():
         sub = commands.add_parser(
             name,
             help=purpose,
@@ -76,9 +74,14 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
             allow_abbrev=False,
         )
         if name == command:
-            getattr(importlib.import_module(module), f"{name}_arguments")(sub)
+            getattr(module_of(name), f"{name}_arguments")(sub)
         sub.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
+
+
+def module_of(command: str) -> ModuleType:
+    """Import the module of a command."""
+    return importlib.import_module(f"{COMMANDS_PACKAGE}.{command}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -106,15 +109,15 @@ def _run(command: str | None, arguments: list[str]) -> int:
             return BAD
         raise
     args, rest = parser.parse_known_args(arguments)
-    module = importlib.import_module(COMMANDS[args.command][0])
+    module = module_of(args.command)
     args.beam_arguments, args.words = rest, arguments
-    from model.cards import CardError
-    from model.checkpoint import CheckpointError
-    from pipeline.errors import BadInput, TesseraError
+    from tessera_mosaic.model.cards import CardError
+    from tessera_mosaic.model.checkpoints.checkpoint import CheckpointError
+    from tessera_mosaic.pipeline.errors import BadInput, TesseraError
 
     try:
         if rest and args.command not in TAKING_BEAM_OPTIONS:
-            from pipeline.options import own_options, unknown_option
+            from tessera_mosaic.pipeline.job.beam_options import own_options, unknown_option
 
             said = unknown_option(rest[0], own_options(args))
             raise BadInput(f"{said} (see tessera-mosaic {args.command} --help)")
@@ -157,19 +160,3 @@ def some_failed(result: dict[str, Any]) -> bool:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
-
-
-def set_up_logging() -> None:
-    """Warnings go to standard error, but for what Beam says of itself."""
-    handler = _BesideTheLine()
-    handler.addFilter(lambda record: not record.getMessage().startswith(OF_BEAM))
-    logging.basicConfig(
-        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler]
-    )
-
-
-class _BesideTheLine(logging.StreamHandler[TextIO]):
-    """Writes to standard error; on a terminal, in place of the line that shows progress there."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        return (ERASE if self.stream.isatty() else "") + super().format(record)

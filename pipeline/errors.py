@@ -6,9 +6,6 @@ they are retried where that can help, and what is left fails the tile under its 
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -165,73 +162,3 @@ class BrokenOff(TesseraError):
     """The job ended before all its tiles were tried. What is done stays done."""
 
     kind = "broken-off"
-
-
-@contextmanager
-def runner_errors() -> Iterator[None]:
-    """Say in one line why a Beam runner gave up.
-
-    Raises
-    ------
-    BrokenOff
-        With what the runner raised as its cause.
-    KeyboardInterrupt
-        If that is what a runner in this process met.
-    """
-    try:
-        yield
-    except Exception as error:
-        # A runner's message is a traceback of the worker's; what was raised there stands last.
-        lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
-        said = lines[-1].split(" [while running")[0]
-        if said == "KeyboardInterrupt":
-            raise KeyboardInterrupt from None
-        raise BrokenOff(f"the runner gave up: {said}") from error
-
-
-STORE_ERRORS: dict[int, type[StoreError]] = {
-    errno.ENOSPC: StoreFull,
-    errno.EDQUOT: StoreFull,
-    errno.EACCES: StoreDenied,
-    errno.EPERM: StoreDenied,
-    errno.EROFS: StoreReadOnly,
-}
-"""What the operating system says, by class."""
-
-
-def store_error(where: str, error: Exception) -> TesseraError:
-    """What an operating system or a store's client raised, in the class that tells what to do.
-
-    Parameters
-    ----------
-    where
-        Path or URL of the store, for the message.
-    error
-        That was raised.
-    """
-    if isinstance(error, TesseraError):
-        return error
-    if isinstance(error, NotADirectoryError | FileExistsError):
-        return BadInput(f"store {where}: there is a file where a folder should be")
-    number = getattr(error, "errno", None)
-    denied = isinstance(error, PermissionError) or getattr(error, "code", None) in (401, 403)
-    kind = STORE_ERRORS.get(number or 0, StoreDenied if denied else StoreError)
-    what = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-    return kind(f"{where}: {what}")
-
-
-@contextmanager
-def store_errors(where: str) -> Iterator[None]:
-    """Give the errors of a local disk their classes; an absent file stays one.
-
-    Parameters
-    ----------
-    where
-        Path or URL of the store, for the message.
-    """
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise store_error(where, error) from error

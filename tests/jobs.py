@@ -17,10 +17,10 @@ from typing import Any
 
 import torch
 
-from model.checkpoint import random_checkpoint
-from model.networks import Sizes
-from pipeline.cli import main
-from pipeline.simulate import Footprint, Simulation, simulate_archive
+from tessera_mosaic.model.checkpoints.checkpoint import random_checkpoint
+from tessera_mosaic.model.sizes import Sizes
+from tessera_mosaic.pipeline.cli import main
+from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -85,7 +85,7 @@ class Ended:
 def run_process(words: list[str], timeout: float = 300) -> Ended:
     """Run the command in a process of its own."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline", *words],
+        [sys.executable, "-m", "tessera_mosaic", *words],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -122,7 +122,7 @@ def kill_when(
     The command's exit code, negative if it was killed; None if it had ended before anybody was.
     """
     with subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *words],
+        [sys.executable, "-m", "tessera_mosaic", *words],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

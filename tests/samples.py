@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline import records, summary
-from pipeline.grid import Tile, Window
-from pipeline.identity import Identity, fingerprint, run_identity
-from pipeline.mosaic import COUNTS, Layout, Mosaic, Pixels, create_store
-from pipeline.ownership import owned
-from pipeline.records import Record, State
-from pipeline.storage import Storage
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger import journal, keys, records, tile_lists
+from tessera_mosaic.pipeline.ledger.records import Record, State
+from tessera_mosaic.pipeline.mosaic import COUNTS, Layout, Mosaic, Pixels, create_store
+from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, run_identity
+from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
+from tessera_mosaic.pipeline.tiling.ownership import owned
 
 SIDE = 128
 EQUATOR_ROW = 933_888 // SIDE
@@ -92,17 +92,19 @@ def add_tiles(mosaic: Mosaic, tiles: Iterable[Tile], year: int) -> None:
     request = f"of-{len(tiles)}"
     for zone in {tile.zone for tile in tiles}:
         here = [tile for tile in tiles if tile.zone == zone]
-        storage.write(records.request_key(year, request, zone), records.encode_tiles(here))
-        records.add_planned(storage, year, here, request)
+        storage.write(keys.request_key(year, request, zone), tile_lists.encode_tiles(here))
+        tile_lists.add_planned(storage, year, here, request)
     for tile in tiles:
         write_tile(mosaic, tile, year, pixels(tile, year))
-    journal = summary.Journal(storage, year)
-    for tile, record in records.read_records(storage, year, records.planned_tiles(storage, year)):
+    book = journal.Journal(storage, year)
+    for tile, record in records.read_records(
+        storage, year, tile_lists.planned_tiles(storage, year)
+    ):
         if record is not None:
-            journal.add(tile.zone, record.short())
-    journal.put()
+            book.add(tile.zone, record.short())
+    book.put()
     for zone in mosaic.zones:
-        summary.compact(storage, year, zone)
+        journal.compact(storage, year, zone)
 
 
 def write_tile(mosaic: Mosaic, tile: Tile, year: int, put: Pixels) -> Record:

@@ -14,11 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import __main__ as benchmarks
 from benchmarks import encode
-from model.cards import card_named
-from model.checkpoint import random_checkpoint
-from model.kernels import DeviceError
-from model.networks import Family, Sizes
-from pipeline.figures import THROUGHPUT, read_book, record_throughput
+from tessera_mosaic.model.cards import card_named
+from tessera_mosaic.model.checkpoints.checkpoint import random_checkpoint
+from tessera_mosaic.model.engine.kernels import DeviceError
+from tessera_mosaic.model.sizes import Family, Sizes
+from tessera_mosaic.pipeline.planning.priors import THROUGHPUT, read_book, record_throughput
 
 SIZES = Sizes(latent=12, layers=2, heads=4, feedforward=56, representation=40)
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from benchmarks.server import serving
-from pipeline.cli import main
-from pipeline.grid import window_of_bounds
-from pipeline.mosaic import read_mosaic
-from pipeline.simulate import Footprint, Simulation, simulate_archive
-from pipeline.storage import Storage
+from tessera_mosaic.pipeline.cli import main
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.mosaic import read_mosaic
+from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
+from tessera_mosaic.pipeline.tiling.lattice import window_of_bounds
 
 ROOT = Path(__file__).resolve().parents[1]
 SQUARE = ["--region", "3.0193,50.8131,3.0284,50.8188", "--year", "2018"]
@@ -28,7 +28,7 @@ SQUARE_BOUNDS = (501_360, 5_629_040, 502_000, 5_629_680)
 def command(*arguments: str | Path) -> tuple[int, str, str]:
     """Run `tessera-mosaic` in a process of its own, from the project's root."""
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline", *map(str, arguments)],
+        [sys.executable, "-m", "tessera_mosaic", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -206,7 +206,7 @@ def test_bad_usage_is_one_line_and_exit_code_2(arguments: list[str]) -> None:
 
 
 def test_who_reads_only_the_beginning_hears_no_traceback() -> None:
-    words = [sys.executable, "-m", "pipeline", "models", "--json"]
+    words = [sys.executable, "-m", "tessera_mosaic", "models", "--json"]
     with subprocess.Popen(
         words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

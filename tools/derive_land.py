@@ -34,11 +34,12 @@ import shapely
 from affine import Affine
 from rasterio.features import shapes
 
-from pipeline import grid, ownership
-from pipeline.cells import CELL, cells_touched
-from pipeline.land import COAST, LAYER, write_layer
-from pipeline.outlines import TURNS, cut_at_antimeridian
-from pipeline.region import COUNTRIES
+from tessera_mosaic.pipeline.tiling import lattice, ownership
+from tessera_mosaic.pipeline.tiling.boxes import TURNS
+from tessera_mosaic.pipeline.tiling.land import COAST, LAYER, write_layer
+from tessera_mosaic.pipeline.tiling.land_cells import CELL, cells_touched
+from tessera_mosaic.pipeline.tiling.polygons import cut_at_antimeridian
+from tessera_mosaic.pipeline.tiling.region import COUNTRIES
 
 SOURCES = {
     "world-atlas-2.0.2.tgz": "032e7765f2ce00edaeafec23ff22bc3b77e42987c257da944cc585b452c05b97",
@@ -129,7 +130,7 @@ def cells_of(zone: int, land: np.ndarray, islets: np.ndarray) -> np.ndarray:
     ]
     parts = np.concatenate(near)
     parts = shapely.segmentize(parts[~shapely.is_empty(parts)], 0.1)
-    ground = grid.moved(parts, grid.from_lonlat(zone))
+    ground = lattice.moved(parts, lattice.from_lonlat(zone))
     # UTM stretches ground by at most 0.1 %.
     buffers = shapely.buffer(ground, 1.001 * COAST)
     points = shapely.get_type_id(ground) == shapely.GeometryType.POINT

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from model.cards import card_named
-from pipeline.figures import Drawn, read_book
-from pipeline.land import read_area
-from pipeline.passes import ground_of
-from pipeline.plan import Plan, likely, make_plan
+from tessera_mosaic.model.cards import card_named
+from tessera_mosaic.pipeline.planning.estimate import Plan, likely, make_plan
+from tessera_mosaic.pipeline.planning.priors import Drawn, read_book
+from tessera_mosaic.pipeline.planning.revisits import ground_of
+from tessera_mosaic.pipeline.tiling.area import read_area
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "planet.md"
 YEAR = 2025

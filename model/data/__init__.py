@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from model.cards import SHIPPED
+from tessera_mosaic.model.cards import SHIPPED
 
 WEIGHTS = Path(__file__).with_name(SHIPPED.file)
 """Those of `cards.SHIPPED`."""

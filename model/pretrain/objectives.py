@@ -14,10 +14,10 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.networks import Network
-from model.pretrain.samples import Samples
-from model.pretrain.tokens import mixed, random_view, tables_of
-from model.statistics import Statistics
+from tessera_mosaic.model.networks import Network
+from tessera_mosaic.model.pretrain.samples import Samples
+from tessera_mosaic.model.pretrain.tokens import mixed, random_view, tables_of
+from tessera_mosaic.model.statistics import Statistics
 
 REDUNDANCY = 5e-3
 """Weight of the off-diagonal terms of the cross-correlation (TESSERA v1, lambda)."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.observations import Seen, Stack, seen_by_s1, seen_by_s2
+from tessera_mosaic.model.observations import Seen, Stack, seen_by_s1, seen_by_s2
 
 PLACE = ("zone", "row", "col", "year")
 """What tells one pixel from another: its place on the zone's lattice, and the year."""

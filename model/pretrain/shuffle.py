@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model.pretrain.samples import Samples, SamplesError, concatenate, decode_samples
+from tessera_mosaic.model.pretrain.samples import Samples, SamplesError, concatenate, decode_samples
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.networks import Network
-from model.observations import length_bin, pad_pattern
-from model.pretrain.samples import Samples, Series
-from model.statistics import Statistics
+from tessera_mosaic.model.networks import Network
+from tessera_mosaic.model.observations import length_bin, pad_pattern
+from tessera_mosaic.model.pretrain.samples import Samples, Series
+from tessera_mosaic.model.statistics import Statistics
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from model.checkpoint import Checkpoint, state_digest, write_checkpoint
-from model.networks import Network
-from model.pretrain.history import History
-from model.pretrain.objectives import Objective
-from model.pretrain.parallel import (
+from tessera_mosaic.model.checkpoints.checkpoint import Checkpoint, state_digest, write_checkpoint
+from tessera_mosaic.model.networks import Network
+from tessera_mosaic.model.pretrain.history import History
+from tessera_mosaic.model.pretrain.objectives import Objective
+from tessera_mosaic.model.pretrain.parallel import (
     Processes,
     Sharding,
     load_whole_state,
     whole_state,
     wrap,
 )
-from model.pretrain.shuffle import Shuffled
+from tessera_mosaic.model.pretrain.shuffle import Shuffled
 
 STATE = "state.pt"
 """What a training resumes from."""

@@ -1,10 +1,10 @@
 """The Zarr store: its layout, making it, writing a shard, reading it back."""
 
-from pipeline.mosaic.layout import COUNTS, Array, Layout
-from pipeline.mosaic.reader import Zones, dequantize, open_mosaic
-from pipeline.mosaic.shards import Pixels, StoredObject
-from pipeline.mosaic.store import Mosaic, create_store, mosaic_at, read_mosaic
-from pipeline.mosaic.writer import ShardWriter
+from tessera_mosaic.pipeline.mosaic.datasets import Zones, dequantize, open_mosaic
+from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Array, Layout
+from tessera_mosaic.pipeline.mosaic.shards import Pixels, StoredObject
+from tessera_mosaic.pipeline.mosaic.store import Mosaic, create_store, mosaic_at, read_mosaic
+from tessera_mosaic.pipeline.mosaic.writer import ShardWriter
 
 __all__ = [
     "COUNTS",

@@ -12,8 +12,16 @@ from typing import Any
 import numpy as np
 from numcodecs import Blosc
 
-from pipeline.errors import BadInput
-from pipeline.grid import CHUNK, DEFAULT_SIDE, HEIGHT, WIDTH, Tile, check_side, zone_group
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.tiling.lattice import (
+    CHUNK,
+    DEFAULT_SIDE,
+    HEIGHT,
+    WIDTH,
+    Tile,
+    check_side,
+    zone_group,
+)
 
 COUNTS = ("s2", "s1_ascending", "s1_descending")
 """Observation counts, in the order in which their arrays `observations_<name>` are stored."""

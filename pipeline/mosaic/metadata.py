@@ -16,12 +16,31 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.errors import StoreError
-from pipeline.grid import HEIGHT, PIXEL, WIDTH, Window, zone_crs, zone_group
-from pipeline.identity import Identity, fingerprint
-from pipeline.mosaic.conventions import GEOEMB, PROJ, SPATIAL
-from pipeline.mosaic.layout import BYTES, Layout, array_node, blosc_codec, compressor, group_node
-from pipeline.mosaic.pyramid import GROUP, Colours, pyramid_coordinates, pyramid_nodes
+from tessera_mosaic.pipeline.errors import StoreError
+from tessera_mosaic.pipeline.mosaic.conventions import GEOEMB, PROJ, SPATIAL
+from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint
+from tessera_mosaic.pipeline.mosaic.layout import (
+    BYTES,
+    Layout,
+    array_node,
+    blosc_codec,
+    compressor,
+    group_node,
+)
+from tessera_mosaic.pipeline.mosaic.preview_pyramid import (
+    GROUP,
+    Colours,
+    pyramid_coordinates,
+    pyramid_nodes,
+)
+from tessera_mosaic.pipeline.tiling.lattice import (
+    HEIGHT,
+    PIXEL,
+    WIDTH,
+    Window,
+    zone_crs,
+    zone_group,
+)
 
 YEARS_CHUNK = 64
 """Length of the time coordinate's one chunk, so that a year is added without changing it."""
@@ -58,7 +77,7 @@ SOURCES = {
 
 
 @dataclass(frozen=True)
-class Told:
+class MosaicMetadata:
     """All that a mosaic's metadata tells.
 
     Parameters
@@ -85,7 +104,7 @@ class Told:
     colours: Colours | None = None
 
 
-def root_node(told: Told) -> dict[str, Any]:
+def root_node(told: MosaicMetadata) -> dict[str, Any]:
     """The root's Zarr metadata, with that of every node below it, and its own digest."""
     below: dict[str, dict[str, Any]] = {}
     for zone in told.zones:
@@ -107,7 +126,7 @@ def pyramid_objects(colours: Colours) -> Iterator[tuple[str, bytes]]:
         yield f"{path}/zarr.json", encode_json(nodes[path])
 
 
-def parse_root(data: bytes) -> Told:
+def parse_root(data: bytes) -> MosaicMetadata:
     """What a root's metadata tells.
 
     Raises
@@ -120,7 +139,7 @@ def parse_root(data: bytes) -> Told:
         attributes = node["attributes"]
         depths = [entry["dimensions"] for entry in attributes.get("geoemb:depths", [])[:-1]]
         pyramid = node["consolidated_metadata"]["metadata"].get(GROUP)
-        return Told(
+        return MosaicMetadata(
             Layout(
                 int(attributes["tessera_mosaic:tile_side"]),
                 int(attributes["geoemb:dimensions"]),
@@ -146,7 +165,7 @@ def encode_json(node: dict[str, Any]) -> bytes:
     return json.dumps(node, separators=(",", ":")).encode()
 
 
-def _root_attributes(told: Told) -> dict[str, Any]:
+def _root_attributes(told: MosaicMetadata) -> dict[str, Any]:
     layout, identity = told.layout, told.identity
     attributes: dict[str, Any] = {
         "zarr_conventions": [GEOEMB],

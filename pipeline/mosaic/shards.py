@@ -17,9 +17,9 @@ import numcodecs.blosc
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import Altered
-from pipeline.mosaic.layout import Array, compressor
-from pipeline.storage import Storage
+from tessera_mosaic.pipeline.errors import Altered
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.mosaic.layout import Array, compressor
 
 # Workers have threads of their own; inside a chunk more would only contend.
 numcodecs.blosc.use_threads = False

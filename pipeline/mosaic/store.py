@@ -12,24 +12,24 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from pipeline import __version__
-from pipeline.errors import BadInput, StoreError, StoreMismatch
-from pipeline.grid import Tile, Window
-from pipeline.identity import Identity, differences
-from pipeline.locks import locked
-from pipeline.mosaic.layout import COUNTS, Array, Layout
-from pipeline.mosaic.metadata import (
+from tessera_mosaic.pipeline import __version__
+from tessera_mosaic.pipeline.errors import BadInput, StoreError, StoreMismatch
+from tessera_mosaic.pipeline.io.locks import locked
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.mosaic.identity import Identity, differences
+from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Array, Layout
+from tessera_mosaic.pipeline.mosaic.metadata import (
     YEARS_CHUNK,
-    Told,
+    MosaicMetadata,
     encode_json,
     parse_root,
     pyramid_objects,
     root_node,
     zone_objects,
 )
-from pipeline.mosaic.shards import Pixels, decode_shard
-from pipeline.mosaic.writer import ShardWriter
-from pipeline.storage import Storage
+from tessera_mosaic.pipeline.mosaic.shards import Pixels, decode_shard
+from tessera_mosaic.pipeline.mosaic.writer import ShardWriter
+from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 
 ROOT = "zarr.json"
 
@@ -42,7 +42,7 @@ PUT_THREADS = 16
 
 
 @dataclass(frozen=True)
-class Mosaic(Told):
+class Mosaic(MosaicMetadata):
     """A mosaic as its root tells it. Plain and picklable, so that workers can hold it.
 
     Parameters

@@ -17,11 +17,11 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import BadEmbedding
-from pipeline.grid import Tile, Window
-from pipeline.mosaic.layout import COUNTS, Array, Layout, count_array
-from pipeline.mosaic.shards import MISSING, StoredObject, encode_index
-from pipeline.storage import Storage
+from tessera_mosaic.pipeline.errors import BadEmbedding
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Array, Layout, count_array
+from tessera_mosaic.pipeline.mosaic.shards import MISSING, StoredObject, encode_index
+from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 
 
 class ShardWriter:

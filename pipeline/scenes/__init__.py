@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.scenes.open import catalogue_arguments, open_catalogue
-from pipeline.scenes.scene import S2_ASSETS, Box, Scene, Source
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+from tessera_mosaic.pipeline.scenes.scene import S2_ASSETS, Scene, Source
+from tessera_mosaic.pipeline.tiling.boxes import Box
 
-__all__ = ["S2_ASSETS", "Box", "Scene", "Source", "catalogue_arguments", "open_catalogue"]
+__all__ = ["S2_ASSETS", "Box", "Scene", "Source", "open_catalogue"]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pipeline.remote import Remote
-from pipeline.scenes.api import StacApi
-from pipeline.scenes.opera import OperaGranules
-from pipeline.scenes.scene import Box, Scene
+from tessera_mosaic.pipeline.io.fetcher import Remote
+from tessera_mosaic.pipeline.scenes.opera import OperaGranules
+from tessera_mosaic.pipeline.scenes.scene import Scene
+from tessera_mosaic.pipeline.scenes.stac_api import StacApi
+from tessera_mosaic.pipeline.tiling.boxes import Box
 
 ROOT = "https://earth-search.aws.element84.com/v1"
 

@@ -9,11 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from pipeline.errors import Corrupt
-from pipeline.remote import Access, Remote
-from pipeline.scenes.items import EVERYWHERE, POLARISATIONS, damaged, sentinel1_scene, utc
-from pipeline.scenes.scene import Box, Scene, padded, settle, spans
-from pipeline.scenes.signing import check_earthdata_login
+from tessera_mosaic.pipeline.errors import Corrupt
+from tessera_mosaic.pipeline.io.fetcher import Access, Remote
+from tessera_mosaic.pipeline.scenes.credentials import check_earthdata_login
+from tessera_mosaic.pipeline.scenes.scene import Scene, settle
+from tessera_mosaic.pipeline.scenes.stac_items import (
+    EVERYWHERE,
+    POLARISATIONS,
+    damaged,
+    sentinel1_scene,
+    utc,
+)
+from tessera_mosaic.pipeline.tiling.boxes import Box, padded, spans
 
 SEARCH = "https://cmr.earthdata.nasa.gov/search/granules.json"
 COLLECTION = "C2777436413-ASF"

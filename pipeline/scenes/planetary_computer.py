@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.remote import Remote
-from pipeline.scenes.api import StacApi
+from tessera_mosaic.pipeline.io.fetcher import Remote
+from tessera_mosaic.pipeline.scenes.stac_api import StacApi
 
 ROOT = "https://planetarycomputer.microsoft.com/api/stac/v1"
 

@@ -6,25 +6,23 @@ A year over a tile has hundreds of scenes, so the record is small and plain.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
-import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from model.observations import S1_BANDS, S2_BANDS
-from pipeline.errors import Incomplete
-from pipeline.remote import Remote
+from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS
+from tessera_mosaic.pipeline.errors import BadInput, Incomplete
+from tessera_mosaic.pipeline.io.fetcher import Remote
+from tessera_mosaic.pipeline.tiling.boxes import Box
 
 CLASSES = "SCL"
 """Sentinel-2's scene classification among a scene's assets."""
 
 S2_ASSETS = (*S2_BANDS, CLASSES)
 """Assets of a Sentinel-2 scene that are read."""
-
-Box = tuple[float, float, float, float]
-"""West, south, east and north in degrees."""
 
 
 @dataclass(frozen=True)
@@ -131,43 +129,6 @@ class Source(Protocol):
         ...
 
 
-def padded(bounds: Box) -> Box:
-    """A box with room for what corners in degrees do not tell of edges that are straight in UTM.
-
-    A 250 km edge at 80 degrees bulges by 0.06 degrees of latitude beyond its ends.
-    """
-    west, south, east, north = bounds
-    pad = 0.1
-    across = pad / max(math.cos(math.radians(max(abs(south), abs(north)) + pad)), 0.01)
-    return west - across, max(south - pad, -90.0), east + across, min(north + pad, 90.0)
-
-
-def touches(bbox: Box, bounds: Box) -> bool:
-    """Whether two boxes in degrees share ground, also across the antimeridian."""
-    if bbox[3] < bounds[1] or bbox[1] > bounds[3]:
-        return False
-    return any(
-        west <= other_east and other_west <= east
-        for west, east in spans(bbox)
-        for other_west, other_east in spans(bounds)
-    )
-
-
-def spans(box: Box) -> Iterator[tuple[float, float]]:
-    """A box's longitudes, west to east, as spans within -180 to 180."""
-    west, _, east, _ = box
-    if east < west:
-        east += 360.0
-    if east - west >= 360.0:
-        yield -180.0, 180.0
-        return
-    turn = 360.0 * ((west + 180.0) // 360.0)
-    west, east = west - turn, east - turn
-    yield west, min(east, 180.0)
-    if east > 180.0:
-        yield -180.0, east - 360.0
-
-
 def settle(scenes: Iterable[Scene], year: int) -> list[Scene]:
     """Put found scenes in order.
 
@@ -215,3 +176,15 @@ def _distinct(name: str, text: str) -> str:
 
 def _soundness(scene: Scene) -> tuple[bool, str, str, str]:
     return not scene.missing, scene.made, scene.baseline, scene.id
+
+
+FIRST_YEAR = 2016
+"""First whole year of Sentinel-2 and Sentinel-1."""
+
+
+def check_year(year: int) -> None:
+    """Refuse a year of which there are no scenes."""
+    if not FIRST_YEAR <= year <= datetime.date.today().year:
+        raise BadInput(
+            f"--year {year}: Sentinel-2 has whole years from {FIRST_YEAR} on, the future has none"
+        )

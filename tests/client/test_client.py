@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.grid import HEIGHT, NORTH_EDGE, WEST_EDGE, WIDTH
-from pipeline.publish import publish
-from pipeline.storage import Storage
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.publishing.publish import publish
+from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, NORTH_EDGE, WEST_EDGE, WIDTH
 from tests.client.environment import LACKING, client_python
 from tests.samples import DEPTHS, EQUATOR_ROW, SIDE, TILES, YEARS, Sample, write_sample
 

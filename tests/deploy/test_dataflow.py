@@ -30,14 +30,14 @@ HINT = "type:nvidia-l4;count:1;install-nvidia-driver"
 TEMPLATE = """
 import json, sys
 from deploy.main import run_words
-from pipeline.cli import main
+from tessera_mosaic.pipeline.cli import main
 for words in json.loads(sys.argv[1]):
     assert main(["run", *run_words(words)]) == 3, words
 """
 
 ANNUAL = """
 import argparse, json, sys
-from pipeline import annual
+from tessera_mosaic.pipeline.commands import annual
 annual.BUSY_PAUSE = annual.ROUND_PAUSE = 0
 annual.ROUNDS = 2
 parser = argparse.ArgumentParser()

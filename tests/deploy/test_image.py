@@ -92,7 +92,7 @@ def test_install_steps_in_a_fresh_environment(tmp_path: Path) -> None:
         script = script.replace(name, place)
     script = re.sub(r"\bpip (wheel|install|check)", rf"{python} -m pip -q \1", script)
     subprocess.run(["bash", "-euxc", script], cwd=ROOT, check=True, timeout=1800)
-    imports = "import google.cloud.dataflow, rasterio, torch; from pipeline.launch import launch"
+    imports = "import google.cloud.dataflow, rasterio, torch, tessera_mosaic.pipeline.job.launch"
     for command in (
         [python, "-c", imports],
         [python.with_name("tessera-mosaic"), "--version"],

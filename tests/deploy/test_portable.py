@@ -63,7 +63,7 @@ def test_a_worker_of_its_own_makes_the_same_store(tmp_path: Path) -> None:
         with worker_pool(tmp_path, environment) as address:
             done = subprocess.run(
                 [
-                    *(sys.executable, "-m", "pipeline"),
+                    *(sys.executable, "-m", "tessera_mosaic"),
                     *jobs.options(catalog, tmp_path / "unused"),
                     *("--store=gs://mosaic", "--runner=PortableRunner", "--job_endpoint=embed"),
                     *("--environment_type=EXTERNAL", f"--environment_config={address}"),

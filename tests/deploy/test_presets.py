@@ -7,9 +7,9 @@ import json
 import pytest
 
 from deploy.presets import PRESETS, VARIABLES, Preset
-from pipeline.cli import build_parser
-from pipeline.options import check_beam_arguments
-from pipeline.turns import AT_ONCE
+from tessera_mosaic.pipeline.cli import build_parser
+from tessera_mosaic.pipeline.job.beam_options import check_beam_arguments
+from tessera_mosaic.pipeline.job.tile_slots import AT_ONCE
 
 EVERY = pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 

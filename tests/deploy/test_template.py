@@ -14,8 +14,8 @@ import pytest
 from deploy.main import run_words
 from deploy.presets import PRESETS
 from deploy.template import METADATA, check_values, launch_body, metadata, specification
-from pipeline.cli import build_parser
-from pipeline.options import beam_options
+from tessera_mosaic.pipeline.cli import build_parser
+from tessera_mosaic.pipeline.job.beam_options import beam_options
 
 ROOT = Path(__file__).resolve().parents[2]
 

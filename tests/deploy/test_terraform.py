@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli import build_parser
-from pipeline.options import beam_options
+from tessera_mosaic.pipeline.cli import build_parser
+from tessera_mosaic.pipeline.job.beam_options import beam_options
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "terraform"
 SOURCE = "\n".join(path.read_text() for path in sorted(FOLDER.glob("*.tf")))
@@ -179,7 +179,7 @@ def test_the_scheduled_command_is_one_that_the_program_takes(evaluated: dict[str
 
 
 def test_alerts_and_charts_ask_for_counters_that_the_job_has(evaluated: dict[str, Any]) -> None:
-    from pipeline.measures import MEASURES
+    from tessera_mosaic.pipeline.ledger.metrics import MEASURES
 
     queries = [entry["query"] for entry in evaluated["watched"].values()]
     queries += evaluated["charts"].values()
@@ -199,7 +199,7 @@ def test_every_alert_is_in_the_operators_page(evaluated: dict[str, Any]) -> None
 
 
 def test_every_class_of_a_failed_tile_is_in_the_operators_page() -> None:
-    from pipeline import errors
+    from tessera_mosaic.pipeline import errors
 
     classes = [
         each

@@ -6,8 +6,17 @@ import json
 
 import pytest
 
-from model.cards import CARDS, KNOWN, SHIPPED, CardError, card_for, card_named, card_of_weights
-from model.networks import Sizes, parameter_count
+from tessera_mosaic.model.cards import (
+    CARDS,
+    KNOWN,
+    SHIPPED,
+    CardError,
+    card_for,
+    card_named,
+    card_of_weights,
+)
+from tessera_mosaic.model.networks import parameter_count
+from tessera_mosaic.model.sizes import Sizes
 
 PARAMETERS = {
     "v1.0": 45_828_226,

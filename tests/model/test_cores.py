@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model import cores
-from model.cores import usable_cores
+from tessera_mosaic.model import cores
+from tessera_mosaic.model.cores import usable_cores
 
 QUOTAS = {
     "none": ({}, "", 8),

@@ -15,16 +15,21 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from benchmarks.encode import synthetic_stack
-from model.cards import SHIPPED, Card, CardError, card_named
-from model.checkpoint import Checkpoint, random_checkpoint, read_checkpoint
-from model.data import WEIGHTS
-from model.encoder import Embedding, Encoder, OutOfDeviceMemoryError
-from model.inference import Group, SensorPlan, Slab
-from model.kernels import DeviceError
-from model.networks import Sizes
-from model.observations import Origin, Stack, pad_pattern
-from model.packing import VOID
-from model.quantize import BadEmbeddingError
+from tessera_mosaic.model.cards import SHIPPED, Card, CardError, card_named
+from tessera_mosaic.model.checkpoints.checkpoint import (
+    Checkpoint,
+    random_checkpoint,
+    read_checkpoint,
+)
+from tessera_mosaic.model.data import WEIGHTS
+from tessera_mosaic.model.encoder import Embedding, Encoder, OutOfDeviceMemoryError
+from tessera_mosaic.model.engine.kernels import DeviceError
+from tessera_mosaic.model.engine.packed_network import SensorPlan
+from tessera_mosaic.model.engine.packing import VOID
+from tessera_mosaic.model.engine.slabs import Group, Slab
+from tessera_mosaic.model.observations import Origin, Stack, pad_pattern
+from tessera_mosaic.model.quantize import BadEmbeddingError
+from tessera_mosaic.model.sizes import Sizes
 
 PLACE = Origin(zone=31, row=370_912, col=34_952, year=2018)
 

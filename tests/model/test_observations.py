@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.observations import (
+from tessera_mosaic.model.observations import (
     DRAWN,
     Origin,
     Stack,

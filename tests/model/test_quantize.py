@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from model.quantize import (
+from tessera_mosaic.model.quantize import (
     BadEmbeddingError,
     check_scales,
     dequantize,

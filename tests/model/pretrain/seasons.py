@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from model.networks import Sizes
-from model.observations import Stack
-from model.pretrain.samples import Samples, samples_of
+from tessera_mosaic.model.observations import Stack
+from tessera_mosaic.model.pretrain.samples import Samples, samples_of
+from tessera_mosaic.model.sizes import Sizes
 
 TINY = Sizes(latent=8, layers=1, heads=2, feedforward=64, representation=32)
 

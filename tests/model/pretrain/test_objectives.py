@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from model.cards import card_named
-from model.checkpoint import random_checkpoint
-from model.encoder import Encoder
-from model.observations import Stack
-from model.pretrain import objectives
-from model.pretrain.objectives import BarlowTwins, fake_quantize, projector, rank_me
-from model.pretrain.samples import samples_of
-from model.pretrain.tokens import embed_samples, mixed, random_view, tables_of
+from tessera_mosaic.model.cards import card_named
+from tessera_mosaic.model.checkpoints.checkpoint import random_checkpoint
+from tessera_mosaic.model.encoder import Encoder
+from tessera_mosaic.model.observations import Stack
+from tessera_mosaic.model.pretrain import objectives
+from tessera_mosaic.model.pretrain.objectives import BarlowTwins, fake_quantize, projector, rank_me
+from tessera_mosaic.model.pretrain.samples import samples_of
+from tessera_mosaic.model.pretrain.tokens import embed_samples, mixed, random_view, tables_of
 from tests.model.pretrain.seasons import TINY, fields
 
 STATISTICS = card_named("v2-nano").statistics

@@ -7,8 +7,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from model.observations import Stack
-from model.pretrain.samples import (
+from tessera_mosaic.model.observations import Stack
+from tessera_mosaic.model.pretrain.samples import (
     Samples,
     SamplesError,
     Series,
@@ -17,7 +17,7 @@ from model.pretrain.samples import (
     encode_samples,
     samples_of,
 )
-from model.pretrain.shuffle import Shuffled
+from tessera_mosaic.model.pretrain.shuffle import Shuffled
 from tests.model.pretrain.seasons import fields
 
 

@@ -15,17 +15,22 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
-from model.cards import card_named
-from model.checkpoint import random_checkpoint, read_checkpoint, state_digest
-from model.networks import Network, Sizes
-from model.pretrain import probes
-from model.pretrain.history import History
-from model.pretrain.objectives import BarlowTwins, Distillation, rank_me
-from model.pretrain.parallel import Processes
-from model.pretrain.samples import Samples, encode_samples
-from model.pretrain.shuffle import Shuffled
-from model.pretrain.tokens import embed_samples
-from model.pretrain.training import BEST, LAST, STATE, Recipe, TrainingError, train
+from tessera_mosaic.model import probes
+from tessera_mosaic.model.cards import card_named
+from tessera_mosaic.model.checkpoints.checkpoint import (
+    random_checkpoint,
+    read_checkpoint,
+    state_digest,
+)
+from tessera_mosaic.model.networks import Network
+from tessera_mosaic.model.pretrain.history import History
+from tessera_mosaic.model.pretrain.objectives import BarlowTwins, Distillation, rank_me
+from tessera_mosaic.model.pretrain.parallel import Processes
+from tessera_mosaic.model.pretrain.samples import Samples, encode_samples
+from tessera_mosaic.model.pretrain.shuffle import Shuffled
+from tessera_mosaic.model.pretrain.tokens import embed_samples
+from tessera_mosaic.model.pretrain.training import BEST, LAST, STATE, Recipe, TrainingError, train
+from tessera_mosaic.model.sizes import Sizes
 from tests.model.pretrain.seasons import TINY, fields
 
 STATISTICS = card_named("v2-nano").statistics
@@ -222,10 +227,10 @@ WORKER = """
 import sys
 from pathlib import Path
 import torch
-from model.pretrain.objectives import BarlowTwins
-from model.pretrain.parallel import processes
-from model.pretrain.shuffle import Shuffled
-from model.pretrain.training import train
+from tessera_mosaic.model.pretrain.objectives import BarlowTwins
+from tessera_mosaic.model.pretrain.parallel import processes
+from tessera_mosaic.model.pretrain.shuffle import Shuffled
+from tessera_mosaic.model.pretrain.training import train
 from tests.model.pretrain import test_training as t
 
 torch.set_num_threads(1)

@@ -1,0 +1,279 @@
+"""A published checkpoint to sizes and parameters, safely and strictly; and back into a file.
+
+A weights file is untrusted: its digest is taken before anything reads it, pickles are read with
+PyTorch's restricted unpickler once `pickles` has seen that they are harmless to it, and
+`parameters` checks what they hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from tessera_mosaic.model.checkpoints.parameters import CheckpointError, check_parameters, short
+from tessera_mosaic.model.checkpoints.pickles import check_pickle
+from tessera_mosaic.model.networks import Network, day_encoding, empty_network
+from tessera_mosaic.model.sizes import Family, Sizes
+
+WITHDRAWN = {
+    "best_model_fsdp_20260425_202039.pt": "the v1.1 AWS encoder was retrained on 2026-05-03, after "
+    "its imagery had the reflectance offset taken off twice: get tessera_v1_1_aws_encoder.pt",
+}
+"""Published files that the authors replaced (TESSERA reference, README, 2026-05-03)."""
+
+METADATA = "tessera"
+"""Entry of a safetensors file's metadata: JSON with what its parameters do not tell."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Parameters of an encoder and where they came from.
+
+    Parameters
+    ----------
+    family, sizes
+        Which network they fit.
+    state
+        Parameters by published name, float32.
+    sha256
+        Of the file.
+    dropped
+        How many parameters of the file only training uses.
+    """
+
+    family: Family
+    sizes: Sizes
+    state: dict[str, Tensor]
+    sha256: str
+    dropped: int = 0
+
+    def network(self) -> Network:
+        """The encoder with these parameters, which it shares."""
+        network = empty_network(self.family, self.sizes)
+        network.load_state_dict(self.state, strict=True, assign=True)
+        for backbone in (network.s2_backbone, network.s1_backbone):
+            backbone.day_table = day_encoding(self.sizes.width)
+        return network.eval()
+
+
+def read_checkpoint(path: str | Path, sha256: str = "") -> Checkpoint:
+    """Read a weights file.
+
+    Parameters
+    ----------
+    path
+        A local file: one of the published payloads, or safetensors as `write_checkpoint` makes.
+    sha256
+        Digest that the file must have, where it is known.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read, has another digest, or holds anything else.
+    """
+    path = Path(path)
+    refuse_withdrawn(path.name)
+    digest = file_digest(path)
+    if sha256 and digest != sha256:
+        raise CheckpointError(f"{path} is not the file it should be: its sha256 is {digest}")
+    try:
+        family, sizes, state, dropped = check_parameters(*_read(path), path.stat().st_size)
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
+    return Checkpoint(family, sizes, state, digest, dropped)
+
+
+def refuse_withdrawn(name: str) -> None:
+    """Raise if a file of this name was published and replaced."""
+    if name in WITHDRAWN:
+        raise CheckpointError(f"{name} is withdrawn: {WITHDRAWN[name]}")
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file."""
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is no file")
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def write_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
+    """Write a checkpoint as `.safetensors`, or as its family's published payload in `.pt`.
+
+    Raises
+    ------
+    CheckpointError
+        If the name ends in neither, or nothing can be written there.
+    """
+    path = Path(path)
+    if path.suffix not in (".safetensors", ".pt"):
+        raise CheckpointError(f"{path}: weights are written as .safetensors or .pt")
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.touch()
+        if path.suffix == ".pt":
+            _write_payload(checkpoint, partial)
+        else:
+            _write_safetensors(checkpoint, partial)
+        os.replace(partial, path)
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        # PyTorch has words of its own for a disk that is full.
+        met = error.__context__ if isinstance(error.__context__, OSError) else error
+        reason = getattr(met, "strerror", None) or str(met).partition("\n")[0]
+        raise CheckpointError(f"{path} cannot be written: {reason}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+
+
+def _write_safetensors(checkpoint: Checkpoint, path: Path) -> None:
+    stated = {
+        "family": checkpoint.family,
+        "nhead": checkpoint.sizes.heads,
+        "converted_from_sha256": checkpoint.sha256,
+    }
+    mode = path.stat().st_mode
+    # Of several entries the order would be another in every process.
+    safetensors.torch.save_file(_contiguous(checkpoint), path, {METADATA: json.dumps(stated)})
+    # The library makes files that only their owner may read.
+    path.chmod(mode)
+
+
+def _write_payload(checkpoint: Checkpoint, path: Path) -> None:
+    # A file that it opens itself would have its name in it.
+    with path.open("wb") as file:
+        torch.save(_payload(checkpoint, _contiguous(checkpoint)), file)
+
+
+def _contiguous(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    return {key: value.contiguous() for key, value in checkpoint.state.items()}
+
+
+def random_checkpoint(sizes: Sizes, seed: int, family: Family = "v2") -> Checkpoint:
+    """An encoder with random parameters, the same on every machine.
+
+    Matrices are uniform in the range that keeps variance from layer to layer, biases 0, gains 1.
+    The digest is of the parameters' names and bytes, since there is no file.
+    """
+    draw = np.random.Generator(np.random.PCG64(seed))
+    state = {}
+    for key, parameter in empty_network(family, sizes).state_dict().items():
+        shape = tuple(parameter.shape)
+        if len(shape) == 2:
+            bound = math.sqrt(6.0 / sum(shape))
+            values = draw.uniform(-bound, bound, shape)
+        else:
+            values = np.full(shape, float(key.endswith("weight")))
+        state[key] = torch.from_numpy(values.astype(np.float32))
+    return Checkpoint(family, sizes, state, state_digest(state))
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """sha256 over names and bytes of parameters, in order of name."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        digest.update(key.encode())
+        digest.update(state[key].contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """Parameters of a file, and what else it states."""
+    with path.open("rb") as file:
+        start = file.read(9)
+    if start.startswith(b"PK"):
+        return _read_payload(path)
+    if start[8:] == b"{":
+        return _read_safetensors(path)
+    raise CheckpointError("this is no weights file: neither PyTorch's zip nor safetensors")
+
+
+def _read_safetensors(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            stated = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except Exception as error:
+        # The header is arbitrary JSON, and raises whatever it leads the libraries to.
+        raise CheckpointError(f"it is damaged: {short(str(error))}") from None
+    return state, stated if isinstance(stated, dict) else {}
+
+
+def _read_payload(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    _refuse_swelling(path)
+    try:
+        # By the reader that unpickles it: another might find another pickle in a forged zip.
+        check_pickle(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl"))
+        payload = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:
+        # The unpickler meets arbitrary bytes, and raises whatever they lead it to.
+        foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"it asks to run {foreign[1]}" if foreign else "it is damaged"
+        raise CheckpointError(f"it cannot be read safely as weights: {reason}") from None
+    if isinstance(payload, dict):
+        for weights, rest in (
+            ("encoder_state_dict", "arch"),
+            ("model", "args"),
+            ("model_state", "config"),
+            ("model_state_dict", "config"),
+        ):
+            if isinstance(payload.get(weights), dict):
+                stated = payload.get(rest, {})
+                return payload[weights], stated if isinstance(stated, dict) else {}
+    raise CheckpointError("it holds no payload of a published family")
+
+
+def _refuse_swelling(path: Path) -> None:
+    """Raise if a zip would take more memory than it has bytes, which PyTorch's own never do."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        raise CheckpointError("it cannot be read safely as weights: it is damaged") from None
+    if unpacked > path.stat().st_size:
+        raise CheckpointError(
+            f"it cannot be read safely as weights: it unpacks to {unpacked:,} bytes"
+        )
+
+
+def _payload(checkpoint: Checkpoint, state: dict[str, Tensor]) -> dict[str, Any]:
+    """The payload in which a family is published."""
+    sizes = checkpoint.sizes
+    shape = {
+        "repr_dim": sizes.representation,
+        "latent_dim": sizes.latent,
+        "num_layers": sizes.layers,
+        "nhead": sizes.heads,
+        "dim_feedforward": sizes.feedforward,
+    }
+    if checkpoint.family == "v2":
+        rest = {"max_seq_len": 256, "matryoshka_dims": "16,32,64,128"}
+        return {"model": state, "args": shape | rest | {"enable_qk_norm": sizes.qk_norm}}
+    if checkpoint.family == "v2-teacher":
+        return {"encoder_state_dict": state, "arch": shape | {"final_layernorm": True}}
+    config = {
+        "latent_dim": sizes.latent,
+        "representation_dim": sizes.representation,
+        **{f"{sensor}_num_heads": sizes.heads for sensor in ("s2", "s1")},
+        **{f"{sensor}_num_layers": sizes.layers for sensor in ("s2", "s1")},
+        **{f"{sensor}_dim_feedforward": sizes.feedforward for sensor in ("s2", "s1")},
+    }
+    return {"model_state": state, "config": config}

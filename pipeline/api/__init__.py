@@ -1,0 +1,1 @@
+"""TESSERA embeddings of the Earth: from Sentinel scenes to an annual global mosaic."""

@@ -1,0 +1,78 @@
+"""Options that several commands share, and what they come to."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from tessera_mosaic.pipeline.stacks import sentinel1, sentinel2
+from tessera_mosaic.pipeline.tiling.area import Area, read_area
+from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_MARGIN, DEFAULT_SIDE
+
+log = logging.getLogger(__name__)
+
+
+def area_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say which tiles and pixels."""
+    parser.add_argument(
+        "--region",
+        required=True,
+        help="W,S,E,N in degrees, a vector file, a country, a Sentinel-2 tile, a list of tiles "
+        "(.txt), or global",
+    )
+    parser.add_argument(
+        "--land",
+        metavar="L",
+        help="no tile outside it: coast (all land and 12 km of sea; default of global), "
+        "everywhere (default of other regions), or a mask file",
+    )
+    parser.add_argument(
+        "--pixels",
+        choices=("all", "inside"),
+        default="all",
+        help="all of the tiles that touch the region (default), or only those inside it",
+    )
+    parser.add_argument(
+        "--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px (%(default)s)"
+    )
+    parser.add_argument(
+        "--margin", type=int, default=DEFAULT_MARGIN, help="px over the zone line (%(default)s)"
+    )
+
+
+def area_of(args: argparse.Namespace) -> Area:
+    """The area that a command's options ask for."""
+    return read_area(args.region, args.tile, args.margin, args.land, args.pixels == "inside")
+
+
+def rule_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that choose rules; what they leave open is as the models were trained."""
+    parser.add_argument(
+        "--offset",
+        choices=sentinel2.OFFSETS,
+        help="how the radiometric offset of Sentinel-2 is taken out: by the reference's rules (as "
+        "the models were trained, the default), by each scene's item and pixels, or not at all",
+    )
+    parser.add_argument(
+        "--s1-mosaic",
+        choices=sentinel1.MOSAICS,
+        default="first",
+        help="the value of a pixel that several scenes of a Sentinel-1 pass have (first)",
+    )
+
+
+def catalogue_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Declare the options that say where scenes come from."""
+    parser.add_argument(
+        "--catalog",
+        required=required,
+        help="STAC API, static catalogue or index"
+        + ("" if required else "; without it scenes are reckoned by the satellites' orbits"),
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="host of a private address that the catalogue may point to (repeatable)",
+    )

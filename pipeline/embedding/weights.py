@@ -1,0 +1,284 @@
+"""Weights files: fetched from the Hugging Face Hub or any address, and kept by their digest."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import IO
+
+import requests
+import urllib3
+from fsspec.callbacks import Callback, NoOpCallback, TqdmCallback
+
+from tessera_mosaic.model.cards import SHIPPED, Card
+from tessera_mosaic.model.checkpoints.checkpoint import file_digest, refuse_withdrawn
+from tessera_mosaic.model.data import WEIGHTS
+from tessera_mosaic.pipeline import __version__
+from tessera_mosaic.pipeline.errors import BadInput, Gone, SceneError
+from tessera_mosaic.pipeline.io.buckets import Buckets
+from tessera_mosaic.pipeline.io.http import CONNECT_TIMEOUT, READ_TIMEOUT
+from tessera_mosaic.pipeline.io.throttle import Accounts
+from tessera_mosaic.pipeline.io.urls import WEB, is_local, local_path, plain, scheme_of
+
+HUB = "https://huggingface.co"
+
+PIECE = 1 << 22
+"""Bytes that are read at once."""
+
+MOST_BYTES = 16 << 30
+"""More than any published weights have."""
+
+
+def cache_folder() -> Path:
+    """Where fetched weights are kept: `tessera-mosaic/weights` of the user's cache."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "tessera-mosaic" / "weights"
+
+
+def local_weights(location: str, sha256: str = "") -> Path:
+    """A local file of weights that may lie anywhere.
+
+    Parameters
+    ----------
+    location
+        A path, or an address that can be read: `gs://`, `s3://`, `https://`.
+    sha256
+        Digest of the file, where it is known: then it is fetched once, and fetching goes on where
+        it was interrupted.
+
+    Returns
+    -------
+    Path
+        Of the file itself, or of its copy in the cache, whose name is its digest.
+
+    Raises
+    ------
+    BadInput
+        If the address cannot be read or holds another file than the digest says, or if the cache
+        cannot be written to.
+    CheckpointError
+        If the file is known as withdrawn.
+    """
+    if is_local(location):
+        return Path(local_path(location))
+    refuse_withdrawn(plain(location).rpartition("/")[2])
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return _known(location, sha256, folder) if sha256 else _unknown(location, folder)
+    except OSError as error:
+        raise BadInput(
+            f"weights cannot be kept in {folder}: {error.strerror}; XDG_CACHE_HOME names another "
+            "place for it"
+        ) from None
+
+
+def pulled_weights(card: Card) -> Path | None:
+    """The weights of a model, if they came with the package or `models pull` has fetched them."""
+    if card is SHIPPED:
+        return WEIGHTS
+    kept = cache_folder() / card.sha256
+    return kept if card.sha256 and kept.is_file() else None
+
+
+def pull_weights(card: Card) -> Path:
+    """Fetch the weights of a model from the Hugging Face Hub if they are not here, and check them.
+
+    `HF_ENDPOINT` names a mirror, as it does for the Hub's own client.
+
+    Raises
+    ------
+    BadInput
+        If they are not on the Hub, the Hub cannot be reached, or what came is not what it should.
+    """
+    if card is SHIPPED:
+        if not _is(WEIGHTS, card.sha256):
+            raise BadInput(f"{WEIGHTS} is damaged: install tessera-mosaic again")
+        return WEIGHTS
+    by_hand = f"get {card.file} from {card.page} and name it with --weights"
+    if not card.repository:
+        raise BadInput(f"{card.name} is not on the Hugging Face Hub: {by_hand}")
+    hub = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+    try:
+        return local_weights(
+            f"{hub}/{card.repository}/resolve/{card.revision}/{card.file}", card.sha256
+        )
+    except BadInput as error:
+        raise BadInput(
+            f"{error}; the same command goes on where this one stopped, or {by_hand}"
+        ) from None
+
+
+def _known(location: str, sha256: str, folder: Path) -> Path:
+    """The file of a digest, fetched if it is not there or damaged."""
+    kept, partial = folder / sha256, folder / f"{sha256}.partial"
+    if _is(kept, sha256):
+        return kept
+    with _alone_with(partial) as file:
+        if _is(kept, sha256):
+            # Who had the partial file before has fetched it.
+            partial.unlink()
+            return kept
+        resumed = file.tell() > 0
+        _copy(location, file)
+        if resumed and file_digest(partial) != sha256:
+            file.seek(0)
+            _copy(location, file)
+        found = file_digest(partial)
+        if found != sha256:
+            partial.unlink()
+            raise BadInput(
+                f"{plain(location)} is not the file it should be: its sha256 is {found}, and "
+                f"should be {sha256}"
+            )
+        os.replace(partial, kept)
+    return kept
+
+
+def _unknown(location: str, folder: Path) -> Path:
+    """A file whose digest is found out."""
+    partial = folder / f"{uuid.uuid4().hex}.partial"
+    try:
+        with partial.open("ab") as file:
+            _copy(location, file)
+        kept = folder / file_digest(partial)
+        os.replace(partial, kept)
+        return kept
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _is(path: Path, sha256: str) -> bool:
+    return path.is_file() and file_digest(path) == sha256
+
+
+@contextlib.contextmanager
+def _alone_with(path: Path) -> Iterator[IO[bytes]]:
+    """A file to append to, once no other process or thread does, made if it is not there."""
+    while True:
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Who had it before may have moved it away in the meantime.
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                yield file
+                return
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Bytes on their way.
+
+    Parameters
+    ----------
+    start
+        Where in the file they begin.
+    size
+        Of the whole file, where it is told.
+    pieces
+        To its end.
+    """
+
+    start: int
+    size: int | None
+    pieces: Iterator[bytes]
+
+
+def _copy(location: str, target: IO[bytes]) -> None:
+    """Append what is missing of a file, from where the target ends, or all of it."""
+    with _explained(location):
+        source = _open(location, target.tell())
+    target.seek(source.start)
+    target.truncate()
+    with _progress(location, source.size, source.start) as progress:
+        while piece := _next(location, source):
+            if max(target.tell() + len(piece), source.size or 0) > MOST_BYTES:
+                raise BadInput(f"{plain(location)} is larger than any weights")
+            target.write(piece)
+            progress.relative_update(len(piece))
+    target.flush()
+    if source.size is not None and target.tell() != source.size:
+        raise BadInput(f"{plain(location)} breaks off after {target.tell():,} bytes")
+
+
+def _next(location: str, source: _Source) -> bytes:
+    """The next piece, empty at the end. What it raises is about the source."""
+    with _explained(location):
+        return next(source.pieces, b"")
+
+
+def _open(location: str, start: int) -> _Source:
+    """Ask for a file from a byte on; one that cannot be read so begins at the beginning."""
+    if scheme_of(location) in WEB:
+        return _open_web(location, start)
+    return _open_bucket(location, start)
+
+
+def _open_bucket(location: str, start: int) -> _Source:
+    buckets = Buckets(Accounts())
+    size = buckets.ask(location, lambda files: int(files.info(location)["size"]))
+    start = start if start <= size else 0
+
+    def piece(first: int) -> bytes:
+        last = min(first + PIECE, size)
+        return buckets.ask(location, lambda files: files.cat_file(location, start=first, end=last))
+
+    return _Source(start, size, map(piece, range(start, size, PIECE)))
+
+
+def _open_web(location: str, start: int) -> _Source:
+    headers = {"Accept-Encoding": "identity", "User-Agent": f"tessera-mosaic/{__version__}"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    response = requests.get(
+        location, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
+    )
+    status, length = response.status_code, response.headers.get("Content-Length", "")
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        # All of it may be there already, which its digest tells.
+        return _Source(start, None, iter(()))
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+        raise Gone(location)
+    if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+        raise BadInput(f"{plain(location)} cannot be read: HTTP {status}")
+    start = start if status == HTTPStatus.PARTIAL_CONTENT else 0
+    size = start + int(length) if length.isdecimal() else None
+
+    def pieces() -> Iterator[bytes]:
+        with response:
+            yield from response.raw.stream(PIECE, decode_content=False)
+
+    return _Source(start, size, pieces())
+
+
+def _progress(location: str, size: int | None, done: int) -> Callback:
+    """A bar on a terminal, else nothing."""
+    if not sys.stderr.isatty():
+        return NoOpCallback()
+    name = plain(location).rpartition("/")[2]
+    return TqdmCallback(
+        size=size, value=done, tqdm_kwargs={"desc": name, "unit": "B", "unit_scale": True}
+    )
+
+
+@contextlib.contextmanager
+def _explained(location: str) -> Iterator[None]:
+    """Say in one line why an address cannot be read, without its query, which may be secret."""
+    try:
+        yield
+    except Gone:
+        raise BadInput(f"there are no weights at {plain(location)}") from None
+    except SceneError as error:
+        raise BadInput(str(error)) from None
+    except (requests.ConnectionError, requests.Timeout):
+        raise BadInput(f"{plain(location)} cannot be reached") from None
+    except urllib3.exceptions.ProtocolError:
+        raise BadInput(f"{plain(location)} breaks off") from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise BadInput(f"{plain(location)} cannot be read: {type(error).__name__}") from None

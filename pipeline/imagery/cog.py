@@ -1,0 +1,380 @@
+"""Cloud-optimised GeoTIFFs: what a header says, and how a block's bytes become pixels.
+
+Read are files as Sentinel archives have them: one band, north-up, in tiles or strips. Nothing in
+a file is believed before it is checked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_mosaic.pipeline.errors import Corrupt
+from tessera_mosaic.pipeline.imagery.resample import Geometry
+
+PAGE = 16 * 1024
+"""Bytes that are fetched at a time while a header is parsed."""
+
+MAX_SIDE = 2**20
+MAX_BLOCKS = 2**18
+MAX_BLOCK_BYTES = 2**26
+MAX_FILE_BYTES = 2**48
+MAX_HEADER_BYTES = 2**24
+MAX_IMAGES = 32
+
+# TIFF 6.0 and its supplements, GeoTIFF 1.1, and GDAL's tag for no data.
+WIDTH, HEIGHT, BITS, COMPRESSION, SUBFILE = 256, 257, 258, 259, 254
+STRIP_OFFSETS, SAMPLES, STRIP_ROWS, STRIP_SIZES = 273, 277, 278, 279
+PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 317, 322, 323, 324, 325
+SAMPLE_FORMAT, PIXEL_SCALE, TIE_POINT, TRANSFORM, GEO_KEYS = 339, 33550, 33922, 34264, 34735
+NODATA = 42113
+RASTER_TYPE_KEY, PROJECTION_KEY = 1025, 3072
+PIXEL_IS_POINT, USER_DEFINED = 2, 32767
+
+TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 11: "f4", 12: "f8"}
+TYPES |= {2: "S1", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
+"""Field types that are read, as numpy names them."""
+
+CODECS: dict[int, Callable[[Any, int], Any]] = {
+    1: lambda data, size: data[:size],
+    5: lambda data, size: imagecodecs.lzw_decode(data, out=size),
+    8: lambda data, size: imagecodecs.deflate_decode(data, out=size),
+    32946: lambda data, size: imagecodecs.deflate_decode(data, out=size),
+    50000: lambda data, size: imagecodecs.zstd_decode(data, out=size),
+}
+"""Compressions that are read: none, LZW, Deflate under both its numbers, Zstandard."""
+
+DTYPES = {(8, 1): "u1", (16, 1): "u2", (32, 1): "u4", (16, 3): "f2", (32, 3): "f4", (64, 3): "f8"}
+"""Pixel types by bits and sample format."""
+
+Read = Callable[[int, int], bytes]
+"""Gives the bytes at an offset; fewer where the file ends."""
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """One image of a file.
+
+    Parameters
+    ----------
+    place
+        Of the image's directory in the file.
+    geometry
+        Where it lies.
+    dtype
+        Of its pixels, in the file's byte order.
+    nodata
+        What stands for no data; None where the file does not say.
+    block
+        Rows and columns of a block.
+    offsets, sizes
+        Place and bytes of each block, row by row; size 0 is a block without data.
+    compression, predictor
+        As TIFF numbers them.
+    others
+        Places of the file's other images.
+    """
+
+    place: int
+    geometry: Geometry
+    dtype: np.dtype[Any]
+    nodata: float | None
+    block: tuple[int, int]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    compression: int
+    predictor: int
+    others: tuple[int, ...]
+
+    @property
+    def pixels(self) -> np.dtype[Any]:
+        """Of decoded pixels: in this machine's byte order, and floats of 16 bits as 32."""
+        native = self.dtype.newbyteorder("=")
+        return np.dtype(np.float32) if native == np.float16 else native
+
+    @property
+    def across(self) -> int:
+        """Blocks in a row of blocks."""
+        return -(-self.geometry.width // self.block[1])
+
+    def blocks(self, rows: slice, cols: slice) -> list[int]:
+        """Numbers of the blocks that a window touches."""
+        height, width = self.block
+        return [
+            row * self.across + col
+            for row in range(rows.start // height, -(-rows.stop // height))
+            for col in range(cols.start // width, -(-cols.stop // width))
+        ]
+
+    def corner(self, number: int) -> tuple[int, int]:
+        """Row and column of a block's first pixel."""
+        row, col = divmod(number, self.across)
+        return row * self.block[0], col * self.block[1]
+
+
+def read_header(read: Read, epsg: int = 0) -> Header:
+    """Parse the header of a file.
+
+    Parameters
+    ----------
+    read
+        Of the file.
+    epsg
+        Projection to go by where the file describes its own in other words than a code.
+
+    Raises
+    ------
+    Corrupt
+        If the file is no GeoTIFF that can be read here.
+    """
+    with _making_sense():
+        form = _Form(_paged(read))
+        others: list[int] = []
+        tags, following = form.directory(form.first)
+        while following and following not in (form.first, *others) and len(others) < MAX_IMAGES:
+            others.append(following)
+            following = form.following(following)
+        return _image(form, form.first, tags, _geometry(tags, epsg), tuple(others))
+
+
+def read_coarsest(read: Read, header: Header) -> Header:
+    """Header of the file's coarsest overview; the given one if the file has none.
+
+    Raises
+    ------
+    Corrupt
+        If an overview cannot be read.
+    """
+    with _making_sense():
+        coarsest, form = header, _Form(_paged(read))
+        for place in header.others:
+            tags, _ = form.directory(place)
+            # A reduced image that is no mask.
+            if _one(tags, SUBFILE, 0) & 0b101 != 1:
+                continue
+            width, height = _one(tags, WIDTH), _one(tags, HEIGHT)
+            if 0 < width < coarsest.geometry.width and height > 0:
+                small = replace(header.geometry, width=width, height=height)
+                coarsest = _image(form, place, tags, small, ())
+        return replace(coarsest, nodata=header.nodata)
+
+
+@contextlib.contextmanager
+def _making_sense() -> Iterator[None]:
+    """What goes wrong while tags are parsed is the file's fault."""
+    try:
+        yield
+    except (ValueError, IndexError, OverflowError, struct.error) as error:
+        raise Corrupt(f"its header makes no sense: {error}") from None
+
+
+def decode(data: bytes | memoryview, header: Header, number: int) -> NDArray[Any]:
+    """Pixels of a block, also of the part that may lie beyond the image.
+
+    Raises
+    ------
+    Corrupt
+        If the bytes are no such block.
+    """
+    height, width = header.block
+    row = width * header.dtype.itemsize
+    try:
+        raw = CODECS[header.compression](data, height * row)
+    except Exception as error:
+        # Each codec has errors of its own, and all of them mean the same.
+        raise Corrupt(f"a block does not decode: {type(error).__name__}") from None
+    # The last strip of a file may end with the image.
+    needed = min(height, header.geometry.height - header.corner(number)[0])
+    if len(raw) % row or not needed <= len(raw) // row <= height:
+        raise Corrupt(f"a block has {len(raw):,} bytes in place of {height * row:,}")
+    native = header.dtype.newbyteorder("=")
+    if header.predictor == 3:
+        # The bytes of the floats lie sorted by significance, in any byte order.
+        mixed = np.frombuffer(raw, native).reshape(-1, width)
+        pixels = np.asarray(imagecodecs.floatpred_decode(mixed, axis=-1))
+    else:
+        pixels = np.frombuffer(raw, header.dtype).reshape(-1, width).astype(native, copy=False)
+        if header.predictor == 2:
+            pixels = np.asarray(imagecodecs.delta_decode(pixels, axis=1))
+    return pixels.astype(header.pixels, copy=False)
+
+
+def _paged(read: Read) -> Read:
+    """The same bytes, fetched in pages that are kept; never fewer than asked for."""
+    pages: dict[int, bytes] = {}
+
+    def get(start: int, length: int) -> bytes:
+        if length > MAX_HEADER_BYTES:
+            raise Corrupt(f"its header wants {length} bytes at once")
+        parts = []
+        for page in range(start // PAGE, -(-(start + length) // PAGE)):
+            if page not in pages:
+                pages[page] = read(page * PAGE, PAGE)
+            parts.append(pages[page])
+            if len(pages[page]) < PAGE:
+                break
+        skip = start % PAGE
+        data = b"".join(parts)[skip : skip + length]
+        if len(data) < length:
+            raise Corrupt("it ends within its header")
+        return data
+
+    return get
+
+
+class _Form:
+    """Byte order and version of a file, and its directories."""
+
+    def __init__(self, read: Read) -> None:
+        self._read = read
+        head = read(0, 8)
+        self.order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
+        version = struct.unpack(f"{self.order or '<'}H", head[2:4])[0]
+        if not self.order or version not in (42, 43):
+            raise Corrupt("it is no TIFF")
+        self._big = version == 43
+        self.first = self._word(read(8, 8) if self._big else head[4:])
+
+    def directory(self, place: int) -> tuple[dict[int, NDArray[Any]], int]:
+        """Tags of a directory, and the place of the next one."""
+        start, count = self._span(place)
+        entry = 20 if self._big else 12
+        body = self._read(start, count * entry)
+        tags: dict[int, NDArray[Any]] = {}
+        for at in range(0, len(body), entry):
+            tag, kind = struct.unpack(f"{self.order}HH", body[at : at + 4])
+            if kind not in TYPES:
+                continue
+            rest = body[at + 4 : at + entry]
+            number, value = self._word(rest[: len(rest) // 2]), rest[len(rest) // 2 :]
+            dtype = np.dtype(self.order + TYPES[kind])
+            size = number * dtype.itemsize
+            if size > len(value):
+                value = self._read(self._word(value), size)
+            tags[tag] = np.frombuffer(value[:size], dtype)
+        return tags, self.following(place)
+
+    def following(self, place: int) -> int:
+        """Place of the directory after one, 0 after the last."""
+        start, count = self._span(place)
+        entry, word = (20, 8) if self._big else (12, 4)
+        return self._word(self._read(start + count * entry, word))
+
+    def _span(self, place: int) -> tuple[int, int]:
+        """Place of a directory's first entry, and the number of entries."""
+        if self._big:
+            return place + 8, self._word(self._read(place, 8))
+        return place + 2, struct.unpack(f"{self.order}H", self._read(place, 2))[0]
+
+    def _word(self, data: bytes) -> int:
+        """An offset or a count, of 4 or 8 bytes."""
+        return int.from_bytes(data, "little" if self.order == "<" else "big")
+
+
+def _one(tags: dict[int, NDArray[Any]], tag: int, default: int | None = None) -> int:
+    """The only value of a tag."""
+    values = tags.get(tag)
+    if values is None or values.size == 0:
+        if default is None:
+            raise Corrupt(f"its header lacks tag {tag}")
+        return default
+    return int(values[0])
+
+
+def _geometry(tags: dict[int, NDArray[Any]], epsg: int) -> Geometry:
+    """Where an image lies, by its GeoTIFF tags."""
+    keys = tags.get(GEO_KEYS, np.zeros(0, np.uint16))
+    geo = (
+        {int(k[0]): int(k[3]) for k in keys[4:].reshape(-1, 4)[:256]} if keys.size % 4 == 0 else {}
+    )
+    code = geo.get(PROJECTION_KEY, 0)
+    epsg = epsg if code == USER_DEFINED else code
+    if not epsg:
+        raise Corrupt("it names no projection by its EPSG code")
+    if TRANSFORM in tags and tags[TRANSFORM].size == 16:
+        across, skew, _, west, other, down, _, north = (float(v) for v in tags[TRANSFORM][:8])
+        down = -down
+    elif PIXEL_SCALE in tags and tags[PIXEL_SCALE].size >= 2 and TIE_POINT in tags:
+        across, down = (float(v) for v in tags[PIXEL_SCALE][:2])
+        col, row, _, x, y, _ = (float(v) for v in tags[TIE_POINT][:6])
+        west, north, skew, other = x - col * across, y + row * down, 0.0, 0.0
+    else:
+        raise Corrupt("it does not say where it lies")
+    if geo.get(RASTER_TYPE_KEY) == PIXEL_IS_POINT:
+        west, north = west - across / 2, north + down / 2
+    if (
+        skew
+        or other
+        or not across > 0
+        or across != down
+        or not all(map(math.isfinite, (west, north)))
+    ):
+        raise Corrupt("its pixels are no squares that point north")
+    return Geometry(epsg, west, north, across, _one(tags, HEIGHT), _one(tags, WIDTH))
+
+
+def _image(
+    form: _Form,
+    place: int,
+    tags: dict[int, NDArray[Any]],
+    geometry: Geometry,
+    others: tuple[int, ...],
+) -> Header:
+    """Check what the tags say of an image's pixels and blocks."""
+    height, width = geometry.height, geometry.width
+    if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
+        raise Corrupt(f"it says to have {height} x {width} pixels")
+    if _one(tags, SAMPLES, 1) != 1:
+        raise Corrupt(f"it has {_one(tags, SAMPLES)} bands in place of one")
+    kind = DTYPES.get((_one(tags, BITS, 1), _one(tags, SAMPLE_FORMAT, 1)))
+    compression, predictor = _one(tags, COMPRESSION, 1), _one(tags, PREDICTOR, 1)
+    if kind is None or compression not in CODECS or predictor not in (1, 2, 3):
+        raise Corrupt(
+            f"its pixels ({_one(tags, BITS, 1)} bits, format {_one(tags, SAMPLE_FORMAT, 1)}, "
+            f"compression {compression}, predictor {predictor}) are not read"
+        )
+    dtype = np.dtype(form.order + kind)
+    if TILE_WIDTH in tags:
+        block = _one(tags, TILE_HEIGHT), _one(tags, TILE_WIDTH)
+        offsets, sizes = tags.get(TILE_OFFSETS), tags.get(TILE_SIZES)
+    else:
+        block = min(_one(tags, STRIP_ROWS, height), height), width
+        offsets, sizes = tags.get(STRIP_OFFSETS), tags.get(STRIP_SIZES)
+    if min(block) < 1 or block[0] * block[1] * dtype.itemsize > MAX_BLOCK_BYTES:
+        raise Corrupt(f"it says to have blocks of {block[0]} x {block[1]} pixels")
+    count = -(-height // block[0]) * -(-width // block[1])
+    if count > MAX_BLOCKS or offsets is None or sizes is None:
+        raise Corrupt("it does not say where its blocks are")
+    offsets, sizes = offsets.astype(np.int64), sizes.astype(np.int64)
+    known = len(offsets) == len(sizes) == count
+    sound = known and min(offsets.min(), sizes.min()) >= 0 and offsets.max() <= MAX_FILE_BYTES
+    if not sound or sizes.max() > MAX_BLOCK_BYTES:
+        raise Corrupt(f"its {count} blocks are not where it says")
+    return Header(
+        place,
+        geometry,
+        dtype,
+        _nodata(tags),
+        block,
+        offsets,
+        sizes,
+        compression,
+        predictor,
+        others,
+    )
+
+
+def _nodata(tags: dict[int, NDArray[Any]]) -> float | None:
+    text = tags[NODATA].tobytes().rstrip(b"\0 ") if NODATA in tags else b""
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None

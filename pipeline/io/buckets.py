@@ -1,0 +1,104 @@
+"""Requests to object stores, through fsspec and with the credentials of the environment."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import fsspec
+from fsspec.exceptions import FSTimeoutError
+
+from tessera_mosaic.pipeline.errors import (
+    Corrupt,
+    Expired,
+    Gone,
+    Refused,
+    SceneError,
+    Throttled,
+    TimedOut,
+)
+from tessera_mosaic.pipeline.io.throttle import Account, Accounts
+from tessera_mosaic.pipeline.io.urls import plain
+
+SCHEMES = ("gs", "gcs", "s3")
+
+T = TypeVar("T")
+
+
+class Buckets:
+    """Object stores, shared by the threads of a process.
+
+    Parameters
+    ----------
+    accounts
+        Whose turn it is.
+    """
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+
+    def ask(self, url: str, request: Callable[[Any], T]) -> T:
+        """Ask for something at an address.
+
+        Parameters
+        ----------
+        url
+            Of one of `SCHEMES`.
+        request
+            Is given the file system of the address.
+
+        Raises
+        ------
+        SceneError
+            Of the class of what went wrong.
+        """
+        parts = urlsplit(url)
+        account = self._accounts[f"{parts.scheme}://{parts.netloc}"]
+        with account.turn():
+            try:
+                result = request(_file_system(parts.scheme))
+            except Exception as error:
+                # The libraries of the stores have errors of their own, hundreds of them.
+                raise _classed(error, plain(url), account) from None
+        account.served()
+        return result
+
+
+def _file_system(scheme: str) -> Any:
+    """The file system of an object store, which fsspec keeps."""
+    # What its library would log is in the errors that it raises.
+    logging.getLogger({"s3": "s3fs"}.get(scheme, "gcsfs")).setLevel(logging.CRITICAL)
+    return fsspec.filesystem(scheme, **(_amazon_options() if scheme == "s3" else {}))
+
+
+@functools.cache
+def _amazon_options() -> dict[str, Any]:
+    """Public buckets are read without an account by whoever has none; Google's library does so."""
+    import botocore.session  # type: ignore[import-untyped]
+
+    return {} if botocore.session.get_session().get_credentials() else {"anon": True}
+
+
+def _classed(error: Exception, where: str, account: Account) -> SceneError:
+    """What an object store's library raised, as an error of its class."""
+    name = type(error).__name__
+    said = f"{where}: {name}: {error}"[:300]
+    code = str(getattr(error, "code", getattr(error, "status", None)))
+    if isinstance(error, ImportError):
+        return Refused(f"{where}: {error.name} is not installed: pip install 'tessera-mosaic[s3]'")
+    if isinstance(error, FileNotFoundError):
+        return Gone(said)
+    # So are called those of botocore and of google.auth.
+    unknown = any(word in name for word in ("Credential", "Token", "RefreshError"))
+    if unknown or isinstance(error, PermissionError) or code in ("401", "403"):
+        _amazon_options.cache_clear()
+        return Expired(f"{said} (credentials are taken from the environment)")
+    if code in ("429", "503") or "SlowDown" in said:
+        account.throttled(None)
+        return Throttled(said)
+    if isinstance(error, FSTimeoutError | TimeoutError | OSError):
+        return TimedOut(said)
+    return Corrupt(said)

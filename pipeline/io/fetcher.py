@@ -1,0 +1,301 @@
+"""Bytes of objects by their addresses, for catalogues that nobody vouches for.
+
+An address is only followed where its catalogue may point, and every failure has a class of
+`errors`, by which it is tried again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import stat
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import urljoin, urlsplit
+
+from tessera_mosaic.pipeline.errors import (
+    Corrupt,
+    Expired,
+    Gone,
+    Refused,
+    SceneError,
+    Throttled,
+    TimedOut,
+)
+from tessera_mosaic.pipeline.io import buckets
+from tessera_mosaic.pipeline.io.buckets import Buckets
+from tessera_mosaic.pipeline.io.http import Answer, Web, ranged, refuse_private, whole_size
+from tessera_mosaic.pipeline.io.throttle import LONGEST_PAUSE, Accounts
+from tessera_mosaic.pipeline.io.urls import WEB, is_local, local_path, plain, scheme_of
+
+MAX_REDIRECTS = 5
+MOST_MOVED = 10_000
+"""Addresses of which it is remembered where they led."""
+
+CREDENTIALS = ("authorization", "cookie")
+
+TRIES: Mapping[type[SceneError], int] = {
+    Expired: 3,
+    Throttled: 12,
+    TimedOut: 6,
+    Corrupt: 5,
+    Gone: 2,
+}
+"""How often a request may end in each class of error. All other classes are final at once."""
+
+PAUSE = 0.2
+"""Seconds before the first try again. Most failures are gone by then."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to fetch an object: its address and the headers that have to go with it."""
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Remote:
+    """Fetches what a catalogue points to. Safe to use from many threads.
+
+    Parameters
+    ----------
+    root
+        Address of the catalogue. A remote one may not point to local files, and none may point
+        to private addresses but those of the root's own host.
+    allow_hosts
+        Further hosts that may have private addresses.
+    pause
+        Seconds before the first try again; tripled before each next.
+    """
+
+    def __init__(self, root: str = "", allow_hosts: Collection[str] = (), pause: float = PAUSE):
+        self.is_local = is_local(root)
+        self._pause = pause
+        self._trusted = {host.lower() for host in allow_hosts}
+        if not self.is_local:
+            self._trusted.add((urlsplit(root).hostname or "").lower())
+        self._accounts = Accounts(pause)
+        self._web = Web(self._trusted, self._accounts)
+        self._buckets = Buckets(self._accounts)
+        self._moved: OrderedDict[str, str] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def read(self, access: Access, start: int, length: int) -> bytes:
+        """Read part of an object; fewer bytes than asked for only where it ends.
+
+        Raises
+        ------
+        SceneError
+            Of the class of what went wrong.
+        """
+        url, stop = access.url, start + length
+        scheme = self.check(url)
+        if not scheme:
+            return _read_file(local_path(url), start, length)
+        if scheme in buckets.SCHEMES:
+            return self._buckets.ask(url, lambda s: s.cat_file(url, start=start, end=stop))
+        headers = {**access.headers, "Range": f"bytes={start}-{stop - 1}"}
+        answer = self._request("GET", url, headers, length)
+        try:
+            return ranged(answer, plain(url), start, length)
+        except Corrupt:
+            self._forget(url)
+            raise
+
+    def read_all(self, access: Access, limit: int) -> bytes:
+        """Read a whole object of at most so many bytes."""
+        url = access.url
+        scheme = self.check(url)
+        if not scheme:
+            data = _read_file(local_path(url), 0, limit + 1)
+        elif scheme in buckets.SCHEMES:
+            data = self._buckets.ask(url, lambda s: s.cat_file(url, end=limit + 1))
+        else:
+            data = self._request("GET", url, access.headers, limit + 1).data
+        if len(data) > limit:
+            raise Corrupt(f"{plain(url)} has more than {limit:,} bytes")
+        return data
+
+    def post(self, url: str, body: bytes, headers: Mapping[str, str], limit: int) -> Answer:
+        """Send a document and read the answer of at most so many bytes."""
+        self.check(url)
+        return self._request("POST", url, headers, limit, body)
+
+    def get(self, access: Access, limit: int) -> Answer:
+        """Read an answer of at most so many bytes with its headers."""
+        self.check(access.url)
+        return self._request("GET", access.url, access.headers, limit)
+
+    def size(self, access: Access) -> int:
+        """Bytes of an object."""
+        url = access.url
+        scheme = self.check(url)
+        if not scheme:
+            try:
+                return os.path.getsize(local_path(url))
+            except OSError as error:
+                raise Gone(f"{url}: {error.strerror}") from None
+        if scheme in buckets.SCHEMES:
+            return self._buckets.ask(url, lambda store: int(store.info(url)["size"]))
+        answer = self._request("GET", url, {**access.headers, "Range": "bytes=0-0"}, 1)
+        return whole_size(answer, plain(url))
+
+    def check(self, url: str) -> str:
+        """Refuse an address that the catalogue may not point to.
+
+        Returns
+        -------
+        Its scheme, empty for a file of this machine: by it, and by nothing else, it is followed.
+
+        Raises
+        ------
+        Refused
+            If it is a local file of a remote catalogue, a private address or of another scheme.
+        """
+        if is_local(url):
+            if not self.is_local:
+                raise Refused(f"a remote catalogue may not point to the local file {url[:200]}")
+            return ""
+        scheme = scheme_of(url)
+        if scheme not in (*WEB, *buckets.SCHEMES):
+            raise Refused(
+                f"{plain(url)[:200]} is of the scheme {scheme[:20]!r}: only http, https, gs and s3 "
+                "are followed"
+            )
+        try:
+            parts = urlsplit(url)
+            sound = parts.port != 0 and url.isprintable()
+        except ValueError:
+            sound = False
+        if not sound:
+            raise Refused(f"{plain(url)[:200]!r} is no address")
+        if parts.username is not None or not parts.hostname:
+            raise Refused(f"{plain(url)[:200]} is no plain address")
+        if scheme in WEB and parts.hostname.lower() not in self._trusted:
+            refuse_private(parts.hostname, parts.hostname)
+        return scheme
+
+    def persist(
+        self,
+        work: Callable[[], T],
+        url: str,
+        answer: Callable[[SceneError], None] = lambda error: None,
+    ) -> T:
+        """Do some work on an object as often as the class of its failure deserves.
+
+        Parameters
+        ----------
+        work
+            Raises a `SceneError` where it fails.
+        url
+            Of the object. What a local disk answers is final.
+        answer
+            Told each failure before the next try, to renew, refresh or forget.
+        """
+        failures: Counter[type[SceneError]] = Counter()
+        while True:
+            try:
+                return work()
+            except SceneError as error:
+                kind = type(error)
+                failures[kind] += 1
+                if failures[kind] >= self._tries(kind, url):
+                    raise
+                answer(error)
+            if kind in (TimedOut, Corrupt):
+                wait = self._pause * 3 ** (failures[kind] - 1) * random.uniform(0.5, 1.0)
+                time.sleep(min(wait, LONGEST_PAUSE))
+
+    def _tries(self, kind: type[SceneError], url: str) -> int:
+        """How often an object may fail in one way: a disk's word is final."""
+        if is_local(url):
+            return 1
+        # The libraries of the object stores have tried several times before they give up.
+        return TRIES.get(kind, 1) if scheme_of(url) in WEB else min(TRIES.get(kind, 1), 2)
+
+    def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        limit: int,
+        body: bytes | None = None,
+    ) -> Answer:
+        """Send a request to where its address was found to lead, and read so many bytes."""
+        with self._lock:
+            target = self._moved.get(url, url)
+        if target != url:
+            try:
+                return self._follow(method, url, target, headers, limit, body)
+            except SceneError as error:
+                self._forget(url)
+                if not isinstance(error, Expired | Gone):
+                    raise
+        return self._follow(method, url, url, headers, limit, body)
+
+    def _follow(
+        self,
+        method: str,
+        url: str,
+        target: str,
+        headers: Mapping[str, str],
+        limit: int,
+        body: bytes | None,
+    ) -> Answer:
+        """Follow an address from where it is thought to lead, and remember where it did."""
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = self._web.ask(method, target, _for_host(headers, url, target), limit, body)
+            if answer.status not in (301, 302, 303, 307, 308):
+                break
+            try:
+                target = urljoin(target, answer.headers.get("Location", ""))
+            except ValueError:
+                raise Refused(f"{plain(url)} leads to what is no address") from None
+            if self.check(target) not in WEB:
+                raise Refused(f"{plain(url)} leads to {plain(target)[:200]}")
+        else:
+            raise Corrupt(f"{plain(url)} leads from place to place without end")
+        if target != url and method == "GET":
+            with self._lock:
+                self._moved[url] = target
+                if len(self._moved) > MOST_MOVED:
+                    self._moved.popitem(last=False)
+        return answer
+
+    def _forget(self, url: str) -> None:
+        """Forget where an address was found to lead."""
+        with self._lock:
+            self._moved.pop(url, None)
+
+
+def _for_host(headers: Mapping[str, str], url: str, target: str) -> dict[str, str]:
+    """Headers without the credentials, if they are for another host than the target's."""
+    here, there = urlsplit(url), urlsplit(target)
+    if (here.scheme, here.netloc) == (there.scheme, there.netloc):
+        return dict(headers)
+    return {name: value for name, value in headers.items() if name.lower() not in CREDENTIALS}
+
+
+def _read_file(path: str, start: int, length: int) -> bytes:
+    try:
+        # Not to wait for whoever might write into what is no file.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (FileNotFoundError, NotADirectoryError):
+        raise Gone(f"{path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise Corrupt(f"{path[:200]!r} cannot be opened: {error}") from None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Corrupt(f"{path} is no file")
+        return os.pread(descriptor, length, start)
+    except (OSError, OverflowError) as error:
+        raise Corrupt(f"{path} cannot be read: {error}") from None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,198 @@
+"""Locks in a store: one process at a time edits what several launchers share.
+
+On local disk the kernel drops a lock with its holder. Elsewhere it is an object that its holder
+renews; a waiter that has seen the same one for `LOCK_EXPIRY` seconds takes it away, and says so.
+No clocks are compared. Object stores delete without conditions, so of the waiters for one of the
+dead only that one deletes its lock that could put up a claim to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from tessera_mosaic.pipeline.errors import StoreError
+from tessera_mosaic.pipeline.io.storage import PARTIAL, Storage, store_error, store_errors
+
+LOCK_EXPIRY = 120.0
+"""Seconds after which a remote lock that nobody renews counts as left behind by the dead."""
+
+LOCK_RENEWAL = LOCK_EXPIRY / 6
+"""Seconds between two renewals: several may fail before a waiter takes over."""
+
+LOCK_POLL = 1.0
+"""Seconds between two looks of a waiter."""
+
+LOCK_TOLD = 10.0
+"""Seconds after which a waiter says for whom it waits."""
+
+EXCLUSIVE = ("gs", "gcs", "s3", "memory")
+"""Protocols whose stores put an object only where there is none, in one step."""
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def locked(storage: Storage, name: str) -> Iterator[None]:
+    """Hold a lock that at most one process holds at a time.
+
+    Raises
+    ------
+    StoreError
+        If the store does not take it.
+    """
+    if storage.folder is not None:
+        with _flocked(storage.folder / PARTIAL / f"{name}.lock", storage.url):
+            yield
+        return
+    _warn_of_races(storage)
+    lease = _Lease(storage, name)
+    lease.take()
+    ended = threading.Event()
+    renewal = threading.Thread(target=lease.renew_until, args=(ended,), daemon=True)
+    renewal.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        renewal.join()
+        lease.give_back()
+
+
+class _Lease:
+    """A lock on an object store: an object with its holder's token and how often it was renewed."""
+
+    def __init__(self, storage: Storage, name: str) -> None:
+        self._storage, self._key = storage, f"{PARTIAL}/{name}.lock"
+        self._token = f"{_here()} {uuid.uuid4().hex} "
+
+    def take(self) -> None:
+        """Wait until the lock is free, or its holder silent for too long, and take it."""
+        began = since = time.monotonic()
+        seen, told = "", False
+        while not self._created():
+            holder = self._holder()
+            if holder.startswith(self._token):
+                # The answer to a request that did put it was lost.
+                return
+            if holder != seen:
+                seen, since = holder, time.monotonic()
+            silent = time.monotonic() - since
+            if holder and silent > LOCK_EXPIRY:
+                self._bury(holder, alone=silent < 2 * LOCK_EXPIRY)
+            elif not told and time.monotonic() - began > LOCK_TOLD:
+                told = True
+                log.warning("%s: waiting for %s", self._storage.locate(self._key), _who(holder))
+            time.sleep(LOCK_POLL)
+
+    def renew_until(self, ended: threading.Event) -> None:
+        """Show that the holder lives."""
+        number = 0
+        while not ended.wait(LOCK_RENEWAL):
+            try:
+                if not self._holder().startswith(self._token):
+                    log.warning("%s was taken over", self._storage.locate(self._key))
+                    return
+                number += 1
+                self._storage.write(self._key, f"{self._token}{number}".encode())
+            except StoreError as error:
+                log.warning("%s could not be renewed: %s", self._storage.locate(self._key), error)
+
+    def give_back(self) -> None:
+        """Remove the lock unless somebody has taken it over."""
+        if self._holder().startswith(self._token):
+            self._storage.delete(self._key)
+
+    def _created(self) -> bool:
+        return self._storage.create(self._key, f"{self._token}0".encode())
+
+    def _holder(self) -> str:
+        try:
+            return self._storage.read(self._key).decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def _bury(self, holder: str, alone: bool) -> None:
+        """Take away the lock of the dead, if no other waiter is about to.
+
+        Parameters
+        ----------
+        holder
+            What the lock has held for too long.
+        alone
+            Whether another's claim counts: who put it up may have died since.
+        """
+        claim = f"{self._key}.{hashlib.sha256(holder.encode()).hexdigest()[:16]}"
+        if not self._storage.create(claim, self._token.encode()) and alone:
+            return
+        if self._holder() == holder:
+            log.warning(
+                "%s was not renewed for %.0f s by %s, which is gone: it is free",
+                self._storage.locate(self._key),
+                LOCK_EXPIRY,
+                _who(holder),
+            )
+            self._storage.delete(self._key)
+        self._storage.delete(claim)
+
+
+@contextlib.contextmanager
+def _flocked(path: Path, url: str) -> Iterator[None]:
+    with contextlib.ExitStack() as held:
+        with store_errors(url):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except FileNotFoundError as error:
+                # Where nobody can make a folder, such as below /proc.
+                raise store_error(url, error) from None
+            file = held.enter_context(open(path, "a+"))
+            _wait_for(file.fileno(), path)
+            while not os.fstat(file.fileno()).st_nlink:
+                # Its holder removed it while we waited.
+                file = held.enter_context(open(path, "a+"))
+                _wait_for(file.fileno(), path)
+            file.truncate(0)
+            file.write(_here())
+            file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _wait_for(handle: int, path: Path) -> None:
+    began = time.monotonic()
+    while time.monotonic() - began < LOCK_TOLD:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(LOCK_POLL / 20)
+    log.warning("%s: waiting for %s", path, _who(os.pread(handle, 200, 0).decode(errors="replace")))
+    fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def _here() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _who(holder: str) -> str:
+    return holder.split(" ")[0] or "another process"
+
+
+@functools.cache
+def _warn_of_races(storage: Storage) -> None:
+    if storage.protocol not in EXCLUSIVE:
+        log.warning(
+            "%s: this kind of store has no exclusive writes: start one launcher at a time",
+            storage.url,
+        )

@@ -1,0 +1,69 @@
+"""Whether a worker's device still serves."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+
+from tessera_mosaic.pipeline.errors import DeviceError
+from tessera_mosaic.pipeline.job.job_spec import DEVICE_KINDS
+from tessera_mosaic.pipeline.ledger.records import Record
+
+log = logging.getLogger(__name__)
+
+
+STRIKES = 3
+"""Tiles in a row that may fail by a worker's device before it takes no more work."""
+
+
+DEVICE_HOLD = 600.0
+"""Seconds for which a worker without a device keeps what a runner of many machines hands it. If it
+gave that back at once it would be handed the same again, until the runner gives up the job."""
+
+
+class DeviceHealth:
+    """Whether a worker's device still serves: it is given up after `STRIKES` tiles in a row.
+
+    Parameters
+    ----------
+    hold
+        Seconds for which work is kept that comes after that.
+    """
+
+    def __init__(self, hold: float = 0.0) -> None:
+        self._hold = hold
+        self._strikes = 0
+        self._said = ""
+        self._lock = threading.Lock()
+
+    def check(self, interrupted: threading.Event) -> None:
+        """Refuse work once the device is given up.
+
+        Raises
+        ------
+        DeviceError
+            After the hold, which an interruption ends.
+        """
+        if self._strikes >= STRIKES:
+            interrupted.wait(self._hold)
+            raise self.given_up()
+
+    def serves(self, record: Record) -> bool:
+        """Count a tile that was made, or that failed by the device; whether that may go on."""
+        error = record.error or {"class": "", "message": ""}
+        with self._lock:
+            if error["class"] in DEVICE_KINDS:
+                self._strikes += 1
+                self._said = error["message"]
+            elif self._strikes < STRIKES:
+                self._strikes = 0
+            return self._strikes < STRIKES
+
+    def given_up(self) -> DeviceError:
+        """What to raise instead of taking more work."""
+        return DeviceError(
+            f"{socket.gethostname()} process {os.getpid()} takes no more work: {STRIKES} tiles in "
+            f"a row failed by its device, the last one with {self._said}"
+        )

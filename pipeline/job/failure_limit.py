@@ -1,0 +1,87 @@
+"""Whether no more tiles are to be begun, because too many failed."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter
+
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.job.monitor import made
+from tessera_mosaic.pipeline.ledger.keys import launch_prefix
+from tessera_mosaic.pipeline.ledger.tally import TALLY_SECONDS, Tally, pause, read_tallies
+
+log = logging.getLogger(__name__)
+
+
+ENOUGH_TILES = 10
+"""Tiles that have to be made before the share of failed ones says anything."""
+
+
+SUSPICIOUS_TILES = 3
+"""Tiles that a process has to make before it looks whether others fail as it does."""
+
+
+class FailureLimit:
+    """Whether no more tiles are to be begun, because too many of those made so far failed.
+
+    The workers decide that themselves, since a launcher that only hands over the graph is gone
+    while they work. One of whose own tiles too many failed adds up those of all; the others ask
+    only whether somebody has said so.
+
+    Parameters
+    ----------
+    storage, year, launch
+        The store and the launch.
+    share
+        Of the tiles made that may fail.
+    """
+
+    def __init__(self, storage: Storage, year: int, launch: str, share: float = 1.0) -> None:
+        self._storage, self._year, self._launch = storage, year, launch
+        self._share = share
+        self._key = f"{launch_prefix(year, launch)}stop"
+        self._began = time.monotonic()
+        self._asked_at = self._weighed_at = -math.inf
+        self._said = False
+
+    def say(self) -> None:
+        """Stop the workers."""
+        self._said = True
+        self._storage.write(self._key, b"")
+
+    def asked(self, tally: Tally) -> bool:
+        """Whether no more are to be begun; the store is asked now and then.
+
+        Parameters
+        ----------
+        tally
+            Of the process that asks.
+        """
+        now = time.monotonic()
+        if not self._said and now - self._asked_at > TALLY_SECONDS:
+            self._asked_at = now
+            self._said = self._storage.exists(self._key)
+        if not self._said and now - self._weighed_at > pause(now - self._began):
+            self._weighed_at = now
+            self._weigh(tally)
+        return self._said
+
+    def _weigh(self, tally: Tally) -> None:
+        if not self._hopeless(tally.counts(), SUSPICIOUS_TILES):
+            return
+        tally.put()
+        total = read_tallies(self._storage, self._year, self._launch)
+        if self._hopeless(total, ENOUGH_TILES):
+            log.error(
+                "%d of %d tiles failed, more than --max-failed-share %g: no more are begun",
+                total["tiles_failed"],
+                made(total),
+                self._share,
+            )
+            self.say()
+
+    def _hopeless(self, counts: Counter[str], enough: int) -> bool:
+        tried = made(counts)
+        return tried >= enough and counts["tiles_failed"] > self._share * tried

@@ -1,0 +1,223 @@
+"""Beam's local runner: in the launcher, or with worker processes in a process of its own.
+
+When one of its worker processes dies, that runner waits for ever. Here it is ended instead and the
+graph is run again: tiles that are done are skipped, and those that may have killed it are known by
+their notes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import multiprocessing
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+from tessera_mosaic.pipeline.console import set_up_logging
+from tessera_mosaic.pipeline.errors import BrokenOff
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.job.graph import run_graph
+from tessera_mosaic.pipeline.job.job_spec import JobSpec
+from tessera_mosaic.pipeline.ledger import in_progress, keys, records
+from tessera_mosaic.pipeline.ledger.in_progress import DEATHS
+from tessera_mosaic.pipeline.tiling.lattice import Tile
+
+log = logging.getLogger(__name__)
+
+LAUNCHER_POLL = 0.2
+"""Seconds between two looks whether the launcher still lives."""
+
+SPREADING = ("direct_running_mode", "direct_num_workers")
+"""Options that give the local runner several threads or processes."""
+
+SERVICE = "apache_beam.runners.portability.local_job_service"
+"""Logger through which the runner repeats what its workers log."""
+
+
+def run_here(
+    job: JobSpec, tiles: list[Tile], options: PipelineOptions, made: Callable[[], float]
+) -> Counter[str]:
+    """Run the graph on this machine, again when a worker process dies.
+
+    Tiles that were begun and never ended, by a run that was killed or by a worker that died, are
+    made last, in a process of their own and one at a time. So a tile that kills its worker costs
+    only itself, and whoever starts the job lives to record it.
+
+    Parameters
+    ----------
+    job, options
+        As for `run_graph`.
+    tiles
+        That the job was asked for.
+    made
+        Gives the number of tiles made so far: as long as it grows, there is hope.
+
+    Returns
+    -------
+    What `run_graph` returns.
+
+    Raises
+    ------
+    BrokenOff
+        If the runner fails otherwise, or workers die without making tiles.
+    """
+    storage = Storage(job.store)
+    flags = options.get_all_options(drop_default=True)
+    found: dict[str, Tile] = {}
+
+    def make_others() -> Counter[str] | None:
+        nonlocal found
+        found = suspects(job, tiles, storage)
+        others = dataclasses.replace(job, suspects=frozenset(found))
+        if apart(options):
+            return _run_in_process(others, _zones(tiles), flags)
+        return run_graph(others, _zones(tiles), options)
+
+    def make_suspects() -> Counter[str] | None:
+        last = dataclasses.replace(job, suspects=frozenset(found), last=True, processes=1)
+        alone = {name: value for name, value in flags.items() if name not in SPREADING}
+        return _run_in_process(last, _zones(found.values()), alone)
+
+    try:
+        unrecorded = _until_ended(make_others, made)
+        if found and (found := suspects(job, list(found.values()), storage)):
+            log.warning("%d tiles that were begun and never ended come last, apart", len(found))
+            keys = [keys.note_key(job.year, tile) for tile in found.values()]
+            unrecorded += _until_ended(
+                make_suspects, lambda: [in_progress.read_note(storage, key) for key in keys]
+            )
+    except KeyboardInterrupt:
+        in_progress.clear_launch(storage, job.year, job.launch)
+        raise
+    return unrecorded
+
+
+def _zones(tiles: Iterable[Tile]) -> list[int]:
+    return sorted({tile.zone for tile in tiles})
+
+
+def suspects(job: JobSpec, tiles: list[Tile], storage: Storage) -> dict[str, Tile]:
+    """Those of a job's tiles, by name, that are to be made and were begun and never ended."""
+    noted = in_progress.noted(storage, job.year)
+    found = [tile for tile in tiles if tile.name in noted] if noted else []
+    known = records.read_records(storage, job.year, found)
+    return {
+        tile.name: tile
+        for tile, record in known
+        if job.wants(record.short() if record is not None else None)
+    }
+
+
+def _until_ended(
+    run: Callable[[], Counter[str] | None], progress: Callable[[], object]
+) -> Counter[str]:
+    """Run until no worker dies, as long as there is progress from one death to the next."""
+    in_vain, before = 0, progress()
+    while (ended := run()) is None:
+        log.warning("a worker process died: the others are started again")
+        now = progress()
+        in_vain, before = (in_vain + 1 if now == before else 0), now
+        if in_vain > DEATHS:
+            raise BrokenOff(f"{in_vain} times in a row a worker process died before it made a tile")
+    return ended
+
+
+def _run_in_process(job: JobSpec, zones: list[int], flags: dict[str, Any]) -> Counter[str] | None:
+    """Run the graph in a process of its own; None if that died, or one of its workers."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    arguments = (sender, os.getpid(), job, zones, flags)
+    runner = context.Process(target=_run, args=arguments, name="runner")
+    runner.start()
+    sender.close()
+    try:
+        ended = receiver.recv()
+    except EOFError:
+        return None
+    finally:
+        _end_group(runner)
+    if isinstance(ended, BrokenOff):
+        raise ended
+    return ended
+
+
+def _run(
+    sender: Connection, launcher: int, job: JobSpec, zones: list[int], flags: dict[str, Any]
+) -> None:
+    """The runner's process, which leads a group of its own with the workers in it."""
+    os.setsid()
+    threading.excepthook = _end_with_worker
+    threading.Thread(target=_end_with_launcher, args=(launcher,), daemon=True).start()
+    _hush_workers()
+    ended: Counter[str] | BrokenOff
+    try:
+        ended = run_graph(job, zones, PipelineOptions.from_dictionary(flags))
+    except BrokenOff as error:
+        ended = error
+    sender.send(ended)
+
+
+def _end_group(runner: SpawnProcess) -> None:
+    """End the runner's process and its workers, whatever they are at."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(runner.pid or 0, signal.SIGKILL)
+    runner.kill()
+    runner.join()
+
+
+def _end_with_worker(ended: threading.ExceptHookArgs) -> None:
+    """The runner's thread that waits for a worker raises when that worker dies."""
+    if "Worker subprocess exited" in str(ended.exc_value):
+        os.killpg(0, signal.SIGKILL)
+    threading.__excepthook__(ended)
+
+
+def _end_with_launcher(launcher: int) -> None:
+    while os.getppid() == launcher:
+        time.sleep(LAUNCHER_POLL)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _hush_workers() -> None:
+    """Keep the workers' own standard error away: the runner repeats what they warn of."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    set_up_logging()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_in_plain_words)
+
+
+def _in_plain_words(record: logging.LogRecord) -> bool:
+    """Strip what the runner puts around a worker's message; drop what is no matter of ours."""
+    if record.name == SERVICE:
+        said = re.search(r'message: "((?:[^"\\]|\\.)*)"', record.getMessage())
+        record.msg, record.args = (said[1] if said else record.getMessage()), ()
+    return "semi_persistent_directory" not in record.getMessage()
+
+
+def here(options: PipelineOptions) -> bool:
+    """Whether the options ask for the local runner."""
+    return options.view_as(StandardOptions).runner == "FnApiRunner"
+
+
+def on_many_machines(options: PipelineOptions) -> bool:
+    """Whether another machine may make what one leaves."""
+    return options.view_as(StandardOptions).runner not in ("FnApiRunner", "BundleBasedDirectRunner")
+
+
+def apart(options: PipelineOptions) -> bool:
+    """Whether the options ask for the local runner with worker processes."""
+    return here(options) and options.get_all_options()["direct_running_mode"] == "multi_processing"

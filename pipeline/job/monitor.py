@@ -1,0 +1,205 @@
+"""How far a job is, on a terminal or in a log.
+
+Each worker process keeps a tally and puts it into the store every few seconds; the launcher adds
+the tallies up. So the same line is shown whether the workers are threads, processes or machines.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from tessera_mosaic.pipeline.console import ERASE, _clock, number
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger.tally import TALLY_SECONDS, pause, read_tallies
+
+log = logging.getLogger(__name__)
+
+
+GAP = "  "
+"""Between the parts of the line."""
+
+
+LOG_SECONDS = 60.0
+"""Between two lines where standard error is no terminal."""
+
+RECENT_SECONDS = 300.0
+"""Over which rates are taken, time left, and the shares of where the time goes."""
+
+SPENDING = {
+    "finding": "find",
+    "reading": "wait",
+    "encoding": "encode",
+    "writing": "write",
+    "pausing": "pause",
+}
+"""Words for the stages of a tile's own thread: it reads when it waits for what is read ahead."""
+
+
+@dataclass
+class Monitor:
+    """A thread of the launcher that shows progress while the job runs.
+
+    Parameters
+    ----------
+    storage, year, launch
+        Whose tallies to add up.
+    tiles, blocks
+        That the run was asked for.
+    on_count
+        Called with each sum of the tallies.
+    stream
+        Where the line goes: rewritten in place on a terminal, one line a minute elsewhere.
+    """
+
+    storage: Storage
+    year: int
+    launch: str
+    tiles: int
+    blocks: int
+    on_count: Callable[[Counter[str]], None] | None = None
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
+
+    def __post_init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
+        self._began = self._shown = time.monotonic()
+        self._sights = deque([Sight(0.0, Counter())])
+
+    def __enter__(self) -> Monitor:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self.stream.isatty():
+            self.stream.write(ERASE)
+            self.stream.flush()
+
+    def counts(self) -> Counter[str]:
+        """Sum of the workers' counts."""
+        return read_tallies(self.storage, self.year, self.launch)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._pause()):
+            try:
+                self._look()
+            except Exception as error:
+                # The job goes on without its progress shown; the next look may succeed.
+                log.warning("progress could not be read from the store: %s", error)
+
+    def _pause(self) -> float:
+        """Seconds until the next look: no later than the next line is due."""
+        now = time.monotonic()
+        return min(pause(now - self._began), max(self._shown + LOG_SECONDS - now, TALLY_SECONDS))
+
+    def _look(self) -> None:
+        counts = self.counts()
+        if self.on_count is not None:
+            self.on_count(counts)
+        now = Sight(time.monotonic() - self._began, counts)
+        self._sights.append(now)
+        while now.at - self._sights[1].at > RECENT_SECONDS:
+            self._sights.popleft()
+        parts = progress_parts(now, self._sights[0], self.tiles, self.blocks)
+        if self.stream.isatty():
+            width = shutil.get_terminal_size().columns - 1
+            self._show(ERASE + fitting(parts, width))
+        elif time.monotonic() - self._shown >= LOG_SECONDS:
+            self._show(GAP.join(parts) + "\n")
+
+    def _show(self, text: str) -> None:
+        self._shown = time.monotonic()
+        self.stream.write(text)
+        self.stream.flush()
+
+
+def made(counts: Counter[str]) -> int:
+    """Tiles that were tried in this launch, by a sum of tallies."""
+    return sum(counts[f"tiles_{how}"] for how in ("done", "empty", "failed"))
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the tallies said at one moment.
+
+    Parameters
+    ----------
+    at
+        Seconds since the run began.
+    counts
+        Sum of the tallies: measures, and `blocks`; `tiles_kept` and `blocks_kept` are those that
+        needed no work.
+    """
+
+    at: float
+    counts: Counter[str]
+
+    def since(self, then: Sight) -> Sight:
+        """What came in between."""
+        counts = Counter(self.counts)
+        counts.subtract(then.counts)
+        return Sight(self.at - then.at, counts)
+
+    def rate(self, name: str) -> float:
+        """Of a count, a second."""
+        return self.counts[name] / self.at if self.at else 0.0
+
+
+def progress_parts(now: Sight, then: Sight, tiles: int, blocks: int) -> list[str]:
+    """How far a job is, what matters most first.
+
+    Parameters
+    ----------
+    now
+        The latest sight.
+    then
+        One some time before it: rates, time left and where the time goes are from then to now.
+    tiles, blocks
+        That the run was asked for.
+    """
+    counts, lately = now.counts, now.since(then)
+    ended = counts["tiles_kept"] + made(counts)
+    left = blocks - counts["blocks_kept"] - counts["blocks"]
+    pace = lately.rate("blocks")
+    return [
+        f"tiles {ended:.0f}/{tiles}",
+        *([f"left {_clock(left / pace) if pace > 0 else '?'}"] if left > 0 else []),
+        f"failed {counts['tiles_failed']:.0f}",
+        f"{number(lately.rate('pixels_embedded'))} px/s{_slower(now, lately)}",
+        *_where(lately),
+        f"{number(lately.rate('tokens'))} tokens/s",
+        f"{number(counts['bytes_read'])}B in {number(counts['bytes_written'])}B out",
+    ]
+
+
+def fitting(parts: list[str], width: int) -> str:
+    """As many of the first parts as a line of a width holds, at least the first of them."""
+    line = parts[0][:width]
+    for part in parts[1:]:
+        if len(line) + len(GAP) + len(part) > width:
+            break
+        line += GAP + part
+    return line
+
+
+def _slower(now: Sight, lately: Sight) -> str:
+    """A word where the rate is less than half of what it was all along."""
+    mean = now.rate("pixels_embedded")
+    return f" (mean {number(mean)})" if lately.rate("pixels_embedded") < mean / 2 else ""
+
+
+def _where(lately: Sight) -> list[str]:
+    """What the workers' time went to, the most first."""
+    spent = {word: lately.counts[f"seconds_{stage}"] for word, stage in SPENDING.items()}
+    total = sum(spent.values())
+    shares = sorted(((share, word) for word, share in spent.items() if share > 0), reverse=True)
+    return [f"{word} {share / total:.0%}" for share, word in shares]

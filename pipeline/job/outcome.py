@@ -1,0 +1,114 @@
+"""What came of a run: tiles, failures by class, and what was measured."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tessera_mosaic.pipeline.ledger.metrics import MEASURES, measures_of
+from tessera_mosaic.pipeline.ledger.summary import Found
+from tessera_mosaic.pipeline.tiling.lattice import Tile
+
+UNRECORDED, STANDING = "unrecorded", "standing"
+"""Begin, with a colon and the class of error, the names of the counters of tiles whose failure is
+not in the store: it did not take the record, or what it holds of a tile made before stands."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Parameters
+    ----------
+    tiles, done, failed, missing
+        Asked for; in the store or known to be empty; failed; and not tried.
+    seconds
+        Wall time of the job.
+    failures
+        Tiles by class of error.
+    measures
+        Of the tiles that this run made, summed: see `ledger.metrics`.
+    """
+
+    tiles: int
+    done: int
+    failed: int
+    missing: int
+    seconds: float
+    failures: dict[str, int]
+    measures: dict[str, float]
+
+    @property
+    def pixels(self) -> int:
+        """Embedded in this run."""
+        return int(self.measures["pixels_embedded"])
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of `run --json`."""
+        return {
+            "tiles": self.tiles,
+            "done": self.done,
+            "failed": self.failed,
+            "missing": self.missing,
+            "pixels": self.pixels,
+            "seconds": round(self.seconds, 3),
+            "pixels_per_second": round(self.pixels / self.seconds, 1) if self.seconds else 0.0,
+            "failures": self.failures,
+            **{name: round(value, 3) for name, value in self.measures.items()},
+        }
+
+
+def add_up(
+    launch: str, tiles: Iterable[Found], seconds: float, unrecorded: Counter[str]
+) -> tuple[Outcome, list[Tile]]:
+    """What came of a run's tiles, by what the store holds of them and what it does not.
+
+    Parameters
+    ----------
+    launch
+        Id of the run.
+    tiles
+        That it was asked for.
+    seconds
+        That it took.
+    unrecorded
+        Failed tiles of whose failure the store has no record, by their counters' names.
+
+    Returns
+    -------
+    The outcome, and the tiles that have a record.
+    """
+    count = done = 0
+    recorded: list[Tile] = []
+    measures: Counter[str] = Counter(dict.fromkeys(MEASURES, 0))
+    failures: Counter[str] = Counter()
+    for name, tiles_failed in unrecorded.items():
+        how, _, kind = name.partition(":")
+        failures[kind] += tiles_failed
+        done -= tiles_failed * (how == STANDING)
+    for found in tiles:
+        count += 1
+        done += found.finished
+        if found.row is None:
+            continue
+        recorded.append(found.tile)
+        if found.row["launch"] == launch:
+            measures.update(measures_of(found.row))
+        else:
+            measures["tiles_kept"] += found.finished
+        if found.row["error"]:
+            failures[found.row["error"]["class"]] += 1
+    done = max(0, done)
+    failed = min(sum(failures.values()), count - done)
+    outcome = Outcome(
+        tiles=count,
+        done=done,
+        failed=failed,
+        missing=count - done - failed,
+        seconds=seconds,
+        failures=dict(failures.most_common()),
+        measures=dict(measures),
+    )
+    return outcome, recorded

@@ -1,0 +1,115 @@
+"""What is measured about a tile, under one set of names.
+
+A record holds the measures by kind. Beam's metrics, the workers' tallies and `run --json` hold
+them flat: what a record calls `seconds: {"read": ...}` is `seconds_read` there.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tessera_mosaic.pipeline.ledger.records import Record
+
+STAGES = ("find", "read", "wait", "encode", "write", "pause")
+"""What a tile's time is spent on: asking the catalogue, reading ahead, waiting for what is read
+ahead, encoding, writing, and pausing before another try. Reading goes on beside the others."""
+
+MEASURES = {
+    "tiles_done": "tiles whose shard is in the store",
+    "tiles_empty": "tiles with nothing to see",
+    "tiles_failed": "tiles that could not be made",
+    "tiles_kept": "tiles that an earlier run had made",
+    "pixels_owned": "pixels of the tile that its zone owns, with the margin",
+    "pixels_embedded": "pixels with an embedding",
+    "tokens": "observations that the encoder computed with",
+    "observations_s2": "clear observations of all pixels by Sentinel-2",
+    "observations_s1_ascending": "observations of all pixels by Sentinel-1, ascending",
+    "observations_s1_descending": "observations of all pixels by Sentinel-1, descending",
+    "scenes_used": "scenes with at least one observation",
+    "scenes_unused": "scenes without, each with its reason in the record",
+    "scenes_lost": "scenes that could not be read and were allowed to be lost",
+    "bytes_read": "bytes fetched of scenes",
+    "requests_read": "requests that this took",
+    "bytes_written": "bytes of the tile's objects",
+    **{f"seconds_{stage}": f"seconds spent on `{stage}`" for stage in STAGES},
+}
+"""Every measure, but `retries_<class>`: tries again of tiles and of reads, by class of error."""
+
+PLAIN = (
+    "tokens",
+    "scenes_used",
+    "scenes_unused",
+    "scenes_lost",
+    "bytes_read",
+    "requests_read",
+    "bytes_written",
+)
+"""Measures that a short record has under their own names."""
+
+
+def measures_of(row: dict[str, Any]) -> dict[str, float]:
+    """The measures of a tile's short record, flat."""
+    flat: dict[str, float] = {f"tiles_{row['state']}": 1}
+    for name in PLAIN:
+        flat[name] = row[name]
+    flat |= {f"observations_{name}": seen["sum"] for name, seen in row["observations"].items()}
+    for kind in ("pixels", "retries", "seconds"):
+        flat |= {f"{kind}_{name}": value for name, value in row[kind].items()}
+    return flat
+
+
+class Meter:
+    """Measures one tile while it is made. Safe to use from many threads.
+
+    Parameters
+    ----------
+    tell
+        Told every measure as it comes, for the progress shown.
+    """
+
+    def __init__(self, tell: Callable[..., None]) -> None:
+        self._tell = tell
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def add(self, **measures: float) -> None:
+        """Add to measures, by their flat names."""
+        with self._lock:
+            self._counts.update(measures)
+        self._tell(**measures)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time within the context to a stage's seconds."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.add(**{f"seconds_{stage}": time.monotonic() - began})
+
+    def finish(self, record: Record, blocks: int) -> None:
+        """Tell what is left to tell of a tile that ended, and take back what came to nothing."""
+        whole = Counter(measures_of(record.short()) | {"blocks": blocks})
+        with self._lock:
+            told = Counter(self._counts)
+        self.add(**{name: whole[name] - told[name] for name in whole | told})
+
+    def fields(self) -> dict[str, Any]:
+        """What a record has of the measures beside what follows from the tile itself."""
+        with self._lock:
+            counts = dict(sorted(self._counts.items()))
+
+        def of(kind: str) -> dict[str, float]:
+            return {n.removeprefix(kind): v for n, v in counts.items() if n.startswith(kind)}
+
+        return {
+            "bytes_read": counts.get("bytes_read", 0),
+            "requests_read": counts.get("requests_read", 0),
+            "retries": of("retries_"),
+            "seconds": {stage: round(spent, 3) for stage, spent in of("seconds_").items()},
+        }

@@ -1,0 +1,234 @@
+"""What happened to each tile, and why.
+
+A tile's record is written last, after its shard's objects; a tile without a record is not done.
+Records lie in the store, one small JSON object a tile and year:
+
+    records/<year>/tiles/utmNN/<tile>.json     what happened to the tile
+    records/<year>/planned/utmNN.json          the tiles that any run was asked for
+    records/<year>/requests/<id>/utmNN.json    the tiles that one run was asked for
+
+The records of a zone in short, in one object, are `ledger.summary`'s; the notes of tiles that
+are worked on are `ledger.in_progress`'.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+import functools
+import itertools
+import logging
+import platform
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib import metadata
+from typing import Any
+
+from tessera_mosaic.pipeline import __version__
+from tessera_mosaic.pipeline.errors import Altered, TesseraError
+from tessera_mosaic.pipeline.io.sealed import seal, unseal
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger.keys import record_key
+from tessera_mosaic.pipeline.tiling.lattice import Tile
+
+log = logging.getLogger(__name__)
+
+READ_THREADS = 32
+"""Records read at once: each is one small request."""
+
+
+class State(enum.StrEnum):
+    """How a tile ended. Tiles without land are never planned, and have no record."""
+
+    DONE = "done"
+    """Its shard is in the store."""
+    EMPTY = "empty"
+    """Nothing was observed there in the year; the store has no objects for it."""
+    FAILED = "failed"
+    """It could not be made; the record says why, and a rerun tries again."""
+
+
+FINISHED = (State.DONE, State.EMPTY)
+
+
+@dataclass(frozen=True)
+class Record:
+    """The record of one tile and year.
+
+    Parameters
+    ----------
+    tile, year, state, fingerprint
+        Which tile, how it ended, and the digest of what made it.
+    scenes_used
+        Ids of the scenes that gave at least one pixel a chance to be seen.
+    scenes_unused
+        Pairs of id and reason for every other scene that the catalogue listed.
+    scenes_lost
+        Id, class of error and message of every scene that could not be read in some block, which
+        the user had allowed.
+    observations
+        For `s2`, `s1_ascending` and `s1_descending`: sum and maximum over the tile's pixels.
+    pixels
+        `owned` by the zone and within the margin, and `embedded` among them.
+    tokens
+        Observations that the encoder computed with.
+    objects
+        The shard's objects: key, size in bytes and sha256.
+    error
+        Class, message, scene and asset of what failed the tile; None otherwise.
+    attempts
+        How often the tile was begun since it last ended: more than once if workers died on it.
+    launch
+        Id of the launch that made it.
+    bytes_read, requests_read
+        Fetched of scenes, and the requests that it took.
+    retries
+        Tries again of the tile and of its reads, by class of error.
+    seconds
+        By what they were spent on, as in `ledger.metrics.STAGES`.
+    software
+        Versions of what decides or may disturb the bytes.
+    written
+        UTC time of the record.
+    """
+
+    tile: str
+    year: int
+    state: State
+    fingerprint: str
+    scenes_used: tuple[str, ...] = ()
+    scenes_unused: tuple[tuple[str, str], ...] = ()
+    scenes_lost: tuple[tuple[str, str, str], ...] = ()
+    observations: dict[str, dict[str, int]] = field(default_factory=dict)
+    pixels: dict[str, int] = field(default_factory=dict)
+    tokens: int = 0
+    objects: tuple[dict[str, Any], ...] = ()
+    error: dict[str, str] | None = None
+    attempts: int = 1
+    launch: str = ""
+    bytes_read: int = 0
+    requests_read: int = 0
+    retries: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    software: dict[str, str] = field(default_factory=dict)
+    written: str = ""
+
+    def to_json(self) -> bytes:
+        """Sealed JSON, a line a field, in a fixed order."""
+        return seal(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Record:
+        """Read a record back.
+
+        Raises
+        ------
+        Altered
+            If the bytes are no record.
+        """
+        try:
+            fields = unseal(data)
+            fields["state"] = State(fields["state"])
+            fields["scenes_used"] = tuple(fields["scenes_used"])
+            fields["scenes_unused"] = tuple((name, why) for name, why in fields["scenes_unused"])
+            fields["scenes_lost"] = tuple(tuple(lost) for lost in fields["scenes_lost"])
+            fields["objects"] = tuple(fields["objects"])
+            return cls(**fields)
+        except (Altered, ValueError, KeyError, TypeError) as error:
+            raise Altered(f"a record cannot be read: {error}") from None
+
+    def short(self) -> dict[str, Any]:
+        """The fields that `status` and the summary need, small whatever the number of scenes."""
+        return {
+            "tile": self.tile,
+            "state": self.state.value,
+            "fingerprint": self.fingerprint,
+            "scenes_used": len(self.scenes_used),
+            "scenes_unused": len(self.scenes_unused),
+            "scenes_lost": len(self.scenes_lost),
+            "observations": self.observations,
+            "pixels": self.pixels,
+            "tokens": self.tokens,
+            "bytes_written": sum(entry["size"] for entry in self.objects),
+            "error": self.error,
+            "attempts": self.attempts,
+            "launch": self.launch,
+            "bytes_read": self.bytes_read,
+            "requests_read": self.requests_read,
+            "retries": self.retries,
+            "seconds": self.seconds,
+            "written": self.written,
+        }
+
+    def scenes(self) -> set[str]:
+        """Ids of all scenes that the catalogue listed when the tile was made."""
+        return {*self.scenes_used, *(name for name, _ in self.scenes_unused)}
+
+
+def read_record(storage: Storage, year: int, tile: Tile) -> Record | None:
+    """A tile's record, or None where there is none.
+
+    Raises
+    ------
+    StoreError
+        If it cannot be read; `Altered` if it is not as it was written.
+    """
+    try:
+        return Record.from_json(storage.read(record_key(year, tile)))
+    except FileNotFoundError:
+        return None
+    except Altered as error:
+        raise Altered(f"tile {tile.name} of {year}: {error}") from None
+
+
+def known_record(storage: Storage, year: int, tile: Tile) -> Record | None:
+    """A tile's record; None where there is none, or where it is damaged, which is logged."""
+    try:
+        return read_record(storage, year, tile)
+    except Altered as error:
+        log.warning("%s; the tile counts as not made", error)
+        return None
+
+
+def read_records(
+    storage: Storage, year: int, tiles: Iterable[Tile]
+) -> Iterator[tuple[Tile, Record | None]]:
+    """Records of many tiles, read side by side, in the order of the tiles."""
+    remaining = iter(tiles)
+    with ThreadPoolExecutor(READ_THREADS) as pool:
+        while batch := list(itertools.islice(remaining, READ_THREADS * 64)):
+            records = pool.map(lambda tile: known_record(storage, year, tile), batch)
+            yield from zip(batch, records, strict=True)
+
+
+def write_record(storage: Storage, tile: Tile, record: Record) -> Record:
+    """Write a tile's record whole, stamped with the time, and return it as written."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    stamped = dataclasses.replace(record, written=now, software=software_versions())
+    storage.write(record_key(record.year, tile), stamped.to_json())
+    return stamped
+
+
+def failure(error: BaseException) -> dict[str, str]:
+    """Class, message, scene and asset of what failed a tile; other exceptions are `internal`."""
+    kind = error.kind if isinstance(error, TesseraError) else "internal"
+    message = str(error) if kind != "internal" else f"{type(error).__name__}: {error}"
+    return {
+        "class": kind,
+        "message": message,
+        "scene": getattr(error, "scene", ""),
+        "asset": getattr(error, "asset", ""),
+    }
+
+
+@functools.cache
+def software_versions() -> dict[str, str]:
+    """Versions recorded beside the fingerprint; they may move on while it stays."""
+    names = ("torch", "numpy", "rasterio", "zarr", "apache-beam")
+    versions = {name: metadata.version(name) for name in names}
+    return {"tessera-mosaic": __version__, "python": platform.python_version(), **versions}
+
+
+# Tile lists: rows of a zone with the runs of columns asked for in each.

@@ -1,0 +1,85 @@
+"""How a year of a store stands: planned, done, failed and missing tiles."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger import tile_lists
+from tessera_mosaic.pipeline.ledger.forecast import Comparison
+from tessera_mosaic.pipeline.ledger.records import FINISHED, State
+from tessera_mosaic.pipeline.ledger.summary import LOOK_UP, short_records
+from tessera_mosaic.pipeline.tiling.lattice import Tile
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Standing:
+    """How a year of a store stands.
+
+    Parameters
+    ----------
+    planned, done, failed, missing
+        Tiles; `done` holds those with nothing to see, `missing` those without a record.
+    empty
+        Tiles among the done ones with nothing to see.
+    failures
+        Tiles by class of error.
+    examples
+        One tile and message for each class.
+    pixels
+        Embedded.
+    uncertain
+        Tiles among the failed and missing ones that a run may have made since the last summary.
+    comparison
+        What was planned of the latest run, and what came of it.
+    """
+
+    planned: int = 0
+    done: int = 0
+    failed: int = 0
+    missing: int = 0
+    empty: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    pixels: int = 0
+    uncertain: int = 0
+    comparison: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, tile: Tile, row: dict[str, Any] | None) -> None:
+        """Count one planned tile by its short record, None where there is none."""
+        self.planned += 1
+        if row is None:
+            self.missing += 1
+        elif State(row["state"]) in FINISHED:
+            self.done += 1
+            self.empty += row["state"] == State.EMPTY
+            self.pixels += row["pixels"].get("embedded", 0)
+        else:
+            self.failed += 1
+            kind = row["error"]["class"]
+            self.failures[kind] += 1
+            self.examples.setdefault(kind, f"{tile.name}: {row['error']['message']}")
+
+
+def standing(storage: Storage, year: int) -> Standing:
+    """Count a year's planned tiles by state, without listing anything.
+
+    While a run is at work, or after one that was killed, some rows may not be in the summaries
+    yet: up to `LOOK_UP` tiles are then asked one by one. Any others are as in the summaries, and
+    `uncertain` counts them.
+    """
+    result = Standing()
+    tiles = list(tile_lists.planned_tiles(storage, year))
+    comparison = Comparison.of(storage, year, len(tiles))
+    for found in short_records(storage, year, tiles, LOOK_UP):
+        result.add(found.tile, found.row)
+        result.uncertain += not (found.asked or found.finished)
+        if found.row is not None:
+            comparison.add(found.tile, found.row)
+    result.comparison = comparison.to_json()
+    return result

@@ -1,0 +1,100 @@
+"""Counts of what each worker process has done in a launch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import uuid
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger.keys import launch_prefix
+from tessera_mosaic.pipeline.ledger.records import READ_THREADS
+
+log = logging.getLogger(__name__)
+
+
+TALLY_SECONDS = 2.0
+"""Between two puts of a worker's tally, and two looks of the launcher, at first."""
+
+
+MOST_TALLY_SECONDS = 60.0
+"""The same once they have been at work for an hour."""
+
+
+TALLY = ".json"
+"""Ends the keys of tallies."""
+
+
+def pause(at_work: float) -> float:
+    """Seconds between two puts or looks of one that has been at work so long.
+
+    So news are never older than a 60th of the time that the work has taken, and a fleet that works
+    for days puts no more than a tally a minute each.
+    """
+    return min(max(at_work / 60, TALLY_SECONDS), MOST_TALLY_SECONDS)
+
+
+class Tally:
+    """Counts of what one worker process has done in one launch.
+
+    Parameters
+    ----------
+    storage, year, launch
+        The store and the launch to which the counts belong.
+    name
+        Of counts that are the same whoever counts them: the last put stands. Others have a name of
+        their own, because processes in containers cannot be told apart by host and number.
+    """
+
+    def __init__(self, storage: Storage, year: int, launch: str, name: str = "") -> None:
+        self._storage = storage
+        self._key = f"{launch_prefix(year, launch)}{name or uuid.uuid4().hex}{TALLY}"
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._began = self._put_at = time.monotonic()
+
+    def add(self, **counts: float) -> None:
+        """Add to the counts; now and then, put them where the launcher sees them."""
+        with self._lock:
+            self._counts.update(counts)
+            now = time.monotonic()
+            due = now - self._put_at > pause(now - self._began)
+        if due:
+            self.put()
+
+    def counts(self) -> Counter[str]:
+        """The counts so far."""
+        with self._lock:
+            return Counter(self._counts)
+
+    def put(self) -> None:
+        """Put the counts into the store. Progress is never worth a tile, so errors are logged."""
+        with self._lock:
+            data = json.dumps(dict(self._counts)).encode()
+            self._put_at = time.monotonic()
+        try:
+            self._storage.write(self._key, data)
+        except Exception as error:
+            log.warning("progress could not be put into the store: %s", error)
+
+
+def read_tallies(storage: Storage, year: int, launch: str) -> Counter[str]:
+    """Sum of the workers' counts, which are read side by side."""
+    total: Counter[str] = Counter()
+    keys = [key for key in storage.list(launch_prefix(year, launch)) if key.endswith(TALLY)]
+    with ThreadPoolExecutor(READ_THREADS) as pool:
+        for counts in pool.map(lambda key: _read_tally(storage, key), keys):
+            total.update(counts)
+    return total
+
+
+def _read_tally(storage: Storage, key: str) -> dict[str, float]:
+    try:
+        counts: dict[str, float] = json.loads(storage.read(key))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return counts

@@ -1,0 +1,144 @@
+"""The lists of tiles that a store was asked for, by run and by zone."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tessera_mosaic.pipeline.errors import Altered
+from tessera_mosaic.pipeline.io.locks import locked
+from tessera_mosaic.pipeline.io.sealed import seal, unseal
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger import keys, tile_lists
+from tessera_mosaic.pipeline.ledger.keys import planned_key, request_key
+from tessera_mosaic.pipeline.tiling.lattice import Tile, zone_group
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """The tiles that a run is asked for, as the store holds them.
+
+    Parameters
+    ----------
+    id
+        The same for the same tiles.
+    tiles
+        By zone.
+    encoded
+        The same, as they are stored.
+    """
+
+    id: str
+    tiles: dict[int, list[Tile]]
+    encoded: dict[int, bytes]
+
+    @classmethod
+    def of(cls, tiles: Iterable[Tile]) -> Request:
+        """Of some tiles, zone by zone."""
+        by_zone = {zone: list(of) for zone, of in itertools.groupby(tiles, lambda tile: tile.zone)}
+        encoded = {zone: tile_lists.encode_tiles(members) for zone, members in by_zone.items()}
+        digest = hashlib.sha256(b"".join(encoded.values())).hexdigest()
+        return cls(digest[:16], by_zone, encoded)
+
+    def write(self, storage: Storage, year: int) -> None:
+        """Write the tiles where workers find them, and add them to those ever planned."""
+        for zone, data in self.encoded.items():
+            storage.write(keys.request_key(year, self.id, zone), data)
+            tile_lists.add_planned(storage, year, self.tiles[zone], self.id)
+
+
+def encode_tiles(tiles: Iterable[Tile], requests: Iterable[str] = ()) -> bytes:
+    """A zone's tiles as sealed JSON: side, and for each row the runs of columns `[first, last]`.
+
+    The list of all planned tiles also names the requests that they came from.
+    """
+    ordered = sorted(set(tiles))
+    rows: dict[str, list[list[int]]] = {}
+    for tile in ordered:
+        runs = rows.setdefault(str(tile.row), [])
+        if runs and runs[-1][1] == tile.col - 1:
+            runs[-1][1] = tile.col
+        else:
+            runs.append([tile.col, tile.col])
+    head = {"zone": ordered[0].zone, "side": ordered[0].side, "requests": sorted(requests)}
+    return seal({**head, "rows": rows})
+
+
+def decode_tiles(data: bytes) -> Iterator[Tile]:
+    """Read a zone's tiles back, in order.
+
+    Raises
+    ------
+    Altered
+        If the bytes are no tile list.
+    """
+    try:
+        listed = unseal(data)
+        for row, runs in listed["rows"].items():
+            for first, last in runs:
+                for col in range(first, last + 1):
+                    yield Tile(int(listed["zone"]), int(row), col, int(listed["side"]))
+    except (Altered, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Altered(f"a list of tiles cannot be read: {error}") from None
+
+
+def add_planned(storage: Storage, year: int, tiles: list[Tile], request: str) -> None:
+    """Add the tiles of one zone that a request asks for to those that were ever asked for.
+
+    A damaged list is made again from all requests, which is logged.
+    """
+    zone = tiles[0].zone
+    key = planned_key(year, zone)
+    with locked(storage, f"planned-{year}-{zone_group(zone)}"):
+        known, requests = set(tiles), {request}
+        try:
+            data = storage.read(key)
+            known.update(decode_tiles(data))
+            requests.update(unseal(data)["requests"])
+        except FileNotFoundError:
+            pass
+        except Altered as error:
+            log.warning("%s: %s; it is made again from the requests", key, error)
+            for each, asked in _requests(storage, year, zone):
+                known.update(asked)
+                requests.add(each)
+        storage.write(key, encode_tiles(known, requests))
+
+
+def _requests(storage: Storage, year: int, zone: int) -> Iterator[tuple[str, list[Tile]]]:
+    """Every request of a zone that can be read, and its tiles."""
+    prefix = f"records/{year}/requests/"
+    for key in storage.list(prefix):
+        request = key.removeprefix(prefix).split("/")[0]
+        if key == request_key(year, request, zone):
+            try:
+                yield request, list(decode_tiles(storage.read(key)))
+            except Altered as error:
+                log.warning("%s: %s", key, error)
+
+
+def requested_tiles(storage: Storage, year: int, request: str) -> Iterator[Tile]:
+    """The tiles that one run was asked for, zone by zone, without listing."""
+    for zone in range(1, 61):
+        yield from _tiles_in(storage, request_key(year, request, zone))
+
+
+def planned_tiles(
+    storage: Storage, year: int, zones: Iterable[int] = range(1, 61)
+) -> Iterator[Tile]:
+    """Every tile that any run on the store was asked for, zone by zone, without listing."""
+    for zone in zones:
+        yield from _tiles_in(storage, planned_key(year, zone))
+
+
+def _tiles_in(storage: Storage, key: str) -> Iterator[Tile]:
+    try:
+        data = storage.read(key)
+    except FileNotFoundError:
+        return
+    yield from decode_tiles(data)

@@ -1,0 +1,138 @@
+"""A mosaic as xarray datasets, one a zone, for people who use it.
+
+zones = open_mosaic("mosaic.zarr")
+square = zones.region(3.02, 50.81, 3.03, 50.82, year=2024)[31]
+values = dequantize(square)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+
+import numpy as np
+import xarray
+import zarr.storage
+from zarr.abc.store import Store
+
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.mosaic.store import Mosaic, mosaic_at
+from tessera_mosaic.pipeline.tiling.lattice import zone_group
+from tessera_mosaic.pipeline.tiling.ownership import region_window, zones_touched
+from tessera_mosaic.pipeline.tiling.region import parse_box
+
+
+class Zones(Mapping[int, xarray.Dataset]):
+    """The zones of a mosaic by number. Nothing is read before it is asked for.
+
+    Each dataset has `embeddings` (time, band, y, x), int8; nested depths `embeddings_dK`; `scales`
+    (time, y, x), float32, +inf where nothing is and NaN where water is; and the observation
+    counts. `time` is the year, `x` and `y` are pixel centres in the zone's northern projection.
+    """
+
+    def __init__(self, mosaic: Mosaic) -> None:
+        self._mosaic = mosaic
+        self._opened: dict[int, xarray.Dataset] = {}
+
+    @property
+    def years(self) -> tuple[int, ...]:
+        """Of the time axis."""
+        return self._mosaic.years
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._mosaic.zones)
+
+    def __len__(self) -> int:
+        return len(self._mosaic.zones)
+
+    def __getitem__(self, zone: int) -> xarray.Dataset:
+        if zone not in self._mosaic.zones:
+            raise KeyError(zone)
+        if zone not in self._opened:
+            # Without dask: a zone has more chunks than a task graph can hold. A region that is
+            # too large for memory can be chunked once it is cut out.
+            self._opened[zone] = xarray.open_zarr(
+                self._store, group=zone_group(zone), consolidated=True, chunks=None
+            )
+        return self._opened[zone]
+
+    def region(
+        self, west: float, south: float, east: float, north: float, year: int
+    ) -> dict[int, xarray.Dataset]:
+        """The pixels of one year that cover a degrees box, by zone.
+
+        Each zone gives the smallest window that holds the part of the box which it owns, so a box
+        across a zone line comes in two lattices. West beyond east means across the antimeridian.
+
+        Raises
+        ------
+        BadInput
+            If there is no such box or year.
+        """
+        box = parse_box(f"{west},{south},{east},{north}")
+        step = self._mosaic.step(year)
+        parts = {}
+        for zone in zones_touched(box):
+            if zone in self:
+                window = region_window(zone, box)
+                rows = slice(window.row, window.row + window.height)
+                cols = slice(window.col, window.col + window.width)
+                parts[zone] = self[zone].isel(time=step, y=rows, x=cols)
+        if not parts:
+            raise BadInput(f"{self._mosaic.storage.url} has no zone that owns ground of this box")
+        return parts
+
+    @cached_property
+    def _store(self) -> Store:
+        storage = self._mosaic.storage
+        if storage.folder is not None:
+            return zarr.storage.LocalStore(storage.folder, read_only=True)
+        return zarr.storage.FsspecStore.from_url(
+            storage.url, storage_options=storage.options, read_only=True
+        )
+
+
+def open_mosaic(url: str) -> Zones:
+    """Open a mosaic for reading.
+
+    Parameters
+    ----------
+    url
+        A path, or a URL that fsspec opens.
+
+    Raises
+    ------
+    BadInput
+        If there is no mosaic.
+    """
+    return Zones(mosaic_at(url))
+
+
+def dequantize(dataset: xarray.Dataset, depth: int | None = None) -> xarray.DataArray:
+    """Embeddings as float32, NaN where there are none; loads what is not chunked.
+
+    Parameters
+    ----------
+    dataset
+        Of a zone, or part of one.
+    depth
+        A nested depth; all dimensions by default.
+
+    Raises
+    ------
+    BadInput
+        If the mosaic does not have the depth.
+    """
+    name = f"embeddings_d{depth}"
+    if depth is None or (name not in dataset and dataset.sizes["band"] == depth):
+        name = "embeddings"
+    if name not in dataset:
+        have = sorted(array.sizes[array.dims[-3]] for key, array in _codes(dataset))
+        raise BadInput(f"there is no depth {depth}: the mosaic has {have}")
+    scales = dataset["scales"].where(np.isfinite(dataset["scales"]))
+    values = dataset[name].astype(np.float32) * scales
+    return values.transpose(*dataset[name].dims).rename("embeddings")
+
+
+def _codes(dataset: xarray.Dataset) -> list[tuple[str, xarray.DataArray]]:
+    return [(str(k), v) for k, v in dataset.data_vars.items() if str(k).startswith("embeddings")]

@@ -1,0 +1,75 @@
+"""What a mosaic is made of: everything that decides its bytes, and one digest of it.
+
+A store carries the identity of the run that made it and refuses any other, so that embeddings of
+two models, or of two sets of rules, can never meet in one mosaic.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+ALGORITHM = 1
+"""Raised whenever the same inputs would come out as other pixels."""
+
+
+Identity = dict[str, Any]
+"""JSON values only, so that it survives a store's attributes unchanged."""
+
+
+def run_identity(
+    encoder: Identity, imagery: str, rules: Identity, margin: int, inside: bytes | None = None
+) -> Identity:
+    """Put together what decides the bytes of a run.
+
+    Parameters
+    ----------
+    encoder
+        Weights' digest, card and precision.
+    imagery
+        Where the scenes come from: `mpc` or `aws`.
+    rules
+        Of the stack: resampling kernel, offset and mosaic rules.
+    margin
+        Pixels written beyond a zone's meridians.
+    inside
+        The region as WKB where only its own pixels are written; None for whole tiles.
+    """
+    identity = {
+        "algorithm": ALGORITHM,
+        "encoder": encoder,
+        "imagery": imagery,
+        "rules": rules,
+        "margin": margin,
+        "pixels": pixels_named(inside),
+    }
+    return json.loads(json.dumps(identity))
+
+
+def pixels_named(inside: bytes | None) -> str:
+    """How an identity names the pixels that are written."""
+    return "all" if inside is None else f"inside {hashlib.sha256(inside).hexdigest()}"
+
+
+def fingerprint(identity: Identity) -> str:
+    """Digest of an identity: sha256 over its canonical JSON, as 64 hex digits."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(ours: Identity, theirs: Identity, path: str = "") -> list[str]:
+    """Name the fields in which two identities differ, with both values."""
+    found: list[str] = []
+    for name in sorted(ours.keys() | theirs.keys()):
+        here, there, where = ours.get(name), theirs.get(name), f"{path}{name}"
+        if isinstance(here, dict) and isinstance(there, dict):
+            found += differences(here, there, f"{where}.")
+        elif here != there:
+            found.append(f"{where}: {_short(here)} here, {_short(there)} there")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,148 @@
+"""The layout of `global_rgb`, the picture of the whole mosaic in degrees, level by level.
+
+Level 0 has 0.0001 degrees a pixel; each level halves the one before it. The principal components
+that became colours are kept in the group's attributes, so that whatever is drawn later looks alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_mosaic.pipeline.errors import StoreError
+from tessera_mosaic.pipeline.mosaic.conventions import MULTISCALES, PROJ, SPATIAL
+from tessera_mosaic.pipeline.mosaic.layout import (
+    BYTES,
+    array_node,
+    blosc_codec,
+    compressor,
+    group_node,
+)
+
+GROUP = "global_rgb"
+LEVELS = 10
+STEP = 1e-4
+"""Degrees a pixel of level 0 (layout of the TESSERA client's previews)."""
+
+HEIGHT, WIDTH = 1_800_000, 3_600_000
+"""Of level 0 in pixels: row 0 begins at 90 N, column 0 at 180 W."""
+
+SIDE = 512
+"""Of a chunk in pixels."""
+
+RGB, BAND = np.dtype("u1"), np.dtype("<i4")
+
+
+@dataclass(frozen=True)
+class Colours:
+    """How embeddings become red, green and blue.
+
+    Parameters
+    ----------
+    mean
+        Of the embeddings, one a dimension.
+    components
+        Three rows, one a colour, of weights of the dimensions.
+    low, high
+        What becomes black and full light, one a colour.
+    """
+
+    mean: tuple[float, ...]
+    components: tuple[tuple[float, ...], ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def paint(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Colours (pixels, 3) of embeddings (pixels, dims)."""
+        mean, weights, low, high = (
+            np.asarray(part, np.float32)
+            for part in (self.mean, self.components, self.low, self.high)
+        )
+        light = ((values - mean) @ weights.T - low) / (high - low)
+        return (np.clip(light, 0, 1) * 255).round().astype(np.uint8)
+
+    def to_json(self) -> dict[str, Any]:
+        """As attributes."""
+        return {
+            "mean": list(self.mean),
+            "components": [list(row) for row in self.components],
+            "low": list(self.low),
+            "high": list(self.high),
+        }
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> Colours:
+        """Read attributes back; StoreError if they are no such thing."""
+        try:
+            return cls(
+                tuple(fields["mean"]),
+                tuple(tuple(row) for row in fields["components"]),
+                tuple(fields["low"]),
+                tuple(fields["high"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise StoreError(f"the colours of {GROUP} cannot be read: {error!r}") from None
+
+
+def level_shape(level: int) -> tuple[int, int]:
+    """Rows and columns of a level."""
+    return HEIGHT >> level, WIDTH >> level
+
+
+def chunk_key(level: int, row: int, col: int) -> str:
+    """Key of a chunk of a level."""
+    return f"{GROUP}/{level}/rgb/c/{row}/{col}/0"
+
+
+def pyramid_nodes(colours: Colours) -> dict[str, dict[str, Any]]:
+    """Zarr metadata of the group and its arrays, by path."""
+    nodes = {GROUP: group_node(_attributes(colours))}
+    for level in range(LEVELS):
+        shape = level_shape(level)
+        nodes[f"{GROUP}/{level}"] = group_node({})
+        nodes[f"{GROUP}/{level}/rgb"] = array_node(
+            (*shape, 4), (SIDE, SIDE, 4), RGB, 0, ("lat", "lon", "band"), [BYTES, blosc_codec(RGB)]
+        )
+        nodes[f"{GROUP}/{level}/band"] = array_node(
+            (4,), (4,), BAND, 0, ("band",), [BYTES, blosc_codec(BAND)]
+        )
+    return nodes
+
+
+def pyramid_coordinates() -> Iterator[tuple[str, bytes]]:
+    """Keys and bytes of the pyramid's coordinates."""
+    for level in range(LEVELS):
+        yield f"{GROUP}/{level}/band/c/0", bytes(compressor().encode(np.arange(4, dtype=BAND)))
+
+
+def _attributes(colours: Colours) -> dict[str, Any]:
+    return {
+        "zarr_conventions": [SPATIAL, PROJ, MULTISCALES],
+        "proj:code": "EPSG:4326",
+        "spatial:dimensions": ["lat", "lon"],
+        "spatial:bbox": [-180.0, -90.0, 180.0, 90.0],
+        "spatial:transform_type": "affine",
+        "spatial:registration": "pixel",
+        "multiscales": {
+            "layout": [_level(level) for level in range(LEVELS)],
+            "resampling_method": "mean",
+        },
+        "tessera_mosaic:colours": colours.to_json(),
+    }
+
+
+def _level(level: int) -> dict[str, Any]:
+    step = STEP * 2**level
+    entry: dict[str, Any] = {"asset": str(level)}
+    if level:
+        entry |= {"derived_from": str(level - 1), "resampling_method": "mean"}
+    scale = 2.0 if level else 1.0
+    return entry | {
+        "transform": {"scale": [scale, scale], "translation": [0.0, 0.0]},
+        "spatial:shape": list(level_shape(level)),
+        "spatial:transform": [step, 0.0, -180.0, 0.0, -step, 90.0],
+    }

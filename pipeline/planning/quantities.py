@@ -1,0 +1,93 @@
+"""How much a run takes of each thing: tokens, bytes, requests, hours and days.
+
+Every amount that is not certain is an array, see `priors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from tessera_mosaic.model.cards import Card
+from tessera_mosaic.model.observations import BIN, LONGEST, S2_BANDS
+from tessera_mosaic.pipeline.ledger.journal import JOURNAL_SECONDS
+from tessera_mosaic.pipeline.ledger.tally import MOST_TALLY_SECONDS
+from tessera_mosaic.pipeline.mosaic import Layout
+from tessera_mosaic.pipeline.planning.priors import Drawn, Figures, Machine
+from tessera_mosaic.pipeline.planning.revisits import Passes
+
+NOTES = 2
+"""Objects put for a tile beside its arrays: that it is begun, which is deleted again, and its
+record."""
+
+
+def tokens_of(card: Card, passes: Passes, figure: Figures) -> Drawn:
+    """Observations of a pixel that an encoder computes with."""
+    s2, s1 = passes.s2 * figure["s2_clear"], passes.s1
+    if card.family.startswith("v1.0"):
+        return np.full_like(s2, 80.0)
+    padding = (BIN - 1) / 2 if card.family == "v1.1" else 0.0
+    return np.minimum(s2 + padding, LONGEST) + np.minimum(s1 + padding, LONGEST)
+
+
+def bytes_fetched(reads: tuple[Drawn, Drawn], side: int, figure: Figures) -> Drawn:
+    """Bytes of scenes that are fetched: whole blocks, for tiles that lie on them as it happens."""
+    whole_10m = (1 + figure["cog_block"] / side) ** 2
+    whole_20m = (1 + 2 * figure["cog_block"] / side) ** 2
+    # Of the 11 bytes of a pixel uncompressed, 8 are in the four bands of 10 m.
+    s2 = reads[0] * figure["s2_bytes"] * (8 * whole_10m + 3 * whole_20m) / 11
+    return s2 + reads[1] * figure["s1_bytes"] * whole_10m
+
+
+def bytes_stored(pixels: int, layout: Layout, figure: Figures) -> list[Drawn]:
+    """Bytes of each of the store's arrays; only codes are reckoned to shrink."""
+    shrink = {True: figure["compression"], False: np.ones_like(figure["compression"])}
+    return [
+        pixels * max(array.bands, 1) * array.dtype.itemsize / shrink[array.bands > 0]
+        for array in layout.arrays
+    ]
+
+
+def requests_of(
+    tiles: int, side: int, passes: Passes, stored: list[Drawn], figure: Figures
+) -> dict[str, Drawn]:
+    """Requests by kind. A file takes one for its header and one for each block, as if neighbours
+    were never fetched together."""
+    file_10m = 1 + (1 + side / figure["cog_block"]) ** 2
+    file_20m = 1 + (1 + side / figure["cog_block"] / 2) ** 2
+    bands_10m = 4
+    bands_20m = len(S2_BANDS) - bands_10m + 1  # and the classification
+    parts = [np.ceil(size / tiles / figure["part_bytes"]) for size in stored]
+    scenes = passes.s2_scenes + passes.s1_scenes
+    return {
+        "catalogue": 2 * tiles + scenes / figure["catalogue_page"],
+        "read": passes.s2_scenes * (bands_10m * file_10m + bands_20m * file_20m)
+        + passes.s1_scenes * 2 * file_10m,
+        "write": tiles * (NOTES + np.sum(parts, axis=0)),
+        "delete": np.full_like(scenes, tiles),
+    }
+
+
+def machine_hours(machine: Machine, encoding: Drawn, reading: Drawn, figure: Figures) -> Drawn:
+    """Hours of machines, for hours of encoding by one accelerator and of reading by one reader."""
+    readers = machine.cores / figure["cores_per_reader"]
+    return np.maximum(encoding, reading / readers) / figure["efficiency"]
+
+
+def days_of(tiles: int, hours: Drawn, workers: int, figure: Figures) -> Drawn:
+    """Days from start to end: a tile is made by one machine, so some have one more than others."""
+    rounds = -(-tiles // workers)
+    return rounds * hours / tiles / figure["plateau"] / 24
+
+
+def progress_puts(tiles: int, hours: Drawn) -> Drawn:
+    """Objects in which machines say how far they are: tallies, and rows of what they finished."""
+    seconds = hours * 3600
+    return seconds / MOST_TALLY_SECONDS + np.minimum(tiles, seconds / JOURNAL_SECONDS)
+
+
+def fees(requests: Mapping[str, Drawn], figure: Figures) -> Drawn:
+    """Money for requests; deletions are free, as is asking the public catalogues."""
+    puts = requests["write"] + requests["progress"]
+    return (puts * figure["put"] + requests["read"] * figure["get"]) / 1000

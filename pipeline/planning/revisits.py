@@ -1,0 +1,211 @@
+"""How often the satellites see an area in a year, by a catalogue or by their orbits.
+
+Numbers that are not certain are arrays: the value, and then draws from the range in which it may
+lie instead.
+"""
+
+from __future__ import annotations
+
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from tessera_mosaic.pipeline.errors import NoScenes
+from tessera_mosaic.pipeline.planning.priors import DRAWS, Drawn, Figures
+from tessera_mosaic.pipeline.scenes import Source
+from tessera_mosaic.pipeline.tiling.area import Area
+from tessera_mosaic.pipeline.tiling.boxes import Box, spans
+from tessera_mosaic.pipeline.tiling.lattice import NORTH_EDGE, PIXEL, Tile, lonlat_bounds, to_lonlat
+from tessera_mosaic.pipeline.tiling.ownership import owned, owned_pixels, tiles_within
+from tessera_mosaic.pipeline.tiling.region import pixels_inside
+
+S2_SATELLITES = {2016: 1.0, 2017: 1.5}
+"""Sentinel-2 satellites at work in years that had fewer than two (ESA: 2B since July 2017)."""
+
+S1_ALONE = range(2022, 2025)
+"""Years in which Sentinel-1A was alone (ESA)."""
+
+S1_LATITUDES = -60.0, 75.0
+"""Beyond these Sentinel-1 is switched to HH and HV, which no model has seen (ESA's observation
+scenario; the limits are rough)."""
+
+REVOLUTIONS = 14.3
+"""Of a Sentinel-2 satellite a day (ESA)."""
+
+INCLINATION = 98.62
+"""Of Sentinel-2's orbit in degrees (ESA)."""
+
+SWATH, S1_SWATH, EQUATOR = 290.0, 250.0, 40_075.0
+"""Kilometres across Sentinel-2's and Sentinel-1's swaths, and around the Earth."""
+
+GRANULE, GRANULE_STEP = 109.8, 100.0
+"""Kilometres along a side of a Sentinel-2 scene, and from one to the next (ESA)."""
+
+SUN = 8.0
+"""Degrees above the horizon that the sun must have for Sentinel-2's products (ESA)."""
+
+SAMPLE, SEARCHES = 64, 4
+"""Tiles whose scenes are looked up, and how many at once; more would cost the catalogue much and
+the plan little."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What an area comes to.
+
+    Parameters
+    ----------
+    tiles : int64 (tiles, 3)
+        Zone, row and column of each.
+    pixels, owned : int64 (tiles,)
+        To embed, and of these without the margin over zone lines.
+    latitudes : float64 (tiles,)
+        Of the tiles' centres.
+    side
+        Of the tiles, in pixels.
+    """
+
+    tiles: NDArray[np.int64]
+    pixels: NDArray[np.int64]
+    owned: NDArray[np.int64]
+    latitudes: NDArray[np.float64]
+    side: int
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How often the satellites see the ground in a year.
+
+    Parameters
+    ----------
+    s2, s1
+        Passes over a pixel, on average over all pixels to embed, seen or not.
+    s2_scenes, s1_scenes
+        Scenes to open, summed over tiles: a scene counts once for each tile it touches.
+    origin
+        `prior`, or the name of the catalogue.
+    """
+
+    s2: Drawn
+    s1: Drawn
+    s2_scenes: Drawn
+    s1_scenes: Drawn
+    origin: str
+
+
+def ground_of(area: Area) -> Ground:
+    """Count an area's tiles and pixels."""
+    index = {zone: area.index(zone) for zone in area.zones}
+    tiles = np.concatenate([np.insert(of, 0, zone, axis=1) for zone, of in index.items()])
+    centres = NORTH_EDGE - (tiles[:, 1] + 0.5) * area.side * PIXEL
+    # Northings are the same in every zone.
+    _, latitudes = to_lonlat(31).transform(np.full(len(tiles), 500_000.0), centres)
+    margins = 0, area.margin
+    counts = owned_pixels(tiles[:, 1], tiles[:, 2], area.side, margins)
+    if area.inside:
+        within = [tiles_within(zone, area.region, of, area.side) for zone, of in index.items()]
+        whole = np.concatenate(within)
+        for cut in np.flatnonzero(~whole):
+            zone, row, col = tiles[cut].tolist()
+            window = Tile(zone, row, col, area.side).window
+            inside = pixels_inside(area.region, window)
+            for count, margin in zip(counts, margins, strict=True):
+                mine = inside if count[cut] == inside.size else inside & owned(window, margin)
+                count[cut] = np.count_nonzero(mine)
+    return Ground(tiles, counts[1], counts[0], latitudes, area.side)
+
+
+def s2_passes(latitudes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Passes a year of one Sentinel-2 satellite over a point by day, from its orbit."""
+    phi = np.radians(np.clip(latitudes, -81.0, 81.0))
+    heading = np.arcsin(np.cos(np.radians(INCLINATION)) / np.cos(phi) * -1.0)
+    share = SWATH / np.cos(heading) / (EQUATOR * np.cos(phi))
+    return REVOLUTIONS * share * daylight(latitudes)
+
+
+def daylight(latitudes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Days a year on which the sun stands high enough when Sentinel-2 passes at 10:30."""
+    days = np.arange(365)
+    declination = np.radians(-23.44) * np.cos(2 * np.pi * (days + 10) / 365)
+    phi = np.radians(latitudes)[:, None]
+    hour = np.radians(22.5)
+    sine = np.sin(phi) * np.sin(declination) + np.cos(phi) * np.cos(declination) * np.cos(hour)
+    return (sine > np.sin(np.radians(SUN))).sum(axis=1)
+
+
+def passes_by_prior(ground: Ground, year: int, figure: Figures) -> Passes:
+    """Passes and scenes where there is no catalogue, from the satellites' orbits."""
+    weights = ground.pixels / max(ground.pixels.sum(), 1)
+    # Tiles lie in rows: there are many of them, and few latitudes.
+    latitudes, row = np.unique(ground.latitudes, return_inverse=True)
+    one = s2_passes(latitudes)[row]
+    satellites = S2_SATELLITES.get(year, 2.0) * figure["s2_passes"]
+    seen = (ground.latitudes > S1_LATITUDES[0]) & (ground.latitudes < S1_LATITUDES[1])
+    s1 = figure["s1_passes"] * (figure["s1_one_satellite"] if year in S1_ALONE else 1.0)
+    # A tile meets the scenes of a pass whose footprint comes within its side.
+    side = ground.side * PIXEL / 1000
+    s2_scenes = (1 + side / SWATH) * ((GRANULE + side) / GRANULE_STEP) ** 2
+    s1_scenes = (1 + side / S1_SWATH) * (1 + side / figure["s1_scene_length"])
+    return Passes(
+        s2=satellites * (one * weights).sum(),
+        s1=s1 * (seen * weights).sum(),
+        s2_scenes=satellites * one.sum() * s2_scenes,
+        s1_scenes=s1 * seen.sum() * s1_scenes,
+        origin="prior",
+    )
+
+
+def passes_in(source: Source, ground: Ground, year: int, random: np.random.Generator) -> Passes:
+    """Passes and scenes of a catalogue, of all tiles or of some that stand for them.
+
+    Raises
+    ------
+    NoScenes
+        If it has no scene of the year in any of them.
+    """
+    count = len(ground.tiles)
+    chosen = np.unique(np.linspace(0, count - 1, SAMPLE).astype(int))
+    sample = [Tile(zone, row, col, ground.side) for zone, row, col in ground.tiles[chosen].tolist()]
+    with ThreadPoolExecutor(SEARCHES) as pool:
+        seen = pool.map(functools.partial(_seen, source, year), sample)
+        found = np.array(list(seen), np.float64)
+    if not found.any():
+        raise NoScenes(
+            f"{source.name} has no scenes of {year} there: check the year, the order "
+            "west,south,east,north, and the catalogue's extent"
+        )
+    weights = ground.pixels[chosen] / max(ground.pixels[chosen].sum(), 1)
+    means = np.stack([(found[:, :2] * weights[:, None]).sum(axis=0), found[:, 2:].mean(axis=0)])
+    error = np.zeros((2, 2))
+    if len(chosen) < count:
+        error = found.std(axis=0, ddof=1).reshape(2, 2) / np.sqrt(len(chosen))
+    noise = np.concatenate([np.zeros((1, 2, 2)), random.normal(size=(DRAWS, 2, 2))])
+    (s2, s1), (s2_scenes, s1_scenes) = np.maximum(means + error * noise, 0.0).transpose(1, 2, 0)
+    return Passes(s2, s1, s2_scenes * count, s1_scenes * count, source.name)
+
+
+def _seen(source: Source, year: int, tile: Tile) -> tuple[float, float, int, int]:
+    """Passes of each sensor over a tile, of which each counts by the share of the tile that its
+    scenes' boxes cover; and scenes of each that touch it."""
+    bounds = lonlat_bounds(tile.window)
+    whole = _ground(bounds)
+    scenes = [scene for scene in source.search(bounds, year) if not scene.unusable]
+    passes: dict[tuple[str, str, str], list[BaseGeometry]] = {}
+    for scene in scenes:
+        one = scene.sensor, scene.date, scene.orbit_state
+        passes.setdefault(one, []).append(_ground(scene.bbox))
+    share = {"s2": 0.0, "s1": 0.0}
+    for (sensor, _, _), boxes in passes.items():
+        share[sensor] += shapely.union_all(boxes).intersection(whole).area / whole.area
+    s2 = sum(scene.sensor == "s2" for scene in scenes)
+    return share["s2"], share["s1"], s2, len(scenes) - s2
+
+
+def _ground(box: Box) -> BaseGeometry:
+    """What a box in degrees covers, cut at the antimeridian."""
+    return shapely.union_all([shapely.box(west, box[1], east, box[3]) for west, east in spans(box)])

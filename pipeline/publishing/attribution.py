@@ -1,0 +1,93 @@
+"""Whom a mosaic owes what: the imagery it was made from, and the weights that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tessera_mosaic.model.cards import KNOWN, Card
+from tessera_mosaic.pipeline.mosaic.identity import Identity
+from tessera_mosaic.pipeline.mosaic.metadata import SOURCES, weights_uri
+
+KEY = "ATTRIBUTION.md"
+
+LEGAL_NOTICE = "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice"
+
+BACKSCATTER = {
+    "mpc": (
+        "Sentinel-1 radiometrically terrain corrected backscatter was made by Catalyst for the "
+        "Microsoft Planetary Computer, CC BY 4.0."
+    ),
+    "aws": (
+        "Sentinel-1 radiometrically terrain corrected backscatter is the OPERA RTC-S1 product of "
+        "NASA JPL, distributed by the Alaska Satellite Facility."
+    ),
+}
+"""Who made the backscatter, by source of the imagery."""
+
+
+def card_of(identity: Identity) -> Card | None:
+    """The known model whose very weights made a mosaic; None for any other weights."""
+    encoder = identity["encoder"]
+    card = KNOWN.get(encoder["card"]["name"])
+    return card if card and card.sha256 and card.sha256 == encoder["weights_sha256"] else None
+
+
+def licence_of(identity: Identity) -> str:
+    """SPDX name of the licence of the weights, `other` where it is not known."""
+    card = card_of(identity)
+    return card.licence if card else "other"
+
+
+def model_page(identity: Identity) -> str:
+    """Where a person finds the weights, or their name by digest."""
+    card = card_of(identity)
+    return (card and card.page) or weights_uri(identity)
+
+
+def attribution(identity: Identity, years: Sequence[int]) -> str:
+    """The text that goes with a mosaic, as Markdown.
+
+    Parameters
+    ----------
+    identity
+        What the mosaic is made of.
+    years
+        That it holds pixels of.
+    """
+    encoder, card = identity["encoder"], card_of(identity)
+    span = ", ".join(str(year) for year in years)
+    weights = (
+        f"The weights are those of {card.name} ({model_page(identity)}), licence {card.licence}."
+        if card
+        else "The weights are not those of a model that this software knows: "
+        "ask whoever made this mosaic for their licence."
+    )
+    return f"""# Attribution
+
+## Imagery
+
+Contains modified Copernicus Sentinel data {span}.
+
+Copernicus Sentinel data are free, full and open, under Commission Delegated Regulation (EU)
+No 1159/2013 and the legal notice at <{LEGAL_NOTICE}>: whoever passes on what is derived from them
+shall keep the line above. {BACKSCATTER.get(identity["imagery"], "")}
+
+{_listed()}
+
+## Weights
+
+{weights}
+
+- card: {encoder["card"]["name"]}
+- sha256: {encoder["weights_sha256"]}
+
+TESSERA is by Feng et al., University of Cambridge: <https://arxiv.org/abs/2506.20380>.
+
+## Embeddings
+
+Made with tessera-mosaic (Apache-2.0), which claims no rights in what it makes.
+"""
+
+
+def _listed() -> str:
+    return "\n".join(f"- {name}: <{page}>" for name, page in SOURCES.items())

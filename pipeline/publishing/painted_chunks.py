@@ -1,0 +1,130 @@
+"""Which chunks of the previews are painted."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_mosaic.pipeline.errors import Altered
+from tessera_mosaic.pipeline.io.sealed import seal, unseal
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.mosaic.layout import compressor
+from tessera_mosaic.pipeline.mosaic.preview_pyramid import RGB, SIDE, chunk_key
+from tessera_mosaic.pipeline.mosaic.shards import unpack
+from tessera_mosaic.pipeline.publishing.manifest import AFRESH, Entry, entry, put_if_other
+
+log = logging.getLogger(__name__)
+
+
+PAGES = "published/picture/"
+"""Where the ledger's pages lie."""
+
+
+PAGE_LEVEL = 4
+"""Level of whose chunks each has one page, of all chunks that it and finer levels have there."""
+
+
+SHAPE = SIDE, SIDE, 4
+"""Of a chunk of the picture."""
+
+
+Place = tuple[int, int, int]
+"""Level, row and column of a chunk of the picture."""
+
+
+def is_of_picture(key: str) -> bool:
+    """Whether an object of the list is a page of the ledger."""
+    return key.startswith(PAGES)
+
+
+class Ledger:
+    """The picture's chunks with their digests; several threads may use it.
+
+    Parameters
+    ----------
+    storage
+        Of the mosaic.
+    unsure
+        Whether a `publish` that was killed may have left chunks newer than their digests.
+    """
+
+    def __init__(self, storage: Storage, unsure: bool = False) -> None:
+        self._storage, self._unsure = storage, unsure
+        self._pages: dict[str, dict[str, str]] = {}
+        self._lock = threading.Lock()
+        self.painted: set[Place] = set()
+
+    def read(self, place: Place) -> NDArray[np.uint8]:
+        """A chunk, uint8 (512, 512, 4); zeros where nothing was painted.
+
+        Raises
+        ------
+        Altered
+            If it is not as it was painted.
+        """
+        key = chunk_key(*place)
+        with self._lock:
+            sha256 = self._page(place).get(key)
+        if sha256 is None:
+            return np.zeros(SHAPE, RGB)
+        try:
+            data = self._storage.read(key)
+        except FileNotFoundError:
+            if self._unsure:
+                return np.zeros(SHAPE, RGB)
+            raise Altered(f"{key} is not there; {AFRESH}") from None
+        if not self._unsure and hashlib.sha256(data).hexdigest() != sha256:
+            raise Altered(f"{key} is not as it was painted; {AFRESH}")
+        try:
+            return unpack(data, RGB, SHAPE).copy()
+        except Altered as error:
+            raise Altered(f"{key}: {error}; {AFRESH}") from None
+
+    def put(self, place: Place, chunk: NDArray[np.uint8]) -> None:
+        """Put a chunk, or remove it where there is nothing in it."""
+        key = chunk_key(*place)
+        data = bytes(compressor().encode(chunk)) if chunk.any() else b""
+        if data:
+            self._storage.write(key, data)
+        else:
+            self._storage.delete(key)
+        with self._lock:
+            page = self._page(place)
+            page.pop(key, None)
+            if data:
+                page[key] = hashlib.sha256(data).hexdigest()
+            if place[0] == 0:
+                self.painted.add(place)
+
+    def write(self) -> dict[str, Entry]:
+        """Put the pages; their entries in the list."""
+        entries = {}
+        for key, page in self._pages.items():
+            data = seal(dict(sorted(page.items())))
+            put_if_other(self._storage, key, data)
+            entries[key] = entry(data)
+        return entries
+
+    def _page(self, place: Place) -> dict[str, str]:
+        key = page_key(place)
+        if key not in self._pages:
+            try:
+                self._pages[key] = unseal(self._storage.read(key))
+            except FileNotFoundError:
+                self._pages[key] = {}
+            except Altered as error:
+                raise Altered(f"{key}: {error}; {AFRESH}") from None
+        return self._pages[key]
+
+
+def page_key(place: Place) -> str:
+    """Key of the page that lists a chunk."""
+    level, row, col = place
+    if level > PAGE_LEVEL:
+        return f"{PAGES}coarse.json"
+    up = PAGE_LEVEL - level
+    return f"{PAGES}{row >> up}-{col >> up}.json"

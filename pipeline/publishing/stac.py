@@ -1,0 +1,247 @@
+"""The mosaic as a STAC catalogue: one collection, and an item for each zone and year.
+
+The fields of the embedding extension are used as far as they are settled; its draft schema (0.0.1)
+still asks for STAC 1.0.0, so it is not declared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from tessera_mosaic.pipeline.mosaic import Mosaic
+from tessera_mosaic.pipeline.mosaic.layout import count_array
+from tessera_mosaic.pipeline.mosaic.metadata import SOURCES
+from tessera_mosaic.pipeline.publishing.attribution import KEY as ATTRIBUTION
+from tessera_mosaic.pipeline.publishing.attribution import licence_of, model_page
+from tessera_mosaic.pipeline.publishing.registry import KEY as REGISTRY
+from tessera_mosaic.pipeline.publishing.registry import Row
+from tessera_mosaic.pipeline.tiling.lattice import (
+    HEIGHT,
+    PIXEL,
+    WIDTH,
+    Window,
+    zone_crs,
+    zone_group,
+)
+
+VERSION = "1.1.0"
+PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+COLLECTION = "stac/collection.json"
+IDENTIFIER = "tessera-mosaic"
+
+PARQUET = "application/vnd.apache.parquet"
+EVERY_TILE = "Every tile and year, with state, counts, size and digest"
+
+Item = dict[str, Any]
+
+MAX_CORNERS = 2000
+"""Of an item's geometry; beyond that its bounds stand for it."""
+
+
+def item_key(zone: int, year: int) -> str:
+    """Key of a zone-year's item."""
+    return f"stac/{zone_group(zone)}-{year}.json"
+
+
+def encode_item(item: Item) -> bytes:
+    """An item, or the collection, as it is stored."""
+    return json.dumps(item, indent=1).encode()
+
+
+def make_item(mosaic: Mosaic, zone: int, year: int, made: Sequence[Row]) -> Item:
+    """The item of a zone and year.
+
+    Parameters
+    ----------
+    mosaic, zone, year
+        Which.
+    made
+        Rows of the tiles that are done, at least one.
+    """
+    geometry = _outline(made)
+    window = Window(zone, 0, 0, HEIGHT, WIDTH)
+    return {
+        "type": "Feature",
+        "stac_version": VERSION,
+        "stac_extensions": [PROJECTION],
+        "id": f"{zone_group(zone)}-{year}",
+        "collection": IDENTIFIER,
+        "geometry": shapely.geometry.mapping(geometry),
+        "bbox": list(_bbox(geometry)),
+        "properties": {
+            "datetime": None,
+            "start_datetime": _span(year)[0],
+            "end_datetime": _span(year)[1],
+            "updated": _utc(max(row["written"] for row in made)),
+            "gsd": PIXEL,
+            "proj:code": zone_crs(zone),
+            "proj:shape": [HEIGHT, WIDTH],
+            "proj:transform": list(window.transform),
+            "proj:bbox": list(window.bounds),
+            "emb:quantization": {
+                "method": "per_pixel_scale",
+                "original_dtype": "float32",
+                "quantized_dtype": "int8",
+            },
+            "emb:runtime_parameters": mosaic.identity,
+            "tessera_mosaic:tiles": len(made),
+            "tessera_mosaic:pixels": sum(row["pixels_embedded"] for row in made),
+        },
+        "links": [
+            {"rel": "collection", "href": "./collection.json", "type": "application/json"},
+            {"rel": "parent", "href": "./collection.json", "type": "application/json"},
+            {"rel": "root", "href": "./collection.json", "type": "application/json"},
+            *_sources(mosaic),
+        ],
+        "assets": {
+            array: {
+                "href": f"../{zone_group(zone)}/{array}",
+                "type": "application/vnd.zarr; version=3",
+                "roles": ["data"],
+                "title": title,
+            }
+            for array, title in _arrays(mosaic).items()
+        },
+    }
+
+
+def _arrays(mosaic: Mosaic) -> dict[str, str]:
+    """Arrays of a zone and what they hold."""
+    titles = {a.name: f"{a.bands} dimensions, int8" for a in mosaic.layout.embeddings}
+    titles["scales"] = "Scale of each pixel; +inf: nothing here, NaN: water"
+    for name, title in (
+        ("s2", "Sentinel-2 observations"),
+        ("s1_ascending", "ascending Sentinel-1 observations"),
+        ("s1_descending", "descending Sentinel-1 observations"),
+    ):
+        titles[count_array(name)] = f"Number of {title} of each pixel"
+    return titles
+
+
+def _sources(mosaic: Mosaic) -> list[dict[str, str]]:
+    """Links to what lies behind the pixels: the tiles' registry, the model, and whom to credit."""
+    return [
+        {"rel": "related", "href": f"../{REGISTRY}", "type": PARQUET, "title": EVERY_TILE},
+        {"rel": "emb:model", "href": model_page(mosaic.identity), "title": card_name(mosaic)},
+        {"rel": "license", "href": f"../{ATTRIBUTION}", "type": "text/markdown"},
+    ]
+
+
+def card_name(mosaic: Mosaic) -> str:
+    """Of the model that made a mosaic."""
+    return str(mosaic.identity["encoder"]["card"]["name"])
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Of an item: west, south, east and north, and the year."""
+
+    bbox: tuple[float, float, float, float]
+    year: int
+
+
+def make_collection(mosaic: Mosaic, items: Mapping[str, Extent]) -> Item:
+    """The collection.
+
+    Parameters
+    ----------
+    mosaic
+        Which.
+    items
+        Extents of the items by key, at least one.
+    """
+    boxes = [list(extent.bbox) for extent in items.values()]
+    whole = [min(b[0] for b in boxes), min(b[1] for b in boxes)]
+    whole += [max(b[2] for b in boxes), max(b[3] for b in boxes)]
+    years = [extent.year for extent in items.values()]
+    return {
+        "type": "Collection",
+        "stac_version": VERSION,
+        "stac_extensions": [],
+        "id": IDENTIFIER,
+        "title": "TESSERA embeddings of Sentinel-1 and Sentinel-2",
+        "description": (
+            f"Annual embeddings of {card_name(mosaic)}, {mosaic.layout.dims} dimensions a pixel of "
+            f"{PIXEL} m, one UTM zone a group of one Zarr store. {ATTRIBUTION} says whom to credit."
+        ),
+        "license": licence_of(mosaic.identity),
+        "extent": {
+            "spatial": {"bbox": [whole, *boxes] if len(boxes) > 1 else [whole]},
+            "temporal": {"interval": [[_span(min(years))[0], _span(max(years))[1]]]},
+        },
+        "data_type": "int8",
+        "gsd": PIXEL,
+        "emb:type": "pixel",
+        "emb:dimensions": mosaic.layout.dims,
+        "emb:temporal_resolution": "P1Y",
+        "tessera_mosaic:weights_sha256": mosaic.identity["encoder"]["weights_sha256"],
+        "links": [
+            {"rel": "root", "href": "./collection.json", "type": "application/json"},
+            *_sources(mosaic),
+            *({"rel": "emb:source-data", "href": href} for href in SOURCES.values()),
+            *(
+                {"rel": "item", "href": f"./{key.split('/')[1]}", "type": "application/geo+json"}
+                for key in items
+            ),
+        ],
+        "assets": {
+            "store": {
+                "href": "..",
+                "type": "application/vnd.zarr; version=3",
+                "roles": ["data"],
+                "title": "The Zarr store",
+            },
+            "registry": {
+                "href": f"../{REGISTRY}",
+                "type": PARQUET,
+                "roles": ["metadata"],
+                "title": EVERY_TILE,
+            },
+        },
+    }
+
+
+def _outline(made: Sequence[Row]) -> BaseGeometry:
+    """The tiles' ground, or its bounds where that would be too many corners."""
+    ground = shapely.union_all(shapely.from_wkb([row["geometry"] for row in made]))
+    corners = shapely.get_num_coordinates(ground)
+    if corners <= MAX_CORNERS:
+        return ground
+    return shapely.union_all([shapely.envelope(part) for part in _halves(ground)])
+
+
+def _halves(ground: BaseGeometry) -> list[BaseGeometry]:
+    """The ground west and east of Greenwich: apart at the antimeridian, together elsewhere."""
+    low, _, high, _ = ground.bounds
+    if high - low < 180.0:
+        return [ground]
+    return [
+        shapely.clip_by_rect(ground, -180, -90, 0, 90),
+        shapely.clip_by_rect(ground, 0, -90, 180, 90),
+    ]
+
+
+def _bbox(geometry: BaseGeometry) -> tuple[float, float, float, float]:
+    """Bounds in degrees; west is greater than east across the antimeridian."""
+    parts = _halves(geometry)
+    if len(parts) == 1:
+        west, south, east, north = geometry.bounds
+        return west, south, east, north
+    _, south, _, north = geometry.bounds
+    return parts[1].bounds[0], south, parts[0].bounds[2], north
+
+
+def _span(year: int) -> tuple[str, str]:
+    """First and last second of a year."""
+    return f"{year}-01-01T00:00:00Z", f"{year}-12-31T23:59:59Z"
+
+
+def _utc(text: str) -> str:
+    """An ISO time in UTC as STAC wants it."""
+    return text.replace("+00:00", "Z")

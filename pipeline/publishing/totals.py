@@ -1,0 +1,151 @@
+"""What the registry's rows come to: what maps and report tell, small for any number of tiles."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from tessera_mosaic.pipeline.mosaic import COUNTS
+from tessera_mosaic.pipeline.publishing.registry import Row
+
+STATES = ("done", "empty", "failed", "missing")
+"""Of a tile, in the order in which they are told."""
+
+VALUES = (*(f"observations_{name}_mean" for name in COUNTS), "code_power", "scale_median")
+"""Columns of which every done tile's value is kept."""
+
+
+@dataclass
+class Group:
+    """What tiles come to: how many by state, pixels embedded, bytes stored."""
+
+    states: Counter[str] = field(default_factory=Counter)
+    pixels: int = 0
+    bytes: int = 0
+
+    @property
+    def tiles(self) -> int:
+        """How many."""
+        return self.states.total()
+
+    def add(self, other: Group) -> None:
+        """Add others to them."""
+        self.states.update(other.states)
+        self.pixels += other.pixels
+        self.bytes += other.bytes
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where tiles lie.
+
+    Parameters
+    ----------
+    boxes : float32 (parts, 4)
+        West, south, east and north in degrees; a tile across the antimeridian has two.
+    states : uint8 (parts,)
+        Places in `STATES`.
+    """
+
+    boxes: NDArray[np.float32]
+    states: NDArray[np.uint8]
+
+
+@dataclass
+class Failure:
+    """How many tiles failed in a way, and one of them in words."""
+
+    count: int
+    example: str
+
+
+@dataclass
+class Overview:
+    """What rows come to, as they are added: the same for the same rows in the same order.
+
+    Parameters
+    ----------
+    groups
+        By zone and year.
+    failures
+        By class of error.
+    seconds, sizes
+        Of done tiles: time by step, and bytes by array.
+    latest
+        When the latest record was written; empty where there is none.
+    grounds
+        By year.
+    """
+
+    groups: dict[tuple[int, int], Group] = field(default_factory=dict)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    seconds: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[str] = field(default_factory=Counter)
+    latest: str = ""
+    grounds: dict[int, list[Ground]] = field(default_factory=dict)
+    _values: dict[str, list[NDArray[np.float32]]] = field(
+        default_factory=lambda: {name: [] for name in VALUES}
+    )
+
+    def add(self, zone: int, year: int, rows: Collection[Row]) -> None:
+        """Take the rows of a zone and year."""
+        if not rows:
+            return
+        group = self.groups.setdefault((zone, year), Group())
+        done = [row for row in rows if row["state"] == "done"]
+        group.add(
+            Group(
+                Counter(row["state"] for row in rows),
+                sum(row["pixels_embedded"] for row in done),
+                sum(row["bytes"] for row in done),
+            )
+        )
+        self.grounds.setdefault(year, []).append(_ground(rows))
+        self.latest = max(self.latest, *(row["written"] or "" for row in rows))
+        for row in done:
+            self.seconds.update(json.loads(row["seconds_by_step"]))
+            self.sizes.update(json.loads(row["bytes_by_array"]))
+        for name, values in self._values.items():
+            values.append(np.array([row[name] for row in done], np.float32))
+        for row in rows:
+            if row["state"] == "failed":
+                example = f"{row['tile']}, {year}: {row['error'] or ''}"
+                kind = row["error_class"] or "unknown"
+                self.failures.setdefault(kind, Failure(0, example)).count += 1
+
+    @property
+    def years(self) -> list[int]:
+        """That have tiles."""
+        return sorted(self.grounds)
+
+    @property
+    def made(self) -> list[int]:
+        """Years that have a tile that is done."""
+        return sorted({year for (_, year), group in self.groups.items() if group.states["done"]})
+
+    def total(self, year: int | None = None) -> Group:
+        """All tiles, or those of a year."""
+        total = Group()
+        for (_, of), group in self.groups.items():
+            if year in (None, of):
+                total.add(group)
+        return total
+
+    def values(self, name: str) -> NDArray[np.float32]:
+        """A column's values of the done tiles that have one: float32 (tiles,)."""
+        values = np.concatenate([np.zeros(0, np.float32), *self._values[name]])
+        return values[np.isfinite(values)]
+
+
+def _ground(rows: Collection[Row]) -> Ground:
+    parts, of = shapely.get_parts(
+        shapely.from_wkb([row["geometry"] for row in rows]), return_index=True
+    )
+    states = np.array([STATES.index(row["state"]) for row in rows], np.uint8)
+    return Ground(shapely.bounds(parts).astype(np.float32), states[of])

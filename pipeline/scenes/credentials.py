@@ -1,0 +1,155 @@
+"""Credentials for the assets of scenes: chosen by where an asset lies, whoever named it.
+
+An index or a catalogue of one's own lists the same files as the provider's, and they take the same
+credentials.
+"""
+
+from __future__ import annotations
+
+import json
+import netrc
+import os
+import re
+import threading
+from base64 import b64encode
+from urllib.parse import urlsplit
+
+from tessera_mosaic.pipeline.errors import BadInput, Expired, Refused, Throttled, TimedOut
+from tessera_mosaic.pipeline.io.fetcher import Access, Remote
+from tessera_mosaic.pipeline.io.urls import plain
+
+PLANETARY_HOSTS = re.compile(r"sentinel[12][a-z0-9]*\.blob\.core\.windows\.net")
+"""Planetary Computer's storage accounts of Sentinel-1 and Sentinel-2."""
+
+EARTHDATA_HOSTS = (".earthdata.nasa.gov", ".earthdatacloud.nasa.gov", ".asf.alaska.edu")
+"""Where an Earthdata token is sent, and nowhere else."""
+
+LOGIN = "urs.earthdata.nasa.gov"
+TOKEN = f"https://{LOGIN}/api/users/find_or_create_token"
+
+
+class Signer:
+    """Gives addresses the credentials that their hosts ask for. Safe to use from many threads.
+
+    Parameters
+    ----------
+    remote
+        Fetches tokens.
+
+    Attributes
+    ----------
+    renewals
+        How often the credentials have been renewed.
+    """
+
+    def __init__(self, remote: Remote) -> None:
+        self._remote, self.renewals = remote, 0
+        self._earthdata, self._lock = "", threading.Lock()
+
+    def access(self, href: str) -> Access:
+        """Sign an address, with a credential that is valid now.
+
+        Raises
+        ------
+        SceneError
+            If no credential is to be had.
+        """
+        try:
+            host = urlsplit(href).hostname or ""
+        except ValueError:
+            return Access(href)
+        if not href.startswith("https://"):
+            return Access(href)
+        # One thread asks for a new token while the others wait for it.
+        if PLANETARY_HOSTS.fullmatch(host):
+            with self._lock:
+                return Access(_signed(href))
+        if f".{host}".endswith(EARTHDATA_HOSTS):
+            with self._lock:
+                self._earthdata = self._earthdata or self._new_token()
+                return Access(href, {"Authorization": f"Bearer {self._earthdata}"})
+        return Access(href)
+
+    def renew(self, refused: int | None = None) -> None:
+        """Forget all tokens, so that the next accesses get new ones.
+
+        Parameters
+        ----------
+        refused
+            How many renewals there had been when a credential was refused: if it has been renewed
+            since, for another that was, nothing is done.
+        """
+        with self._lock:
+            if refused in (None, self.renewals):
+                self._forget()
+                self.renewals += 1
+
+    def _forget(self) -> None:
+        from planetary_computer import sas
+
+        self._earthdata = ""
+        sas.TOKEN_CACHE.clear()
+
+    def _new_token(self) -> str:
+        """A token for NASA Earthdata: the environment's, or one for the login in the netrc file."""
+        if token := os.environ.get("EARTHDATA_TOKEN"):
+            return token
+        login = _login()
+        if login is None:
+            raise Expired(f"EARTHDATA_TOKEN is not set and ~/.netrc has no {LOGIN}")
+        basic = b64encode(f"{login[0]}:{login[1]}".encode()).decode()
+        answer = self._remote.post(TOKEN, b"", {"Authorization": f"Basic {basic}"}, 2**20)
+        try:
+            token = json.loads(answer.data)["access_token"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            token = None
+        if not isinstance(token, str):
+            raise Expired(f"{LOGIN} gave no token")
+        return token
+
+
+def check_earthdata_login() -> None:
+    """Refuse to begin without what NASA's files ask for.
+
+    Raises
+    ------
+    BadInput
+        If there is neither a token nor a login for NASA Earthdata.
+    """
+    if not os.environ.get("EARTHDATA_TOKEN") and _login() is None:
+        raise BadInput(
+            "Sentinel-1 from NASA needs an Earthdata login: put a token into EARTHDATA_TOKEN, "
+            f"or name and password for {LOGIN} into ~/.netrc"
+        )
+
+
+def _login() -> tuple[str, str] | None:
+    """Name and password for Earthdata in the netrc file."""
+    try:
+        entry = netrc.netrc().authenticators(LOGIN)
+    except (OSError, netrc.NetrcParseError):
+        return None
+    return (entry[0], entry[2]) if entry and entry[0] and entry[2] else None
+
+
+def _signed(href: str) -> str:
+    """An address with a token of Planetary Computer.
+
+    Its library keeps tokens and renews them a minute before their end. A subscription key in
+    `PC_SDK_SUBSCRIPTION_KEY` raises its limits.
+    """
+    # Loaded where it is used: it takes a second.
+    import planetary_computer
+    import requests
+
+    try:
+        return planetary_computer.sign_url(href)
+    except requests.HTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        said = f"no token for {plain(href)}: HTTP {status}"
+        kind = Throttled if status in (429, 503) else Expired if status < 500 else TimedOut
+        raise kind(said) from None
+    except requests.RequestException as error:
+        raise TimedOut(f"no token for {plain(href)}: {type(error).__name__}") from None
+    except ValueError:
+        raise Refused(f"{plain(href)} is no address of a file") from None

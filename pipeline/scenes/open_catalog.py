@@ -1,0 +1,63 @@
+"""Which source a catalogue is."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.fetcher import Remote
+from tessera_mosaic.pipeline.io.urls import WEB, is_local, local_path, scheme_of
+from tessera_mosaic.pipeline.scenes import earth_search, planetary_computer
+from tessera_mosaic.pipeline.scenes.dpixel_catalog import DPixels
+from tessera_mosaic.pipeline.scenes.earth_search import EarthSearch
+from tessera_mosaic.pipeline.scenes.planetary_computer import PlanetaryComputer
+from tessera_mosaic.pipeline.scenes.scene import Source
+from tessera_mosaic.pipeline.scenes.stac_api import StacApi, is_api
+from tessera_mosaic.pipeline.scenes.stac_items import KEEPING_OFFSET
+from tessera_mosaic.pipeline.scenes.static_catalog import StaticCatalogue, read_document
+
+NAMES = ("planetary-computer", "earth-search", "earth-search-c1")
+
+ADDRESSES = {planetary_computer.ROOT: "planetary-computer", earth_search.ROOT: "earth-search"}
+"""Addresses of what has a name."""
+
+
+def open_catalogue(text: str, allow_hosts: Collection[str] = ()) -> Source:
+    """Open a catalogue.
+
+    Parameters
+    ----------
+    text
+        `planetary-computer`, `earth-search` or `earth-search-c1`; the address of a STAC API; the
+        path or address of a static STAC catalogue or of a STAC GeoParquet index, also `gs://` and
+        `s3://`; a d-pixel directory or a folder of them.
+    allow_hosts
+        Hosts besides the catalogue's own that may be at private addresses.
+
+    Raises
+    ------
+    BadInput
+        If it is none of these.
+    """
+    text = ADDRESSES.get(text.rstrip("/"), text)
+    remote = Remote(text if text not in NAMES else "https://", allow_hosts)
+    if text == "planetary-computer":
+        return PlanetaryComputer(remote)
+    if text in ("earth-search", "earth-search-c1"):
+        return EarthSearch(remote, KEEPING_OFFSET if text.endswith("-c1") else "sentinel-2-l2a")
+    if is_local(text):
+        path = Path(local_path(text))
+        if not path.exists():
+            raise BadInput(f"catalogue {text} is no file here, and none of {', '.join(NAMES)}")
+        if path.is_dir():
+            inside = path / "catalog.json"
+            return StaticCatalogue(str(inside), remote) if inside.is_file() else DPixels(text)
+    if text.partition("?")[0].endswith((".parquet", ".geoparquet")):
+        # Its library is loaded when it is used.
+        from tessera_mosaic.pipeline.scenes.geoparquet import ParquetIndex
+
+        return ParquetIndex(text, remote)
+    if scheme_of(text) in WEB and is_api(read_document(text, text, remote)):
+        return StacApi(text, remote)
+    return StaticCatalogue(text, remote)

@@ -1,0 +1,344 @@
+"""The work on one block: its scenes, day by day and pass by pass, into arrays.
+
+Days and passes are worked on side by side and written each into its own place, so that the result
+is the same in any order and memory does not grow with the number of scenes.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS, Stack
+from tessera_mosaic.pipeline.errors import BadInput, Expired, Incomplete, SceneError, Throttled
+from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.scenes import Scene
+from tessera_mosaic.pipeline.scenes.scene import CLASSES
+from tessera_mosaic.pipeline.stacks import sentinel1, sentinel2
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.tiling.boxes import padded, touches
+from tessera_mosaic.pipeline.tiling.lattice import Window, lonlat_bounds
+
+ORBIT_STATES = ("ascending", "descending")
+
+BESIDE = "does not reach the block"
+
+
+def check_losses(allowed: int) -> None:
+    """Refuse fewer than no lost scenes.
+
+    Raises
+    ------
+    BadInput
+        If so.
+    """
+    if allowed < 0:
+        raise BadInput(f"--allow-lost-scenes {allowed}: choose 0 or more")
+
+
+class Losses:
+    """Scenes that could not be read for good, up to as many as the user allows.
+
+    Shared by the blocks of a tile and by their threads.
+
+    Parameters
+    ----------
+    allowed
+        How many scenes may be lost before the tile fails.
+    """
+
+    def __init__(self, allowed: int = 0) -> None:
+        self.allowed = allowed
+        self._lost: dict[str, SceneError] = {}
+        self._lock = threading.Lock()
+
+    def add(self, error: SceneError) -> None:
+        """Take note of a lost scene, or raise its error if it is one too many."""
+        with self._lock:
+            self._lost.setdefault(error.scene, error)
+            # Whoever asks for patience or for a credential still has the scene.
+            patient = isinstance(error, Throttled | Expired)
+            if patient or len(self._lost) > self.allowed:
+                raise error
+
+    @property
+    def scenes(self) -> tuple[tuple[str, str, str], ...]:
+        """Scene, class of error and message of each."""
+        with self._lock:
+            return tuple((scene, e.kind, str(e)) for scene, e in sorted(self._lost.items()))
+
+
+@dataclass(frozen=True)
+class AnnualStack:
+    """The annual stack of a block and where it comes from.
+
+    Parameters
+    ----------
+    stack
+        The arrays.
+    dates, ascending_dates, descending_dates
+        UTC dates along the first axis of `bands`, `sar_ascending` and `sar_descending`.
+    used
+        Ids of the scenes of which at least one pixel is an observation.
+    unused
+        Ids of all other scenes, each with the reason.
+    """
+
+    stack: Stack
+    dates: tuple[str, ...]
+    ascending_dates: tuple[str, ...]
+    descending_dates: tuple[str, ...]
+    used: tuple[str, ...]
+    unused: tuple[tuple[str, str], ...]
+
+
+class _Day:
+    """A day of Sentinel-2: the scenes that may still be read, and whose pixel counts."""
+
+    def __init__(self, date: str, scenes: list[Scene], shape: tuple[int, int]) -> None:
+        self.date, self.scenes, self._shape = date, scenes, shape
+        self.restart()
+
+    def restart(self) -> None:
+        """Let the scenes compete anew."""
+        self.mosaic = sentinel2.DayMosaic(self._shape)
+        self.competing: list[Scene] = []
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether any pixel of the block was seen clear."""
+        return bool(self.mosaic.clear.any())
+
+
+class BlockReader:
+    """The work on one block."""
+
+    def __init__(
+        self, window: Window, rules: Preprocessing, reader: Reader, losses: Losses
+    ) -> None:
+        self._window, self._rules, self._reader, self._losses = window, rules, reader, losses
+        self._used: set[str] = set()
+        self._why: dict[str, str] = {}
+
+    def read(self, scenes: Sequence[Scene]) -> AnnualStack:
+        """Read all scenes, day by day and pass by pass."""
+        near = self._touching(scenes)
+        shape, submit = self._window.shape, self._reader.submit
+        days = [_Day(date, group, shape) for date, group in _by_date(near, "s2")]
+        passes = {state: _by_date(near, "s1", state) for state in ORBIT_STATES}
+        sar = {
+            state: np.zeros((len(groups), *shape, len(S1_BANDS)), np.int16)
+            for state, groups in passes.items()
+        }
+        filling = [
+            submit(self._fill_pass, group, out)
+            for state, groups in passes.items()
+            for (_, group), out in zip(groups, sar[state], strict=True)
+        ]
+        choosing = [submit(self._choose, day) for day in days]
+        _finish(choosing, filling)
+        days = [day for day in days if day.is_clear]
+        bands = np.zeros((len(days), *shape, len(S2_BANDS)), np.uint16)
+        filling += [submit(self._fill_day, day, out) for day, out in zip(days, bands, strict=True)]
+        _finish(filling)
+        # A day that lost a scene on the way may not be clear any more.
+        clear = np.array([day.is_clear for day in days], bool)
+        days = [day for day in days if day.is_clear]
+        masks = np.zeros((len(days), *shape), np.uint8)
+        for mask, day in zip(masks, days, strict=True):
+            mask[...] = day.mosaic.clear
+        seen = {state: _any_data(sar[state]) for state in ORBIT_STATES}
+        dates = {
+            state: tuple(np.array([date for date, _ in passes[state]])[seen[state]].tolist())
+            for state in ORBIT_STATES
+            if passes[state]
+        }
+        ascending, descending = (dates.get(state, ()) for state in ORBIT_STATES)
+        stack = Stack(
+            bands=_kept(bands, clear),
+            masks=masks,
+            doys=_days_of_year((day.date for day in days), np.uint16),
+            sar_ascending=_kept(sar["ascending"], seen["ascending"]),
+            sar_ascending_doy=_days_of_year(ascending, np.int16),
+            sar_descending=_kept(sar["descending"], seen["descending"]),
+            sar_descending_doy=_days_of_year(descending, np.int16),
+        )
+        return AnnualStack(
+            stack,
+            tuple(day.date for day in days),
+            ascending,
+            descending,
+            tuple(sorted(self._used)),
+            tuple(sorted((name, why) for name, why in self._why.items() if name not in self._used)),
+        )
+
+    def _touching(self, scenes: Sequence[Scene]) -> list[Scene]:
+        """The scenes to read, by time and id; why not is noted for the others."""
+        bounds = padded(lonlat_bounds(self._window))
+        near = []
+        for scene in sorted(scenes, key=lambda scene: scene.order):
+            if scene.unusable:
+                self._why[scene.id] = scene.unusable
+            elif not touches(scene.bbox, bounds):
+                self._why[scene.id] = BESIDE
+            else:
+                near.append(scene)
+        return near
+
+    def _choose(self, day: _Day) -> None:
+        """Read the scene classes of a day and settle whose pixel counts."""
+        while True:
+            try:
+                self._compete(day)
+                return
+            except SceneError as error:
+                self._lose(error, day.scenes)
+                day.restart()
+
+    def _compete(self, day: _Day) -> None:
+        any_clear = []
+        for scene in day.scenes:
+            if day.mosaic.is_full:
+                self._why[scene.id] = "earlier scenes of the day are clear all over the block"
+                continue
+            if scene.missing:
+                raise Incomplete("the item has no such asset", scene.id, scene.missing[0])
+            classes = self._reader.read(scene, CLASSES, self._window, "nearest", "u1")
+            if classes is None:
+                self._why[scene.id] = BESIDE
+                continue
+            day.mosaic.add(classes)
+            day.competing.append(scene)
+            any_clear.append(bool(sentinel2.is_clear(classes).any()))
+        for index, scene in enumerate(day.competing):
+            if not any_clear[index]:
+                self._why[scene.id] = "no clear pixel in the block"
+            elif not day.mosaic.wins(index):
+                self._why[scene.id] = "earlier scenes of the day have all its clear pixels"
+
+    def _fill_day(self, day: _Day, out: NDArray[np.uint16]) -> None:
+        """Read the bands of a clear day into their place."""
+        while day.is_clear:
+            try:
+                for index, scene in enumerate(day.competing):
+                    mine = day.mosaic.chosen == index
+                    if mine.any():
+                        self._fill_scene(scene, mine, out)
+            except SceneError as error:
+                self._lose(error, day.scenes)
+                day.restart()
+                out[...] = 0
+                self._choose(day)
+                continue
+            self._used.update(s.id for n, s in enumerate(day.competing) if day.mosaic.wins(n))
+            return
+
+    def _fill_scene(self, scene: Scene, mine: NDArray[np.bool_], out: NDArray[np.uint16]) -> None:
+        """Read the bands of one scene where a day takes its pixels."""
+        part = _extent(mine)
+        mine = mine[part]
+        where = True if mine.all() else mine
+        for channel, band in enumerate(S2_BANDS):
+            values = self._reader.read(scene, band, self._window, self._rules.kernel, "u2", part)
+            # Where no scene has data the first one counts, though it may not reach there.
+            if values is not None:
+                np.copyto(out[(*part, channel)], self._without_offset(values, scene), where=where)
+
+    def _without_offset(self, values: NDArray[np.uint16], scene: Scene) -> NDArray[np.uint16]:
+        """Digital numbers without the offset, as the rules say."""
+        if self._rules.offset == "item":
+            has_offset = self._reader.remember(
+                ("offset", scene.asset(CLASSES)),
+                lambda: sentinel2.has_offset(scene, self._reader.overview),
+            )
+            return sentinel2.remove_offset(values) if has_offset else values
+        if self._rules.offset == "reference" and self._rules.imagery == "mpc":
+            return sentinel2.remove_offset_by_date(values, scene.date)
+        return values
+
+    def _fill_pass(self, scenes: list[Scene], out: NDArray[np.int16]) -> None:
+        """Read the scenes of a Sentinel-1 pass and join them in their place."""
+        mosaic = sentinel1.PassMosaic(out.shape, self._rules.s1_mosaic)
+        for scene in scenes:
+            if mosaic.is_full:
+                self._why[scene.id] = "earlier scenes of the pass have data all over the block"
+                continue
+            try:
+                codes = self._codes(scene)
+            except SceneError as error:
+                self._lose(error, scenes)
+                continue
+            if codes is None:
+                self._why[scene.id] = BESIDE
+            elif not codes.any():
+                self._why[scene.id] = "no data in the block"
+            elif mosaic.add(codes):
+                self._used.add(scene.id)
+            else:
+                self._why[scene.id] = "earlier scenes of the pass have all its pixels"
+        out[...] = mosaic.codes
+
+    def _codes(self, scene: Scene) -> NDArray[np.int16] | None:
+        """Both polarisations of a scene, coded, (H, W, 2)."""
+        if scene.missing:
+            raise Incomplete("the item has no such asset", scene.id, scene.missing[0])
+        layers = []
+        for band in S1_BANDS:
+            power = self._reader.read(scene, band, self._window, self._rules.s1_kernel, "f")
+            if power is None:
+                return None
+            layers.append(sentinel1.code_backscatter(power))
+        return np.stack(layers, axis=-1)
+
+    def _lose(self, error: SceneError, scenes: list[Scene]) -> None:
+        """Drop the scene that an error names, if it may be lost."""
+        self._losses.add(error)
+        self._why[error.scene] = f"lost: {error.kind}: {error}"
+        scenes[:] = [scene for scene in scenes if scene.id != error.scene]
+
+
+def _by_date(
+    scenes: Iterable[Scene], sensor: str, state: str = ""
+) -> list[tuple[str, list[Scene]]]:
+    """Scenes of a sensor, and of an orbit state if one is given, by UTC date."""
+    mine = (s for s in scenes if s.sensor == sensor and state in ("", s.orbit_state))
+    return [(date, list(group)) for date, group in groupby(mine, lambda scene: scene.date)]
+
+
+def _finish(futures: Sequence[Future[None]], others: Sequence[Future[None]] = ()) -> None:
+    """Wait for some work; after a failure call off what has not begun, others' too, and raise."""
+    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    if any(future.exception() for future in done):
+        for future in (*futures, *others):
+            future.cancel()
+        wait((*futures, *others))
+    for future in futures:
+        if not future.cancelled():
+            future.result()
+
+
+def _any_data(codes: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """Which layers of a series are not all 0."""
+    return np.array([layer.any() for layer in codes], bool)
+
+
+def _kept(series: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
+    return series if keep.all() else series[keep]
+
+
+def _extent(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of the smallest rectangle around what is true."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
+
+
+def _days_of_year(dates: Iterable[str], dtype: Any) -> NDArray[Any]:
+    return np.array([dt.date.fromisoformat(date).timetuple().tm_yday for date in dates], dtype)

@@ -1,0 +1,150 @@
+"""Sentinel-2 pixels -> observations: what is clear, whose pixel counts, and the offset.
+
+Rules are those of the public TESSERA preprocessing, which the encoders were trained on. Where it
+picks at random among the scenes of a day without one clear pixel, the first that has data is
+taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_mosaic.pipeline.errors import Incomplete
+from tessera_mosaic.pipeline.scenes import Scene
+
+UNCLEAR_CLASSES = (0, 1, 2, 3, 8, 9)
+"""TESSERA reference: scene classes that are no observation: no data, defective, dark, cloud
+shadow, cloud of medium and of high probability. Thin cirrus, snow, water and unclassified are."""
+
+VEGETATION, WATER = 4, 6
+"""Scene classes of which the darkness of a band is known."""
+
+OFFSET = 1000
+"""ESA, processing baseline 04.00: digital numbers have been raised by this much."""
+
+LAST_DATE_WITHOUT_OFFSET = "2022-01-25"
+"""TESSERA reference: acquisitions after this date are taken to have the offset."""
+
+FIRST_BASELINE_WITH_OFFSET = "04.00"
+
+OFFSETS = ("reference", "item", "none")
+"""Rules for the offset: TESSERA's own, each scene's own metadata and pixels, or leave it in."""
+
+LARGEST_OVERVIEW = 1024
+"""Side in pixels up to which a scene's coarsest overview is read to check its offset."""
+
+FEWEST_DARK = 50
+"""Pixels of vegetation and water that a scene's overview needs to tell about the offset."""
+
+_CLEAR = ~np.isin(np.arange(256), UNCLEAR_CLASSES)
+
+
+def is_clear(classes: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which pixels count as observed, by their scene class."""
+    return np.asarray(_CLEAR[classes])
+
+
+class DayMosaic:
+    """Whose pixel a day takes: the first scene that is clear there, else the first with data.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns.
+
+    Attributes
+    ----------
+    chosen : int16 (H, W)
+        Index of the scene in the order of `add`; 0 where none has data.
+    """
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.chosen = np.zeros(shape, np.int16)
+        self._worth = np.zeros(shape, np.uint8)
+        self._count = 0
+
+    def add(self, classes: NDArray[np.uint8]) -> None:
+        """Let the next scene compete, by its scene classes (H, W)."""
+        worth = np.where(is_clear(classes), 2, classes != 0).astype(np.uint8)
+        better = worth > self._worth
+        self.chosen[better] = self._count
+        self._worth[better] = worth[better]
+        self._count += 1
+
+    @property
+    def clear(self) -> NDArray[np.bool_]:
+        """Where the day has a clear pixel."""
+        return self._worth == 2
+
+    def wins(self, index: int) -> bool:
+        """Whether a scene gives the day any clear pixel."""
+        return bool((self.clear & (self.chosen == index)).any())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further scene can win a pixel."""
+        return bool((self._worth == 2).all())
+
+
+def remove_offset_by_date(values: NDArray[np.uint16], date: str) -> NDArray[np.uint16]:
+    """Take the offset out as the TESSERA reference does: by date, and only from 1000 up.
+
+    Values below 1000 stay as they are, also after that date. The encoders have seen it so.
+    """
+    if date <= LAST_DATE_WITHOUT_OFFSET:
+        return values
+    return values - np.uint16(OFFSET) * (values >= OFFSET)
+
+
+def remove_offset(values: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Take the offset out of every pixel that has data; what would fall below 1 becomes 1."""
+    lowered = np.where(values > OFFSET, values - np.uint16(OFFSET), np.uint16(1))
+    return np.where(values == 0, np.uint16(0), lowered)
+
+
+def has_offset(scene: Scene, overview: Callable[[Scene, str, int], NDArray[Any] | None]) -> bool:
+    """Whether a scene's pixels have the offset, by its item and by its own dark pixels.
+
+    Catalogues are known to be wrong about it both ways. Red over vegetation and short-wave
+    infrared over water are darker than `OFFSET` unless it is in the pixels, so where the scene's
+    coarsest overview shows enough of them their median decides. It is the whole scene's, so the
+    answer is the same for each of its pixels.
+
+    Parameters
+    ----------
+    scene
+        Of Sentinel-2.
+    overview
+        Reads a band of the scene at its coarsest, with sides up to a number of pixels.
+
+    Raises
+    ------
+    Incomplete
+        If neither the item nor the pixels tell.
+    """
+    if scene.baseline and scene.baseline < FIRST_BASELINE_WITH_OFFSET:
+        return False
+    classes, red, infrared = (overview(scene, b, LARGEST_OVERVIEW) for b in ("SCL", "B04", "B12"))
+    if classes is not None and red is not None and infrared is not None:
+        red, infrared = (_fitted(layer, classes.shape) for layer in (red, infrared))
+        vegetation = red[(classes == VEGETATION) & (red > 0)]
+        water = infrared[(classes == WATER) & (infrared > 0)]
+        dark = np.concatenate([vegetation, water])
+        if dark.size >= FEWEST_DARK:
+            return bool(np.median(dark) >= OFFSET)
+    if not scene.baseline:
+        raise Incomplete("neither item nor pixels tell whether the offset is in them", scene.id)
+    return scene.offset != "applied"
+
+
+def _fitted(layer: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """The nearest pixels of a layer on another grid over the same ground."""
+    rows, cols = (
+        (2 * np.arange(size) + 1) * have // (2 * size)
+        for size, have in zip(shape, layer.shape, strict=True)
+    )
+    return layer[np.ix_(rows, cols)]

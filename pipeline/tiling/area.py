@@ -1,0 +1,187 @@
+"""Which tiles a user asks for: those of a region, a list, or of all land.
+
+The land layer says for each cell of 256 px whether any of its ground lies within 12 km of land.
+`tools/derive_land.py` says from what it is made.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.tiling.land import Land, read_land
+from tessera_mosaic.pipeline.tiling.lattice import (
+    DEFAULT_MARGIN,
+    DEFAULT_SIDE,
+    Tile,
+    Window,
+    check_side,
+    lonlat_bounds,
+    parse_tile,
+)
+from tessera_mosaic.pipeline.tiling.ownership import (
+    owned_tile_columns,
+    tiles_touched,
+    zones_touched,
+)
+from tessera_mosaic.pipeline.tiling.region import read_region, wanted_pixels
+
+MAX_MARGIN = 1024
+"""Pixels: some 10 km, still within every zone's lattice."""
+
+MOST_CORNERS_INSIDE = 50_000
+"""Corners of a region inside which pixels are chosen: every worker gets them with the job."""
+
+
+TILE_LIST = ".txt"
+"""Ending of a file with one tile's name a line."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """The tiles that a user asks for. Picklable; it holds no list of tiles but the user's own.
+
+    Parameters
+    ----------
+    region
+        In degrees.
+    side
+        Of the tiles, in pixels.
+    margin
+        Pixels written beyond the zones' meridians.
+    land
+        Outside which no tile is made; None for no such limit.
+    listed
+        The tiles themselves, where the user named them.
+    inside
+        Whether of a tile only the pixels inside the region are wanted, not the whole tile.
+    """
+
+    region: BaseGeometry
+    side: int = DEFAULT_SIDE
+    margin: int = DEFAULT_MARGIN
+    land: Land | None = None
+    listed: tuple[Tile, ...] | None = None
+    inside: bool = False
+
+    @property
+    def zones(self) -> list[int]:
+        """Zones that have tiles of the area, or may have."""
+        if self.listed is not None:
+            return sorted({tile.zone for tile in self.listed})
+        return zones_touched(self.region)
+
+    def index(self, zone: int) -> NDArray[np.int64]:
+        """Rows and columns of the area's tiles of a zone, row by row: int64 (tiles, 2)."""
+        if self.listed is not None:
+            mine = [(tile.row, tile.col) for tile in self.listed if tile.zone == zone]
+            return np.array(mine, np.int64).reshape(-1, 2)
+        if self.land is None:
+            return tiles_touched(zone, self.region, self.side, self.margin)
+        among = functools.partial(self.land.tiles, zone, self.side)
+        return tiles_touched(zone, self.region, self.side, self.margin, among)
+
+    def tiles(self, zones: Iterable[int] | None = None) -> Iterator[Tile]:
+        """The area's tiles, all or those of some zones: zone by zone, row by row."""
+        for zone in self.zones if zones is None else zones:
+            for row, col in self.index(zone).tolist():
+                yield Tile(zone, row, col, self.side)
+
+    def wanted(self, window: Window) -> NDArray[np.bool_]:
+        """Pixels of a window to embed: bool (height, width)."""
+        return wanted_pixels(window, self.margin, self.region if self.inside else None)
+
+
+def read_area(
+    region: str,
+    side: int = DEFAULT_SIDE,
+    margin: int = DEFAULT_MARGIN,
+    land: str | None = None,
+    inside: bool = False,
+) -> Area:
+    """Read what a user asks for.
+
+    Parameters
+    ----------
+    region
+        What `read_region` reads, or a text file with one tile's name a line.
+    side, margin
+        In pixels.
+    land
+        What `read_land` reads; None for the coast of `global`, and for all of other regions.
+    inside
+        Whether only the pixels inside the region are wanted.
+
+    Raises
+    ------
+    BadInput
+        If one of them cannot be used, or no tile is left.
+    """
+    check_side(side)
+    if not 0 <= margin <= MAX_MARGIN:
+        raise BadInput(f"--margin {margin}: choose 0 to {MAX_MARGIN} px")
+    if region.lower().endswith(TILE_LIST):
+        if inside or land is not None:
+            option = "--pixels inside" if inside else "--land"
+            raise BadInput(f"{option}: the tiles of {region} are taken as they are, and whole")
+        listed = read_tile_list(Path(region), side, margin)
+        boxes = [shapely.box(*lonlat_bounds(tile.window)) for tile in listed]
+        return Area(shapely.union_all(boxes), side, margin, None, listed)
+    if land is None:
+        land = "coast" if region.strip().lower() == "global" else "everywhere"
+    area = Area(read_region(region), side, margin, read_land(land), inside=inside)
+    corners = shapely.get_num_coordinates(area.region)
+    if inside and corners > MOST_CORNERS_INSIDE:
+        raise BadInput(
+            f"--pixels inside: the region has {corners:,} corners and may have "
+            f"{MOST_CORNERS_INSIDE:,}: simplify it, or take all pixels of its tiles"
+        )
+    if next(area.tiles(), None) is None:
+        raise BadInput(
+            f"region {region} has no tile"
+            + (" between 80 S and 84 N" if area.land is None else f" on --land {land}")
+        )
+    return area
+
+
+def read_tile_list(path: Path, side: int, margin: int) -> tuple[Tile, ...]:
+    """Read a file with one tile's name a line.
+
+    Empty lines, and lines that begin with #, are skipped. But `# side 2048` says of which side
+    the tiles are, which their names do not.
+
+    Raises
+    ------
+    BadInput
+        If a line names no tile of this side, or one of which nothing is written to its zone, or
+        none does.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} is no list of tiles: {error}") from None
+    for line in lines:
+        said = re.fullmatch(r"#\s*side\s+(\d+)", line, re.IGNORECASE)
+        if said and int(said[1]) != side:
+            raise BadInput(f"{path} has tiles of {said[1]} px: give --tile {said[1]}")
+    names = [line for line in lines if line and not line.startswith("#")]
+    if not names:
+        raise BadInput(f"{path} names no tile")
+    tiles = sorted({parse_tile(name, side) for name in names})
+    first, stop = owned_tile_columns(31, np.array([tile.row for tile in tiles]), side, margin)
+    for tile, low, high in zip(tiles, first, stop, strict=True):
+        if not low <= tile.col < high:
+            raise BadInput(
+                f"{path}: {tile.name} lies beyond its zone and its margin of {margin} px, where "
+                "nothing is made"
+            )
+    return tuple(tiles)

@@ -1,0 +1,101 @@
+"""GDAL reads the layer of a binary vector file, in a process of its own.
+
+GDAL opens a file by what it finds in it, with any of its drivers: some of them open further files,
+ask servers or run commands. In this process it has three drivers, some seconds and some memory, so
+that a file can neither be taken for another kind nor, as a table that never ends, take the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pyogrio
+
+from tessera_mosaic.pipeline.errors import BadInput
+
+DRIVERS = frozenset({"GPKG", "ESRI Shapefile", "FlatGeobuf"})
+"""All that GDAL has in this process."""
+
+SECONDS, BYTES = 30, 4 * 2**30
+"""Of a processor, and of address space, that the reading of one file may take."""
+
+
+def read_layer(path: Path) -> dict[str, Any]:
+    """Read a file's one layer, apart from this process.
+
+    Returns
+    -------
+    `crs`: as declared, or None; `shapes`: WKB in hexadecimal digits, two-dimensional.
+
+    Raises
+    ------
+    BadInput
+        If GDAL cannot read it, or it has several layers.
+    """
+    words = [
+        sys.executable,
+        "-m",
+        "tessera_mosaic.pipeline.tiling.gdal_sandbox",
+        str(path.absolute()),
+        str(SECONDS),
+    ]
+    own = {
+        "OGR_SKIP": ",".join(sorted(set(pyogrio.list_drivers()) - DRIVERS)),
+        # One thread of a numerical library is enough, and each reserves address space.
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    try:
+        done = subprocess.run(
+            words, env={**os.environ, **own}, capture_output=True, timeout=2 * SECONDS, check=True
+        )
+    except subprocess.SubprocessError as error:
+        last = (getattr(error, "stderr", None) or b"").decode(errors="replace").splitlines()[-1:]
+        raise BadInput(
+            f"region {path} cannot be read in {SECONDS} s and {BYTES >> 30} GiB"
+            + "".join(f": {line[:200]}" for line in last)
+        ) from None
+    found: dict[str, Any] = json.loads(done.stdout)
+    if "refused" in found:
+        raise BadInput(f"region {path} {found['refused']}")
+    return found
+
+
+def main(name: str, seconds: int) -> None:
+    """Read a file and print what it holds as JSON."""
+    with contextlib.suppress(ValueError):
+        # macOS knows the limit and sets none.
+        resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    if set(pyogrio.list_drivers()) != DRIVERS:
+        raise SystemExit("GDAL has other drivers than it should have")
+    # What GDAL murmurs about is checked by whoever asked.
+    warnings.simplefilter("ignore")
+    found: dict[str, Any]
+    try:
+        layers = [layer for layer, kind in pyogrio.list_layers(name) if kind is not None]
+        if len(layers) != 1:
+            found = {
+                "refused": f"needs one layer with areas, and has {', '.join(layers) or 'none'}"
+            }
+        else:
+            info, _, blobs, _ = pyogrio.raw.read(name, layer=layers[0], columns=[], force_2d=True)
+            shapes = [bytes(blob).hex() for blob in blobs if blob is not None]
+            found = {"crs": info["crs"], "shapes": shapes}
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
+        found = {"refused": "is no vector file that GDAL can read"}
+    except (pyogrio.errors.GeometryError, pyogrio.errors.CRSError) as error:
+        found = {"refused": f"is broken: {' '.join(str(error).split())[:200]}"}
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,218 @@
+"""The yearly rerun appends a year, goes on where it was, and touches nothing that is done."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tessera_mosaic.pipeline.cli import main
+from tessera_mosaic.pipeline.commands import annual
+from tessera_mosaic.pipeline.errors import BrokenOff
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.job.outcome import Outcome
+from tessera_mosaic.pipeline.ledger.tile_lists import planned_tiles
+from tessera_mosaic.pipeline.mosaic import read_mosaic
+from tessera_mosaic.pipeline.simulation.archive import Simulation, simulate_archive
+from tessera_mosaic.pipeline.verification.findings import Checked, Problem
+from tests import jobs
+
+YEARS = (2024, 2025)
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two years over the small job's land."""
+    spec = Simulation((jobs.GRANULE,), years=YEARS, s2_days=4, s1_days=4)
+    return simulate_archive(tmp_path_factory.mktemp("two-years") / "archive", spec)
+
+
+def options(catalog: Path, store: Path, *more: str) -> argparse.Namespace:
+    """The command's options, as its own parser gives them."""
+    parser = argparse.ArgumentParser()
+    annual.annual_arguments(parser)
+    places = [f"--catalog={catalog}", f"--region={jobs.REGION}", f"--store={store}"]
+    args = parser.parse_args([*places, f"--tile={jobs.SIDE}", *more])
+    args.json, args.beam_arguments = True, []
+    return args
+
+
+@pytest.mark.parametrize(
+    ("today", "year"),
+    [("2026-01-14", 2024), ("2026-01-15", 2025), ("2026-02-15", 2025), ("2026-12-31", 2025)],
+)
+def test_a_year_is_complete_two_weeks_after_its_end(today: str, year: int) -> None:
+    assert annual.last_complete_year(datetime.date.fromisoformat(today)) == year
+
+
+def test_the_second_year_appends_and_the_first_stays(
+    catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    for year in YEARS:
+        before = {p: p.read_bytes() for p in store.rglob("*") if p.is_file()}
+        monkeypatch.setattr(annual, "last_complete_year", lambda today, year=year: year)
+        report = annual.annual_command(options(catalog, store))
+        assert (report["year"], report["rounds"], report["published"]) == (year, 1, True)
+        assert (report["done"], report["failed"], report["missing"]) == (12, 0, 0)
+        assert report["pixels"] == 12 * jobs.SIDE**2
+    first = {p for p in before if "/c/7/" in str(p) or "/records/2024/" in str(p)}
+    assert len(first) > 12 * 6
+    assert [path for path in first if path.read_bytes() != before[path]] == []
+
+    mosaic = read_mosaic(Storage(str(store)))
+    assert mosaic.years[-2:] == YEARS
+    tile = next(iter(planned_tiles(mosaic.storage, YEARS[0])))
+    both = [mosaic.read_window(tile.window, year) for year in YEARS]
+    assert all(np.isfinite(pixels.scales).all() for pixels in both)
+    assert not np.array_equal(both[0].codes, both[1].codes)
+
+    # What was published is damaged, and made again.
+    for key in ("zarr.json", "utm31/scales/zarr.json", "report.html", "published/list.json"):
+        kept = (store / key).read_bytes() if key == "zarr.json" else b"damaged"
+        (store / key).write_bytes(kept + b"\n")
+    again = annual.annual_command(options(catalog, store))
+    assert again["published"]
+    assert {problem["problem"] for problem in again["problems"]} <= set(annual.TOLD)
+
+    # February: nothing is left to do, and nothing is touched.
+    settled = {p: p.stat().st_mtime_ns for p in store.glob("**/c/**/*") if p.is_file()}
+    again = annual.annual_command(options(catalog, store))
+    assert (again["done"], again["pixels"], again["published"]) == (12, 0, True)
+    assert all(path.stat().st_mtime_ns == then for path, then in settled.items())
+
+
+# What the command does about the outcomes of a launch.
+
+
+@pytest.fixture
+def launches(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., list[argparse.Namespace]]:
+    """Have launches end as told, and verify find the problems told; gives what was launched."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(annual.time, "sleep", lambda seconds: None)
+    published: list[argparse.Namespace] = []
+    monkeypatch.setattr(annual, "publish_command", published.append)
+
+    def tell(
+        ends: list[Any], problems: tuple[str, ...] = (), lost: tuple[str, ...] = ()
+    ) -> list[argparse.Namespace]:
+        seen: list[argparse.Namespace] = []
+
+        def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
+            seen.append(argparse.Namespace(**vars(args)))
+            end = ends[len(seen) - 1]
+            if isinstance(end, Exception):
+                raise end
+            failures = {"timeout": end} if end else {}
+            return Outcome(12, 12 - end, end, 0, 2.0, failures, {"pixels_embedded": 100})
+
+        def found(kinds: tuple[str, ...]) -> list[Checked]:
+            return [Checked("t", 2024, (Problem("t", kind, ""),)) for kind in kinds]
+
+        monkeypatch.setattr(annual, "launch", launch)
+        monkeypatch.setattr(annual, "mosaic_at", lambda store: None)
+        monkeypatch.setattr(annual, "check_tiles", lambda mosaic, years: found(problems))
+        monkeypatch.setattr(annual, "check_objects", lambda mosaic: found(lost))
+        return seen
+
+    return tell
+
+
+def test_failed_tiles_are_tried_again(launches: Any) -> None:
+    seen = launches([3, 0])
+    report = annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
+    assert (report["rounds"], report["failed"], report["pixels"]) == (2, 0, 200)
+    assert len(seen) == 2
+
+
+def test_it_gives_up_after_a_few_rounds_and_says_so(launches: Any) -> None:
+    seen = launches([3, 2, 2, 2], problems=("failed", "untried"))
+    report = annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
+    assert (report["rounds"], report["failed"]) == (annual.ROUNDS, 2)
+    assert len(seen) == annual.ROUNDS
+    assert report["published"]
+
+
+def test_what_publish_mends_does_not_keep_it_from_publishing(launches: Any) -> None:
+    launches([0], lost=("missing", "metadata", "published"))
+    report = annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
+    assert report["published"]
+    assert len(report["problems"]) == 3
+
+
+def test_tiles_are_overwritten_until_none_failed(launches: Any) -> None:
+    seen = launches([1, 0])
+    annual.annual_command(options(Path("c"), Path("s"), "--year=2024", "--overwrite", "a"))
+    assert [each.overwrite for each in seen] == [["a"], ["a"]]
+
+
+@pytest.mark.parametrize("problem", ["missing", "record", "codes"])
+def test_what_is_damaged_is_not_published(launches: Any, problem: str) -> None:
+    launches([0], problems=("border", problem))
+    report = annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
+    assert not report["published"]
+
+
+def test_a_long_report_fits_into_a_log_and_the_store_has_it_all(launches: Any) -> None:
+    kinds = "border", "missing", "histogram"
+    launches([0], problems=("border",) * 4000 + ("missing",) * 2 + ("histogram",) * 2000)
+    report = annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
+    assert not report["published"]
+    assert len(json.dumps(report)) < 10_000
+    assert report["problem_counts"] == dict(zip(kinds, (4000, 2, 2000), strict=True))
+    assert Counter(p["problem"] for p in report["problems"]) == dict(
+        zip(kinds, (3, 2, 3), strict=True)
+    )
+    whole = json.loads(Storage("s").read(report["problem_list"]))
+    assert len(whole["problems"]) == 6002
+    launches([0])
+    assert annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))["problems"] == []
+    assert json.loads(Storage("s").read(report["problem_list"]))["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "problems", "code"),
+    [
+        ([0], ("border", "histogram"), 0),
+        ([1, 1, 1], ("failed",), 3),
+        ([0], ("border", "codes"), 3),
+    ],
+)
+def test_only_holes_and_damage_have_the_schedule_run_it_again(
+    launches: Any, ends: list[int], problems: tuple[str, ...], code: int
+) -> None:
+    launches(ends, problems=problems)
+    words = ["annual", "--catalog=c", f"--region={jobs.REGION}", "--store=s", "--year=2024"]
+    assert main(words) == code
+
+
+class DataflowJobAlreadyExistsError(Exception):
+    """As Beam's error is called."""
+
+
+def broken_off(cause: Exception) -> BrokenOff:
+    error = BrokenOff("the runner gave up")
+    error.__cause__ = cause
+    return error
+
+
+def test_it_waits_for_the_job_of_an_earlier_launch(launches: Any) -> None:
+    busy = broken_off(DataflowJobAlreadyExistsError())
+    seen = launches([busy, busy, 0])
+    report = annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))
+    assert (len(seen), report["rounds"]) == (3, 1)
+
+
+def test_other_ends_of_the_job_are_its_own(launches: Any) -> None:
+    launches([broken_off(RuntimeError("quota")), 0])
+    with pytest.raises(BrokenOff):
+        annual.annual_command(options(Path("c"), Path("s"), "--year=2024"))

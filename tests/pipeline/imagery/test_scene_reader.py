@@ -1,0 +1,204 @@
+import dataclasses
+import os
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.server import serving
+from tessera_mosaic.model.observations import S2_BANDS, Stack
+from tessera_mosaic.pipeline.errors import Corrupt
+from tessera_mosaic.pipeline.imagery import block_cache
+from tessera_mosaic.pipeline.imagery.block_cache import BlockCache
+from tessera_mosaic.pipeline.imagery.resample import place
+from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.scenes import open_catalogue
+from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
+from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
+from tessera_mosaic.pipeline.tiling.lattice import (
+    Window,
+    from_lonlat,
+    lonlat_bounds,
+    window_of_bounds,
+)
+
+YEAR = 2024
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rasters of several internal tiles."""
+    spec = Simulation((Footprint.around("31UDS", 3.0, 50.8, 768),), s2_days=2, s1_days=2)
+    return simulate_archive(tmp_path_factory.mktemp("archive") / "archive", spec)
+
+
+@pytest.fixture(scope="module")
+def whole() -> Window:
+    x, y = from_lonlat(31).transform(3.0, 50.8)
+    return window_of_bounds(31, (x - 1280, y - 1280, x + 1280, y + 1280))
+
+
+def touched(reader: Reader, scenes: list, window: Window, used: set[str]) -> int:
+    """Bytes of the blocks without which there is no stack."""
+    total = 0
+    for scene in scenes:
+        for band in scene.assets:
+            if band in S2_BANDS and scene.id not in used:
+                continue
+            header = reader.header(scene, band)
+            source = place(window, header.geometry).source(
+                "bilinear" if band in S2_BANDS else "nearest"
+            )
+            if source is not None:
+                total += int(header.sizes[header.blocks(*source)].sum())
+    return total
+
+
+def test_blocks_are_fetched_once_though_windows_share_them(archive: Path, whole: Window) -> None:
+    with serving(archive.parent) as server:
+        source = open_catalogue(f"{server.url}/catalog.json")
+        scenes = source.search(lonlat_bounds(whole), YEAR)
+        reader = Reader(source)
+        at_once = read_stack(whole, scenes, Preprocessing(), reader)
+        needed = touched(reader, scenes, whole, set(at_once.used))
+        reader.close()
+        reader = Reader(source)
+        server.counts.clear()
+        for window in whole.blocks(64):
+            part = read_stack(window, scenes, Preprocessing(), reader)
+            rows, cols = window.within(whole)
+            for date, mask in zip(part.dates, part.stack.masks, strict=True):
+                clear = mask != 0
+                day = at_once.dates.index(date)
+                bands = part.stack.bands[part.dates.index(date)]
+                expected = at_once.stack.bands[day, rows, cols]
+                np.testing.assert_array_equal(bands[clear], expected[clear])
+        reader.close()
+        assert server.counts["bytes"] < 1.25 * needed
+
+
+def test_threads_that_read_side_by_side_read_the_same(archive: Path, whole: Window) -> None:
+    source = open_catalogue(str(archive))
+    scenes = source.search(lonlat_bounds(whole), YEAR)
+    windows = list(whole.blocks(96))
+    alone = Reader(source, threads=1)
+    expected = [read_stack(window, scenes, Preprocessing(), alone) for window in windows]
+    alone.close()
+    shared = Reader(source, threads=5)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda w: read_stack(w, scenes, Preprocessing(), shared), windows))
+    shared.close()
+    for ours, theirs in zip(found, expected, strict=True):
+        for field in fields(Stack):
+            one, other = getattr(ours.stack, field.name), getattr(theirs.stack, field.name)
+            assert one.tobytes() == other.tobytes()
+        assert (ours.used, ours.unused) == (theirs.used, theirs.unused)
+
+
+def test_a_day_without_a_clear_pixel_is_not_read_further(
+    tmp_path: Path,
+) -> None:
+    spec = Simulation(
+        (Footprint.around("31UDS", 3.0, 50.8, 32),), s2_days=12, s1_days=1, cloudiness=0.97
+    )
+    catalogue = simulate_archive(tmp_path / "archive", spec)
+    x, y = from_lonlat(31).transform(3.0, 50.8)
+    window = window_of_bounds(31, (x - 60, y - 60, x + 60, y + 60))
+    asked = set()
+
+    def watch(path: str, start: int) -> str:
+        asked.add(path)
+        return ""
+
+    with serving(catalogue.parent, watch) as server:
+        source = open_catalogue(f"{server.url}/catalog.json")
+        scenes = source.search(lonlat_bounds(window), YEAR)
+        reader = Reader(source)
+        annual = read_stack(window, scenes, Preprocessing(), reader)
+        reader.close()
+    cloudy = [name for name, why in annual.unused if why == "no clear pixel in the block"]
+    assert cloudy
+    read = {Path(path).parent.name for path in asked if path.endswith("B04.tif")}
+    assert read == {name for name in annual.used if "_MSIL2A_" in name}
+
+
+def test_a_raster_of_other_pixels_is_corrupt(archive: Path, whole: Window) -> None:
+    source = open_catalogue(str(archive))
+    scene = next(s for s in source.search(lonlat_bounds(whole), YEAR) if s.sensor == "s2")
+    reader = Reader(source)
+    with pytest.raises(Corrupt, match="its pixels are uint16, not f"):
+        reader.read(scene, "B04", whole, "nearest", "f")
+    reader.close()
+
+
+def test_an_unknown_projection_is_corrupt(archive: Path, whole: Window, tmp_path: Path) -> None:
+    source = open_catalogue(str(archive))
+    scene = next(s for s in source.search(lonlat_bounds(whole), YEAR) if s.sensor == "s2")
+    known, unknown = (struct.pack("<4H", 3072, 0, 1, code) for code in (32631, 9999))
+    data = Path(scene.assets["B04"]).read_bytes()
+    assert known in data
+    path = tmp_path / "B04.tif"
+    path.write_bytes(data.replace(known, unknown))
+    scene = dataclasses.replace(scene, assets={"B04": str(path)}, epsg=0)
+    reader = Reader(source)
+    with pytest.raises(Corrupt, match="EPSG:9999 is no projection"):
+        reader.read(scene, "B04", whole, "nearest", "u2")
+    reader.close()
+
+
+def test_a_refused_credential_is_renewed_once_for_all_that_wait(
+    archive: Path, whole: Window
+) -> None:
+    renewals = []
+    with serving(archive.parent) as server:
+        source = open_catalogue(f"{server.url}/catalog.json")
+        scenes = source.search(lonlat_bounds(whole), YEAR)
+        server.fault = lambda path, start: "" if renewals else "expired"
+        reader = Reader(source, threads=8)
+        renew = reader.signer._forget
+        reader.signer._forget = lambda: (renewals.append(1), renew())  # type: ignore[assignment]
+        annual = read_stack(whole, scenes, Preprocessing(), reader)
+        reader.close()
+    assert len(annual.used) == len(scenes)
+    assert len(renewals) == 1
+
+
+def test_a_spool_forgets_the_oldest_and_never_mixes() -> None:
+    cache = BlockCache(most=10_000)
+    chance = np.random.default_rng(0)
+    kept = {}
+    for number in range(500):
+        array = chance.integers(0, 99, (int(chance.integers(1, 40)), 30)).astype(np.uint16)
+        cache.put(number, array)
+        kept[number] = array
+        for key in range(max(0, number - 30), number + 1):
+            found = cache.get(key)
+            if found is not None:
+                np.testing.assert_array_equal(found, kept[key])
+                assert found.dtype == np.uint16
+        assert cache.get(number) is not None
+    assert cache.get(0) is None
+    cache.put("huge", np.zeros(20_000, np.uint8))
+    assert cache.get("huge") is None
+    cache.close()
+
+
+@pytest.mark.parametrize("room", [0, 4], ids=["none", "some"])
+def test_a_full_disk_only_costs_the_cache(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    write = os.pwrite
+
+    def full(file: int, data: memoryview, at: int) -> int:
+        if not room:
+            raise OSError(28, "No space left on device")
+        return write(file, data[:room], at)
+
+    cache = BlockCache(most=10_000)
+    cache.put(1, np.zeros(10, np.uint8))
+    monkeypatch.setattr(block_cache.os, "pwrite", full)
+    cache.put(2, np.zeros(10, np.uint8))
+    assert cache.get(1) is None
+    assert cache.get(2) is None
+    cache.close()

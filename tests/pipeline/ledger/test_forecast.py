@@ -1,0 +1,102 @@
+"""What was planned of a run stands beside what came of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tessera_mosaic.model.cards import card_named
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger import keys, tile_lists
+from tessera_mosaic.pipeline.ledger.forecast import Comparison, read_forecast, write_forecast
+from tessera_mosaic.pipeline.ledger.records import Record, State
+from tessera_mosaic.pipeline.planning.estimate import forecast, make_plan
+from tessera_mosaic.pipeline.planning.quantities import NOTES
+from tessera_mosaic.pipeline.planning.revisits import ground_of
+from tessera_mosaic.pipeline.tiling.area import read_area
+from tessera_mosaic.pipeline.tiling.lattice import Tile
+from tests import jobs
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return jobs.archive(tmp_path_factory.mktemp("jobs") / "archive")
+
+
+def printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    capsys.readouterr()
+    assert jobs.run_here([*words, "--json"]) == 0
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_status_sets_the_plan_beside_the_outcome(
+    archive: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[str] = []
+    write = Storage.write
+
+    def telling(self: Storage, key: str, data: bytes) -> None:
+        written.append(key)
+        write(self, key, data)
+
+    monkeypatch.setattr(Storage, "write", telling)
+    outcome = printed(jobs.options(archive, tmp_path), capsys)
+    notes = [key for key in written if key.split("/")[2:3] in (["begun"], ["tiles"])]
+    assert len(notes) == NOTES * outcome["tiles"]
+    status = ["status", f"--store={tmp_path}"]
+    compared = printed(status, capsys)["plan"][str(jobs.YEAR)]
+    assert compared["tiles"] == {"planned": 12, "likely": [12, 12], "outcome": 12}
+    assert compared["pixels"]["planned"] == compared["pixels"]["outcome"] == 12 * jobs.SIDE**2
+    # Four days of each sensor; Sentinel-1 has two orbits a day or one, and every tile its scenes.
+    assert compared["scenes"]["planned"] == compared["scenes"]["outcome"] > 12 * 4
+    assert compared["bytes_written"]["outcome"] == outcome["bytes_written"]
+    assert compared["requests_read"]["outcome"] == outcome["requests_read"] > 0
+    assert compared["tokens_per_pixel"]["outcome"] == pytest.approx(
+        outcome["tokens"] / outcome["pixels"], rel=1e-3
+    )
+    low, high = compared["tokens_per_pixel"]["likely"]
+    assert low <= compared["tokens_per_pixel"]["planned"] <= high
+    assert "accelerator_hours" not in compared
+
+    capsys.readouterr()
+    assert jobs.run_here(status) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split() == ["tiles", "12", "12", "to", "12", "12"] for line in lines)
+
+
+def test_a_plan_is_of_the_latest_run_alone(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    tiles = [Tile(31, 1449, col, 256) for col in range(4)]
+    tile_lists.add_planned(storage, 2024, tiles, "both")
+    storage.write(keys.request_key(2024, "latest", 31), tile_lists.encode_tiles(tiles[:1]))
+    write_forecast(storage, 2024, "latest", {"tiles": [1, 1, 1], "bytes_read": [50, 40, 60]})
+    found = Comparison.of(storage, 2024, len(tiles))
+    for tile in tiles:
+        record = Record(tile.name, 2024, State.DONE, "f", pixels={"embedded": 1}, bytes_read=55)
+        found.add(tile, record.short())
+    assert found.to_json() == {
+        "tiles": {"planned": 1, "likely": [1, 1], "outcome": 1},
+        "bytes_read": {"planned": 50, "likely": [40, 60], "outcome": 55},
+    }
+
+
+def test_hours_are_foretold_of_a_machine_with_a_price() -> None:
+    plan = make_plan(ground_of(read_area("6.9,45.8,7.0,45.9")), 2024, card_named("v2-large"))
+    assert "accelerator_hours" not in forecast(plan, "")
+    assert plan.bills
+    for bill in plan.bills:
+        value, low, high = forecast(plan, bill.machine.name)["accelerator_hours"]
+        assert 0 < low <= value <= high
+
+
+def test_a_store_without_a_forecast_compares_nothing(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    assert read_forecast(storage, 2024) == ("", {})
+    assert Comparison.of(storage, 2024, 7).to_json() == {}
