@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from tessera_mosaic.pipeline import cli
 from tessera_mosaic.pipeline.commands import run
+from tessera_mosaic.pipeline.errors import ExitCode
 
 
 def run_words(given: Sequence[str]) -> list[str]:
@@ -47,4 +48,4 @@ if __name__ == "__main__":
     hand_over_secrets(os.environ)
     code = cli.main(["run", *run_words(sys.argv[1:])])
     # The launcher takes the graph and starts the job itself, so that tiles are still missing.
-    sys.exit(cli.DONE if code == cli.SOME_FAILED else code)
+    sys.exit(ExitCode.DONE if code == ExitCode.SOME_TILES_FAILED else code)

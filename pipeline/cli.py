@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.console import set_up_logging
+from tessera_mosaic.pipeline.errors import BadInput, ExitCode, TesseraError
 
 COMMANDS = {
     "demo": "the whole main job on an archive it makes itself",
@@ -47,14 +48,11 @@ JOBS = ("demo", "run", "annual", "verify", "sample")
 """Commands whose failed tiles make the exit code."""
 
 
-DONE, OTHER, BAD, SOME_FAILED = 0, 1, 2, 3
-
-
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(ExitCode.BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
@@ -93,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(command, arguments)
     except KeyboardInterrupt:
         print(f"tessera-mosaic {command}: stopped; run it again to go on", file=sys.stderr)
-        return OTHER
+        return ExitCode.FAILED
 
 
 def _run(command: str | None, arguments: list[str]) -> int:
@@ -106,14 +104,13 @@ def _run(command: str | None, arguments: list[str]) -> int:
                 "pip install 'tessera-mosaic[training]'",
                 file=sys.stderr,
             )
-            return BAD
+            return ExitCode.BAD_INPUT
         raise
     args, rest = parser.parse_known_args(arguments)
     module = module_of(args.command)
     args.beam_arguments, args.words = rest, arguments
     from tessera_mosaic.model.cards import CardError
     from tessera_mosaic.model.checkpoints.checkpoint import CheckpointError
-    from tessera_mosaic.pipeline.errors import BadInput, TesseraError
 
     try:
         if rest and args.command not in TAKING_BEAM_OPTIONS:
@@ -125,17 +122,15 @@ def _run(command: str | None, arguments: list[str]) -> int:
         if args.json and result:
             print(json.dumps(result))
         sys.stdout.flush()
-    except (BadInput, CardError, CheckpointError) as error:
+    except (TesseraError, CardError, CheckpointError) as error:
         print(f"tessera-mosaic {args.command}: {_one_line(error)}", file=sys.stderr)
-        return BAD
-    except TesseraError as error:
-        print(f"tessera-mosaic {args.command}: {_one_line(error)}", file=sys.stderr)
-        return OTHER
+        return error.exit_code if isinstance(error, TesseraError) else ExitCode.BAD_INPUT
     except BrokenPipeError:
         # Python would complain at the end that nobody takes what is left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OTHER
-    return SOME_FAILED if args.command in JOBS and some_failed(result) else DONE
+        return ExitCode.FAILED
+    incomplete = args.command in JOBS and some_failed(result)
+    return ExitCode.SOME_TILES_FAILED if incomplete else ExitCode.DONE
 
 
 def with_values(words: Sequence[str]) -> list[str]:

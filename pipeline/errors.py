@@ -1,24 +1,87 @@
-"""Every error has a class, and each class has its own answer.
+"""Every error has a class, and each class says its own answer, here and nowhere else.
 
-`BadInput` ends a command with one line and exit code 2. The others are met while a tile is made:
-they are retried where that can help, and what is left fails the tile under its class name.
+`BadInput` ends a command with one line and exit code 2. The others are met while a catalogue is
+opened or a tile is made: they are tried again as often as their class says, and what is left ends
+the command with exit code 1, or fails the tile under the name of its class.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from enum import Enum, IntEnum
 from typing import ClassVar
 
 
+class ExitCode(IntEnum):
+    """What a command's process ends with."""
+
+    DONE = 0
+    FAILED = 1
+    """Something other than the user's input ended the command."""
+    BAD_INPUT = 2
+    """The options, or what they name, cannot be used."""
+    SOME_TILES_FAILED = 3
+    """The job came to its end, and some tiles failed or were not tried."""
+
+
+class Fault(Enum):
+    """Who has to change something before the same work succeeds."""
+
+    USER = "user"
+    """Whoever wrote the options, the region, or the files that they name."""
+    PROVIDER = "provider"
+    """Whoever serves the catalogue and the scenes."""
+    DEVICE = "device"
+    """The processor or GPU that encodes; another worker's might do."""
+    ENCODER = "encoder"
+    """The weights, or the arithmetic that they are used with."""
+    STORE = "store"
+    """Whoever keeps the store that is written to."""
+    PROGRAM = "program"
+    """This software, or the runner of the job."""
+
+
 class TesseraError(Exception):
-    """Base of the project's errors; `kind` is the class that records and tables name."""
+    """Base of the project's errors, with the answer of a class that has none of its own.
+
+    Attributes
+    ----------
+    kind
+        Name of the class in records, tables and counters.
+    tries
+        Number of times that a tile is tried in a row. Requests have been tried again before that,
+        each by itself.
+    pause
+        Seconds before a tile's second try; as many more before each later one.
+    request_tries
+        Number of times that one request may end in this class before the error is raised.
+    backs_off
+        Whether the pauses between these requests grow. Where they do not, the next one is sent at
+        once, or when the provider's `io.throttle.Account` lets it.
+    loses_scene
+        Whether a scene may be lost by it, where the user allows lost scenes.
+    fault
+        Who has to change something.
+    exit_code
+        What a command ends with that it ends.
+    """
 
     kind: ClassVar[str] = "error"
+    tries: ClassVar[int] = 1
+    pause: ClassVar[float] = 10.0
+    request_tries: ClassVar[int] = 1
+    backs_off: ClassVar[bool] = False
+    loses_scene: ClassVar[bool] = False
+    fault: ClassVar[Fault] = Fault.PROGRAM
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
 
 
 class BadInput(TesseraError, ValueError):
     """What the user gave cannot be used. The message names it and says what to do."""
 
     kind = "bad-input"
+    fault = Fault.USER
+    exit_code = ExitCode.BAD_INPUT
 
 
 class NoScenes(BadInput):
@@ -34,7 +97,7 @@ class StoreMismatch(BadInput):
 
 
 class SceneError(TesseraError):
-    """A scene's asset could not be read.
+    """A scene's asset, or a document of a catalogue, could not be read.
 
     Parameters
     ----------
@@ -45,6 +108,8 @@ class SceneError(TesseraError):
     """
 
     kind = "scene"
+    loses_scene = True
+    fault = Fault.PROVIDER
 
     def __init__(self, message: str, scene: str = "", asset: str = "") -> None:
         super().__init__(message)
@@ -59,33 +124,52 @@ class SceneError(TesseraError):
 
 
 class Expired(SceneError):
-    """The credential is no longer accepted: renew it and ask again."""
+    """The credential is no longer accepted: renew it and ask again. The scene is still there."""
 
     kind = "expired-credential"
+    tries = 2
+    request_tries = 3
+    loses_scene = False
+    fault = Fault.USER
 
 
-class Throttled(SceneError):
+class Unavailable(SceneError):
+    """The provider does not serve at the moment, which says nothing about what it has."""
+
+    kind = "unavailable"
+
+
+class Throttled(Unavailable):
     """The provider asks for patience. Never an absence."""
 
     kind = "throttled"
+    tries = 3
+    request_tries = 12
+    loses_scene = False
 
 
-class TimedOut(SceneError):
+class TimedOut(Unavailable):
     """No answer in time."""
 
     kind = "timeout"
+    tries = 2
+    request_tries = 6
+    backs_off = True
 
 
 class Gone(SceneError):
     """The provider says that the object is not there."""
 
     kind = "gone"
+    request_tries = 2
 
 
 class Corrupt(SceneError):
     """Bytes came, and they are not what they should be."""
 
     kind = "corrupt"
+    request_tries = 5
+    backs_off = True
 
 
 class Incomplete(SceneError):
@@ -104,12 +188,16 @@ class NoCatalogue(TesseraError):
     """The catalogue, which the launcher opened, cannot be opened by a worker."""
 
     kind = "catalogue"
+    tries = 3
+    fault = Fault.PROVIDER
 
 
 class DeviceError(TesseraError):
     """The device that encodes failed in a way that another device might not."""
 
     kind = "bad-device"
+    tries = 2
+    fault = Fault.DEVICE
 
 
 class OutOfMemory(DeviceError):
@@ -122,12 +210,15 @@ class BadEmbedding(TesseraError):
     """The encoder returned numbers that are no embedding (NaN or infinite)."""
 
     kind = "bad-embedding"
+    fault = Fault.ENCODER
 
 
 class StoreError(TesseraError):
     """The store could not be written or read."""
 
     kind = "store"
+    tries = 2
+    fault = Fault.STORE
 
 
 class Altered(StoreError):
@@ -138,18 +229,21 @@ class StoreFull(StoreError):
     """There is no room left: free some, or raise the quota."""
 
     kind = "store-full"
+    tries = 1
 
 
 class StoreDenied(StoreError):
     """The identity that runs the job may not write or read there."""
 
     kind = "store-denied"
+    tries = 1
 
 
 class StoreReadOnly(StoreError):
     """The place takes no writes from anybody."""
 
     kind = "store-read-only"
+    tries = 1
 
 
 class Poisoned(TesseraError):
@@ -162,3 +256,32 @@ class BrokenOff(TesseraError):
     """The job ended before all its tiles were tried. What is done stays done."""
 
     kind = "broken-off"
+
+
+class Unforeseen(TesseraError):
+    """An exception of none of these classes."""
+
+    kind = "internal"
+
+
+def classed(error: BaseException) -> TesseraError:
+    """The error itself, or one of the class whose answer applies to an exception of another's.
+
+    Parameters
+    ----------
+    error
+        Whatever was raised while a tile was made.
+    """
+    if isinstance(error, TesseraError):
+        return error
+    if isinstance(error, MemoryError):
+        return OutOfMemory(str(error) or "MemoryError")
+    return Unforeseen(f"{type(error).__name__}: {error}")
+
+
+FAULTS: Mapping[str, Fault] = {
+    each.kind: each.fault
+    for each in tuple(vars().values())
+    if isinstance(each, type) and issubclass(each, TesseraError)
+}
+"""Whose fault a failure is, by the `kind` that its record names."""

@@ -23,8 +23,6 @@ from tessera_mosaic.pipeline.errors import (
     Gone,
     Refused,
     SceneError,
-    Throttled,
-    TimedOut,
 )
 from tessera_mosaic.pipeline.io import buckets
 from tessera_mosaic.pipeline.io.buckets import Buckets
@@ -37,15 +35,6 @@ MOST_MOVED = 10_000
 """Addresses of which it is remembered where they led."""
 
 CREDENTIALS = ("authorization", "cookie")
-
-TRIES: Mapping[type[SceneError], int] = {
-    Expired: 3,
-    Throttled: 12,
-    TimedOut: 6,
-    Corrupt: 5,
-    Gone: 2,
-}
-"""How often a request may end in each class of error. All other classes are final at once."""
 
 PAUSE = 0.2
 """Seconds before the first try again. Most failures are gone by then."""
@@ -209,7 +198,7 @@ class Remote:
                 if failures[kind] >= self._tries(kind, url):
                     raise
                 answer(error)
-            if kind in (TimedOut, Corrupt):
+            if kind.backs_off:
                 wait = self._pause * 3 ** (failures[kind] - 1) * random.uniform(0.5, 1.0)
                 time.sleep(min(wait, LONGEST_PAUSE))
 
@@ -218,7 +207,7 @@ class Remote:
         if is_local(url):
             return 1
         # The libraries of the object stores have tried several times before they give up.
-        return TRIES.get(kind, 1) if scheme_of(url) in WEB else min(TRIES.get(kind, 1), 2)
+        return kind.request_tries if scheme_of(url) in WEB else min(kind.request_tries, 2)
 
     def _request(
         self,

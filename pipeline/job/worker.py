@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tessera_mosaic.model.cores import usable_cores
 from tessera_mosaic.model.encoder import Encoder
 from tessera_mosaic.pipeline.embedding.encoders import load_encoder
-from tessera_mosaic.pipeline.errors import BadInput, NoCatalogue
+from tessera_mosaic.pipeline.errors import BadInput, NoCatalogue, SceneError
 from tessera_mosaic.pipeline.imagery.scene_reader import Reader
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.device_health import DeviceHealth
@@ -90,7 +90,7 @@ class Opener:
             if self._reader is None:
                 try:
                     source = open_catalogue(self._job.catalog, self._job.allow_hosts)
-                except BadInput as error:
+                except (BadInput, SceneError) as error:
                     raise NoCatalogue(str(error)) from error
                 self._reader = Reader(source, self._threads if source.remote.is_local else None)
             return self._reader

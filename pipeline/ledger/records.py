@@ -27,7 +27,7 @@ from importlib import metadata
 from typing import Any
 
 from tessera_mosaic.pipeline import __version__
-from tessera_mosaic.pipeline.errors import Altered, TesseraError
+from tessera_mosaic.pipeline.errors import Altered, classed
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.keys import record_key
@@ -213,11 +213,10 @@ def write_record(storage: Storage, tile: Tile, record: Record) -> Record:
 
 def failure(error: BaseException) -> dict[str, str]:
     """Class, message, scene and asset of what failed a tile; other exceptions are `internal`."""
-    kind = error.kind if isinstance(error, TesseraError) else "internal"
-    message = str(error) if kind != "internal" else f"{type(error).__name__}: {error}"
+    told = classed(error)
     return {
-        "class": kind,
-        "message": message,
+        "class": told.kind,
+        "message": str(told),
         "scene": getattr(error, "scene", ""),
         "asset": getattr(error, "asset", ""),
     }

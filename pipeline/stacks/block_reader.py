@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS, Stack
-from tessera_mosaic.pipeline.errors import BadInput, Expired, Incomplete, SceneError, Throttled
+from tessera_mosaic.pipeline.errors import BadInput, Incomplete, SceneError
 from tessera_mosaic.pipeline.imagery.scene_reader import Reader
 from tessera_mosaic.pipeline.scenes import Scene
 from tessera_mosaic.pipeline.scenes.scene import CLASSES
@@ -64,9 +64,7 @@ class Losses:
         """Take note of a lost scene, or raise its error if it is one too many."""
         with self._lock:
             self._lost.setdefault(error.scene, error)
-            # Whoever asks for patience or for a credential still has the scene.
-            patient = isinstance(error, Throttled | Expired)
-            if patient or len(self._lost) > self.allowed:
+            if not error.loses_scene or len(self._lost) > self.allowed:
                 raise error
 
     @property

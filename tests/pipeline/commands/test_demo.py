@@ -84,6 +84,6 @@ def test_a_second_demo_finds_its_work_done(tmp_path: Path) -> None:
 def test_json_is_alone_on_standard_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["demo", "--out", str(tmp_path / "demo"), "--json"]) == cli.DONE
+    assert cli.main(["demo", "--out", str(tmp_path / "demo"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["picture"] == str(tmp_path / "demo" / "mosaic.png")
