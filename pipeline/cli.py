@@ -123,7 +123,9 @@ def _run(command: str | None, arguments: list[str]) -> int:
             print(json.dumps(result))
         sys.stdout.flush()
     except (TesseraError, CardError, CheckpointError) as error:
-        print(f"tessera-mosaic {args.command}: {_one_line(error)}", file=sys.stderr)
+        # Requests name their parameters, which here are options.
+        said = error.of_option if isinstance(error, BadInput) else str(error)
+        print(f"tessera-mosaic {args.command}: {_one_line(said)}", file=sys.stderr)
         return error.exit_code if isinstance(error, TesseraError) else ExitCode.BAD_INPUT
     except BrokenPipeError:
         # Python would complain at the end that nobody takes what is left.
@@ -153,5 +155,5 @@ def some_failed(result: dict[str, Any]) -> bool:
     return any(result.get(name) for name in names)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -8,8 +8,10 @@ the command with exit code 1, or fails the tile under the name of its class.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum, IntEnum
-from typing import ClassVar
+from enum import Enum, IntEnum, StrEnum
+from typing import ClassVar, TypeVar
+
+ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
 
 
 class ExitCode(IntEnum):
@@ -77,11 +79,40 @@ class TesseraError(Exception):
 
 
 class BadInput(TesseraError, ValueError):
-    """What the user gave cannot be used. The message names it and says what to do."""
+    """What the user gave cannot be used. The message names it and says what to do.
+
+    Parameters
+    ----------
+    message
+        What is wrong with it, and what to do.
+    parameter
+        Name of the function's or request's parameter that cannot be used, which the message then
+        begins with: `block 48: a block is a whole number of 32 px chunks`. Empty where the message
+        says by itself what is wrong.
+    value
+        What the parameter was given; None leaves it out of the message.
+    """
 
     kind = "bad-input"
     fault = Fault.USER
     exit_code = ExitCode.BAD_INPUT
+
+    def __init__(self, message: str, parameter: str = "", value: object = None) -> None:
+        super().__init__(message)
+        self.parameter, self.value = parameter, value
+
+    def __str__(self) -> str:
+        return self.named(self.parameter)
+
+    def named(self, name: str) -> str:
+        """The message under another name of its parameter, such as a command's option."""
+        told = name if self.value is None else f"{name} {self.value}"
+        return f"{told}: {self.args[0]}" if self.parameter else str(self.args[0])
+
+    @property
+    def of_option(self) -> str:
+        """The message for who gave options: `--max-failed-share` for `max_failed_share`."""
+        return self.named(f"--{self.parameter.replace('_', '-')}")
 
 
 class NoScenes(BadInput):
@@ -285,3 +316,27 @@ FAULTS: Mapping[str, Fault] = {
     if isinstance(each, type) and issubclass(each, TesseraError)
 }
 """Whose fault a failure is, by the `kind` that its record names."""
+
+
+def chosen(kind: type[ChoiceT], value: str, parameter: str) -> ChoiceT:
+    """The member of an enumeration that a user chose by its value.
+
+    Parameters
+    ----------
+    kind
+        The enumeration.
+    value
+        Value of one of its members, or a member.
+    parameter
+        Name of the parameter that was given, for the message.
+
+    Raises
+    ------
+    BadInput
+        If it is the value of none.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(kind)
+        raise BadInput(f"choose one of {known}", parameter, value) from None

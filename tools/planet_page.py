@@ -12,7 +12,7 @@ from tessera_mosaic.model.cards import card_named
 from tessera_mosaic.pipeline.planning.estimate import Plan, likely, make_plan
 from tessera_mosaic.pipeline.planning.priors import Drawn, read_book
 from tessera_mosaic.pipeline.planning.revisits import ground_of
-from tessera_mosaic.pipeline.tiling.area import read_area
+from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "planet.md"
 YEAR = 2025
@@ -23,7 +23,7 @@ WORKERS = 1000
 
 def tables() -> dict[str, str]:
     """The page's tables, by the name of their markers."""
-    ground, book = ground_of(read_area("global")), read_book()
+    ground, book = ground_of(read_area(AreaRequest("global"))), read_book()
     plans = {
         model: make_plan(ground, YEAR, card_named(model), "bf16", workers=WORKERS, book=book)
         for model in MODELS

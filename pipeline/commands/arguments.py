@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import logging
 
 from tessera_mosaic.pipeline.stacks import sentinel1, sentinel2
-from tessera_mosaic.pipeline.tiling.area import Area, read_area
+from tessera_mosaic.pipeline.tiling.area import AreaRequest, WantedPixels
 from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_MARGIN, DEFAULT_SIDE
-
-log = logging.getLogger(__name__)
 
 
 def area_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,8 +25,8 @@ def area_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--pixels",
-        choices=("all", "inside"),
-        default="all",
+        choices=tuple(WantedPixels),
+        default=WantedPixels.ALL,
         help="all of the tiles that touch the region (default), or only those inside it",
     )
     parser.add_argument(
@@ -40,9 +37,9 @@ def area_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def area_of(args: argparse.Namespace) -> Area:
-    """The area that a command's options ask for."""
-    return read_area(args.region, args.tile, args.margin, args.land, args.pixels == "inside")
+def area_request(args: argparse.Namespace) -> AreaRequest:
+    """The tiles and pixels that a command's options ask for."""
+    return AreaRequest(args.region, args.tile, args.margin, args.pixels, args.land)
 
 
 def rule_arguments(parser: argparse.ArgumentParser) -> None:

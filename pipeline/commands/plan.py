@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from tessera_mosaic.pipeline.commands.arguments import area_arguments, area_of, catalogue_arguments
+from tessera_mosaic.pipeline.commands.arguments import (
+    area_arguments,
+    area_request,
+    catalogue_arguments,
+)
 from tessera_mosaic.pipeline.console import rounded
 from tessera_mosaic.pipeline.embedding.encoders import card_of_options, check_depths
 from tessera_mosaic.pipeline.errors import BadInput
@@ -18,6 +22,7 @@ from tessera_mosaic.pipeline.planning.priors import Book, Drawn, read_book
 from tessera_mosaic.pipeline.planning.revisits import ground_of
 from tessera_mosaic.pipeline.scenes import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import check_year
+from tessera_mosaic.pipeline.tiling.area import read_area
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +56,7 @@ def plan_command(args: argparse.Namespace) -> dict[str, Any]:
     if args.catalog:
         source = open_catalogue(args.catalog, args.allow_host)
         card.accepts(source.imagery)
-    ground = ground_of(area_of(args))
+    ground = ground_of(read_area(area_request(args)))
     check_depths(card, args.depths)
     plan = make_plan(
         ground, args.year, card, args.precision, source, args.workers, args.depths, book

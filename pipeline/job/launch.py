@@ -15,7 +15,7 @@ from collections import Counter
 import shapely
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from tessera_mosaic.pipeline.commands.arguments import area_of
+from tessera_mosaic.pipeline.commands.arguments import area_request
 from tessera_mosaic.pipeline.commands.run import expect
 from tessera_mosaic.pipeline.embedding.embed_tile import blocks_of
 from tessera_mosaic.pipeline.embedding.encoders import check_depths, check_device, choose_encoder
@@ -47,7 +47,7 @@ from tessera_mosaic.pipeline.scenes import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import check_year
 from tessera_mosaic.pipeline.stacks.block_reader import check_losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.tiling.area import Area
+from tessera_mosaic.pipeline.tiling.area import Area, read_area
 from tessera_mosaic.pipeline.tiling.lattice import CHUNK, Tile
 
 log = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
     """
     options = beam_options(args.runner, args.workers, beam_arguments, own_options(args))
     check_numbers(args)
-    area = area_of(args)
+    area = read_area(area_request(args))
     source = open_catalogue(args.catalog, args.allow_host)
     if options.view_as(StandardOptions).runner == runner_name("direct"):
         check_device(args.device, args.precision)

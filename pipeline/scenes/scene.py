@@ -186,5 +186,5 @@ def check_year(year: int) -> None:
     """Refuse a year of which there are no scenes."""
     if not FIRST_YEAR <= year <= datetime.date.today().year:
         raise BadInput(
-            f"--year {year}: Sentinel-2 has whole years from {FIRST_YEAR} on, the future has none"
+            f"Sentinel-2 has whole years from {FIRST_YEAR} on, the future has none", "year", year
         )

@@ -41,7 +41,7 @@ def check_losses(allowed: int) -> None:
         If so.
     """
     if allowed < 0:
-        raise BadInput(f"--allow-lost-scenes {allowed}: choose 0 or more")
+        raise BadInput("choose 0 or more", "allow_lost_scenes", allowed)
 
 
 class Losses:

@@ -8,7 +8,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tessera_mosaic.pipeline.commands.stack import stack_arguments, stack_command
 from tessera_mosaic.pipeline.imagery.scene_reader import Reader
 from tessera_mosaic.pipeline.scenes import Scene
 from tessera_mosaic.pipeline.stacks.block_reader import AnnualStack, BlockReader, Losses
@@ -16,14 +15,7 @@ from tessera_mosaic.pipeline.stacks.dpixel_files import cut_stack
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.tiling.lattice import Window
 
-__all__ = [
-    "AnnualStack",
-    "Losses",
-    "Preprocessing",
-    "read_stack",
-    "stack_arguments",
-    "stack_command",
-]
+__all__ = ["AnnualStack", "Losses", "Preprocessing", "read_stack"]
 
 
 def read_stack(

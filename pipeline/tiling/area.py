@@ -10,6 +10,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.errors import BadInput, chosen
 from tessera_mosaic.pipeline.tiling.land import Land, read_land
 from tessera_mosaic.pipeline.tiling.lattice import (
     DEFAULT_MARGIN,
@@ -36,7 +37,7 @@ from tessera_mosaic.pipeline.tiling.ownership import (
 from tessera_mosaic.pipeline.tiling.region import read_region, wanted_pixels
 
 MAX_MARGIN = 1024
-"""Pixels: some 10 km, still within every zone's lattice."""
+"""Largest margin in pixels: some 10 km, still within every zone's lattice."""
 
 MOST_CORNERS_INSIDE = 50_000
 """Corners of a region inside which pixels are chosen: every worker gets them with the job."""
@@ -44,6 +45,71 @@ MOST_CORNERS_INSIDE = 50_000
 
 TILE_LIST = ".txt"
 """Ending of a file with one tile's name a line."""
+
+
+class WantedPixels(StrEnum):
+    """Which pixels of an area's tiles are wanted."""
+
+    ALL = "all"
+    """All pixels of the tiles that touch the region."""
+
+    INSIDE = "inside"
+    """Only the pixels whose centres lie inside the region."""
+
+
+@dataclass(frozen=True)
+class AreaRequest:
+    """Which tiles and pixels are asked for.
+
+    Parameters
+    ----------
+    region
+        The part of the Earth: what `read_region` reads, or the path of a text file with the name
+        of one tile a line.
+    tile
+        Side of the tiles in pixels, one of `TILE_SIDES`.
+    margin
+        Pixels that are written beyond the meridians of their zone, 0 to `MAX_MARGIN`.
+    pixels
+        Which pixels of the tiles are wanted.
+    land
+        Outside of which no tile is made, as `read_land` reads it; None for the coast of `global`,
+        and for no such limit of other regions.
+
+    Raises
+    ------
+    BadInput
+        If a number does not fit the lattice, or the tiles of a list are asked for in part.
+    """
+
+    region: str
+    tile: int = DEFAULT_SIDE
+    margin: int = DEFAULT_MARGIN
+    pixels: WantedPixels = WantedPixels.ALL
+    land: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "pixels", chosen(WantedPixels, self.pixels, "pixels"))
+        check_side(self.tile)
+        if not 0 <= self.margin <= MAX_MARGIN:
+            raise BadInput(f"choose 0 to {MAX_MARGIN} px", "margin", self.margin)
+        if self.is_list and (self.inside or self.land is not None):
+            parameter = "pixels" if self.inside else "land"
+            raise BadInput(
+                f"the tiles of {self.region} are taken as they are, and whole",
+                parameter,
+                getattr(self, parameter),
+            )
+
+    @property
+    def is_list(self) -> bool:
+        """Whether the tiles themselves are named, in a file."""
+        return self.region.lower().endswith(TILE_LIST)
+
+    @property
+    def inside(self) -> bool:
+        """Whether only the pixels inside the region are wanted."""
+        return self.pixels is WantedPixels.INSIDE
 
 
 @dataclass(frozen=True)
@@ -101,55 +167,35 @@ class Area:
         return wanted_pixels(window, self.margin, self.region if self.inside else None)
 
 
-def read_area(
-    region: str,
-    side: int = DEFAULT_SIDE,
-    margin: int = DEFAULT_MARGIN,
-    land: str | None = None,
-    inside: bool = False,
-) -> Area:
-    """Read what a user asks for.
-
-    Parameters
-    ----------
-    region
-        What `read_region` reads, or a text file with one tile's name a line.
-    side, margin
-        In pixels.
-    land
-        What `read_land` reads; None for the coast of `global`, and for all of other regions.
-    inside
-        Whether only the pixels inside the region are wanted.
+def read_area(request: AreaRequest) -> Area:
+    """Read what is asked for.
 
     Raises
     ------
     BadInput
-        If one of them cannot be used, or no tile is left.
+        If the region, the list of tiles or the map of land cannot be used, or no tile is left.
     """
-    check_side(side)
-    if not 0 <= margin <= MAX_MARGIN:
-        raise BadInput(f"--margin {margin}: choose 0 to {MAX_MARGIN} px")
-    if region.lower().endswith(TILE_LIST):
-        if inside or land is not None:
-            option = "--pixels inside" if inside else "--land"
-            raise BadInput(f"{option}: the tiles of {region} are taken as they are, and whole")
+    region, side, margin = request.region, request.tile, request.margin
+    if request.is_list:
         listed = read_tile_list(Path(region), side, margin)
         boxes = [shapely.box(*lonlat_bounds(tile.window)) for tile in listed]
         return Area(shapely.union_all(boxes), side, margin, None, listed)
+    land = request.land
     if land is None:
         land = "coast" if region.strip().lower() == "global" else "everywhere"
-    area = Area(read_region(region), side, margin, read_land(land), inside=inside)
+    area = Area(read_region(region), side, margin, read_land(land), inside=request.inside)
     corners = shapely.get_num_coordinates(area.region)
-    if inside and corners > MOST_CORNERS_INSIDE:
+    if area.inside and corners > MOST_CORNERS_INSIDE:
         raise BadInput(
-            f"--pixels inside: the region has {corners:,} corners and may have "
-            f"{MOST_CORNERS_INSIDE:,}: simplify it, or take all pixels of its tiles"
+            f"the region has {corners:,} corners and may have {MOST_CORNERS_INSIDE:,}: simplify "
+            "it, or take all pixels of its tiles",
+            "pixels",
+            request.pixels,
         )
     if next(area.tiles(), None) is None:
-        raise BadInput(
-            f"region {region} has no tile"
-            + (" between 80 S and 84 N" if area.land is None else f" on --land {land}")
-        )
+        if area.land is None:
+            raise BadInput(f"region {region} has no tile between 80 S and 84 N")
+        raise BadInput(f"region {region} has no tile there", "land", land)
     return area
 
 
@@ -172,7 +218,7 @@ def read_tile_list(path: Path, side: int, margin: int) -> tuple[Tile, ...]:
     for line in lines:
         said = re.fullmatch(r"#\s*side\s+(\d+)", line, re.IGNORECASE)
         if said and int(said[1]) != side:
-            raise BadInput(f"{path} has tiles of {said[1]} px: give --tile {said[1]}")
+            raise BadInput(f"the tiles of {path} have {said[1]} px: give that", "tile", side)
     names = [line for line in lines if line and not line.startswith("#")]
     if not names:
         raise BadInput(f"{path} names no tile")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,9 +12,6 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.tiling.land_cells import CELL, SHAPE, read_mask
-
-log = logging.getLogger(__name__)
-
 
 COAST = 12_000
 """Metres of sea around all land that count as land: users of earlier mosaics found coasts clipped
@@ -83,10 +79,10 @@ def read_land(text: str) -> Land | None:
             return Land(text, {int(zone): layer[zone] for zone in layer.files})
     path = Path(text)
     if not path.exists():
-        raise BadInput(f"--land {text}: there is no such file; 'coast' and 'everywhere' need none")
+        raise BadInput("there is no such file; 'coast' and 'everywhere' need none", "land", text)
     packed = {zone: np.packbits(cells, axis=1) for zone, cells in read_mask(path) if cells.any()}
     if not packed:
-        raise BadInput(f"--land {text} has no land")
+        raise BadInput("the file has no land", "land", text)
     return Land(text, packed)
 
 

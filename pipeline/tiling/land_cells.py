@@ -85,15 +85,15 @@ def read_mask(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     elif suffix in RASTERS:
         yield from _of_raster(path)
     else:
-        raise BadInput(f"--land {path}: use one of {', '.join((*FORMATS, *RASTERS))}")
+        raise BadInput(f"use one of {', '.join((*FORMATS, *RASTERS))}", "land", path)
 
 
 def _of_raster(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     if not path.is_file():
-        raise BadInput(f"--land {path} is a folder: give the file in it")
+        raise BadInput("this is a folder: give the file in it", "land", path)
     with path.open("rb") as file:
         if not TIFF.match(file.read(4)):
-            raise BadInput(f"--land {path} is no raster that can be read: it is no TIFF")
+            raise BadInput("this is no raster that can be read: it is no TIFF", "land", path)
     try:
         with (
             rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
@@ -111,30 +111,36 @@ def _of_raster(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
                 )
                 yield zone, found != 0
     except RasterioError as error:
-        raise BadInput(f"--land {path} is no raster that can be read: {error}") from None
+        raise BadInput(f"this is no raster that can be read: {error}", "land", path) from None
 
 
 def _bounds(raster: rasterio.DatasetReader) -> tuple[float, float, float, float]:
     """Degrees that a raster covers, if it can be a mask."""
     if raster.height * raster.width > MAX_PIXELS:
         raise BadInput(
-            f"--land {raster.name} has {raster.height:,} x {raster.width:,} pixels, more than "
-            f"{MAX_PIXELS:,}: make it coarser"
+            f"it has {raster.height:,} x {raster.width:,} pixels, more than {MAX_PIXELS:,}: make "
+            "it coarser",
+            "land",
+            raster.name,
         )
     if raster.crs is None or raster.count != 1:
         raise BadInput(
-            f"--land {raster.name} needs one band and a reference system, and has "
-            f"{raster.count} and {raster.crs or 'none'}"
+            "it needs one band and a reference system, and has "
+            f"{raster.count} and {raster.crs or 'none'}",
+            "land",
+            raster.name,
         )
     # Grids whose pixels lie around the meridians reach half a pixel beyond 180.
     if raster.crs.is_geographic and max(map(abs, raster.bounds)) > 180 + raster.res[0]:
         raise BadInput(
-            f"--land {raster.name} reaches from {raster.bounds.left:g} to "
-            f"{raster.bounds.right:g}, which are no longitudes -180..180: turn it to these"
+            f"it reaches from {raster.bounds.left:g} to {raster.bounds.right:g}, which are no "
+            "longitudes -180..180: turn it to these",
+            "land",
+            raster.name,
         )
     west, south, east, north = transform_bounds(raster.crs, "EPSG:4326", *raster.bounds)
     if not west < east:
-        raise BadInput(f"--land {raster.name} reaches across the antimeridian: cut it there")
+        raise BadInput("it reaches across the antimeridian: cut it there", "land", raster.name)
     return west, south, east, north
 
 

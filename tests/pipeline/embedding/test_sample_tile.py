@@ -206,7 +206,7 @@ def test_a_runner_that_gives_up_is_one_line(
 
 
 def test_a_year_without_scenes_is_refused(archive: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="--year 1999"):
+    with pytest.raises(BadInput, match="year 1999"):
         sample(archive, tmp_path / "out", "--year=1999")
     assert not (tmp_path / "out").exists()
 

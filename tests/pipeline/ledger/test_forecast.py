@@ -16,7 +16,7 @@ from tessera_mosaic.pipeline.ledger.records import Record, State
 from tessera_mosaic.pipeline.planning.estimate import forecast, make_plan
 from tessera_mosaic.pipeline.planning.quantities import NOTES
 from tessera_mosaic.pipeline.planning.revisits import ground_of
-from tessera_mosaic.pipeline.tiling.area import read_area
+from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 from tests import jobs
 
@@ -88,7 +88,9 @@ def test_a_plan_is_of_the_latest_run_alone(tmp_path: Path) -> None:
 
 
 def test_hours_are_foretold_of_a_machine_with_a_price() -> None:
-    plan = make_plan(ground_of(read_area("6.9,45.8,7.0,45.9")), 2024, card_named("v2-large"))
+    plan = make_plan(
+        ground_of(read_area(AreaRequest("6.9,45.8,7.0,45.9"))), 2024, card_named("v2-large")
+    )
     assert "accelerator_hours" not in forecast(plan, "")
     assert plan.bills
     for bill in plan.bills:

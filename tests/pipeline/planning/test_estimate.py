@@ -24,7 +24,7 @@ from tessera_mosaic.pipeline.planning.estimate import likely, make_plan
 from tessera_mosaic.pipeline.planning.priors import Figure, Throughput, read_book, record_throughput
 from tessera_mosaic.pipeline.planning.revisits import ground_of, s2_passes
 from tessera_mosaic.pipeline.scenes import Scene
-from tessera_mosaic.pipeline.tiling.area import read_area
+from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 from tessera_mosaic.pipeline.tiling.ownership import owned
 from tessera_mosaic.pipeline.tiling.region import wanted_pixels
@@ -41,7 +41,7 @@ def plan(*options: str) -> dict[str, Any]:
 
 
 def ground(region: str) -> revisits.Ground:
-    return ground_of(read_area(region))
+    return ground_of(read_area(AreaRequest(region)))
 
 
 @dataclasses.dataclass
@@ -68,7 +68,7 @@ class Catalogue:
 
 
 def test_pixels_of_a_plan_are_those_that_a_run_would_embed() -> None:
-    area = read_area("5.97,49.98,6.03,50.03", side=256)
+    area = read_area(AreaRequest("5.97,49.98,6.03,50.03", tile=256))
     found = ground_of(area)
     assert len(found.tiles) == len(list(area.tiles())) > 8
     for (zone, row, col), pixels in zip(found.tiles.tolist(), found.pixels, strict=True):
@@ -82,7 +82,7 @@ def test_pixels_of_a_plan_are_those_that_a_run_would_embed() -> None:
     [("5.9,49.96,6.1,50.04", 256), ("179.96,-16.84,-179.96,-16.76", 256), ("Luxembourg", 1024)],
 )
 def test_tiles_within_a_region_are_counted_as_if_pixel_by_pixel(region: str, side: int) -> None:
-    area = read_area(region, side=side, inside=True)
+    area = read_area(AreaRequest(region, tile=side, pixels="inside"))
     found = ground_of(area)
     for tile, pixels, bare in zip(found.tiles.tolist(), found.pixels, found.owned, strict=True):
         window = Tile(*tile, side).window
@@ -117,7 +117,7 @@ def test_pixels_inside_a_region_are_fewer_and_as_many_as_its_ground() -> None:
     box = "7.0,46.0,7.05,46.03"
     whole, inside = plan("--region", box), plan("--region", box, "--pixels", "inside")
     assert inside["tiles"] == whole["tiles"]
-    area = read_area(box, inside=True)
+    area = read_area(AreaRequest(box, pixels="inside"))
     counted = sum(int(area.wanted(tile.window).sum()) for tile in area.tiles())
     assert inside["pixels"] == counted < whole["pixels"]
     metres = 0.05 * 111_320 * np.cos(np.radians(46.015)) * 0.03 * 111_150
@@ -207,7 +207,7 @@ def test_a_scene_across_the_antimeridian_is_over_the_tile() -> None:
         def search(self, bounds: tuple[float, float, float, float], year: int) -> list[Scene]:
             return [Scene("s2", "s2", f"{year}-01-01T00:00:00Z", (179.0, -18.0, -179.0, -16.0))]
 
-    fiji = read_area("Fiji")
+    fiji = read_area(AreaRequest("Fiji"))
     east = max(fiji.tiles([60]), key=lambda tile: tile.col)
     west = min(fiji.tiles([1]), key=lambda tile: tile.col)
     for tile in (east, west):
@@ -301,7 +301,7 @@ def test_what_was_measured_is_believed_before_what_is_scaled(tmp_path: Path) -> 
         (("--workers", "0"), "at least one machine"),
         (("--machine", "abacus"), "prices are known of"),
         (("--machine", "p5e.48xlarge/8"), "ever measured"),
-        (("--margin", "5000"), "--margin"),
+        (("--margin", "5000"), "^margin 5000: "),
         (("--year", "1990"), "whole years from 2016"),
         (("--year", "2100"), "the future has none"),
         (("--tile", "100"), "does not fit the lattice"),
@@ -329,7 +329,7 @@ def test_people_get_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_owned_pixels_of_the_plan_leave_the_margin_out() -> None:
-    found = ground_of(read_area("5.99,50.0,6.01,50.02", side=256))
+    found = ground_of(read_area(AreaRequest("5.99,50.0,6.01,50.02", tile=256)))
     for (zone, row, col), count in zip(found.tiles.tolist(), found.owned, strict=True):
         assert count == owned(Tile(zone, row, col, 256).window, margin=0).sum()
 

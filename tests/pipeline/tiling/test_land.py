@@ -20,7 +20,7 @@ from rasterio.transform import from_bounds
 from benchmarks.server import serving
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.tiling import land, land_cells, lattice, ownership
-from tessera_mosaic.pipeline.tiling.area import Area, read_area
+from tessera_mosaic.pipeline.tiling.area import Area, AreaRequest, read_area
 from tessera_mosaic.pipeline.tiling.land import read_land
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 from tessera_mosaic.pipeline.tiling.region import read_region
@@ -73,10 +73,10 @@ def test_the_open_sea_has_none(lon: float, lat: float) -> None:
     point = shapely.box(lon, lat, lon + 1e-3, lat + 1e-3)
     assert not list(Area(point, side=256, land=coast()).tiles())
     box = f"{lon},{lat},{lon + 1e-3},{lat + 1e-3}"
-    with pytest.raises(BadInput, match="--land coast"):
-        read_area(box, side=256, land="coast")
+    with pytest.raises(BadInput, match=r"^land coast: region .* has no tile there"):
+        read_area(AreaRequest(box, tile=256, land="coast"))
     # What a user draws is taken as it is, sea or not.
-    assert list(read_area(box, side=256).tiles())
+    assert list(read_area(AreaRequest(box, tile=256)).tiles())
 
 
 BOXES = {
@@ -180,7 +180,7 @@ def test_a_tile_has_land_if_a_tile_within_it_has(zone: int, side: int) -> None:
 
 
 def test_an_area_travels_and_a_worker_can_take_one_zone() -> None:
-    area = pickle.loads(pickle.dumps(read_area("Fiji")))  # noqa: S301
+    area = pickle.loads(pickle.dumps(read_area(AreaRequest("Fiji"))))  # noqa: S301
     assert area.zones == [1, 60]
     assert list(area.tiles()) == [*area.tiles([1]), *area.tiles([60])]
     assert {tile.zone for tile in area.tiles([60])} == {60}
@@ -189,7 +189,7 @@ def test_an_area_travels_and_a_worker_can_take_one_zone() -> None:
 def test_a_list_of_tiles_is_taken_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "again.txt"
     path.write_text("# failed yesterday\nutm31-r00195-c0008\n\nutm30-r00001-c0016\n")
-    area = read_area(str(path))
+    area = read_area(AreaRequest(str(path)))
     assert list(area.tiles()) == [Tile(30, 1, 16), Tile(31, 195, 8)]
     assert area.zones == [30, 31]
 
@@ -197,32 +197,34 @@ def test_a_list_of_tiles_is_taken_as_it_is(tmp_path: Path) -> None:
 def test_a_list_of_tiles_may_say_of_which_side_they_are(tmp_path: Path) -> None:
     path = tmp_path / "again.txt"
     path.write_bytes(b"\xef\xbb\xbf# side 4096\r\n  # a note\r\nutm31-r00195-c0008\r\n")
-    assert list(read_area(str(path), side=4096).tiles()) == [Tile(31, 195, 8, 4096)]
-    with pytest.raises(BadInput, match="give --tile 4096"):
-        read_area(str(path))
+    assert list(read_area(AreaRequest(str(path), tile=4096)).tiles()) == [Tile(31, 195, 8, 4096)]
+    with pytest.raises(BadInput, match=r"^tile 2048: the tiles of .* have 4096 px"):
+        read_area(AreaRequest(str(path)))
 
 
-@pytest.mark.parametrize("option", [{"land": "coast"}, {"land": "everywhere"}, {"inside": True}])
+@pytest.mark.parametrize(
+    "option", [{"land": "coast"}, {"land": "everywhere"}, {"pixels": "inside"}]
+)
 def test_a_list_of_tiles_takes_no_other_limit(option: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "again.txt").write_text("utm31-r00195-c0008\n")
     with pytest.raises(BadInput, match="taken as they are"):
-        read_area(str(tmp_path / "again.txt"), **option)
+        read_area(AreaRequest(str(tmp_path / "again.txt"), **option))
 
 
 def test_a_region_inside_which_pixels_are_chosen_is_small(tmp_path: Path) -> None:
     angles = np.linspace(0, 2 * np.pi, 60_000)
     circle = shapely.Polygon(np.stack([np.cos(angles), np.sin(angles)], axis=1))
     (tmp_path / "circle.geojson").write_text(shapely.to_geojson(circle))
-    assert read_area(str(tmp_path / "circle.geojson")).zones == [30, 31]
+    assert read_area(AreaRequest(str(tmp_path / "circle.geojson"))).zones == [30, 31]
     with pytest.raises(BadInput, match=r"60,00\d corners and may have 50,000"):
-        read_area(str(tmp_path / "circle.geojson"), inside=True)
+        read_area(AreaRequest(str(tmp_path / "circle.geojson"), pixels="inside"))
 
 
 @pytest.mark.parametrize("name", ["utm31-r00195-c0000", "utm01-r00000-c0000", "utm60-r00891-c0016"])
 def test_a_list_names_no_tile_beyond_its_zone(name: str, tmp_path: Path) -> None:
     (tmp_path / "tiles.txt").write_text(f"utm31-r00195-c0008\n{name}\n")
     with pytest.raises(BadInput, match=f"{name} lies beyond its zone"):
-        read_area(str(tmp_path / "tiles.txt"))
+        read_area(AreaRequest(str(tmp_path / "tiles.txt")))
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "utm31\n", "utm31-r09999-c0000\n", "\udcff"])
@@ -230,7 +232,7 @@ def test_a_list_that_is_none_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "tiles.txt"
     path.write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(BadInput):
-        read_area(str(path))
+        read_area(AreaRequest(str(path)))
 
 
 def raster(path: Path, crs: str | None, bounds: tuple[float, ...], bands: int = 1) -> str:
