@@ -34,7 +34,7 @@ from tessera_mosaic.model.cards import CARDS, Card, card_named
 from tessera_mosaic.model.checkpoints.checkpoint import random_checkpoint
 from tessera_mosaic.model.cores import usable_cores
 from tessera_mosaic.model.encoder import Encoder
-from tessera_mosaic.model.engine.kernels import DTYPES, Affine, DeviceError, find_place
+from tessera_mosaic.model.engine.kernels import DTYPES, Affine, UnusableDevice, find_place
 from tessera_mosaic.model.engine.packing import RECURRENT, SAMPLING
 from tessera_mosaic.model.networks import FUSION_LAYERS, S1_CHANNELS, S2_CHANNELS
 from tessera_mosaic.model.observations import DRAWN, Origin, Stack
@@ -98,9 +98,9 @@ def main(argv: Sequence[str]) -> int:
         for precision in args.precision:
             try:
                 peaks[precision] = peak_flops(args.device, precision, args.threads)
-            except DeviceError as error:
+            except UnusableDevice as error:
                 print(f"{precision} is left out: {error}")
-    except DeviceError as error:
+    except UnusableDevice as error:
         print(f"benchmarks encode: {error}", file=sys.stderr)
         return 2
     for precision, flops in peaks.items():

@@ -22,7 +22,7 @@ from torch import Tensor
 from tessera_mosaic.model.cards import Card, CardError
 from tessera_mosaic.model.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from tessera_mosaic.model.cores import usable_cores
-from tessera_mosaic.model.engine.kernels import DeviceError, find_place
+from tessera_mosaic.model.engine.kernels import find_place
 from tessera_mosaic.model.engine.packed_network import PackedNetwork, SensorPlan
 from tessera_mosaic.model.engine.packing import RECURRENT, SAMPLING, Packing, statistics_tables
 from tessera_mosaic.model.observations import (
@@ -53,10 +53,6 @@ GPU_SLABS, GPU_SHARE = 2, 0.4
 
 STRIP_OBSERVATIONS, STRIP_VALUES = 1 << 22, 1 << 25
 """Observations, valid or not, and vectors' values that are held at once: bounds on memory."""
-
-
-class OutOfDeviceMemoryError(DeviceError):
-    """Not even one pixel fits on the device."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +97,7 @@ class Encoder:
     ------
     CardError
         If the card is of another family than the parameters.
-    DeviceError
+    UnusableDevice
         If the device is not there, or cannot compute in that precision.
     """
 
@@ -181,7 +177,7 @@ class Encoder:
 
         Raises
         ------
-        BadEmbeddingError
+        FloatingPointError
             If the encoder returned numbers that are no embedding.
         CardError
             If the family cannot be embedded so.
@@ -283,11 +279,11 @@ class Encoder:
 
         Raises
         ------
-        OutOfDeviceMemoryError
+        torch.OutOfMemoryError
             If one pixel has no halves.
         """
         if pixels == 1:
-            raise OutOfDeviceMemoryError(
+            raise torch.OutOfMemoryError(
                 f"not even one pixel fits into the memory of {self.place.device}"
             ) from error
         torch.cuda.empty_cache()

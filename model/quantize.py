@@ -23,10 +23,6 @@ NOTHING = np.float32(np.inf)
 """Scale of a pixel on land that has no embedding."""
 
 
-class BadEmbeddingError(ValueError):
-    """Numbers that are no embedding: not finite, or too large for any scale below 1."""
-
-
 def quantize(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Quantize each vector symmetrically by its own largest magnitude, halves to even.
 
@@ -42,7 +38,7 @@ def quantize(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.
 
     Raises
     ------
-    BadEmbeddingError
+    FloatingPointError
         If a value is not finite, or a scale would not be below 1.
     """
     codes, scales = quantize_tensor(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
@@ -62,7 +58,7 @@ def check_scales(scales: NDArray[np.float32]) -> None:
     bad = ~((scales > 0) & (scales < 1))
     if bad.any():
         worst = scales[bad][0]
-        raise BadEmbeddingError(
+        raise FloatingPointError(
             f"{int(bad.sum())} of {bad.size} embeddings are not finite or too large to store "
             f"(the first has a scale of {worst}): the weights do not fit this imagery"
         )

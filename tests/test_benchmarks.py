@@ -16,7 +16,7 @@ from benchmarks import __main__ as benchmarks
 from benchmarks import encode
 from tessera_mosaic.model.cards import card_named
 from tessera_mosaic.model.checkpoints.checkpoint import random_checkpoint
-from tessera_mosaic.model.engine.kernels import DeviceError
+from tessera_mosaic.model.engine.kernels import UnusableDevice
 from tessera_mosaic.model.sizes import Family, Sizes
 from tessera_mosaic.pipeline.planning.priors import THROUGHPUT, read_book, record_throughput
 
@@ -72,7 +72,7 @@ def test_a_precision_that_the_machine_lacks_is_left_out(
 ) -> None:
     def peak(device: str, precision: str, threads: int) -> float:
         if precision == "bf16":
-            raise DeviceError("this CPU has no bf16 arithmetic")
+            raise UnusableDevice("this CPU has no bf16 arithmetic")
         return 1e12
 
     measured = []

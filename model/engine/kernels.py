@@ -29,7 +29,7 @@ TILE, MOST_PADDING = 64, 0.04
 T = TypeVar("T")
 
 
-class DeviceError(RuntimeError):
+class UnusableDevice(RuntimeError):
     """A device was asked for that is not there, or cannot compute as asked."""
 
 
@@ -71,26 +71,28 @@ def find_place(device: str, precision: str) -> Place:
 
     Raises
     ------
-    DeviceError
+    UnusableDevice
         If not.
     """
     if precision not in DTYPES:
-        raise DeviceError(f"there is no precision {precision!r}: choose from {', '.join(DTYPES)}")
+        raise UnusableDevice(
+            f"there is no precision {precision!r}: choose from {', '.join(DTYPES)}"
+        )
     try:
         place = Place(torch.device(device), DTYPES[precision])
     except RuntimeError:
-        raise DeviceError(f"there is no kind of device called {device!r}") from None
+        raise UnusableDevice(f"there is no kind of device called {device!r}") from None
     kind = place.device.type
     if kind not in ("cpu", "cuda"):
-        raise DeviceError(f"encoders run on cpu and cuda, not on {kind}")
+        raise UnusableDevice(f"encoders run on cpu and cuda, not on {kind}")
     if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (place.device.index or 0) >= count:
-            raise DeviceError(f"device {device} was asked for, and {count} GPUs are usable here")
+            raise UnusableDevice(f"device {device} was asked for, and {count} GPUs are usable here")
     elif precision == "bf16" and not (
         place.onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     ):
-        raise DeviceError("this CPU has no bf16 arithmetic: use --precision fp32")
+        raise UnusableDevice("this CPU has no bf16 arithmetic: use --precision fp32")
     return place
 
 

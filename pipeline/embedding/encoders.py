@@ -10,12 +10,10 @@ import torch
 
 from tessera_mosaic.model.cards import SHIPPED, Card, card_named, card_of_weights
 from tessera_mosaic.model.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint
-from tessera_mosaic.model.encoder import Encoder, OutOfDeviceMemoryError, encoder_identity
-from tessera_mosaic.model.engine.kernels import DeviceError, find_place
-from tessera_mosaic.model.quantize import BadEmbeddingError
-from tessera_mosaic.pipeline import errors
+from tessera_mosaic.model.encoder import Encoder, encoder_identity
+from tessera_mosaic.model.engine.kernels import UnusableDevice, find_place
 from tessera_mosaic.pipeline.embedding.weights import local_weights, pulled_weights
-from tessera_mosaic.pipeline.errors import BadEmbedding, BadInput, OutOfMemory
+from tessera_mosaic.pipeline.errors import BadEmbedding, BadInput, DeviceError, OutOfMemory
 from tessera_mosaic.pipeline.io.urls import plain
 
 
@@ -73,7 +71,7 @@ def check_device(device: str, precision: str) -> None:
     """
     try:
         find_place(device, precision)
-    except DeviceError as error:
+    except UnusableDevice as error:
         raise BadInput(str(error)) from None
 
 
@@ -113,7 +111,7 @@ def load_encoder(
     try:
         checkpoint, card = find_checkpoint(model, weights, sha256 or "", imagery)
         encoder = Encoder(checkpoint, card, precision, device, threads)
-    except DeviceError as error:
+    except UnusableDevice as error:
         raise BadInput(str(error)) from None
     if sha256 is not None and encoder.weights_sha256 != sha256:
         raise BadInput("the encoder has changed since the run began: its sha256 is another")
@@ -186,14 +184,14 @@ def encoder_errors() -> Iterator[None]:
 
     Raises
     ------
-    BadEmbedding, OutOfMemory, errors.DeviceError
+    BadEmbedding, OutOfMemory, DeviceError
         By whether another encoder, a smaller block or another machine could help.
     """
     try:
         yield
-    except BadEmbeddingError as error:
+    except FloatingPointError as error:
         raise BadEmbedding(str(error)) from None
-    except (MemoryError, torch.OutOfMemoryError, OutOfDeviceMemoryError) as error:
+    except (MemoryError, torch.OutOfMemoryError) as error:
         raise OutOfMemory(_first_line(error)) from error
     except RuntimeError as error:
         # PyTorch's CPU allocator and its drivers have no classes of their own.
@@ -201,7 +199,7 @@ def encoder_errors() -> Iterator[None]:
         if "can't allocate memory" in text or "out of memory" in text:
             raise OutOfMemory(text) from error
         if "CUDA" in text:
-            raise errors.DeviceError(text) from error
+            raise DeviceError(text) from error
         raise
 
 
