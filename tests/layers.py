@@ -124,10 +124,8 @@ class Table:
     def _allows_foreign(self, arrow: Arrow) -> bool:
         never = (names for name, names in self.never.items() if among(arrow.importer, name))
         users = self.users.get(arrow.imported.partition(".")[0], arrow.importer)
-        return (
-            arrow.imported != COMPUTED
-            and among(arrow.importer, users)
-            and not any(among(arrow.imported, names) for names in never)
+        return among(arrow.importer, users) and not any(
+            among(arrow.imported, names) for names in never
         )
 
     def _allows_inside(self, package: str, arrow: Arrow) -> bool:
@@ -223,3 +221,7 @@ def _told(node: ast.expr, strings: Mapping[str, str]) -> str:
             return told.rpartition(".")[0]
         told += text
     return told
+
+
+OURS = modules(ROOT)
+"""Our modules, as they are in this tree."""

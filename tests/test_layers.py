@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
-from tests.layers import COMPUTED, INSTALLED, ROOT, Arrow, Table, among, arrows, modules
+from tests.layers import COMPUTED, INSTALLED, OURS, ROOT, Arrow, Table, among, arrows, modules
 
 BELOW = """
     errors console tiling io contracts model scenes mosaic ledger imagery planning publishing
@@ -82,6 +82,8 @@ TABLE = Table(
         "apache_beam": "job commands",
         "argparse": "commands cli",
         "print": "commands cli console",
+        # Its table of lazy names is what it imports for type checkers: see `test_api`.
+        COMPUTED: "api",
     },
 )
 
@@ -110,13 +112,11 @@ KNOWN: set[str] = {
     "job.worker -> scenes",
     "planning.estimate -> mosaic",
     "planning.quantities -> mosaic",
-    "stacks.read_stack -> commands.stack",
     "verification.findings -> print",
 }
 """Arrows of today that the table does not allow, until they are gone."""
 
-SILENT = {
-    "tessera_mosaic",
+SILENT: set[str] = {
     "tessera_mosaic.model.checkpoints",
     "tessera_mosaic.model.data",
     "tessera_mosaic.model.engine",
@@ -148,7 +148,6 @@ SAYING = 3
 ASIDE = (("commands", "api"), ("cli", "commands"))
 """Arrows of the table within a layer."""
 
-OURS = modules(ROOT)
 ARROWS = arrows(OURS, OURS)
 
 
@@ -158,8 +157,8 @@ def forbidden(found: list[Arrow]) -> set[str]:
 
 def test_no_package_imports_what_the_table_does_not_allow() -> None:
     found = forbidden(ARROWS)
-    assert not found - KNOWN
-    assert not KNOWN - found, "these are gone: take them off the list"
+    assert found - KNOWN == set()
+    assert KNOWN - found == set(), "these are gone: take them off the list"
 
 
 def test_the_table_itself_points_down_and_names_every_package() -> None:

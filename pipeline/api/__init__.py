@@ -1,1 +1,123 @@
-"""TESSERA embeddings of the Earth: from Sentinel scenes to an annual global mosaic."""
+"""TESSERA embeddings of the Earth: from Sentinel scenes to an annual global mosaic.
+
+    import tessera_mosaic as tm
+
+    zones = tm.open_mosaic("valley.zarr")
+
+All that this module names is public, and loaded when it is first used: importing the module takes
+next to no time, and reading a mosaic loads neither torch nor Beam. Below it lie `pipeline`, the
+stages in the order in which a pixel travels through them, and `model`, the encoder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tessera_mosaic.pipeline.errors import (
+        Altered,
+        BadEmbedding,
+        BadInput,
+        BrokenOff,
+        Corrupt,
+        DeviceError,
+        Expired,
+        Gone,
+        Incomplete,
+        NoCatalogue,
+        NoScenes,
+        OutOfMemory,
+        Poisoned,
+        Refused,
+        SceneError,
+        StoreDenied,
+        StoreError,
+        StoreFull,
+        StoreMismatch,
+        StoreReadOnly,
+        TesseraError,
+        Throttled,
+        TimedOut,
+        Unavailable,
+        Unforeseen,
+    )
+    from tessera_mosaic.pipeline.mosaic.datasets import Zones, dequantize, open_mosaic
+
+__all__ = [
+    "Altered",
+    "BadEmbedding",
+    "BadInput",
+    "BrokenOff",
+    "Corrupt",
+    "DeviceError",
+    "Expired",
+    "Gone",
+    "Incomplete",
+    "NoCatalogue",
+    "NoScenes",
+    "OutOfMemory",
+    "Poisoned",
+    "Refused",
+    "SceneError",
+    "StoreDenied",
+    "StoreError",
+    "StoreFull",
+    "StoreMismatch",
+    "StoreReadOnly",
+    "TesseraError",
+    "Throttled",
+    "TimedOut",
+    "Unavailable",
+    "Unforeseen",
+    "Zones",
+    "dequantize",
+    "open_mosaic",
+]
+
+_ERRORS = "tessera_mosaic.pipeline.errors"
+_DATASETS = "tessera_mosaic.pipeline.mosaic.datasets"
+
+_PLACES = {
+    "Zones": _DATASETS,
+    "dequantize": _DATASETS,
+    "open_mosaic": _DATASETS,
+}
+"""Modules of the names; those that are not here are errors."""
+
+
+@contextlib.contextmanager
+def _without_folder_of_script() -> Iterator[None]:
+    """Load nothing from where the user's script or notebook lies.
+
+    Python looks there first, so that a `random.py` or `json.py` beside a script would stand in for
+    the module of the standard library which numpy or Beam mean.
+    """
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    folder = str(Path(script).resolve().parent) if script else ""
+    if sys.path[:1] != [folder] or Path(folder).resolve() in Path(__file__).resolve().parents:
+        yield
+        return
+    del sys.path[0]
+    try:
+        yield
+    finally:
+        sys.path.insert(0, folder)
+
+
+if not TYPE_CHECKING:
+    # Type checkers take the imports above, and so know which names there are not.
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        with _without_folder_of_script():
+            module = import_module(_PLACES.get(name, _ERRORS))
+        return globals().setdefault(name, getattr(module, name))
+
+    def __dir__() -> list[str]:
+        return __all__

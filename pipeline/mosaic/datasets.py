@@ -1,9 +1,4 @@
-"""A mosaic as xarray datasets, one a zone, for people who use it.
-
-zones = open_mosaic("mosaic.zarr")
-square = zones.region(3.02, 50.81, 3.03, 50.82, year=2024)[31]
-values = dequantize(square)
-"""
+"""A mosaic as xarray datasets, one a UTM zone, for people who use it."""
 
 from __future__ import annotations
 
@@ -27,7 +22,24 @@ class Zones(Mapping[int, xarray.Dataset]):
 
     Each dataset has `embeddings` (time, band, y, x), int8; nested depths `embeddings_dK`; `scales`
     (time, y, x), float32, +inf where nothing is and NaN where water is; and the observation
-    counts. `time` is the year, `x` and `y` are pixel centres in the zone's northern projection.
+    counts. `time` is the year, `x` and `y` are pixel centres in metres in the zone's northern
+    projection.
+
+    Parameters
+    ----------
+    mosaic
+        The opened store; `open_mosaic` opens it.
+
+    Examples
+    --------
+    >>> zones = tm.open_mosaic("mosaic.zarr")
+    >>> list(zones), zones.years
+    ([31], (2024,))
+    >>> zones[31]["scales"].dims
+    ('time', 'y', 'x')
+    >>> square = zones.region(2.995, 50.845, 3.005, 50.850, year=2024)[31]
+    >>> dict(square["embeddings"].sizes)
+    {'band': 128, 'y': 56, 'x': 71}
     """
 
     def __init__(self, mosaic: Mosaic) -> None:
@@ -104,6 +116,12 @@ def open_mosaic(url: str) -> Zones:
     ------
     BadInput
         If there is no mosaic.
+
+    Examples
+    --------
+    >>> zones = tm.open_mosaic("mosaic.zarr")
+    >>> zones.years
+    (2024,)
     """
     return Zones(mosaic_at(url))
 
@@ -114,14 +132,28 @@ def dequantize(dataset: xarray.Dataset, depth: int | None = None) -> xarray.Data
     Parameters
     ----------
     dataset
-        Of a zone, or part of one.
+        Dataset of a zone, or a part of one, with `embeddings` (..., band, y, x) and `scales`
+        (..., y, x).
     depth
-        A nested depth; all dimensions by default.
+        Number of the first bands to take, where the mosaic stores embeddings of that depth; all
+        bands by default.
+
+    Returns
+    -------
+    xarray.DataArray
+        Embeddings, (..., band, y, x), float32, without a unit.
 
     Raises
     ------
     BadInput
         If the mosaic does not have the depth.
+
+    Examples
+    --------
+    >>> square = tm.open_mosaic("mosaic.zarr").region(2.995, 50.845, 3.0, 50.85, year=2024)[31]
+    >>> values = tm.dequantize(square)
+    >>> values.dims, str(values.dtype)
+    (('band', 'y', 'x'), 'float32')
     """
     name = f"embeddings_d{depth}"
     if depth is None or (name not in dataset and dataset.sizes["band"] == depth):

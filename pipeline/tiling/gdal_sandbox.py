@@ -42,6 +42,7 @@ def read_layer(path: Path) -> dict[str, Any]:
     """
     words = [
         sys.executable,
+        "-P",
         "-m",
         "tessera_mosaic.pipeline.tiling.gdal_sandbox",
         str(path.absolute()),
@@ -51,7 +52,6 @@ def read_layer(path: Path) -> dict[str, Any]:
         "OGR_SKIP": ",".join(sorted(set(pyogrio.list_drivers()) - DRIVERS)),
         # One thread of a numerical library is enough, and each reserves address space.
         "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join(sys.path),
     }
     try:
         done = subprocess.run(

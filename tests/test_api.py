@@ -1,0 +1,82 @@
+"""`import tessera_mosaic as tm`: what it names, how it loads, and that its examples are right."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import tessera_mosaic as tm
+from tests.layers import ROOT
+
+FACE = ROOT / "pipeline" / "api"
+
+
+def is_error(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, Exception)
+
+
+def imported_for_type_checkers() -> set[str]:
+    """Names that a type checker finds, which does not run the module."""
+    tree = ast.parse((FACE / "__init__.py").read_text())
+    checked = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in checked.body if isinstance(node, ast.ImportFrom)]
+    return {alias.asname or alias.name for node in imports for alias in node.names}
+
+
+def test_names_are_the_same_for_people_programs_and_type_checkers() -> None:
+    assert sorted(tm.__all__) == tm.__all__ == dir(tm)
+    assert imported_for_type_checkers() == set(tm.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'open_mosiac'"):
+        tm.open_mosiac  # noqa: B018
+
+
+def test_no_module_has_the_name_of_what_is_public() -> None:
+    """Importing `tessera_mosaic.x` would put the module in the place of the function `x`."""
+    names = {path.stem for path in FACE.iterdir()} | {"pipeline", "model"}
+    assert not names & set(tm.__all__)
+
+
+@pytest.mark.parametrize("name", tm.__all__)
+def test_what_is_public_says_what_it_takes_and_shows_how(name: str) -> None:
+    value = getattr(tm, name)
+    words = inspect.getdoc(value) or ""
+    assert words
+    if is_error(value):
+        return
+    assert ">>> " in words, f"{name} has no example"
+    parameters = [name for name in inspect.signature(value).parameters if name != "self"]
+    section = re.search(r"Parameters\n-+\n(.*?)(\n\n\w+\n-+\n|\Z)", words, re.DOTALL)
+    named = re.findall(r"^\*{0,2}(\w[\w, ]*)$", section[1], re.MULTILINE) if section else []
+    told = {one.strip() for line in named for one in line.split(",")}
+    assert set(parameters) <= told, f"{name} does not say what it takes"
+
+
+@pytest.fixture
+def beside_a_mosaic(
+    archive: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A working directory with `archive/catalog.json` and a mosaic of it, `mosaic.zarr`."""
+    (tmp_path / "archive").symlink_to(archive.parent)
+    shutil.copytree(finished, tmp_path / "mosaic.zarr")
+    monkeypatch.chdir(tmp_path)
+
+
+def examples() -> list[doctest.DocTest]:
+    finder = doctest.DocTestFinder()
+    found = [test for name in tm.__all__ for test in finder.find(getattr(tm, name), name)]
+    return [test for test in found if test.examples]
+
+
+@pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
+def test_example(example: doctest.DocTest, beside_a_mosaic: None) -> None:
+    told: list[str] = []
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    example.globs = {"tm": tm}
+    runner.run(example, out=told.append)
+    assert not runner.failures, "".join(told)
