@@ -23,7 +23,7 @@ from tessera_mosaic.model.data import WEIGHTS
 from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.errors import BadInput, Gone, SceneError
 from tessera_mosaic.pipeline.io.buckets import Buckets
-from tessera_mosaic.pipeline.io.http import CONNECT_TIMEOUT, READ_TIMEOUT
+from tessera_mosaic.pipeline.io.http import ORDINARY
 from tessera_mosaic.pipeline.io.throttle import Accounts
 from tessera_mosaic.pipeline.io.urls import WEB, is_local, local_path, plain, scheme_of
 
@@ -237,7 +237,7 @@ def _open_web(location: str, start: int) -> _Source:
     if start:
         headers["Range"] = f"bytes={start}-"
     response = requests.get(
-        location, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT)
+        location, headers=headers, stream=True, timeout=(ORDINARY.connect, ORDINARY.read)
     )
     status, length = response.status_code, response.headers.get("Content-Length", "")
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:

@@ -26,7 +26,15 @@ from tessera_mosaic.pipeline.errors import (
 )
 from tessera_mosaic.pipeline.io import buckets
 from tessera_mosaic.pipeline.io.buckets import Buckets
-from tessera_mosaic.pipeline.io.http import Answer, Web, ranged, refuse_private, whole_size
+from tessera_mosaic.pipeline.io.http import (
+    ORDINARY,
+    Answer,
+    Patience,
+    Web,
+    ranged,
+    refuse_private,
+    whole_size,
+)
 from tessera_mosaic.pipeline.io.throttle import LONGEST_PAUSE, Accounts
 from tessera_mosaic.pipeline.io.urls import WEB, is_local, local_path, plain, scheme_of
 
@@ -35,9 +43,6 @@ MOST_MOVED = 10_000
 """Addresses of which it is remembered where they led."""
 
 CREDENTIALS = ("authorization", "cookie")
-
-PAUSE = 0.2
-"""Seconds before the first try again. Most failures are gone by then."""
 
 T = TypeVar("T")
 
@@ -60,18 +65,23 @@ class Remote:
         to private addresses but those of the root's own host.
     allow_hosts
         Further hosts that may have private addresses.
-    pause
-        Seconds before the first try again; tripled before each next.
+    patience
+        How long servers are waited for, and how soon they are asked again.
     """
 
-    def __init__(self, root: str = "", allow_hosts: Collection[str] = (), pause: float = PAUSE):
+    def __init__(
+        self,
+        root: str = "",
+        allow_hosts: Collection[str] = (),
+        patience: Patience = ORDINARY,
+    ):
         self.is_local = is_local(root)
-        self._pause = pause
+        self._pause = patience.pause
         self._trusted = {host.lower() for host in allow_hosts}
         if not self.is_local:
             self._trusted.add((urlsplit(root).hostname or "").lower())
-        self._accounts = Accounts(pause)
-        self._web = Web(self._trusted, self._accounts)
+        self._accounts = Accounts(patience.pause)
+        self._web = Web(self._trusted, self._accounts, patience)
         self._buckets = Buckets(self._accounts)
         self._moved: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()

@@ -22,11 +22,8 @@ from tessera_mosaic.pipeline.errors import Corrupt, Expired, Gone, Refused, Thro
 from tessera_mosaic.pipeline.io.throttle import IN_FLIGHT, Accounts
 from tessera_mosaic.pipeline.io.urls import plain
 
-CONNECT_TIMEOUT, READ_TIMEOUT = 10.0, 30.0
-"""Seconds without a connection or a byte after which a request counts as unanswered."""
-
 SLOWEST = 20_000
-"""Bytes a second under which an answer, after `READ_TIMEOUT`, counts as none."""
+"""Bytes a second under which an answer, after `Patience.read` seconds, counts as none."""
 
 CONTENT_RANGE = re.compile(
     r"bytes (?P<first>\d{1,18})-(?P<last>\d{1,18})/(?P<total>\d{1,18}|\*)", re.ASCII
@@ -36,6 +33,32 @@ CONTENT_RANGE = re.compile(
 
 CARRYING = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96")))
 """Addresses whose last bits are of version 4, which gateways translate (RFC 6052, RFC 2765)."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long servers are waited for, and how soon they are asked again.
+
+    Parameters
+    ----------
+    connect, read
+        Seconds without a connection, and without a byte, after which a request counts as
+        unanswered.
+    pause
+        Seconds before a request is sent for the second time. Most failures are gone by then.
+    """
+
+    connect: float = 10.0
+    read: float = 30.0
+    pause: float = 0.2
+
+    def timeout(self) -> urllib3.Timeout:
+        """The same for urllib3."""
+        return urllib3.Timeout(connect=self.connect, read=self.read)
+
+
+ORDINARY = Patience()
+"""What suits public providers."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +82,13 @@ class Web:
         Hosts that may have private addresses, in lower case.
     accounts
         Whose turn it is.
+    patience
+        How long servers are waited for.
     """
 
-    def __init__(self, trusted: Collection[str], accounts: Accounts) -> None:
-        self._direct, self._accounts = _pool(trusted), accounts
+    def __init__(self, trusted: Collection[str], accounts: Accounts, patience: Patience) -> None:
+        self._accounts, self._patience = accounts, patience
+        self._direct = _pool(trusted, patience)
         self._proxies = getproxies()
         self._proxied: dict[str, urllib3.PoolManager] = {}
 
@@ -91,7 +117,11 @@ class Web:
                     decode_content=False,
                 )
                 try:
-                    answer = Answer(response.status, response.headers, _drain(response, limit))
+                    answer = Answer(
+                        response.status,
+                        response.headers,
+                        drain(response, limit, self._patience.read),
+                    )
                 except BaseException:
                     response.close()
                     raise
@@ -110,7 +140,7 @@ class Web:
                     raise error.__cause__ from None
                 raise TimedOut(f"{where} cannot be reached: {type(error).__name__}") from None
         if answer.status in (429, 503):
-            account.throttled(_retry_after(answer.headers.get("Retry-After")))
+            account.throttled(retry_after(answer.headers.get("Retry-After")))
         else:
             account.served()
         _raise_for_status(answer.status, where)
@@ -123,10 +153,10 @@ class Web:
         host = parts.hostname or ""
         if proxy is None or host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
             return self._direct
-        return self._proxied.setdefault(proxy, _through(proxy))
+        return self._proxied.setdefault(proxy, _through(proxy, self._patience))
 
 
-def _pool(trusted: Collection[str]) -> urllib3.PoolManager:
+def _pool(trusted: Collection[str], patience: Patience) -> urllib3.PoolManager:
     """Connections that look where they have arrived before they say a word."""
 
     def arrived(connection: HTTPConnection) -> None:
@@ -153,24 +183,23 @@ def _pool(trusted: Collection[str]) -> urllib3.PoolManager:
     class SecurePool(HTTPSConnectionPool):
         ConnectionCls = Secure
 
-    pool = urllib3.PoolManager(**_settings())
+    pool = urllib3.PoolManager(**_settings(patience))
     pool.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
     return pool
 
 
-def _settings() -> dict[str, Any]:
-    timeout = urllib3.Timeout(connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)
-    return {"num_pools": 64, "maxsize": IN_FLIGHT, "timeout": timeout}
+def _settings(patience: Patience) -> dict[str, Any]:
+    return {"num_pools": 64, "maxsize": IN_FLIGHT, "timeout": patience.timeout()}
 
 
-def _through(proxy: str) -> urllib3.PoolManager:
+def _through(proxy: str, patience: Patience) -> urllib3.PoolManager:
     """Connections by way of a proxy."""
     try:
         parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
         place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
         headers = urllib3.make_headers(proxy_basic_auth=login) if parts.username else None
-        return urllib3.ProxyManager(place, proxy_headers=headers, **_settings())
+        return urllib3.ProxyManager(place, proxy_headers=headers, **_settings(patience))
     except (ValueError, urllib3.exceptions.HTTPError):
         raise Refused("the proxy that the environment names is not at an http address") from None
 
@@ -201,13 +230,28 @@ def _carried(
     return ip.ipv4_mapped or ip.sixtofour or ip
 
 
-def _drain(response: urllib3.BaseHTTPResponse, limit: int) -> bytes:
-    """The body, up to a limit, unless it comes too slowly."""
+def drain(response: urllib3.BaseHTTPResponse, limit: int, patience: float) -> bytes:
+    """The body of an answer, unless it comes too slowly.
+
+    Parameters
+    ----------
+    response
+        Whose head has been read.
+    limit
+        Most bytes that are read.
+    patience
+        Seconds after which `SLOWEST` bytes a second have to have come.
+
+    Raises
+    ------
+    urllib3.exceptions.TimeoutError
+        If fewer have.
+    """
     began, parts, size = time.monotonic(), [], 0
     while size < limit and (part := response.read(min(limit - size, 1 << 20))):
         parts.append(part)
         size += len(part)
-        if time.monotonic() - began > READ_TIMEOUT + size / SLOWEST:
+        if time.monotonic() - began > patience + size / SLOWEST:
             raise urllib3.exceptions.TimeoutError
     if response.length_remaining != 0:
         # What was not read must not be taken for the next answer.
@@ -255,7 +299,7 @@ def _raise_for_status(status: int, where: str) -> None:
         raise Corrupt(said)
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None) -> float | None:
     """Seconds that a Retry-After header asks for."""
     if value is None:
         return None

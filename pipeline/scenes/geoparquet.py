@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tessera_mosaic.pipeline.errors import BadInput, Corrupt, SceneError
+from tessera_mosaic.pipeline.errors import BadInput, Corrupt
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.urls import plain
-from tessera_mosaic.pipeline.scenes.scene import S2_ASSETS, Scene, settle
+from tessera_mosaic.pipeline.scenes.scene import S2_ASSETS, Scene, opening, settle
 from tessera_mosaic.pipeline.scenes.stac_items import (
     COMMON_NAMES,
     KEEPING_OFFSET,
@@ -74,17 +74,16 @@ class ParquetIndex:
     ------
     BadInput
         If it is no such file.
+    Unavailable
+        If its provider asks for patience or does not answer.
     """
 
     def __init__(self, url: str, remote: Remote) -> None:
         self.name, self.remote = plain(url), remote
-        try:
-            with _told_as("its footer"):
-                self._file = pq.ParquetFile(
-                    _RemoteFile(url, remote), pre_buffer=False, page_checksum_verification=True
-                )
-        except SceneError as error:
-            raise BadInput(f"catalogue {self.name} is no STAC GeoParquet index: {error}") from None
+        with opening(self.name, "STAC GeoParquet index"), _told_as("its footer"):
+            self._file = pq.ParquetFile(
+                _RemoteFile(url, remote), pre_buffer=False, page_checksum_verification=True
+            )
         schema = self._file.schema_arrow
         if not {"id", "bbox", "assets", "datetime"} <= set(schema.names):
             raise BadInput(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.fetcher import Remote
+from tessera_mosaic.pipeline.io.http import ORDINARY, Patience
 from tessera_mosaic.pipeline.io.urls import WEB, is_local, local_path, scheme_of
 from tessera_mosaic.pipeline.scenes import earth_search, planetary_computer
 from tessera_mosaic.pipeline.scenes.dpixel_catalog import DPixels
@@ -23,7 +24,11 @@ ADDRESSES = {planetary_computer.ROOT: "planetary-computer", earth_search.ROOT: "
 """Addresses of what has a name."""
 
 
-def open_catalogue(text: str, allow_hosts: Collection[str] = ()) -> Source:
+def open_catalogue(
+    text: str,
+    allow_hosts: Collection[str] = (),
+    patience: Patience = ORDINARY,
+) -> Source:
     """Open a catalogue.
 
     Parameters
@@ -34,14 +39,18 @@ def open_catalogue(text: str, allow_hosts: Collection[str] = ()) -> Source:
         `s3://`; a d-pixel directory or a folder of them.
     allow_hosts
         Hosts besides the catalogue's own that may be at private addresses.
+    patience
+        How long servers are waited for, and how soon they are asked again.
 
     Raises
     ------
     BadInput
         If it is none of these.
+    Unavailable
+        If its provider asks for patience or does not answer.
     """
     text = ADDRESSES.get(text.rstrip("/"), text)
-    remote = Remote(text if text not in NAMES else "https://", allow_hosts)
+    remote = Remote(text if text not in NAMES else "https://", allow_hosts, patience)
     if text == "planetary-computer":
         return PlanetaryComputer(remote)
     if text in ("earth-search", "earth-search-c1"):

@@ -9,12 +9,13 @@ import dataclasses
 import datetime
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS
-from tessera_mosaic.pipeline.errors import BadInput, Incomplete
+from tessera_mosaic.pipeline.errors import BadInput, Incomplete, SceneError, Unavailable
 from tessera_mosaic.pipeline.io.fetcher import Remote
 from tessera_mosaic.pipeline.tiling.boxes import Box
 
@@ -127,6 +128,33 @@ class Source(Protocol):
     def refresh(self, scene: Scene) -> Scene:
         """Ask for the scene's item again, as its assets may have moved."""
         ...
+
+
+@contextmanager
+def opening(catalogue: str, no_such: str = "") -> Iterator[None]:
+    """Say of which catalogue something could not be read while it was opened.
+
+    Parameters
+    ----------
+    catalogue
+        Its address, without a credential.
+    no_such
+        What it then turns out not to be, for the message; empty to say only what went wrong.
+
+    Raises
+    ------
+    Unavailable
+        Of the class of what went wrong, if the provider asks for patience or does not answer.
+    BadInput
+        If what is there, or may be read of it, cannot be used.
+    """
+    try:
+        yield
+    except Unavailable as error:
+        raise type(error)(f"catalogue {catalogue}: {error.message}") from None
+    except SceneError as error:
+        what = f"catalogue {catalogue} is no {no_such}" if no_such else f"catalogue {catalogue}"
+        raise BadInput(f"{what}: {error.message}") from None
 
 
 def settle(scenes: Iterable[Scene], year: int) -> list[Scene]:

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from tessera_mosaic.pipeline.errors import BadInput, Corrupt, SceneError
+from tessera_mosaic.pipeline.errors import BadInput, Corrupt
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.urls import plain
-from tessera_mosaic.pipeline.scenes.scene import Scene, settle
+from tessera_mosaic.pipeline.scenes.scene import Scene, opening, settle
 from tessera_mosaic.pipeline.scenes.stac_items import KEEPING_OFFSET, resolve, scene_of_item
 from tessera_mosaic.pipeline.scenes.static_catalog import imagery_of, one_imagery
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, spans
@@ -50,19 +50,19 @@ class StacApi:
     ------
     BadInput
         If there is no such API, or it has no collection that is used here.
+    Unavailable
+        If its provider asks for patience or does not answer.
     """
 
     def __init__(
         self, root: str, remote: Remote, collections: Sequence[str] = (), imagery: str = ""
     ) -> None:
         self.name, self.remote = plain(root), remote
-        try:
+        with opening(self.name):
             landing = self._ask("GET", root)
             self._search, self._method = _search_link(root, landing)
             self._collections = list(collections) or self._known_collections(root, landing)
             self.imagery = imagery or self._imagery()
-        except SceneError as error:
-            raise BadInput(f"catalogue {self.name}: {error.message}") from None
         self.keeps_offset = KEEPING_OFFSET in self._collections
 
     def search(self, bounds: Box, year: int) -> list[Scene]:

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tessera_mosaic.pipeline.errors import BadInput, Corrupt, SceneError
+from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Unavailable
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.urls import plain
-from tessera_mosaic.pipeline.scenes.scene import Scene, settle
+from tessera_mosaic.pipeline.scenes.scene import Scene, opening, settle
 from tessera_mosaic.pipeline.scenes.stac_items import OFFSET_APPLIED, resolve, scene_of_item
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, touches
 
@@ -55,6 +55,8 @@ class StaticCatalogue:
     ------
     BadInput
         If there is no such catalogue, or no Sentinel scene in it.
+    Unavailable
+        If its provider asks for patience or does not answer.
     """
 
     def __init__(self, root: str, remote: Remote) -> None:
@@ -83,7 +85,7 @@ class StaticCatalogue:
         try:
             place = self._places[scene.id]
             document = read_document(place, place, self.remote)
-        except (KeyError, BadInput):
+        except (KeyError, BadInput, Unavailable):
             return scene
         found = (scene_of_item(item, base) for base, item in _items(place, document))
         return next((again for again in found if again and again.id == scene.id), scene)
@@ -117,6 +119,8 @@ def read_items(root: str, remote: Remote) -> Iterator[tuple[str, Any]]:
     ------
     BadInput
         If a document cannot be read or is no STAC document, or if there are too many.
+    Unavailable
+        If the provider asks for patience or does not answer.
     """
     level, seen, total = [root], {root}, 0
 
@@ -159,6 +163,8 @@ def read_document(address: str, root: str, remote: Remote) -> dict[str, Any]:
     ------
     BadInput
         If it cannot be read or is no STAC document.
+    Unavailable
+        If the provider asks for patience or does not answer.
     """
     return _read(address, root, remote)[0]
 
@@ -173,10 +179,8 @@ def _read(address: str, root: str, remote: Remote) -> tuple[dict[str, Any], int]
         except (ValueError, RecursionError) as error:
             raise Corrupt(f"{plain(address)} is no JSON: {error}") from None
 
-    try:
+    with opening(plain(root)):
         document, size = remote.persist(once, address)
-    except SceneError as error:
-        raise BadInput(f"catalogue {plain(root)}: {error.message}") from None
     if not isinstance(document, dict) or document.get("type") not in STAC_TYPES:
         raise BadInput(f"catalogue {plain(root)}: {plain(address)} is no STAC document")
     return document, size

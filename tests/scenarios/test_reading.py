@@ -14,8 +14,8 @@ from benchmarks.server import FAULTS, STATUS, ArchiveServer, serving
 from tessera_mosaic.model.observations import Stack
 from tessera_mosaic.pipeline.errors import Expired, SceneError, Throttled, TimedOut
 from tessera_mosaic.pipeline.imagery.scene_reader import Reader
-from tessera_mosaic.pipeline.io import fetcher, http
 from tessera_mosaic.pipeline.io.fetcher import Remote
+from tessera_mosaic.pipeline.io.http import Patience
 from tessera_mosaic.pipeline.scenes import Source, open_catalogue
 from tessera_mosaic.pipeline.scenes.geoparquet import ParquetIndex
 from tessera_mosaic.pipeline.scenes.stac_api import StacApi
@@ -210,10 +210,14 @@ def healthy(small: tuple[Path, Window]) -> AnnualStack:
     return read_small(open_catalogue(str(small[0])), small[1])
 
 
-def over_http(server: ArchiveServer) -> StaticCatalogue:
-    """The archive of a server, by a reader that does not wait long before it tries again."""
+HURRIED = Patience(pause=0.0005)
+"""Of a reader that does not wait long before it tries again."""
+
+
+def over_http(server: ArchiveServer, patience: Patience = HURRIED) -> StaticCatalogue:
+    """The archive of a server."""
     url = f"{server.url}/catalog.json"
-    return StaticCatalogue(url, Remote(url, pause=0.0005))
+    return StaticCatalogue(url, Remote(url, patience=patience))
 
 
 @pytest.mark.parametrize("first_seed", range(0, 200, 25))
@@ -290,9 +294,9 @@ def test_faults_of_the_catalogue_itself_change_nothing(
                 source: Source = over_http(server)
             elif kind == "index":
                 url = f"{listing.url}/items.parquet"
-                source = ParquetIndex(url, Remote(url, pause=0.0005))
+                source = ParquetIndex(url, Remote(url, patience=HURRIED))
             else:
-                source = StacApi(api + "/", Remote(api, pause=0.0005))
+                source = StacApi(api + "/", Remote(api, patience=HURRIED))
             annual = read_small(source, small[1])
             assert_same_stack(annual.stack, healthy.stack)
             assert annual.used == healthy.used
@@ -362,16 +366,11 @@ def test_who_asks_for_patience_or_a_credential_still_has_the_scene(
         read_small(over_http(server), small[1], Losses(1000))
 
 
-def test_a_server_that_says_nothing_is_not_waited_for(
-    small: tuple[Path, Window], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http, "READ_TIMEOUT", 0.05)
-    monkeypatch.setattr(fetcher, "TRIES", {TimedOut: 2})
-
+def test_a_server_that_says_nothing_is_not_waited_for(small: tuple[Path, Window]) -> None:
     def fault(path: str, start: int) -> str:
         if path.endswith("B04.tif"):
             time.sleep(0.2)
         return ""
 
     with serving(small[0].parent, fault) as server, pytest.raises(TimedOut):
-        read_small(over_http(server), small[1])
+        read_small(over_http(server, Patience(read=0.05, pause=0.0005)), small[1])

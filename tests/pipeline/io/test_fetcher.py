@@ -21,11 +21,14 @@ from tessera_mosaic.pipeline.errors import (
 from tessera_mosaic.pipeline.io import buckets, http
 from tessera_mosaic.pipeline.io.buckets import Buckets
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
+from tessera_mosaic.pipeline.io.http import Patience
 from tessera_mosaic.pipeline.io.throttle import LONGEST_PAUSE, Account, Accounts
 from tessera_mosaic.pipeline.io.urls import plain
 from tests.fakes.web import Reply, Request, fake_web
 
 CONTENT = bytes(range(256)) * 4
+
+HURRIED = Patience(pause=0.0001)
 
 
 @pytest.fixture
@@ -80,7 +83,7 @@ def test_every_failure_has_its_class(folder: Path, fault: str, error: type[Scene
 @pytest.mark.parametrize("fault", ["throttled", "failing", "short", "missing", "expired"])
 def test_each_class_is_tried_as_often_as_it_deserves(folder: Path, fault: str) -> None:
     with serving(folder, lambda path, start: fault) as server:
-        fetch, url = Remote(server.url, pause=0.0001), f"{server.url}/a.bin"
+        fetch, url = Remote(server.url, patience=HURRIED), f"{server.url}/a.bin"
         with pytest.raises(SceneError) as caught:
             fetch.persist(lambda: fetch.read(Access(url), 0, 9), url)
         assert server.counts["requests"] == caught.value.request_tries
@@ -131,7 +134,7 @@ def test_retry_after_is_waited_for_by_all() -> None:
     ],
 )
 def test_reading_retry_after(header: str | None, seconds: float | None) -> None:
-    assert http._retry_after(header) == seconds
+    assert http.retry_after(header) == seconds
 
 
 def test_an_account_runs_fewer_requests_after_a_throttling_and_recovers() -> None:
@@ -304,7 +307,7 @@ def test_a_move_is_followed_without_the_credential_and_remembered(folder: Path) 
 def test_a_remembered_move_is_forgotten_by_whatever_fails_there(folder: Path, fault: str) -> None:
     with serving(folder) as first, serving(folder) as second:
         first.moved["old.bin"] = f"{second.url}/a.bin"
-        fetch, access = Remote(first.url, pause=0.0001), Access(f"{first.url}/old.bin")
+        fetch, access = Remote(first.url, patience=HURRIED), Access(f"{first.url}/old.bin")
         assert fetch.read(access, 0, 10) == CONTENT[:10]
         (folder / "b.bin").write_bytes(CONTENT[::-1])
         first.moved["old.bin"] = f"{second.url}/b.bin"
@@ -412,9 +415,7 @@ def test_a_server_without_ranges_is_named_and_does_not_confuse_the_next_answer()
             assert fetch.read(Access(f"{url}/small"), 0, 2000) == CONTENT
 
 
-def test_an_answer_that_comes_drop_by_drop_is_not_waited_for(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_comes_drop_by_drop_is_not_waited_for() -> None:
     class Dripping:
         length_remaining = 10**9
 
@@ -422,6 +423,5 @@ def test_an_answer_that_comes_drop_by_drop_is_not_waited_for(
             time.sleep(0.01)
             return b"x"
 
-    monkeypatch.setattr(http, "READ_TIMEOUT", 0.05)
     with pytest.raises(urllib3.exceptions.TimeoutError):
-        http._drain(Dripping(), 10**9)  # type: ignore[arg-type]
+        http.drain(Dripping(), 10**9, 0.05)  # type: ignore[arg-type]

@@ -33,6 +33,7 @@ from tessera_mosaic.pipeline.errors import (
 )
 from tessera_mosaic.pipeline.imagery.scene_reader import Reader
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
+from tessera_mosaic.pipeline.io.http import Patience
 from tessera_mosaic.pipeline.scenes import (
     S2_ASSETS,
     Scene,
@@ -184,7 +185,9 @@ def test_pages_that_never_end_are_corrupt(archive: Path) -> None:
 
     fake = FakeStac(items)
     with fake_web(endless) as url:
-        source = StacApi(url + "/", Remote(url, pause=0.0), ["sentinel-2-l2a"], "mpc")
+        source = StacApi(
+            url + "/", Remote(url, patience=Patience(pause=0.0)), ["sentinel-2-l2a"], "mpc"
+        )
         with pytest.raises(Corrupt, match="do not end"):
             source.search(FLANDERS, YEAR)
 
