@@ -138,8 +138,6 @@ class Table:
 
     def line_of(self, name: str) -> str | None:
         """The line of the table that a module belongs to; None for what is not ours."""
-        if name == "api.__main__":
-            return "cli"
         package = name.partition(".")[0]
         return package if package in self.packages else None
 

@@ -22,7 +22,7 @@ TABLE = Table(
     packages={
         "commands": (9, f"{BELOW} downstream simulation api"),
         "cli": (9, "commands"),
-        "api": (9, f"{BELOW} downstream"),
+        "api": (9, f"{BELOW} downstream cli"),
         "downstream": (8, re.sub("planning|embedding", "", BELOW)),
         "job": (7, "ledger mosaic tiling io contracts model"),
         "embedding": (6, "stacks scenes imagery mosaic ledger tiling io contracts model"),
@@ -65,7 +65,7 @@ TABLE = Table(
     open_to_all="errors console pipeline model.cores",
     importers={
         "commands": "commands cli",
-        "cli": "cli",
+        "cli": "api.__main__",
         "api": "commands",
         "simulation": "commands.demo",
     },
@@ -145,7 +145,7 @@ LONGEST = 400
 SAYING = 3
 """Lines at least in which a package tells what it answers and in which order to read it."""
 
-ASIDE = (("commands", "api"), ("cli", "commands"))
+ASIDE = (("commands", "api"), ("cli", "commands"), ("api", "cli"))
 """Arrows of the table within a layer."""
 
 ARROWS = arrows(OURS, OURS)

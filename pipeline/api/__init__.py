@@ -11,11 +11,7 @@ stages in the order in which a pixel travels through them, and `model`, the enco
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -90,32 +86,15 @@ _PLACES = {
 """Modules of the names; those that are not here are errors."""
 
 
-@contextlib.contextmanager
-def _without_folder_of_script() -> Iterator[None]:
-    """Load nothing from where the user's script or notebook lies.
-
-    Python looks there first, so that a `random.py` or `json.py` beside a script would stand in for
-    the module of the standard library which numpy or Beam mean.
-    """
-    script = getattr(sys.modules.get("__main__"), "__file__", None)
-    folder = str(Path(script).resolve().parent) if script else ""
-    if sys.path[:1] != [folder] or Path(folder).resolve() in Path(__file__).resolve().parents:
-        yield
-        return
-    del sys.path[0]
-    try:
-        yield
-    finally:
-        sys.path.insert(0, folder)
-
-
 if not TYPE_CHECKING:
     # Type checkers take the imports above, and so know which names there are not.
 
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        with _without_folder_of_script():
+        from tessera_mosaic.search_path import without_folder_of_script
+
+        with without_folder_of_script():
             module = import_module(_PLACES.get(name, _ERRORS))
         return globals().setdefault(name, getattr(module, name))
 

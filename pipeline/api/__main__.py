@@ -2,7 +2,10 @@
 
 import sys
 
-from tessera_mosaic.pipeline.cli import main
+from tessera_mosaic.search_path import without_folder_of_script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with without_folder_of_script():
+        from tessera_mosaic.pipeline.cli import main
+
+        sys.exit(main())
