@@ -1,0 +1,45 @@
+"""The pages: links lead somewhere, and terms are explained where they are first met."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.layers import ROOT
+
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "deploy" / "README.md"]
+
+TERMS = {
+    "README.md": "block card d-pixel lattice mosaic record scene shard stack tile",
+    "docs/encoders.md": "block",
+    "docs/operator.md": "depth record shard tile",
+    "docs/planet.md": "margin",
+    "docs/pretraining.md": "d-pixel",
+    "docs/runners.md": "block tile",
+}
+"""Words that a page explains by a link into the glossary."""
+
+
+def anchors(page: Path) -> set[str]:
+    """Names of a page's headings, as links have them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if re.match(r"\w+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_terms_are_explained_where_they_are_first_met(name: str) -> None:
+    linked = re.findall(r"\]\(\S*glossary\.md#([\w-]+)\)", (ROOT / name).read_text())
+    assert set(TERMS[name].split()) <= set(linked)
