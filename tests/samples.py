@@ -6,7 +6,6 @@ holes one row and many rows wide, and nested depths.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ import numpy as np
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import journal, keys, records, tile_lists
 from tessera_mosaic.pipeline.ledger.records import Record, State
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.mosaic import COUNTS, Layout, Mosaic, Pixels, create_store
 from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, run_identity
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
@@ -101,7 +101,7 @@ def add_tiles(mosaic: Mosaic, tiles: Iterable[Tile], year: int) -> None:
         storage, year, tile_lists.planned_tiles(storage, year)
     ):
         if record is not None:
-            book.add(tile.zone, record.short())
+            book.add(tile.zone, TileSummary.of(record))
     book.put()
     for zone in mosaic.zones:
         journal.compact(storage, year, zone)
@@ -123,7 +123,7 @@ def write_tile(mosaic: Mosaic, tile: Tile, year: int, put: Pixels) -> Record:
         scenes_unused=(("S2A_2", "no clear pixel"),),
         observations=sums,
         pixels={"owned": mine, "embedded": int(np.isfinite(put.scales).sum())},
-        objects=tuple(dataclasses.asdict(entry) for entry in stored),
+        objects=stored,
         seconds={"read": 1.5, "encode": 2.5},
     )
     return records.write_record(mosaic.storage, tile, record)

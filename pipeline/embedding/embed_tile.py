@@ -38,9 +38,9 @@ from tessera_mosaic.pipeline.job.worker import Workshop
 from tessera_mosaic.pipeline.ledger import in_progress, keys, records
 from tessera_mosaic.pipeline.ledger.in_progress import InProgress
 from tessera_mosaic.pipeline.ledger.metrics import Meter
-from tessera_mosaic.pipeline.ledger.records import FINISHED, Record, State
-from tessera_mosaic.pipeline.ledger.summary import TileSummary
+from tessera_mosaic.pipeline.ledger.records import FINISHED, Record, State, TileResult
 from tessera_mosaic.pipeline.ledger.tally import Tally
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.scenes import Scene
 from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack, Losses, read_stack
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
@@ -85,8 +85,9 @@ def make_tile(tile: Tile, job: JobSpec, shop: Workshop) -> Record | None:
             known = records.known_record(shop.storage, job.year, tile)
             if shop.stop.asked(shop.tally):
                 return None
-            if not job.wants(known.short() if known else None):
-                leave_tile(tile, known.short() if known else None, job, shop.tally)
+            row = TileSummary.of(known) if known else None
+            if not job.wants(row):
+                leave_tile(tile, row, job, shop.tally)
                 return known
             suspect = in_progress.read_note(shop.storage, keys.note_key(job.year, tile)) is not None
         # A tile that may have killed a worker takes no other tile along.
@@ -110,7 +111,7 @@ def make_tile(tile: Tile, job: JobSpec, shop: Workshop) -> Record | None:
                 if kept is None:
                     record = _put(tile, record, job, shop)
                 else:
-                    message = (record.error or {}).get("message")
+                    message = record.error and record.error.message
                     log.error("tile %s stays as it was: %s", tile.name, message)
     except StoreError as error:
         log.error("tile %s: the store does not take its record: %s", tile.name, error)
@@ -118,9 +119,9 @@ def make_tile(tile: Tile, job: JobSpec, shop: Workshop) -> Record | None:
         if known is not None and known.state in FINISHED:
             record = dataclasses.replace(record, launch=job.launch)
     else:
-        shop.journal.add(tile.zone, (kept or record).short())
+        shop.journal.add(tile.zone, TileSummary.of(kept or record))
     if record is known:
-        leave_tile(tile, record.short(), job, shop.tally)
+        leave_tile(tile, TileSummary.of(record), job, shop.tally)
     else:
         meter.finish(record, blocks_of(tile, job.block))
     return record
@@ -176,12 +177,12 @@ def embed_tile(
             return _failed(tile, job, error)
         if not isinstance(error, TesseraError):
             log.error("tile %s failed", tile.name, exc_info=error)
-        if attempt - note.deaths >= TRIES.get(records.failure(error)["class"], 1):
+        if attempt - note.deaths >= TRIES.get(records.failure(error).kind, 1):
             return dataclasses.replace(_failed(tile, job, error), attempts=attempt)
         log.warning("tile %s is tried again: %s", tile.name, error)
         if isinstance(error, Expired):
             shop.reader().signer.renew()
-        meter.add(**{f"retries_{records.failure(error)['class']}": 1})
+        meter.add(**{f"retries_{records.failure(error).kind}": 1})
         with meter("pause"):
             shop.turns.interrupted.wait(RETRY_PAUSE * (attempt - note.deaths))
     raise AssertionError("unreachable")
@@ -239,18 +240,16 @@ def _embed_once(
                 # Until the new record stands, the tile must not count as done.
                 shop.storage.delete(keys.record_key(job.year, tile))
             objects = shard.close() if seen.embedded else ()
-    return Record(
-        tile.name,
-        job.year,
+    result = TileResult(
         State.DONE if seen.embedded else State.EMPTY,
-        job.fingerprint,
         **seen.scenes(scenes),
         scenes_lost=losses.scenes,
         observations=seen.observations,
         pixels={"owned": int(mine.sum()), "embedded": seen.embedded},
         tokens=seen.tokens,
-        objects=tuple(dataclasses.asdict(entry) for entry in objects),
+        objects=objects,
     )
+    return Record.of(tile, job.year, job.fingerprint, result)
 
 
 def encode(annual: AnnualStack, block: Window, job: JobSpec, encoder: Encoder) -> Embedding:
@@ -267,7 +266,7 @@ def encode(annual: AnnualStack, block: Window, job: JobSpec, encoder: Encoder) -
 
 def leave_tile(tile: Tile, row: TileSummary | None, job: JobSpec, tally: Tally) -> None:
     """Count a tile that is left as it is; one that this launch ended was counted then."""
-    if row is None or row["launch"] != job.launch:
+    if row is None or row.launch != job.launch:
         tally.add(tiles_kept=int(job.keeps(row)), blocks_kept=blocks_of(tile, job.block))
 
 

@@ -191,7 +191,7 @@ class SampleTile(beam.DoFn):
             if not isinstance(error, TesseraError):
                 log.error("tile %s failed", tile.name, exc_info=error)
             failure = records.failure(error)
-            told = f"{failure['class']}: {failure['message']}"
+            told = f"{failure.kind}: {failure.message}"
             yield beam.pvalue.TaggedOutput(self.FAILED, (tile.name, told))
             return
         if length:

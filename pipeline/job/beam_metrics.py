@@ -8,6 +8,7 @@ from apache_beam.metrics import Metrics
 
 from tessera_mosaic.pipeline.ledger.metrics import measures_of
 from tessera_mosaic.pipeline.ledger.records import Record
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ THOUSANDTHS = "milliseconds"
 def count_in_beam(record: Record) -> None:
     """Bring a record's measures into Beam's metrics: states and retries as counters, all else as
     distributions over tiles."""
-    for name, value in measures_of(record.short()).items():
+    for name, value in measures_of(TileSummary.of(record)).items():
         kind, _, rest = name.partition("_")
         if kind in ("tiles", "retries"):
             Metrics.counter(NAMESPACE, name).inc(int(value))

@@ -52,11 +52,11 @@ class DeviceHealth:
 
     def serves(self, record: Record) -> bool:
         """Count a tile that was made, or that failed by the device; whether that may go on."""
-        error = record.error or {"class": "", "message": ""}
+        error = record.error
         with self._lock:
-            if error["class"] in DEVICE_KINDS:
+            if error is not None and error.kind in DEVICE_KINDS:
                 self._strikes += 1
-                self._said = error["message"]
+                self._said = error.message
             elif self._strikes < STRIKES:
                 self._strikes = 0
             return self._strikes < STRIKES

@@ -34,6 +34,7 @@ from tessera_mosaic.pipeline.ledger.journal import Journal, compact
 from tessera_mosaic.pipeline.ledger.records import Record
 from tessera_mosaic.pipeline.ledger.summary import read_summary
 from tessera_mosaic.pipeline.ledger.tally import Tally
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ class ReadRequest(beam.DoFn):
         summed_up = read_summary(storage, job.year, zone)
         tiles = filter(job.takes, tile_lists.decode_tiles(request))
         for tile, record in records.read_records(storage, job.year, tiles):
-            row = record.short() if record else None
+            row = TileSummary.of(record) if record else None
             if job.wants(row):
                 wanted.append(tile)
                 continue
@@ -162,13 +163,13 @@ class EmbedTile(beam.DoFn):
         """Count in Beam's metrics what came of a tile; None where it was not begun."""
         if record is None:
             return
-        if self._job.keeps(record.short()):
+        if self._job.keeps(TileSummary.of(record)):
             Metrics.counter(NAMESPACE, "tiles_kept").inc()
         elif record.launch in ("", self._job.launch):
             count_in_beam(record)
             if record.error and not record.written:
                 how = STANDING if record.launch else UNRECORDED
-                Metrics.counter(NAMESPACE, f"{how}:{record.error['class']}").inc()
+                Metrics.counter(NAMESPACE, f"{how}:{record.error.kind}").inc()
 
 
 class CompactZone(beam.DoFn):

@@ -11,8 +11,8 @@ from shapely import from_wkb
 
 from tessera_mosaic.pipeline.errors import DeviceError, OutOfMemory
 from tessera_mosaic.pipeline.job.worker import Workshop, open_workshop
-from tessera_mosaic.pipeline.ledger.records import FINISHED, State
-from tessera_mosaic.pipeline.ledger.summary import TileSummary
+from tessera_mosaic.pipeline.ledger.records import State
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 from tessera_mosaic.pipeline.tiling.region import wanted_pixels
@@ -114,13 +114,13 @@ class JobSpec:
         """Whether a tile is to be made, by its short record."""
         if row is None:
             return not self.only_failed
-        failed = State(row["state"]) is State.FAILED
-        if row["launch"] == self.launch:
-            return failed and row["error"]["class"] in DEVICE_KINDS
-        if failed or row["tile"] in self.redo:
+        failed = row.state is State.FAILED
+        if row.launch == self.launch:
+            return row.error is not None and row.error.kind in DEVICE_KINDS
+        if failed or row.tile in self.redo:
             return True
-        return not self.only_failed and (self.refresh or row["fingerprint"] != self.fingerprint)
+        return not self.only_failed and (self.refresh or row.fingerprint != self.fingerprint)
 
     def keeps(self, row: TileSummary | None) -> bool:
         """Whether another launch has finished a tile, by its short record."""
-        return row is not None and row["launch"] != self.launch and State(row["state"]) in FINISHED
+        return row is not None and row.launch != self.launch and row.finished

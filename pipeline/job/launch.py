@@ -39,7 +39,7 @@ from tessera_mosaic.pipeline.ledger import in_progress
 from tessera_mosaic.pipeline.ledger.forecast import write_forecast
 from tessera_mosaic.pipeline.ledger.journal import compact
 from tessera_mosaic.pipeline.ledger.keys import REGION
-from tessera_mosaic.pipeline.ledger.summary import LOOK_UP, forget, short_records
+from tessera_mosaic.pipeline.ledger.summary import LOOK_UP, find_summaries, forget
 from tessera_mosaic.pipeline.ledger.tile_lists import Request
 from tessera_mosaic.pipeline.mosaic import Layout, create_store
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, run_identity
@@ -156,7 +156,7 @@ def run_job(
         else:
             unrecorded = run_graph(job, zones, options)
         seconds = time.monotonic() - began
-    found = short_records(storage, job.year, tiles, LOOK_UP)
+    found = find_summaries(storage, job.year, tiles, LOOK_UP)
     try:
         outcome, ended = add_up(job.launch, found, seconds, unrecorded)
     except StoreError as error:

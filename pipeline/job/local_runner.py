@@ -32,6 +32,7 @@ from tessera_mosaic.pipeline.job.graph import run_graph
 from tessera_mosaic.pipeline.job.job_spec import JobSpec
 from tessera_mosaic.pipeline.ledger import in_progress, keys, records
 from tessera_mosaic.pipeline.ledger.in_progress import DEATHS
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
 log = logging.getLogger(__name__)
@@ -94,9 +95,9 @@ def run_here(
         unrecorded = _until_ended(make_others, made)
         if found and (found := suspects(job, list(found.values()), storage)):
             log.warning("%d tiles that were begun and never ended come last, apart", len(found))
-            keys = [keys.note_key(job.year, tile) for tile in found.values()]
+            notes = [keys.note_key(job.year, tile) for tile in found.values()]
             unrecorded += _until_ended(
-                make_suspects, lambda: [in_progress.read_note(storage, key) for key in keys]
+                make_suspects, lambda: [in_progress.read_note(storage, key) for key in notes]
             )
     except KeyboardInterrupt:
         in_progress.clear_launch(storage, job.year, job.launch)
@@ -113,11 +114,8 @@ def suspects(job: JobSpec, tiles: list[Tile], storage: Storage) -> dict[str, Til
     noted = in_progress.noted(storage, job.year)
     found = [tile for tile in tiles if tile.name in noted] if noted else []
     known = records.read_records(storage, job.year, found)
-    return {
-        tile.name: tile
-        for tile, record in known
-        if job.wants(record.short() if record is not None else None)
-    }
+    rows = ((tile, TileSummary.of(record) if record else None) for tile, record in known)
+    return {tile.name: tile for tile, row in rows if job.wants(row)}
 
 
 def _until_ended(

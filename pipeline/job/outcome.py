@@ -91,15 +91,15 @@ def add_up(
     for found in tiles:
         count += 1
         done += found.finished
-        if found.row is None:
+        if found.summary is None:
             continue
         recorded.append(found.tile)
-        if found.row["launch"] == launch:
-            measures.update(measures_of(found.row))
+        if found.summary.launch == launch:
+            measures.update(measures_of(found.summary))
         else:
             measures["tiles_kept"] += found.finished
-        if found.row["error"]:
-            failures[found.row["error"]["class"]] += 1
+        if found.summary.error:
+            failures[found.summary.error.kind] += 1
     done = max(0, done)
     failed = min(sum(failures.values()), count - done)
     outcome = Outcome(

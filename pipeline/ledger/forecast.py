@@ -13,8 +13,8 @@ from tessera_mosaic.pipeline.console import rounded
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.keys import forecast_key
-from tessera_mosaic.pipeline.ledger.records import FINISHED, State
 from tessera_mosaic.pipeline.ledger.tile_lists import requested_tiles
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
 Ranges = dict[str, list[float]]
@@ -50,6 +50,7 @@ class Comparison:
     ranges: Ranges
     tiles: set[Tile] | None
     _sums: Counter[str] = field(default_factory=Counter)
+    _encode: float = 0.0
 
     @classmethod
     def of(cls, storage: Storage, year: int, planned: int) -> Comparison:
@@ -58,18 +59,18 @@ class Comparison:
         everything = not ranges or ranges["tiles"][0] == planned
         return cls(ranges, None if everything else set(requested_tiles(storage, year, request)))
 
-    def add(self, tile: Tile, row: dict[str, Any]) -> None:
+    def add(self, tile: Tile, row: TileSummary) -> None:
         """Add a tile by its short record."""
         if not self.ranges or not (self.tiles is None or tile in self.tiles):
             return
         sums = self._sums
-        sums["tiles"] += State(row["state"]) in FINISHED
-        sums["pixels"] += row["pixels"].get("embedded", 0)
-        sums["owned"] += row["pixels"].get("owned", 0)
-        sums["scenes"] += row["scenes_used"] + row["scenes_unused"]
-        sums["encode"] += row["seconds"].get("encode", 0)
+        sums["tiles"] += row.finished
+        sums["pixels"] += row.pixels.get("embedded", 0)
+        sums["owned"] += row.pixels.get("owned", 0)
+        sums["scenes"] += row.scenes_used + row.scenes_unused
+        self._encode += row.seconds.get("encode", 0.0)
         for name in ("tokens", "bytes_read", "requests_read", "bytes_written"):
-            sums[name] += row[name]
+            sums[name] += getattr(row, name)
 
     def to_json(self) -> dict[str, dict[str, Any]]:
         """By name: what was planned, where it was likely to lie, and what came of it."""
@@ -77,7 +78,7 @@ class Comparison:
         outcome = {
             **sums,
             "tokens_per_pixel": sums["tokens"] / max(sums["owned"], 1),
-            "accelerator_hours": sums["encode"] / 3600,
+            "accelerator_hours": self._encode / 3600,
         }
         return {
             name: {

@@ -12,10 +12,15 @@ from collections.abc import Iterable, Iterator
 
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.locks import locked
-from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.keys import journal_prefix
-from tessera_mosaic.pipeline.ledger.summary import TileSummary, read_summary, write_summary
+from tessera_mosaic.pipeline.ledger.summary import (
+    decode_summary,
+    encode_summary,
+    read_summary,
+    write_summary,
+)
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import zone_group
 
 log = logging.getLogger(__name__)
@@ -38,8 +43,8 @@ def compact(storage: Storage, year: int, zone: int) -> None:
         keys = list(storage.list(journal_prefix(year, zone)))
         known = read_summary(storage, year, zone)
         # Two workers may have ended the same tile: what was written last stands.
-        rows = sorted(_journal_rows(storage, keys), key=lambda row: row["written"])
-        known.update({row["tile"]: row for row in rows})
+        rows = sorted(_journal_rows(storage, keys), key=lambda row: row.written)
+        known.update({row.tile: row for row in rows})
         write_summary(storage, year, zone, known)
         for key in keys:
             storage.delete(key)
@@ -49,7 +54,7 @@ def _journal_rows(storage: Storage, keys: Iterable[str]) -> Iterator[TileSummary
     """Short records of some journal objects, without those that are damaged."""
     for key in keys:
         try:
-            yield from unseal(storage.read(key)).values()
+            yield from decode_summary(storage.read(key)).values()
         except Altered as error:
             log.warning("%s: %s; the next run reads its tiles' own records", key, error)
 
@@ -61,10 +66,12 @@ class Journal:
     ----------
     storage, year
         The store and the year.
+    compact_puts
+        Objects put into the journal after which, on average, a zone is compacted.
     """
 
-    def __init__(self, storage: Storage, year: int) -> None:
-        self._storage, self._year = storage, year
+    def __init__(self, storage: Storage, year: int, compact_puts: float = COMPACT_PUTS) -> None:
+        self._storage, self._year, self._compact_puts = storage, year, compact_puts
         self._worker = uuid.uuid4().hex[:12]
         self._numbers = itertools.count()
         self._rows: dict[int, dict[str, TileSummary]] = {}
@@ -74,7 +81,7 @@ class Journal:
     def add(self, zone: int, row: TileSummary) -> None:
         """Add a tile's short record; now and then, put what has gathered."""
         with self._lock:
-            self._rows.setdefault(zone, {})[row["tile"]] = row
+            self._rows.setdefault(zone, {})[row.tile] = row
             late = time.monotonic() - self._put_at > JOURNAL_SECONDS
             full = sum(map(len, self._rows.values())) >= JOURNAL_ROWS
         if late or full:
@@ -88,8 +95,8 @@ class Journal:
         for zone, entries in rows.items():
             key = f"{journal_prefix(self._year, zone)}{self._worker}-{next(self._numbers)}.json"
             try:
-                self._storage.write(key, seal(entries))
-                if random.random() < 1 / COMPACT_PUTS:
+                self._storage.write(key, encode_summary(entries))
+                if random.random() < 1 / self._compact_puts:
                     compact(self._storage, self._year, zone)
             except Exception as error:
                 log.warning("the journal could not be put into the store: %s", error)

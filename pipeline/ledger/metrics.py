@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tessera_mosaic.pipeline.ledger.records import Record
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 
 STAGES = ("find", "read", "wait", "encode", "write", "pause")
 """What a tile's time is spent on: asking the catalogue, reading ahead, waiting for what is read
@@ -52,14 +53,15 @@ PLAIN = (
 """Measures that a short record has under their own names."""
 
 
-def measures_of(row: dict[str, Any]) -> dict[str, float]:
-    """The measures of a tile's short record, flat."""
-    flat: dict[str, float] = {f"tiles_{row['state']}": 1}
+def measures_of(row: TileSummary) -> dict[str, float]:
+    """The measures of a tile, flat."""
+    flat: dict[str, float] = {f"tiles_{row.state}": 1}
     for name in PLAIN:
-        flat[name] = row[name]
-    flat |= {f"observations_{name}": seen["sum"] for name, seen in row["observations"].items()}
-    for kind in ("pixels", "retries", "seconds"):
-        flat |= {f"{kind}_{name}": value for name, value in row[kind].items()}
+        flat[name] = getattr(row, name)
+    flat |= {f"observations_{name}": seen["sum"] for name, seen in row.observations.items()}
+    flat |= {f"pixels_{name}": count for name, count in row.pixels.items()}
+    flat |= {f"retries_{kind}": count for kind, count in row.retries.items()}
+    flat |= {f"seconds_{stage}": spent for stage, spent in row.seconds.items()}
     return flat
 
 
@@ -94,7 +96,7 @@ class Meter:
 
     def finish(self, record: Record, blocks: int) -> None:
         """Tell what is left to tell of a tile that ended, and take back what came to nothing."""
-        whole = Counter(measures_of(record.short()) | {"blocks": blocks})
+        whole = Counter(measures_of(TileSummary.of(record)) | {"blocks": blocks})
         with self._lock:
             told = Counter(self._counts)
         self.add(**{name: whole[name] - told[name] for name in whole | told})

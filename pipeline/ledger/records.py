@@ -24,12 +24,12 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any
 
 from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.errors import Altered, classed
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.stored_object import StoredObject
 from tessera_mosaic.pipeline.ledger.keys import record_key
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
@@ -54,6 +54,62 @@ FINISHED = (State.DONE, State.EMPTY)
 
 
 @dataclass(frozen=True)
+class Failure:
+    """What failed a tile.
+
+    Parameters
+    ----------
+    kind
+        The class of the error, as `errors` names it; `internal` for any other exception.
+    message
+        What went wrong, in words.
+    scene, asset
+        Names of the scene and of its asset that could not be read; empty where there is none.
+    """
+
+    kind: str
+    message: str = ""
+    scene: str = ""
+    asset: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """The fields in a fixed order."""
+        return {
+            "class": self.kind,
+            "message": self.message,
+            "scene": self.scene,
+            "asset": self.asset,
+        }
+
+    @classmethod
+    def from_json(cls, fields: dict[str, str]) -> Failure:
+        """Read a failure back; KeyError or TypeError if the fields are none."""
+        return cls(fields["class"], fields["message"], fields["scene"], fields["asset"])
+
+
+@dataclass(frozen=True)
+class TileResult:
+    """What a maker made of a tile, which is what it knows; the job adds the rest of a record.
+
+    Parameters
+    ----------
+    state
+        How the tile ended: done or empty. A maker that fails raises instead.
+    scenes_used, scenes_unused, scenes_lost, observations, pixels, tokens, objects
+        As in `Record`.
+    """
+
+    state: State
+    scenes_used: tuple[str, ...] = ()
+    scenes_unused: tuple[tuple[str, str], ...] = ()
+    scenes_lost: tuple[tuple[str, str, str], ...] = ()
+    observations: dict[str, dict[str, int]] = field(default_factory=dict)
+    pixels: dict[str, int] = field(default_factory=dict)
+    tokens: int = 0
+    objects: tuple[StoredObject, ...] = ()
+
+
+@dataclass(frozen=True)
 class Record:
     """The record of one tile and year.
 
@@ -75,9 +131,9 @@ class Record:
     tokens
         Observations that the encoder computed with.
     objects
-        The shard's objects: key, size in bytes and sha256.
+        The tile's objects in the store.
     error
-        Class, message, scene and asset of what failed the tile; None otherwise.
+        What failed the tile; None otherwise.
     attempts
         How often the tile was begun since it last ended: more than once if workers died on it.
     launch
@@ -104,8 +160,8 @@ class Record:
     observations: dict[str, dict[str, int]] = field(default_factory=dict)
     pixels: dict[str, int] = field(default_factory=dict)
     tokens: int = 0
-    objects: tuple[dict[str, Any], ...] = ()
-    error: dict[str, str] | None = None
+    objects: tuple[StoredObject, ...] = ()
+    error: Failure | None = None
     attempts: int = 1
     launch: str = ""
     bytes_read: int = 0
@@ -115,9 +171,15 @@ class Record:
     software: dict[str, str] = field(default_factory=dict)
     written: str = ""
 
+    @classmethod
+    def of(cls, tile: Tile, year: int, fingerprint: str, result: TileResult) -> Record:
+        """The record of what a maker made of a tile and year."""
+        return cls(tile.name, year, fingerprint=fingerprint, **vars(result))
+
     def to_json(self) -> bytes:
         """Sealed JSON, a line a field, in a fixed order."""
-        return seal(dataclasses.asdict(self))
+        error = None if self.error is None else self.error.to_json()
+        return seal(dataclasses.asdict(self) | {"error": error})
 
     @classmethod
     def from_json(cls, data: bytes) -> Record:
@@ -134,33 +196,11 @@ class Record:
             fields["scenes_used"] = tuple(fields["scenes_used"])
             fields["scenes_unused"] = tuple((name, why) for name, why in fields["scenes_unused"])
             fields["scenes_lost"] = tuple(tuple(lost) for lost in fields["scenes_lost"])
-            fields["objects"] = tuple(fields["objects"])
+            fields["objects"] = tuple(StoredObject(**stored) for stored in fields["objects"])
+            fields["error"] = fields["error"] and Failure.from_json(fields["error"])
             return cls(**fields)
         except (Altered, ValueError, KeyError, TypeError) as error:
             raise Altered(f"a record cannot be read: {error}") from None
-
-    def short(self) -> dict[str, Any]:
-        """The fields that `status` and the summary need, small whatever the number of scenes."""
-        return {
-            "tile": self.tile,
-            "state": self.state.value,
-            "fingerprint": self.fingerprint,
-            "scenes_used": len(self.scenes_used),
-            "scenes_unused": len(self.scenes_unused),
-            "scenes_lost": len(self.scenes_lost),
-            "observations": self.observations,
-            "pixels": self.pixels,
-            "tokens": self.tokens,
-            "bytes_written": sum(entry["size"] for entry in self.objects),
-            "error": self.error,
-            "attempts": self.attempts,
-            "launch": self.launch,
-            "bytes_read": self.bytes_read,
-            "requests_read": self.requests_read,
-            "retries": self.retries,
-            "seconds": self.seconds,
-            "written": self.written,
-        }
 
     def scenes(self) -> set[str]:
         """Ids of all scenes that the catalogue listed when the tile was made."""
@@ -211,15 +251,10 @@ def write_record(storage: Storage, tile: Tile, record: Record) -> Record:
     return stamped
 
 
-def failure(error: BaseException) -> dict[str, str]:
-    """Class, message, scene and asset of what failed a tile; other exceptions are `internal`."""
-    told = classed(error)
-    return {
-        "class": told.kind,
-        "message": str(told),
-        "scene": getattr(error, "scene", ""),
-        "asset": getattr(error, "asset", ""),
-    }
+def failure(error: BaseException) -> Failure:
+    """What an error says of the tile that it failed; other exceptions than ours are `internal`."""
+    told, scene, asset = classed(error), getattr(error, "scene", ""), getattr(error, "asset", "")
+    return Failure(told.kind, str(told), scene, asset)
 
 
 @functools.cache
@@ -228,6 +263,3 @@ def software_versions() -> dict[str, str]:
     names = ("torch", "numpy", "rasterio", "zarr", "apache-beam")
     versions = {name: metadata.version(name) for name in names}
     return {"tessera-mosaic": __version__, "python": platform.python_version(), **versions}
-
-
-# Tile lists: rows of a zone with the runs of columns asked for in each.

@@ -10,8 +10,9 @@ from typing import Any
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import tile_lists
 from tessera_mosaic.pipeline.ledger.forecast import Comparison
-from tessera_mosaic.pipeline.ledger.records import FINISHED, State
-from tessera_mosaic.pipeline.ledger.summary import LOOK_UP, short_records
+from tessera_mosaic.pipeline.ledger.records import Failure, State
+from tessera_mosaic.pipeline.ledger.summary import LOOK_UP, find_summaries
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
 log = logging.getLogger(__name__)
@@ -50,20 +51,20 @@ class Standing:
     uncertain: int = 0
     comparison: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def add(self, tile: Tile, row: dict[str, Any] | None) -> None:
+    def add(self, tile: Tile, row: TileSummary | None) -> None:
         """Count one planned tile by its short record, None where there is none."""
         self.planned += 1
         if row is None:
             self.missing += 1
-        elif State(row["state"]) in FINISHED:
+        elif row.finished:
             self.done += 1
-            self.empty += row["state"] == State.EMPTY
-            self.pixels += row["pixels"].get("embedded", 0)
+            self.empty += row.state is State.EMPTY
+            self.pixels += row.pixels.get("embedded", 0)
         else:
             self.failed += 1
-            kind = row["error"]["class"]
-            self.failures[kind] += 1
-            self.examples.setdefault(kind, f"{tile.name}: {row['error']['message']}")
+            error = row.error or Failure("unknown")
+            self.failures[error.kind] += 1
+            self.examples.setdefault(error.kind, f"{tile.name}: {error.message}")
 
 
 def standing(storage: Storage, year: int) -> Standing:
@@ -76,10 +77,10 @@ def standing(storage: Storage, year: int) -> Standing:
     result = Standing()
     tiles = list(tile_lists.planned_tiles(storage, year))
     comparison = Comparison.of(storage, year, len(tiles))
-    for found in short_records(storage, year, tiles, LOOK_UP):
-        result.add(found.tile, found.row)
+    for found in find_summaries(storage, year, tiles, LOOK_UP):
+        result.add(found.tile, found.summary)
         result.uncertain += not (found.asked or found.finished)
-        if found.row is not None:
-            comparison.add(found.tile, found.row)
+        if found.summary is not None:
+            comparison.add(found.tile, found.summary)
     result.comparison = comparison.to_json()
     return result

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.locks import locked
@@ -21,7 +21,7 @@ from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import records
 from tessera_mosaic.pipeline.ledger.keys import summary_key
-from tessera_mosaic.pipeline.ledger.records import FINISHED, State
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile, zone_group
 
 log = logging.getLogger(__name__)
@@ -29,9 +29,6 @@ log = logging.getLogger(__name__)
 
 LOOK_UP = 2000
 """Records that are asked for one by one where a summary leaves tiles open: some seconds' worth."""
-
-TileSummary = dict[str, Any]
-"""What `Record.short` gives."""
 
 
 def read_summary(storage: Storage, year: int, zone: int) -> dict[str, TileSummary]:
@@ -42,7 +39,7 @@ def read_summary(storage: Storage, year: int, zone: int) -> dict[str, TileSummar
     """
     key = summary_key(year, zone)
     try:
-        return unseal(storage.read(key))
+        return decode_summary(storage.read(key))
     except FileNotFoundError:
         return {}
     except Altered as error:
@@ -50,9 +47,25 @@ def read_summary(storage: Storage, year: int, zone: int) -> dict[str, TileSummar
         return {}
 
 
+def decode_summary(data: bytes) -> dict[str, TileSummary]:
+    """Short records by tile name, as a summary or an object of the journal holds them.
+
+    Raises
+    ------
+    Altered
+        If the bytes are no such object.
+    """
+    return {name: TileSummary.from_json(row) for name, row in unseal(data).items()}
+
+
+def encode_summary(rows: dict[str, TileSummary]) -> bytes:
+    """Short records by tile name as sealed JSON, in the order given."""
+    return seal({name: row.to_json() for name, row in rows.items()})
+
+
 def write_summary(storage: Storage, year: int, zone: int, rows: dict[str, TileSummary]) -> None:
     """Write the short records of a zone, in the order of the tiles' names."""
-    storage.write(summary_key(year, zone), seal({name: rows[name] for name in sorted(rows)}))
+    storage.write(summary_key(year, zone), encode_summary(dict(sorted(rows.items()))))
 
 
 def forget(storage: Storage, year: int, tiles: Iterable[Tile]) -> None:
@@ -69,19 +82,19 @@ def forget(storage: Storage, year: int, tiles: Iterable[Tile]) -> None:
 
 
 class Found(NamedTuple):
-    """A tile, its short record or None where there is none, and whether its own was asked."""
+    """A tile, its record in short or None where there is none, and whether its own was asked."""
 
     tile: Tile
-    row: TileSummary | None
+    summary: TileSummary | None
     asked: bool
 
     @property
     def finished(self) -> bool:
         """Whether the tile is done, or known to have nothing to see."""
-        return self.row is not None and State(self.row["state"]) in FINISHED
+        return self.summary is not None and self.summary.finished
 
 
-def short_records(
+def find_summaries(
     storage: Storage, year: int, tiles: Iterable[Tile], most: int | None = None
 ) -> Iterator[Found]:
     """Short records of many tiles.
@@ -108,5 +121,5 @@ def short_records(
                 unsure.append(found)
     most = len(unsure) if most is None else most
     for tile, record in records.read_records(storage, year, (of.tile for of in unsure[:most])):
-        yield Found(tile, None if record is None else record.short(), asked=True)
+        yield Found(tile, TileSummary.of(record) if record else None, asked=True)
     yield from unsure[most:]

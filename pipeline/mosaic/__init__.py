@@ -2,7 +2,7 @@
 
 from tessera_mosaic.pipeline.mosaic.datasets import Zones, dequantize, open_mosaic
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Array, Layout
-from tessera_mosaic.pipeline.mosaic.shards import Pixels, StoredObject
+from tessera_mosaic.pipeline.mosaic.shards import Pixels
 from tessera_mosaic.pipeline.mosaic.store import Mosaic, create_store, mosaic_at, read_mosaic
 from tessera_mosaic.pipeline.mosaic.writer import ShardWriter
 
@@ -13,7 +13,6 @@ __all__ = [
     "Mosaic",
     "Pixels",
     "ShardWriter",
-    "StoredObject",
     "Zones",
     "create_store",
     "dequantize",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.stored_object import StoredObject
 from tessera_mosaic.pipeline.mosaic.layout import Array, compressor
 
 # Workers have threads of their own; inside a chunk more would only contend.
@@ -43,15 +44,6 @@ class Damaged(Altered):
     def __init__(self, problem: str, message: str) -> None:
         super().__init__(message)
         self.problem = problem
-
-
-@dataclass(frozen=True)
-class StoredObject:
-    """An object of the store: its key, size in bytes and sha256."""
-
-    key: str
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True)

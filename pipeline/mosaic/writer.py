@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import BadEmbedding
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.stored_object import StoredObject
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Array, Layout, count_array
-from tessera_mosaic.pipeline.mosaic.shards import MISSING, StoredObject, encode_index
+from tessera_mosaic.pipeline.mosaic.shards import MISSING, encode_index
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 
 

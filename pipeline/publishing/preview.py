@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.ledger.records import Record, State, read_record
-from tessera_mosaic.pipeline.mosaic import Mosaic, StoredObject
+from tessera_mosaic.pipeline.mosaic import Mosaic
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import (
     HEIGHT,
     LEVELS,
@@ -148,14 +148,14 @@ def draw_tile(mosaic: Mosaic, record: Record, colours: Colours) -> Picture:
 
 def _codes(mosaic: Mosaic, record: Record) -> Iterator[tuple[int, int, NDArray[np.int8]]]:
     full = mosaic.layout.embeddings[-1]
-    stored = StoredObject(**record.objects[mosaic.layout.arrays.index(full)])
+    stored = record.objects[mosaic.layout.arrays.index(full)]
     yield from stream_chunks(mosaic.storage, full, stored)
 
 
 def _scales(mosaic: Mosaic, record: Record) -> NDArray[np.float32]:
     array = mosaic.layout.scales
     n, plane = array.inner, np.full((array.side, array.side), array.fill, np.float32)
-    stored = StoredObject(**record.objects[mosaic.layout.arrays.index(array)])
+    stored = record.objects[mosaic.layout.arrays.index(array)]
     for i, j, chunk in stream_chunks(mosaic.storage, array, stored):
         plane[i * n : i * n + n, j * n : j * n + n] = chunk
     return plane

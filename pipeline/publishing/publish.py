@@ -160,7 +160,7 @@ def _found(mosaic: Mosaic, year: int, zone: int) -> Iterator[Found]:
     """Every planned tile of a zone and year with its short record."""
     journal.compact(mosaic.storage, year, zone)
     planned = tile_lists.planned_tiles(mosaic.storage, year, [zone])
-    yield from summary.short_records(mosaic.storage, year, planned)
+    yield from summary.find_summaries(mosaic.storage, year, planned)
 
 
 def _done(mosaic: Mosaic) -> Iterator[tuple[Tile, int]]:
@@ -168,7 +168,7 @@ def _done(mosaic: Mosaic) -> Iterator[tuple[Tile, int]]:
     for year in mosaic.years:
         for zone in mosaic.zones:
             for found in _found(mosaic, year, zone):
-                if found.row is not None and found.row["state"] == State.DONE:
+                if found.summary is not None and found.summary.state is State.DONE:
                     yield found.tile, year
 
 
@@ -210,12 +210,12 @@ def _rows(mosaic: Mosaic, zone: int, known: dict[Key, Row]) -> tuple[dict[Key, R
         for found in _found(mosaic, year, zone):
             key = found.tile.name, year
             row = known.get(key)
-            if found.row is None:
+            if found.summary is None:
                 rows[key] = missing_row(found.tile, year)
-            elif row is not None and row["written"] == found.row["written"]:
+            elif row is not None and row["written"] == found.summary.written:
                 rows[key] = row
             else:
-                rows[key] = missing_row(found.tile, year) | {"state": found.row["state"]}
+                rows[key] = missing_row(found.tile, year) | {"state": found.summary.state.value}
                 news.add(key)
     return rows, news
 

@@ -71,8 +71,7 @@ median of the scales; both come from the tile itself. Counts are means over embe
 
 def make_row(tile: Tile, year: int, record: Record) -> Row:
     """A tile's row as far as its record tells it, without `code_power` and `scale_median`."""
-    error = record.error or {}
-    sizes = {entry["key"].split("/")[1]: entry["size"] for entry in record.objects}
+    sizes = {stored.key.split("/")[1]: stored.size for stored in record.objects}
     embedded = max(record.pixels.get("embedded", 0), 1)
     counts: Row = {}
     for name in COUNTS:
@@ -81,8 +80,8 @@ def make_row(tile: Tile, year: int, record: Record) -> Row:
         counts[f"observations_{name}_max"] = seen["max"]
     return missing_row(tile, year) | {
         "state": record.state.value,
-        "error_class": error.get("class"),
-        "error": error.get("message"),
+        "error_class": record.error and record.error.kind,
+        "error": record.error and record.error.message,
         "pixels_owned": record.pixels.get("owned", 0),
         "pixels_embedded": record.pixels.get("embedded", 0),
         **counts,
@@ -114,7 +113,8 @@ def missing_row(tile: Tile, year: int) -> Row:
 
 def digest(record: Record) -> str:
     """sha256 over the keys, sizes and digests of a tile's objects."""
-    return hashlib.sha256(json.dumps(record.objects).encode()).hexdigest()
+    listed = [vars(stored) for stored in record.objects]
+    return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
 
 def footprint(window: Window) -> BaseGeometry:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import shapely
@@ -24,7 +22,9 @@ from tessera_mosaic.pipeline.io.sealed import unseal
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import keys, records, tile_lists
 from tessera_mosaic.pipeline.ledger.keys import REGION
-from tessera_mosaic.pipeline.ledger.records import READ_THREADS, Record, State
+from tessera_mosaic.pipeline.ledger.records import READ_THREADS, Failure, Record, State
+from tessera_mosaic.pipeline.ledger.summary import decode_summary
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.mosaic import Mosaic
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, pixels_named
 from tessera_mosaic.pipeline.mosaic.metadata import encode_json, root_node
@@ -67,7 +67,7 @@ class Report:
     """What a tile's bytes came to: its problems, its short record, and its embedded codes."""
 
     problems: tuple[Problem, ...]
-    row: dict[str, Any] | None = None
+    row: TileSummary | None = None
     histogram: NDArray[np.int64] | None = None
 
 
@@ -197,10 +197,10 @@ def check_zone(
     yield object_checked(keys.summary_key(year, zone), "summary" if told else "", told, year)
 
 
-def _read_summary(storage: Storage, key: str) -> tuple[dict[str, Any], str]:
+def _read_summary(storage: Storage, key: str) -> tuple[dict[str, TileSummary], str]:
     """A summary's rows by tile, or why there are none."""
     try:
-        return unseal(storage.read(key)), ""
+        return decode_summary(storage.read(key)), ""
     except FileNotFoundError:
         return {}, ABSENT
     except Altered as error:
@@ -239,18 +239,18 @@ def check_tile(mosaic: Mosaic, tile: Tile, year: int, wanted: Wanted | None) -> 
         return Report((blame("record", str(error)),))
     if record is None:
         return Report((blame("untried", f"it was planned and has no record; {RUN}"),))
-    row = json.loads(json.dumps(record.short()))
+    row = TileSummary.of(record)
     expected = (tile.name, year, fingerprint(mosaic.identity))
     if (record.tile, record.year, record.fingerprint) != expected:
         return Report((blame("record", "the record is that of another tile, year or run"),), row)
     if record.state is not State.DONE:
         problems = []
         if record.state is State.FAILED:
-            failure = record.error or {}
-            problems.append(blame("failed", f"{failure.get('class')}: {failure.get('message')}"))
-        keys = mosaic.keys(tile, year)
+            failure = record.error or Failure("unknown")
+            problems.append(blame("failed", f"{failure.kind}: {failure.message}"))
+        first, *_, last = mosaic.keys(tile, year)
         # Shards are put, and taken away, from the first to the last.
-        if any(mosaic.storage.exists(key) for key in (keys[0], keys[-1])):
+        if any(mosaic.storage.exists(key) for key in (first, last)):
             problems.append(blame("record", f"a tile that is {record.state} has objects"))
         return Report(tuple(problems), row)
     survey = survey_tile(mosaic, tile, year, record, wanted)

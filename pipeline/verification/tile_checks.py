@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import StoreError
+from tessera_mosaic.pipeline.io.stored_object import StoredObject
 from tessera_mosaic.pipeline.ledger.records import Record
-from tessera_mosaic.pipeline.mosaic import COUNTS, Array, Mosaic, StoredObject
+from tessera_mosaic.pipeline.mosaic import COUNTS, Array, Mosaic
 from tessera_mosaic.pipeline.mosaic.shards import (
     Damaged,
     decode_shard,
@@ -99,11 +100,10 @@ def survey_tile(
     known which pixels were wanted.
     """
     survey = Survey()
-    listed = [StoredObject(**entry) for entry in record.objects]
-    if [entry.key for entry in listed] != list(mosaic.keys(tile, year)):
+    if [stored.key for stored in record.objects] != list(mosaic.keys(tile, year)):
         survey.blame("record", "its objects are not those of the tile")
         return survey
-    stored = {a.name: entry for a, entry in zip(mosaic.layout.arrays, listed, strict=True)}
+    stored = {a.name: it for a, it in zip(mosaic.layout.arrays, record.objects, strict=True)}
     planes = {}
     for array in (*mosaic.layout.counts, mosaic.layout.scales):
         plane = np.full((array.side, array.side), array.fill, array.dtype)
@@ -283,8 +283,7 @@ class _Side:
     def __init__(self, mosaic: Mosaic, record: Record, vertical: bool) -> None:
         self.storage, self.vertical = mosaic.storage, vertical
         self.full, scales = mosaic.layout.embeddings[-1], mosaic.layout.scales
-        stored = {entry["key"]: StoredObject(**entry) for entry in record.objects}
-        of = {key.split("/")[1]: entry for key, entry in stored.items()}
+        of = {stored.key.split("/")[1]: stored for stored in record.objects}
         self.key = of[self.full.name].key
         self.index = read_index(self.storage, self.full, of[self.full.name])
         self.scales = decode_shard(scales, self.storage.read(of[scales.name].key))

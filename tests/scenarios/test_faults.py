@@ -166,7 +166,7 @@ def test_permission_denied(archive: Path, finished: Path, tmp_path: Path, run: R
     assert (code, result["failures"]) == (3, {"store-denied": 2})
     failed = record_of(store, FIRST)
     assert failed.error is not None
-    assert "not permitted" in failed.error["message"] or "denied" in failed.error["message"]
+    assert "not permitted" in failed.error.message or "denied" in failed.error.message
     assert failed.attempts == 1
     assert run(*jobs.options(archive, store), "--retry-failed")[0] == 0
     assert jobs.contents(store) == jobs.contents(finished)
@@ -280,7 +280,7 @@ def test_a_device_that_fails_every_tile_gets_no_more(
     assert "takes no more work: 3 tiles in a row" in capsys.readouterr().err.splitlines()[-1]
     tried = list((tmp_path / "store").glob("records/*/tiles/*/*.json"))
     assert len(tried) == STRIKES - 1
-    assert Record.from_json(tried[0].read_bytes()).error["class"] == "bad-device"  # type: ignore[index]
+    assert Record.from_json(tried[0].read_bytes()).error.kind == "bad-device"  # type: ignore[union-attr]
     assert not in_progress.noted(Storage(str(tmp_path / "store")), jobs.YEAR)
 
 
@@ -598,7 +598,7 @@ def test_what_a_killed_run_left_of_a_tile_that_fails_is_cleared(
     store, copy = tmp_path / "store", tmp_path / "archive"
     shutil.copytree(finished, store)
     shutil.copytree(archive.parent, copy)
-    shard = [store / entry["key"] for entry in record_of(store, FIRST).objects]
+    shard = [store / entry.key for entry in record_of(store, FIRST).objects]
     shard[-1].unlink()
     for path in (
         *store.glob(f"records/*/tiles/*/{FIRST}.json"),
@@ -641,7 +641,7 @@ def test_overwrite_makes_done_tiles_again(
 ) -> None:
     store = tmp_path / "store"
     shutil.copytree(finished, store)
-    shard = Path(store, record_of(store, FIRST).objects[-1]["key"])
+    shard = Path(store, record_of(store, FIRST).objects[-1].key)
     shard.write_bytes(b"damaged")
     words = jobs.options(archive, store)
     assert run(*words)[1]["pixels"] == 0

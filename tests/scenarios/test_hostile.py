@@ -592,5 +592,5 @@ def test_a_remote_catalogue_points_only_where_it_may(
     # A tile that has no clear day never asks for the band.
     assert failed
     # On a server the path of GDAL's own file system is a file that is not there.
-    assert {error["class"] for error in failed} == {"gone" if "vsicurl" in href else "refused"}
-    assert {error["asset"] for error in failed} == {"B04"}
+    assert {error.kind for error in failed} == {"gone" if "vsicurl" in href else "refused"}
+    assert {error.asset for error in failed} == {"B04"}

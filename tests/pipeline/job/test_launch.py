@@ -207,9 +207,9 @@ def test_a_truncated_raster_fails_its_tiles_and_harms_no_other(
     assert len(failed) == result["failed"] == result["failures"]["corrupt"] > 0
     for record in failed:
         assert record.error is not None
-        assert record.error["class"] == "corrupt"
-        assert record.error["scene"] == raster.parent.name
-        assert record.error["asset"] == "B04"
+        assert record.error.kind == "corrupt"
+        assert record.error.scene == raster.parent.name
+        assert record.error.asset == "B04"
         assert not record.objects
 
     raster.write_bytes(whole)
@@ -229,7 +229,7 @@ def test_a_missing_scene_class_asset_fails_its_tiles(
     assert json.loads(capsys.readouterr().out)["failures"] == {"incomplete": 12}
     error = records_of(tmp_path / "store")[0].error
     assert error is not None
-    assert (error["scene"], error["asset"]) == (document["id"], "SCL")
+    assert (error.scene, error.asset) == (document["id"], "SCL")
 
 
 def test_a_scene_may_be_lost_where_the_user_allows_it(archive: Path, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_scene_may_be_lost_where_the_user_allows_it(archive: Path, tmp_path: P
     raster.unlink()
     words = jobs.options(tmp_path / "archive/catalog.json", tmp_path / "store")
     assert jobs.run_here(words) == 3
-    assert {record.error["class"] for record in records_of(tmp_path / "store") if record.error} == {
+    assert {record.error.kind for record in records_of(tmp_path / "store") if record.error} == {
         "gone"
     }
     assert jobs.run_here([*words, "--allow-lost-scenes=1"]) == 0

@@ -13,6 +13,7 @@ from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import keys, tile_lists
 from tessera_mosaic.pipeline.ledger.forecast import Comparison, read_forecast, write_forecast
 from tessera_mosaic.pipeline.ledger.records import Record, State
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.planning.estimate import forecast, make_plan
 from tessera_mosaic.pipeline.planning.quantities import NOTES
 from tessera_mosaic.pipeline.planning.revisits import ground_of
@@ -80,7 +81,7 @@ def test_a_plan_is_of_the_latest_run_alone(tmp_path: Path) -> None:
     found = Comparison.of(storage, 2024, len(tiles))
     for tile in tiles:
         record = Record(tile.name, 2024, State.DONE, "f", pixels={"embedded": 1}, bytes_read=55)
-        found.add(tile, record.short())
+        found.add(tile, TileSummary.of(record))
     assert found.to_json() == {
         "tiles": {"planned": 1, "likely": [1, 1], "outcome": 1},
         "bytes_read": {"planned": 50, "likely": [40, 60], "outcome": 55},

@@ -16,8 +16,9 @@ from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.beam_metrics import NAMESPACE
 from tessera_mosaic.pipeline.job.heartbeat import Heartbeat
 from tessera_mosaic.pipeline.ledger.metrics import MEASURES, Meter, measures_of
-from tessera_mosaic.pipeline.ledger.records import Record, State
+from tessera_mosaic.pipeline.ledger.records import Failure, Record, State
 from tessera_mosaic.pipeline.ledger.tally import read_tallies
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tests import jobs
 
 
@@ -53,14 +54,14 @@ def test_all_places_agree(
     records = [Record.from_json(path.read_bytes()) for path in paths]
     summed: Counter[str] = Counter()
     for record in records:
-        summed.update(measures_of(record.short()))
+        summed.update(measures_of(TileSummary.of(record)))
     from_beam = beam_sums(results[0])
 
     assert len(paths) == summed["tiles_done"] == 12
     assert summed["pixels_embedded"] == 12 * jobs.SIDE**2
     assert summed["bytes_read"] > 0
     assert summed["bytes_written"] == sum(
-        (tmp_path / entry["key"]).stat().st_size for record in records for entry in record.objects
+        (tmp_path / entry.key).stat().st_size for record in records for entry in record.objects
     )
     assert set(summed) <= set(MEASURES) <= set(printed)
     for name, value in summed.items():
@@ -79,7 +80,7 @@ def test_a_meter_takes_back_what_came_to_nothing() -> None:
     meter.add(blocks=3, pixels_embedded=3_000, bytes_read=10, retries_timeout=1)
     with meter("read"):
         pass
-    record = Record("t", 2024, State.FAILED, "f", error={"class": "timeout"}, **meter.fields())
+    record = Record("t", 2024, State.FAILED, "f", error=Failure("timeout"), **meter.fields())
     meter.finish(record, blocks=4)
     spent = tally.pop("seconds_read")
     assert spent == pytest.approx(record.seconds["read"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tessera_mosaic.pipeline.errors import Corrupt, StoreError
 from tessera_mosaic.pipeline.io.sealed import unseal
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.stored_object import StoredObject
 from tessera_mosaic.pipeline.ledger import keys, records, tile_lists
 from tessera_mosaic.pipeline.ledger.records import Record, State
 from tessera_mosaic.pipeline.tiling.lattice import Tile
@@ -29,7 +30,7 @@ def a_record(tile: Tile = TILE, state: State = State.DONE) -> Record:
         scenes_unused=(("S2_2", "no clear pixel"),),
         observations={"s2": {"sum": 10, "max": 2}},
         pixels={"owned": 65536, "embedded": 4096},
-        objects=({"key": "utm31/scales/c/0/1/2", "size": 12, "sha256": "0" * 64},),
+        objects=(StoredObject("utm31/scales/c/0/1/2", 12, "0" * 64),),
         error=error,
         seconds={"read": 1.5},
     )
@@ -51,13 +52,13 @@ def test_a_damaged_record_is_an_error_that_names_the_tile(tmp_path: Path) -> Non
 
 
 def test_the_class_of_an_error_is_recorded_with_its_scene_and_asset() -> None:
-    assert records.failure(Corrupt("cut short", "S2_1", "B04")) == {
+    assert records.failure(Corrupt("cut short", "S2_1", "B04")).to_json() == {
         "class": "corrupt",
         "message": "S2_1 B04: cut short",
         "scene": "S2_1",
         "asset": "B04",
     }
-    assert records.failure(ZeroDivisionError("x"))["class"] == "internal"
+    assert records.failure(ZeroDivisionError("x")).kind == "internal"
 
 
 some_tiles = st.sets(

@@ -14,30 +14,26 @@ from tessera_mosaic.pipeline.ledger import keys, records, summary, tile_lists
 from tessera_mosaic.pipeline.ledger.journal import JOURNAL_ROWS, Journal, compact
 from tessera_mosaic.pipeline.ledger.records import Record, State
 from tessera_mosaic.pipeline.ledger.standing import standing
-from tessera_mosaic.pipeline.ledger.summary import forget, read_summary, short_records
+from tessera_mosaic.pipeline.ledger.summary import find_summaries, forget, read_summary
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 from tests.pipeline.ledger.test_records import TILE, a_record
-
-
-@pytest.fixture(autouse=True)
-def no_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers compact by chance: here none does."""
-    monkeypatch.setattr(summary, "COMPACT_PUTS", math.inf)
-
 
 OTHER = Tile(31, 1449, 137, 256)
 
 
-def journal(storage: Storage, *entries: tuple[Tile, Record]) -> None:
-    """Put rows into the journal as a worker does."""
-    book = Journal(storage, 2024)
+def journal(
+    storage: Storage, *entries: tuple[Tile, Record], compact_puts: float = math.inf
+) -> None:
+    """Put rows into the journal as a worker does, who compacts by chance."""
+    book = Journal(storage, 2024, compact_puts)
     for tile, record in entries:
-        book.add(tile.zone, record.short())
+        book.add(tile.zone, TileSummary.of(record))
     book.put()
 
 
 def states(storage: Storage) -> dict[str, str]:
-    return {name: row["state"] for name, row in read_summary(storage, 2024, 31).items()}
+    return {name: row.state for name, row in read_summary(storage, 2024, 31).items()}
 
 
 def test_the_journal_goes_into_the_summary_and_is_gone(tmp_path: Path) -> None:
@@ -70,7 +66,7 @@ def test_a_damaged_summary_counts_as_empty(
     journal(storage, (TILE, a_record()))
     compact(storage, 2024, 31)
     storage.write(key, storage.read(key)[part])
-    [found] = short_records(storage, 2024, [TILE])
+    [found] = find_summaries(storage, 2024, [TILE])
     assert (found.finished, found.asked) == (True, True)
     assert caplog.text.count(key) == 1
 
@@ -91,20 +87,17 @@ def test_a_damaged_journal_is_dropped_and_the_rest_is_taken(
 
 def test_a_worker_does_not_gather_rows_without_end(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    book = Journal(storage, 2024)
+    book = Journal(storage, 2024, compact_puts=math.inf)
     for col in range(JOURNAL_ROWS):
         assert not list(storage.list(""))
         tile = Tile(31 + col % 2, 1449, col, 256)
-        book.add(tile.zone, a_record(tile).short())
+        book.add(tile.zone, TileSummary.of(a_record(tile)))
     assert len(list(storage.list(""))) == 2
 
 
-def test_workers_compact_where_no_launcher_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(summary, "COMPACT_PUTS", 1)
+def test_workers_compact_where_no_launcher_does(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
-    journal(storage, (TILE, a_record()))
+    journal(storage, (TILE, a_record()), compact_puts=1)
     assert states(storage) == {TILE.name: "done"}
     assert list(storage.list("")) == [keys.summary_key(2024, 31)]
 
@@ -115,7 +108,7 @@ def test_forgotten_tiles_are_asked_again(tmp_path: Path) -> None:
     compact(storage, 2024, 31)
     forget(storage, 2024, [TILE])
     assert states(storage) == {OTHER.name: "done"}
-    asked = {found.tile: found.asked for found in short_records(storage, 2024, [TILE, OTHER])}
+    asked = {found.tile: found.asked for found in find_summaries(storage, 2024, [TILE, OTHER])}
     assert asked == {TILE: True, OTHER: False}
 
 
@@ -153,12 +146,12 @@ def test_status_over_the_globe_lists_nothing_and_asks_little(
 ) -> None:
     """As after a run that was killed half way: half the tiles are in no summary."""
     storage = Storage(str(tmp_path))
-    pattern = a_record(TILE).short()
+    pattern = TileSummary.of(a_record(TILE))
     for zone in ZONES:
         tiles = list(globe(zone))
         tile_lists.add_planned(storage, 2024, tiles, "all")
         if zone % 2:
-            rows = {tile.name: pattern | {"tile": tile.name} for tile in tiles}
+            rows = {tile.name: dataclasses.replace(pattern, tile=tile.name) for tile in tiles}
             summary.write_summary(storage, 2024, zone, rows)
 
     reads: list[str] = []

@@ -29,7 +29,7 @@ from tessera_mosaic.pipeline.commands.publish import publish_command
 from tessera_mosaic.pipeline.commands.verify import verify_command
 from tessera_mosaic.pipeline.errors import BadInput, StoreError
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.ledger.records import State, read_record, write_record
+from tessera_mosaic.pipeline.ledger.records import Failure, State, read_record, write_record
 from tessera_mosaic.pipeline.mosaic import Mosaic, create_store, read_mosaic
 from tessera_mosaic.pipeline.mosaic.layout import compressor
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import LEVELS
@@ -95,7 +95,7 @@ def test_registry_is_geoparquet_with_a_row_a_tile_and_year(store: Storage) -> No
     (row,) = (row for row in rows if (row["tile"], row["year"]) == (WEST.name, 2018))
     assert record is not None
     assert row["state"] == "done"
-    assert row["bytes"] == sum(entry["size"] for entry in record.objects)
+    assert row["bytes"] == sum(entry.size for entry in record.objects)
     assert row["pixels_embedded"] == record.pixels["embedded"]
     assert row["observations_s2_max"] == record.observations["s2"]["max"]
     assert row["fingerprint"] == record.fingerprint
@@ -287,7 +287,7 @@ def test_a_new_year_is_painted_over_the_old_in_the_same_colours(two: Storage) ->
     # The new year is taken back: the old one shows again.
     record = read_record(two, 2019, TILES[0])
     failed = dataclasses.replace(
-        record, state=State.FAILED, objects=(), error={"class": "gone", "message": "404"}
+        record, state=State.FAILED, objects=(), error=Failure("gone", "404")
     )
     write_record(two, TILES[0], dataclasses.replace(failed, launch="another"))
     refresh(two, 2019)
@@ -492,7 +492,7 @@ def test_report_stands_alone_and_tells(two: Storage) -> None:
 def fail(mosaic: Mosaic) -> None:
     """Let the second tile have failed, with a message that has to be escaped."""
     record = read_record(mosaic.storage, 2018, TILES[1])
-    error = {"class": "corrupt", "message": "truncated <block>", "scene": "S2", "asset": "B04"}
+    error = Failure("corrupt", "truncated <block>", "S2", "B04")
     failed = dataclasses.replace(record, state=State.FAILED, objects=(), error=error)
     write_record(mosaic.storage, TILES[1], dataclasses.replace(failed, launch="again"))
     refresh(mosaic.storage, 2018)

@@ -178,7 +178,7 @@ def test_what_was_planned_and_not_made(copy: Mosaic) -> None:
     record = records.read_record(storage, 2018, TILES[0])
     assert record is not None
     failed = dataclasses.replace(
-        record, state=records.State.FAILED, objects=(), error={"class": "gone", "message": "404"}
+        record, state=records.State.FAILED, objects=(), error=records.Failure("gone", "404")
     )
     records.write_record(storage, TILES[0], failed)
     storage.delete(keys.record_key(2018, TILES[1]))
@@ -200,11 +200,11 @@ def test_a_zone_of_which_nothing_was_made(copy: Mosaic) -> None:
 def test_a_tile_of_two_runs_that_saw_different_scenes(copy: Mosaic, objects: int) -> None:
     """Two workers on one tile: the objects of one lie among those of the other."""
     one = records.read_record(copy.storage, 2018, TILES[0])
-    keys = copy.keys(TILES[0], 2018)
-    ours = {key: copy.storage.read(key) for key in keys}
+    shard = copy.keys(TILES[0], 2018)
+    ours = {key: copy.storage.read(key) for key in shard}
     write_tile(copy, TILES[0], 2018, pixels(TILES[0], 2019))
     copy.storage.write(keys.record_key(2018, TILES[0]), one.to_json())
-    for key in keys[:objects]:
+    for key in shard[:objects]:
         copy.storage.write(key, ours[key])
     assert {p["problem"] for p in found(copy.storage)} & {"checksum", "size", "unreadable"}
 

@@ -1,0 +1,94 @@
+"""A tile's record in short: small, whatever the number of scenes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tessera_mosaic.pipeline.errors import Altered
+from tessera_mosaic.pipeline.ledger.records import FINISHED, Failure, Record, State
+
+
+@dataclass(frozen=True)
+class TileSummary:
+    """What counts, comparisons and decisions need to know of a tile's record.
+
+    Parameters
+    ----------
+    tile, state, fingerprint, observations, pixels, tokens, error, attempts, launch, bytes_read, \
+requests_read, retries, seconds, written
+        The fields of the same names of `Record`.
+    scenes_used, scenes_unused, scenes_lost
+        Numbers of scenes; the record names them.
+    bytes_written
+        Size in bytes of all the tile's objects together.
+    """
+
+    tile: str
+    state: State
+    fingerprint: str
+    scenes_used: int
+    scenes_unused: int
+    scenes_lost: int
+    observations: dict[str, dict[str, int]]
+    pixels: dict[str, int]
+    tokens: int
+    bytes_written: int
+    error: Failure | None
+    attempts: int
+    launch: str
+    bytes_read: int
+    requests_read: int
+    retries: dict[str, int]
+    seconds: dict[str, float]
+    written: str
+
+    @classmethod
+    def of(cls, record: Record) -> TileSummary:
+        """A record in short."""
+        return cls(
+            tile=record.tile,
+            state=record.state,
+            fingerprint=record.fingerprint,
+            scenes_used=len(record.scenes_used),
+            scenes_unused=len(record.scenes_unused),
+            scenes_lost=len(record.scenes_lost),
+            observations=record.observations,
+            pixels=record.pixels,
+            tokens=record.tokens,
+            bytes_written=sum(stored.size for stored in record.objects),
+            error=record.error,
+            attempts=record.attempts,
+            launch=record.launch,
+            bytes_read=record.bytes_read,
+            requests_read=record.requests_read,
+            retries=record.retries,
+            seconds=record.seconds,
+            written=record.written,
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether the tile is done, or known to have nothing to see."""
+        return self.state in FINISHED
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields in a fixed order, as JSON values."""
+        error = None if self.error is None else self.error.to_json()
+        return vars(self) | {"state": self.state.value, "error": error}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> TileSummary:
+        """Read a summary back.
+
+        Raises
+        ------
+        Altered
+            If the fields are no summary.
+        """
+        try:
+            error = fields["error"]
+            error = None if error is None else Failure.from_json(error)
+            return cls(**(fields | {"state": State(fields["state"]), "error": error}))
+        except (ValueError, KeyError, TypeError) as wrong:
+            raise Altered(f"a tile's summary cannot be read: {wrong}") from None
