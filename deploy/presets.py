@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tessera_mosaic.model.cards import card_named
-from tessera_mosaic.model.encoder import GPU_SHARE, GPU_SLABS
+from tessera_mosaic.model.engine.batches import GPU_SHARE, GPU_SLABS
 from tessera_mosaic.pipeline.job.launch import DEFAULT_BLOCK
 from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_SIDE
 

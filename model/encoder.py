@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,9 +22,10 @@ from torch import Tensor
 from tessera_mosaic.model.cards import Card, CardError
 from tessera_mosaic.model.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from tessera_mosaic.model.cores import usable_cores
+from tessera_mosaic.model.engine.batches import GPU_SLABS, cpu_batches, gpu_batches, strips
 from tessera_mosaic.model.engine.kernels import find_place
 from tessera_mosaic.model.engine.packed_network import PackedNetwork, SensorPlan
-from tessera_mosaic.model.engine.packing import RECURRENT, SAMPLING, Packing, statistics_tables
+from tessera_mosaic.model.engine.packing import SAMPLING, Packing, statistics_tables
 from tessera_mosaic.model.observations import (
     LONGEST,
     Origin,
@@ -35,24 +36,8 @@ from tessera_mosaic.model.observations import (
     seen_by_s2,
 )
 from tessera_mosaic.model.quantize import NOTHING, check_scales, quantize_tensor
-from tessera_mosaic.model.sizes import Sizes
 
 log = logging.getLogger(__name__)
-
-CPU_ROWS, CPU_RECURRENT_ROWS = 2048, 4096
-"""Tokens of a slab on a CPU. A recurrence has only pixels for rows, and wants more of them."""
-
-CPU_FUSED = 512
-"""Pixels whose two sensors are fused at once on a CPU."""
-
-MOST_ROWS, MOST_FUSED = 1 << 20, 1 << 16
-"""Tokens of a slab and pixels to fuse on a GPU, however much memory is free."""
-
-GPU_SLABS, GPU_SHARE = 2, 0.4
-"""Slabs at once on a GPU, one copied while one is computed, and their share of its free memory."""
-
-STRIP_OBSERVATIONS, STRIP_VALUES = 1 << 22, 1 << 25
-"""Observations, valid or not, and vectors' values that are held at once: bounds on memory."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +47,14 @@ class Embedding:
     Parameters
     ----------
     codes : int8 (H, W, D)
-        0 where there is nothing.
+        Quantized values, -127 to 127; 0 where there is nothing.
     scales : float32 (H, W)
-        In (0, 1); +inf where neither sensor saw the pixel, and with v1.0 where it was never clear.
+        What a pixel's codes are to be multiplied by, between 0 and 1; +inf where neither sensor
+        saw the pixel, and with v1.0 where it was never clear.
     values : float32 (H, W, D) or None
-        Before quantization, NaN where there is nothing; only if asked for.
+        Values before quantization, NaN where there is nothing; None unless they were asked for.
     tokens
-        Observations that were computed with, stand-ins for missing ones included.
+        Number of observations that were computed with, stand-ins for missing ones included.
     """
 
     codes: NDArray[np.int8]
@@ -83,15 +69,18 @@ class Encoder:
     Parameters
     ----------
     checkpoint
-        Parameters.
+        Parameters of the encoder.
     card
-        Statistics and rules they were trained with.
+        Card with the statistics and rules that they were trained with.
     precision
-        Of matrix products: `fp32` or `bf16`.
+        Precision of matrix products: `fp32` or `bf16`.
     device
-        Where to compute: `cpu`, `cuda` or `cuda:N`.
+        Name of the device that computes: `cpu`, `cuda` or `cuda:N`.
     threads
-        How many threads compute at once on the CPU, whoever calls; None for one a core.
+        Number of threads that compute at once on the CPU, whoever calls; None for one a core.
+    lay_out
+        Lays the network out for the device. A test hands in one of its own, to see what becomes
+        of a network that fails.
 
     Raises
     ------
@@ -108,28 +97,25 @@ class Encoder:
         precision: str = "fp32",
         device: str = "cpu",
         threads: int | None = None,
+        lay_out: Callable[..., PackedNetwork] = PackedNetwork,
     ) -> None:
         self.place = find_place(device, precision)
         self.card = card.of(checkpoint.family, checkpoint.sizes)
         self.weights_sha256, self.precision = checkpoint.sha256, precision
         self.threads = threads or usable_cores()
         on_cpu = self.place.device.type == "cpu"
-        rows = CPU_RECURRENT_ROWS if self.card.family in RECURRENT else CPU_ROWS
-        self._fused = CPU_FUSED
+        batches = cpu_batches(self.card.family)
         with torch.inference_mode():
-            self._plan = PackedNetwork(
-                checkpoint.network(),
-                statistics_tables(card.statistics),
-                self.place,
-                rows,
-                self._fused,
+            self._plan = lay_out(
+                checkpoint.network(), statistics_tables(card.statistics), self.place, batches
             )
         if not on_cpu:
-            rows, self._fused = _gpu_batches(self.place.device, self.card.sizes)
-        self._packing = Packing(self.card.family, rows, fixed=on_cpu)
+            batches = gpu_batches(self.place.device, self.card.sizes)
+        self._fused = batches.fused
+        self._packing = Packing(self.card.family, batches.rows, fixed=on_cpu)
         self._limiting = threading.Lock()
         self._limited = False
-        # One thread a slab, however many slabs at once: see `inference`.
+        # One thread a slab, however many slabs at once: see `engine.packed_network`.
         workers = self.threads if on_cpu else GPU_SLABS
         self._pool = ThreadPoolExecutor(workers, "encoder", torch.set_num_threads, (1,))
 
@@ -142,16 +128,31 @@ class Encoder:
         device: str = "cpu",
         threads: int | None = None,
     ) -> Encoder:
-        """Read a weights file and lay the encoder out for a device."""
+        """Read a weights file and lay the encoder out for a device.
+
+        Parameters
+        ----------
+        weights
+            Path of a local weights file.
+        card, precision, device, threads
+            As for the class.
+
+        Raises
+        ------
+        CheckpointError
+            If the file holds no encoder.
+        CardError, UnusableDevice
+            As for the class.
+        """
         return cls(read_checkpoint(weights), card, precision, device, threads)
 
     @property
     def dims(self) -> int:
-        """Values of an embedding that are stored."""
+        """Number of values of an embedding that are stored."""
         return self.card.dims
 
     def identity(self) -> dict[str, object]:
-        """All that decides an embedding's bytes, as JSON."""
+        """All that decides an embedding's bytes, as JSON takes it."""
         return encoder_identity(self.card, self.weights_sha256, self.precision)
 
     def embed(
@@ -166,19 +167,21 @@ class Encoder:
         Parameters
         ----------
         stack
-            Of the block.
+            Observations of the block's pixels.
         at
             Where and when the block is; families that draw observations by place need it.
         values
             Whether to return the embeddings before quantization too.
         dims
-            How many values to keep, quantized by themselves: one of the card's depths. None for
-            all that the card stores.
+            Number of leading values to keep, quantized by themselves: one of the card's depths.
+            None for all that the card stores.
 
         Raises
         ------
         FloatingPointError
             If the encoder returned numbers that are no embedding.
+        torch.OutOfMemoryError
+            If not even one pixel fits into the device's memory.
         CardError
             If the family cannot be embedded so.
         """
@@ -190,11 +193,12 @@ class Encoder:
             keys = [pixel_keys(at, stack.shape, sensor) for sensor in (2, 1)]
         height, width = stack.shape
         pixels = height * width
+        dates = sum(map(len, (stack.doys, stack.sar_ascending_doy, stack.sar_descending_doy)))
         codes = np.zeros((pixels, dims), np.int8)
         scales = np.full(pixels, NOTHING, np.float32)
         floats = np.full((pixels, dims), np.nan, np.float32) if values else None
         tokens = 0
-        for run in self._strips(stack):
+        for run in strips(pixels, dates, self.card.sizes.width):
             both, members = self._observed(stack, run)
             tokens += sum(int(self._packing.lengths(seen.counts[members]).sum()) for seen in both)
             s2, s1 = (
@@ -213,15 +217,6 @@ class Encoder:
             None if floats is None else floats.reshape(height, width, dims),
             tokens,
         )
-
-    def _strips(self, stack: Stack) -> Iterator[slice]:
-        """Runs of pixels, row by row, that are worked on at once."""
-        pixels = stack.shape[0] * stack.shape[1]
-        dates = sum(map(len, (stack.doys, stack.sar_ascending_doy, stack.sar_descending_doy)))
-        limits = STRIP_OBSERVATIONS // max(dates, 1), STRIP_VALUES // self.card.sizes.width
-        strip = max(min(limits), CPU_FUSED)
-        for start in range(0, pixels, strip):
-            yield slice(start, min(start + strip, pixels))
 
     def _observed(self, stack: Stack, run: slice) -> tuple[list[Seen], NDArray[np.int64]]:
         """What both sensors saw of a run of pixels, and which of them are to be embedded."""
@@ -280,7 +275,7 @@ class Encoder:
         Raises
         ------
         torch.OutOfMemoryError
-            If one pixel has no halves.
+            If there is one pixel, which has no halves.
         """
         if pixels == 1:
             raise torch.OutOfMemoryError(
@@ -323,19 +318,20 @@ class Encoder:
 
 
 def encoder_identity(card: Card, weights_sha256: str, precision: str) -> dict[str, object]:
-    """All that decides an embedding's bytes, as JSON."""
+    """All that decides an embedding's bytes, as JSON takes it.
+
+    Parameters
+    ----------
+    card
+        Card that the weights are used with.
+    weights_sha256
+        Hexadecimal digest of the weights file.
+    precision
+        Precision of matrix products: `fp32` or `bf16`.
+    """
     return {
         "card": card.identity(),
         "weights_sha256": weights_sha256,
         "weights_published": weights_sha256 == card.sha256,
         "precision": precision,
     }
-
-
-def _gpu_batches(device: torch.device, sizes: Sizes) -> tuple[int, int]:
-    """Tokens of a slab and pixels to fuse, for those in flight to have their share of a GPU."""
-    free, _ = torch.cuda.mem_get_info(device)
-    values = free * GPU_SHARE / GPU_SLABS / 4
-    rows = values / (12 * sizes.width + 2 * sizes.feedforward)
-    fused = values / (24 * sizes.width + 2 * sizes.representation)
-    return int(min(max(rows, CPU_ROWS), MOST_ROWS)), int(min(max(fused, CPU_FUSED), MOST_FUSED))

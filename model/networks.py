@@ -1,7 +1,7 @@
 """The encoder families, as PyTorch modules whose parameters carry the published names.
 
 These are the definition: what a checkpoint is loaded into, what training trains, and what the
-fast path of `inference` is compared with. Tokens come padded to one length, the way the TESSERA
+fast path of `engine` is compared with. Tokens come padded to one length, the way the TESSERA
 reference runs them.
 """
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from tessera_mosaic.model.sizes import Family, Sizes
 
 S2_CHANNELS, S1_CHANNELS = 10, 2
+"""Channels of a token: bands of Sentinel-2, polarisations of Sentinel-1."""
 
 DAYS = 367
 """Days of the year 1 to 366, and 0 for a sensor that saw nothing."""
@@ -77,9 +78,11 @@ class NormedLayer(nn.Module):
     Parameters
     ----------
     width, heads, feedforward
-        Sizes.
+        Number of features of a token, of attention heads, and of features inside the feed-forward
+        block.
     pre_norm
-        Normalise before each block (teacher) rather than after each residual sum (student).
+        Whether to normalise before each block (teacher) rather than after each residual sum
+        (student).
     """
 
     def __init__(self, width: int, heads: int, feedforward: int, pre_norm: bool) -> None:
@@ -205,6 +208,7 @@ POOLS: dict[Family, type[AttentionPool]] = {
     "v2": AttentionPool,
     "v2-teacher": AttentionPool,
 }
+"""The pool of each family."""
 
 
 class Backbone(nn.Module):
@@ -213,9 +217,9 @@ class Backbone(nn.Module):
     Parameters
     ----------
     channels
-        Bands of a token.
+        Number of channels of a token, without the day of the year.
     family, sizes
-        Of the encoder.
+        Family and sizes of the encoder.
     """
 
     day_table: Tensor
@@ -231,7 +235,14 @@ class Backbone(nn.Module):
         self.register_buffer("day_table", day_encoding(width), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """float32 (B, T, channels + 1), the last channel the day of year, to (B, width)."""
+        """Vectors, float32 (B, width), of B pixels.
+
+        Parameters
+        ----------
+        tokens : float32 (B, T, channels + 1)
+            T standardised tokens a pixel; the last channel is the day of the year, 1 to 366, or 0
+            for a sensor that saw nothing.
+        """
         x = self.embedding(tokens[..., :-1]) + self.day_table[tokens[..., -1].long()]
         return self.attn_pool(self.transformer_encoder(x))
 
@@ -271,7 +282,7 @@ class Network(nn.Module):
     Parameters
     ----------
     family, sizes
-        Which one.
+        Family and sizes of the encoder.
     """
 
     def __init__(self, family: Family, sizes: Sizes) -> None:
@@ -290,7 +301,13 @@ class Network(nn.Module):
             )
 
     def forward(self, s2: Tensor, s1: Tensor) -> Tensor:
-        """float32 (B, T2, 11) and (B, T1, 3) tokens to (B, representation) embeddings."""
+        """Embeddings, float32 (B, representation), of B pixels.
+
+        Parameters
+        ----------
+        s2, s1 : float32 (B, T2, 11), (B, T1, 3)
+            Standardised tokens of each sensor; the last channel is the day of the year.
+        """
         vectors = torch.stack([self.s2_backbone(s2), self.s1_backbone(s1)], dim=1)
         if self.family == "v2-teacher":
             vectors = self.fusion_transformer(vectors + self.fusion_modality_embed)
@@ -304,5 +321,16 @@ def empty_network(family: Family, sizes: Sizes) -> Network:
 
 
 def parameter_count(family: Family, sizes: Sizes) -> int:
-    """Parameters of an encoder, counted without allocating them."""
+    """Number of an encoder's parameters, counted without allocating them.
+
+    Parameters
+    ----------
+    family, sizes
+        Family and sizes of the encoder.
+
+    Examples
+    --------
+    >>> parameter_count("v2", Sizes(36, 2, 4, 384, 128))
+    1066402
+    """
     return sum(parameter.numel() for parameter in empty_network(family, sizes).parameters())

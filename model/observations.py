@@ -1,6 +1,6 @@
-"""Which observations of a pixel become tokens.
+"""The annual stack of a block, and which observations of a pixel become tokens.
 
-The annual stack is what was seen over a block in one year, in the d-pixel arrays of the field.
+The stack is what was seen over a block in one year, in the d-pixel arrays of the field.
 """
 
 from __future__ import annotations
@@ -17,6 +17,21 @@ S2_BANDS = ("B04", "B02", "B03", "B08", "B8A", "B05", "B06", "B07", "B11", "B12"
 S1_BANDS = ("vv", "vh")
 """Sentinel-1 polarisations in the order of the encoders' channels."""
 
+BIN = 8
+"""Sequence lengths are multiples of this (TESSERA reference, v1.1 and v2)."""
+
+LONGEST = 256
+"""Longest sequence of a sensor (TESSERA reference, v1.1 and v2)."""
+
+DRAWN = 40
+"""Observations of a sensor that are drawn (TESSERA reference, v1.0)."""
+
+STAND_IN_DAY = 180
+"""Day of the empty observation where Sentinel-1 has no dates at all (TESSERA reference, v1.0)."""
+
+WEYL = np.uint64(0x9E3779B97F4A7C15)
+"""Step of the Weyl sequence from which draws are made (Steele, Lea, Flood 2014)."""
+
 
 @dataclass(frozen=True)
 class Stack:
@@ -25,16 +40,33 @@ class Stack:
     Parameters
     ----------
     bands : uint16 (T, H, W, 10)
-        Sentinel-2 surface reflectance times 10,000, channels in the order of `S2_BANDS`.
+        Sentinel-2 surface reflectance times 10,000 of T dates, channels in the order of `S2_BANDS`.
     masks : uint8 (T, H, W)
-        1 where the pixel was seen clear that day.
+        1 where the pixel was seen clear on that date, else 0.
     doys : uint16 (T,)
-        Ordinal day of the year, UTC, 1 to 366.
+        Ordinal day of the year of each Sentinel-2 date, UTC, 1 to 366.
     sar_ascending, sar_descending : int16 (A, H, W, 2), (D, H, W, 2)
-        Coded Sentinel-1 backscatter, channels VV and VH; 0 is no data. An observation is valid
-        where either channel is not 0.
+        Sentinel-1 backscatter of A dates of ascending and D dates of descending passes, channels
+        VV and VH, coded as (20 log10(linear power) + 50) * 200; 0 is no data. An observation is
+        valid where either channel is not 0.
     sar_ascending_doy, sar_descending_doy : int16 (A,), (D,)
-        Ordinal day of the year, UTC.
+        Ordinal day of the year of each Sentinel-1 date, UTC, 1 to 366.
+
+    Examples
+    --------
+    One pixel, seen clear by Sentinel-2 on one of two days and once by Sentinel-1:
+
+    >>> stack = Stack(
+    ...     bands=np.full((2, 1, 1, 10), 1500, np.uint16),
+    ...     masks=np.array([1, 0], np.uint8).reshape(2, 1, 1),
+    ...     doys=np.array([100, 105], np.uint16),
+    ...     sar_ascending=np.full((1, 1, 1, 2), 6000, np.int16),
+    ...     sar_ascending_doy=np.array([102], np.int16),
+    ...     sar_descending=np.zeros((0, 1, 1, 2), np.int16),
+    ...     sar_descending_doy=np.zeros(0, np.int16),
+    ... )
+    >>> {sensor: int(count[0, 0]) for sensor, count in stack.counts().items()}
+    {'s2': 1, 's1_ascending': 1, 's1_descending': 0}
     """
 
     bands: NDArray[np.uint16]
@@ -47,11 +79,11 @@ class Stack:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns of the block."""
+        """Number of rows and of columns of the block."""
         return self.masks.shape[1], self.masks.shape[2]
 
     def counts(self) -> dict[str, NDArray[np.uint16]]:
-        """How often each sensor saw each pixel, uint16 (H, W), under its name."""
+        """Number of valid observations of each pixel, uint16 (H, W), by sensor and direction."""
         return {
             "s2": (self.masks != 0).sum(axis=0).astype(np.uint16),
             "s1_ascending": (self.sar_ascending != 0).any(axis=-1).sum(axis=0).astype(np.uint16),
@@ -59,7 +91,7 @@ class Stack:
         }
 
     def blank(self) -> NDArray[np.bool_]:
-        """Pixels that neither sensor saw, bool (H, W)."""
+        """Whether neither sensor saw a pixel, bool (H, W)."""
         seen = (self.masks != 0).any(axis=0)
         for sar in (self.sar_ascending, self.sar_descending):
             seen |= (sar != 0).any(axis=(0, 3))
@@ -76,11 +108,11 @@ class Origin:
     Parameters
     ----------
     zone
-        UTM zone.
+        Number of the UTM zone, 1 to 60.
     row, col
-        Of the block's north-west pixel on the zone's lattice.
+        Row and column of the block's north-west pixel on the zone's lattice.
     year
-        Of the stack.
+        Calendar year of the stack.
     """
 
     zone: int
@@ -89,23 +121,15 @@ class Origin:
     year: int
 
 
-BIN = 8
-"""Sequence lengths are multiples of this (TESSERA reference, v1.1 and v2)."""
-
-LONGEST = 256
-"""Longest sequence of a sensor (TESSERA reference, v1.1 and v2)."""
-
-DRAWN = 40
-"""Observations of a sensor that are drawn (TESSERA reference, v1.0)."""
-
-STAND_IN_DAY = 180
-"""Day of the empty observation where Sentinel-1 has no dates at all (TESSERA reference, v1.0)."""
-
-
 def length_bin(count: int) -> int:
     """Length of the sequence that `count` observations make: the next multiple of 8, at most 256.
 
     No observations make an empty sequence; what stands in for it is the encoder family's matter.
+
+    Examples
+    --------
+    >>> [length_bin(count) for count in (0, 1, 8, 9, 300)]
+    [0, 8, 8, 16, 256]
     """
     return min(-(-count // BIN) * BIN, LONGEST)
 
@@ -119,13 +143,20 @@ def pad_pattern(count: int, length: int) -> NDArray[np.int64]:
 
     Parameters
     ----------
-    count, length
-        At least 1.
+    count
+        Number of observations, at least 1.
+    length
+        Number of tokens to fill, at least 1.
 
     Returns
     -------
     int64 (length,)
         Indices into the observations.
+
+    Examples
+    --------
+    >>> pad_pattern(3, 8).tolist()
+    [0, 1, 2, 0, 1, 2, 0, 1]
     """
     everything = np.arange(count)
     if count >= length:
@@ -150,12 +181,17 @@ def append_pattern(count: int, length: int) -> NDArray[np.int64]:
     Parameters
     ----------
     count, length
-        At least 1.
+        As for `pad_pattern`.
 
     Returns
     -------
     int64 (length,)
         Indices into the observations.
+
+    Examples
+    --------
+    >>> append_pattern(6, 8).tolist()
+    [0, 1, 2, 3, 4, 5, 2, 3]
     """
     if count > length:
         return _group_middles(count, length)
@@ -170,21 +206,22 @@ def pixel_keys(at: Origin, shape: tuple[int, int], sensor: int) -> NDArray[np.ui
     Parameters
     ----------
     at
-        North-west pixel of the block.
+        North-west pixel of the block, and the year.
     shape
-        Rows and columns of the block.
+        Number of rows and of columns of the block.
     sensor
-        1 or 2.
+        Number of the Sentinel mission, 1 or 2.
 
     Returns
     -------
     uint64 (rows * columns,)
+        The pixels' numbers, row by row.
     """
     rows = at.row + np.arange(shape[0], dtype=np.uint64)[:, None]
     cols = at.col + np.arange(shape[1], dtype=np.uint64)
     key = np.zeros((1, 1), np.uint64)
     for part in (np.uint64(sensor), np.uint64(at.zone), np.uint64(at.year), rows, cols):
-        key = _mixed(key + _WEYL + part)
+        key = _mixed(key + WEYL + part)
     return key.ravel()
 
 
@@ -197,24 +234,21 @@ def draw(keys: NDArray[np.uint64], count: int) -> NDArray[np.int64]:
     Parameters
     ----------
     keys : uint64 (P,)
-        Of the pixels.
+        Numbers of the pixels, from `pixel_keys`.
     count
-        Observations of each of the pixels, at least 1.
+        Number of observations that each of the pixels has, at least 1.
 
     Returns
     -------
     int64 (P, 40)
         Indices into the observations, ascending.
     """
-    counters = np.arange(1, max(count, DRAWN) + 1, dtype=np.uint64) * _WEYL
+    counters = np.arange(1, max(count, DRAWN) + 1, dtype=np.uint64) * WEYL
     random = _mixed(keys[:, None] + counters)
     if count < DRAWN:
         scaled = (random >> np.uint64(32)) * np.uint64(count) >> np.uint64(32)
         return np.sort(scaled.astype(np.int64), axis=1)
     return np.sort(np.argpartition(random, DRAWN - 1, axis=1)[:, :DRAWN], axis=1)
-
-
-_WEYL = np.uint64(0x9E3779B97F4A7C15)
 
 
 def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -237,17 +271,17 @@ class Seen:
 
     Parameters
     ----------
-    values : integers (T, P, C)
-        Every date of every pixel, valid or not; for Sentinel-1 the ascending dates, then the
-        descending ones.
+    values : uint16 or int16 (T, P, C)
+        Stored values of C channels on every date of every pixel, valid or not; for Sentinel-1 the
+        ascending dates, then the descending ones.
     days : int64 (T,)
-        Day of the year of each date.
+        Ordinal day of the year of each date, 1 to 366.
     kinds : int64 (T,)
-        Which set of statistics each date is standardised with.
+        Row of the `statistics.Table` that each date is standardised with.
     counts, starts : int64 (P,)
-        How many valid dates each pixel has, and where its own begin in `dates`.
+        Number of valid dates of each pixel, and where its own begin in `dates`.
     dates : int64 (N,)
-        Valid dates of the first pixel in order, then of the second, and so on.
+        Indices of the first pixel's valid dates in order of time, then of the second's, and so on.
     """
 
     values: NDArray[np.uint16] | NDArray[np.int16]

@@ -20,23 +20,31 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 NEIGHBOURS = 5
+"""Neighbours that vote on a pixel's class."""
+
 FOLDS = 5
+"""Folds of every kind."""
 
 HEADS = ("knn", "logistic", "mlp")
 """The 5 nearest neighbours; a regression with an L2 penalty; one hidden layer of 64."""
 
 PENALTY = 10.0
-"""Of the regression's squared weights, relative to the sum of its losses."""
+"""Weight of the regression's squared coefficients, relative to the sum of its losses."""
 
 FRACTIONS = (0.01, 0.1, 0.3, 1.0)
 """Shares of the training labels that heads are fitted with."""
 
 MIN_PIXELS, MIN_GROUPS = 60, 2
-"""Of a class that is probed: with fewer, folds by group have no such pixels to learn from."""
+"""Pixels and groups that a class needs: with fewer, folds by group cannot learn it."""
 
 Features = NDArray[np.float32]
+"""Vectors of P pixels, float32 (P, D)."""
+
 Labels = NDArray[np.int32]
+"""Class or group of P pixels, int32 (P,); 0 is no class."""
+
 Split = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Indices of the training pixels and of the test pixels of a fold."""
 
 
 class ProbeError(ValueError):
@@ -49,8 +57,10 @@ class Score:
 
     Parameters
     ----------
-    accuracy, balanced
-        Share of the pixels that are right, and the mean over classes of that share.
+    accuracy
+        Share of the pixels whose class is right, 0 to 1.
+    balanced
+        Mean of that share over the classes, 0 to 1.
     """
 
     accuracy: float
@@ -58,7 +68,16 @@ class Score:
 
 
 def worth_probing(labels: Labels, groups: Labels) -> NDArray[np.bool_]:
-    """Labelled pixels of classes that have 60 pixels or more in two groups or more.
+    """Which pixels are of classes that have 60 pixels or more in two groups or more.
+
+    Parameters
+    ----------
+    labels, groups : int32 (P,)
+        Class of each pixel, 0 where it has none, and its field or block.
+
+    Returns
+    -------
+    bool (P,)
 
     Raises
     ------
@@ -80,6 +99,11 @@ def worth_probing(labels: Labels, groups: Labels) -> NDArray[np.bool_]:
 def grouped_folds(groups: Labels) -> list[Split]:
     """Training and test pixels of 5 folds of about equal size that cut no group.
 
+    Parameters
+    ----------
+    groups : int32 (P,)
+        Field or block of each pixel.
+
     Raises
     ------
     ProbeError
@@ -92,7 +116,15 @@ def grouped_folds(groups: Labels) -> list[Split]:
 
 
 def random_folds(labels: Labels, seed: int) -> list[Split]:
-    """Training and test pixels of 5 folds that know nothing of groups."""
+    """Training and test pixels of 5 folds that know nothing of groups.
+
+    Parameters
+    ----------
+    labels : int32 (P,)
+        Class of each pixel, which every fold has about its share of.
+    seed
+        Seed of the shuffling.
+    """
     return list(StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(labels, labels))
 
 
@@ -109,14 +141,24 @@ def score(
     Parameters
     ----------
     head
-        One of `HEADS`.
-    features, labels
-        (P, D) and (P,).
+        Name of the head, one of `HEADS`.
+    features : float32 (P, D)
+        Vector of each pixel.
+    labels : int32 (P,)
+        Class of each pixel.
     folds
-        Training and test pixels.
-    fraction, seed
-        Share of each class's training pixels to fit with, at least one, drawn by the seed, which
-        the head's own chance follows too.
+        Training and test pixels of each fold.
+    fraction
+        Share of each class's training pixels to fit with, 0 to 1; at least one pixel is taken.
+    seed
+        Seed of the drawing of that share, and of the head's own chance.
+
+    Examples
+    --------
+    >>> features = np.repeat(np.eye(2, dtype=np.float32), 50, axis=0)
+    >>> labels = np.repeat(np.array([1, 2], np.int32), 50)
+    >>> score("knn", features, labels, random_folds(labels, seed=0)).accuracy
+    1.0
     """
     accuracies, balanced = [], []
     for fold, (train, test) in enumerate(folds):

@@ -7,11 +7,13 @@ nothing: +inf on land, NaN on water.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LIMIT = 127
 """Largest code; -128 is never used, so that codes are symmetric."""
@@ -29,32 +31,54 @@ def quantize(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.
     Parameters
     ----------
     values : float32 (..., D)
+        Embeddings of D values each.
 
     Returns
     -------
     codes : int8 (..., D)
-        -127 to 127.
+        Whole numbers from -127 to 127.
     scales : float32 (...)
+        What a vector's codes are to be multiplied by, between 0 and 1.
 
     Raises
     ------
     FloatingPointError
         If a value is not finite, or a scale would not be below 1.
+
+    Examples
+    --------
+    >>> codes, scales = quantize(np.array([[127.0, -63.5]], np.float32) / 256)
+    >>> codes.tolist(), scales.tolist()
+    ([[127, -64]], [0.00390625])
     """
+    # Imported here, so that who only reads codes back does not load it.
+    import torch
+
     codes, scales = quantize_tensor(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
     check_scales(scales.numpy())
     return codes.numpy(), scales.numpy()
 
 
 def quantize_tensor(values: Tensor) -> tuple[Tensor, Tensor]:
-    """`quantize` on the device the values are on, unchecked: a bad vector has a bad scale."""
+    """`quantize` on the device that the values are on, unchecked: a bad vector has a bad scale."""
     scales = (values.abs().amax(dim=-1) / LIMIT).clamp(min=SMALLEST_SCALE)
     codes = (values / scales[..., None]).round().clamp(-LIMIT, LIMIT)
-    return codes.to(torch.int8), scales
+    return codes.char(), scales
 
 
 def check_scales(scales: NDArray[np.float32]) -> None:
-    """Raise unless every scale is in (0, 1), which is what readers of a mosaic trust."""
+    """Check that every scale is between 0 and 1, which is what readers of a mosaic trust.
+
+    Parameters
+    ----------
+    scales : float32 (...)
+        Scales of pixels that have an embedding.
+
+    Raises
+    ------
+    FloatingPointError
+        If one is not.
+    """
     bad = ~((scales > 0) & (scales < 1))
     if bad.any():
         worst = scales[bad][0]
@@ -65,7 +89,25 @@ def check_scales(scales: NDArray[np.float32]) -> None:
 
 
 def dequantize(codes: NDArray[np.int8], scales: NDArray[np.float32]) -> NDArray[np.float32]:
-    """float32 (..., D) values of codes; NaN where the scale is not finite."""
+    """Give codes their values back.
+
+    Parameters
+    ----------
+    codes : int8 (..., D)
+        Codes of D values a pixel.
+    scales : float32 (...)
+        A scale a pixel.
+
+    Returns
+    -------
+    float32 (..., D)
+        Embeddings; NaN where the scale is not finite.
+
+    Examples
+    --------
+    >>> dequantize(np.array([[127, -64]], np.int8), np.array([0.5], np.float32)).tolist()
+    [[63.5, -32.0]]
+    """
     known = np.where(np.isfinite(scales), scales, np.float32(np.nan))
     return codes.astype(np.float32) * known[..., None]
 
@@ -77,13 +119,14 @@ class Fidelity:
     Parameters
     ----------
     pixels
-        That were compared.
+        Number of pixels that were compared.
     mean_cosine, least_cosine
-        Between values and dequantized codes, over pixels.
+        Mean and smallest cosine over the pixels, between a pixel's values and its dequantized
+        codes.
     largest_error
-        Of any value, in units of the embedding.
+        Largest difference of a value and its dequantized code, in units of the embedding.
     share_at_limit
-        Codes that are 127 or -127; each pixel has at least one.
+        Share of the codes that are 127 or -127; each pixel has at least one.
     """
 
     pixels: int
@@ -93,7 +136,7 @@ class Fidelity:
     share_at_limit: float
 
     def __add__(self, other: Fidelity) -> Fidelity:
-        """Of both sets of pixels together."""
+        """Fidelity of both sets of pixels together."""
         pixels = self.pixels + other.pixels
         ours, theirs = self.pixels / pixels, other.pixels / pixels
         return Fidelity(
@@ -113,9 +156,11 @@ def fidelity(
     Parameters
     ----------
     values : float32 (..., D)
+        Embeddings before quantization.
     codes : int8 (..., D)
+        Codes of the same pixels.
     scales : float32 (...)
-        Not finite where there is nothing, which is left out.
+        Scales of the same pixels; not finite where there is nothing, which is left out.
 
     Returns
     -------

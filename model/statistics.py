@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Table(NamedTuple):
+    """Means and standard deviations of one sensor's channels, a row for each kind of observation.
+
+    Parameters
+    ----------
+    means, deviations : float32 (kinds, channels)
+        In stored units. Sentinel-2 has one kind of observation; of Sentinel-1, kind 0 is ascending
+        and kind 1 descending.
+    """
+
+    means: NDArray[np.float32]
+    deviations: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation of each channel, in stored units.
+    """Mean and standard deviation of each channel of a model's training data.
+
+    Stored units are reflectance times 10,000 for Sentinel-2, and backscatter as
+    `observations.Stack` codes it for Sentinel-1.
 
     Parameters
     ----------
     s2_mean, s2_std
-        Of the 10 bands in the order of `observations.S2_BANDS`.
+        Mean and standard deviation of the 10 bands of Sentinel-2 in stored units, in the order of
+        `observations.S2_BANDS`.
     ascending_mean, ascending_std, descending_mean, descending_std
-        Of VV and VH, by orbit direction; equal where one set serves both.
+        Mean and standard deviation of VV and VH of Sentinel-1 in stored units, for each orbit
+        direction; equal where one set serves both.
     """
 
     s2_mean: tuple[float, ...]
@@ -23,6 +46,22 @@ class Statistics:
     ascending_std: tuple[float, float]
     descending_mean: tuple[float, float]
     descending_std: tuple[float, float]
+
+    def tables(self) -> tuple[Table, Table]:
+        """Tables of Sentinel-2 (one kind, 10 channels) and of Sentinel-1 (two kinds, 2 channels).
+
+        Examples
+        --------
+        >>> s2, s1 = V2_STUDENT.tables()
+        >>> s2.means.shape, s1.deviations.shape
+        ((1, 10), (2, 2))
+        """
+        s1_means = self.ascending_mean, self.descending_mean
+        s1_deviations = self.ascending_std, self.descending_std
+        return (
+            Table(np.array([self.s2_mean], np.float32), np.array([self.s2_std], np.float32)),
+            Table(np.array(s1_means, np.float32), np.array(s1_deviations, np.float32)),
+        )
 
 
 def _statistics(

@@ -110,7 +110,7 @@ def _run(command: str | None, arguments: list[str]) -> int:
     module = module_of(args.command)
     args.beam_arguments, args.words = rest, arguments
     from tessera_mosaic.model.cards import CardError
-    from tessera_mosaic.model.checkpoints.checkpoint import CheckpointError
+    from tessera_mosaic.model.checkpoints.files import CheckpointError
 
     try:
         if rest and args.command not in TAKING_BEAM_OPTIONS:

@@ -1,8 +1,7 @@
 """A published checkpoint to sizes and parameters, safely and strictly; and back into a file.
 
-A weights file is untrusted: its digest is taken before anything reads it, pickles are read with
-PyTorch's restricted unpickler once `pickles` has seen that they are harmless to it, and
-`parameters` checks what they hold.
+The digest of a file is taken before anything reads it. Pickles are read with PyTorch's restricted
+unpickler once `pickles` has seen that they are harmless to it, and `parameters` checks what came.
 """
 
 from __future__ import annotations
@@ -25,19 +24,22 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from tessera_mosaic.model.checkpoints.parameters import CheckpointError, check_parameters, short
+from tessera_mosaic.model.checkpoints.files import CheckpointError, file_digest, refuse_withdrawn
+from tessera_mosaic.model.checkpoints.parameters import check_parameters, short
 from tessera_mosaic.model.checkpoints.pickles import check_pickle
 from tessera_mosaic.model.networks import Network, day_encoding, empty_network
 from tessera_mosaic.model.sizes import Family, Sizes
 
-WITHDRAWN = {
-    "best_model_fsdp_20260425_202039.pt": "the v1.1 AWS encoder was retrained on 2026-05-03, after "
-    "its imagery had the reflectance offset taken off twice: get tessera_v1_1_aws_encoder.pt",
-}
-"""Published files that the authors replaced (TESSERA reference, README, 2026-05-03)."""
-
 METADATA = "tessera"
 """Entry of a safetensors file's metadata: JSON with what its parameters do not tell."""
+
+PAYLOADS = (
+    ("encoder_state_dict", "arch"),
+    ("model", "args"),
+    ("model_state", "config"),
+    ("model_state_dict", "config"),
+)
+"""Entries of the published payloads: that of the parameters, and that of what is said of them."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,13 @@ class Checkpoint:
     Parameters
     ----------
     family, sizes
-        Which network they fit.
+        Family and sizes of the network that the parameters fit.
     state
         Parameters by published name, float32.
     sha256
-        Of the file.
+        Hexadecimal digest of the file; where there is no file, of the parameters' names and bytes.
     dropped
-        How many parameters of the file only training uses.
+        Number of parameters that the file has besides, and that only training uses.
     """
 
     family: Family
@@ -63,7 +65,7 @@ class Checkpoint:
     dropped: int = 0
 
     def network(self) -> Network:
-        """The encoder with these parameters, which it shares."""
+        """The network with these parameters, whose memory it shares, in evaluation mode."""
         network = empty_network(self.family, self.sizes)
         network.load_state_dict(self.state, strict=True, assign=True)
         for backbone in (network.s2_backbone, network.s1_backbone):
@@ -77,14 +79,21 @@ def read_checkpoint(path: str | Path, sha256: str = "") -> Checkpoint:
     Parameters
     ----------
     path
-        A local file: one of the published payloads, or safetensors as `write_checkpoint` makes.
+        Path of a local file: one of the published payloads, or safetensors as `write_checkpoint`
+        writes them.
     sha256
-        Digest that the file must have, where it is known.
+        Hexadecimal digest that the file must have; empty where it is not known.
 
     Raises
     ------
     CheckpointError
         If the file cannot be read, has another digest, or holds anything else.
+
+    Examples
+    --------
+    >>> from tessera_mosaic.model.data import WEIGHTS
+    >>> read_checkpoint(WEIGHTS).family
+    'v2'
     """
     path = Path(path)
     refuse_withdrawn(path.name)
@@ -98,25 +107,16 @@ def read_checkpoint(path: str | Path, sha256: str = "") -> Checkpoint:
     return Checkpoint(family, sizes, state, digest, dropped)
 
 
-def refuse_withdrawn(name: str) -> None:
-    """Raise if a file of this name was published and replaced."""
-    if name in WITHDRAWN:
-        raise CheckpointError(f"{name} is withdrawn: {WITHDRAWN[name]}")
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file."""
-    if path.exists() and not path.is_file():
-        raise CheckpointError(f"{path} is no file")
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
 def write_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     """Write a checkpoint as `.safetensors`, or as its family's published payload in `.pt`.
+
+    Parameters
+    ----------
+    checkpoint
+        Parameters of an encoder.
+    path
+        Path of the local file to write, whose suffix chooses the format. The file appears whole or
+        not at all.
 
     Raises
     ------
@@ -171,7 +171,18 @@ def random_checkpoint(sizes: Sizes, seed: int, family: Family = "v2") -> Checkpo
     """An encoder with random parameters, the same on every machine.
 
     Matrices are uniform in the range that keeps variance from layer to layer, biases 0, gains 1.
-    The digest is of the parameters' names and bytes, since there is no file.
+
+    Parameters
+    ----------
+    sizes, family
+        Sizes and family of the encoder.
+    seed
+        Seed of the random numbers.
+
+    Examples
+    --------
+    >>> random_checkpoint(Sizes(3, 2, 4, 8, 16), seed=7).sha256[:8]
+    '27fa0eaa'
     """
     draw = np.random.Generator(np.random.PCG64(seed))
     state = {}
@@ -187,7 +198,7 @@ def random_checkpoint(sizes: Sizes, seed: int, family: Family = "v2") -> Checkpo
 
 
 def state_digest(state: Mapping[str, Tensor]) -> str:
-    """sha256 over names and bytes of parameters, in order of name."""
+    """Hexadecimal sha256 over names and bytes of parameters, in order of name."""
     digest = hashlib.sha256()
     for key in sorted(state):
         digest.update(key.encode())
@@ -229,12 +240,7 @@ def _read_payload(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
         reason = f"it asks to run {foreign[1]}" if foreign else "it is damaged"
         raise CheckpointError(f"it cannot be read safely as weights: {reason}") from None
     if isinstance(payload, dict):
-        for weights, rest in (
-            ("encoder_state_dict", "arch"),
-            ("model", "args"),
-            ("model_state", "config"),
-            ("model_state_dict", "config"),
-        ):
+        for weights, rest in PAYLOADS:
             if isinstance(payload.get(weights), dict):
                 stated = payload.get(rest, {})
                 return payload[weights], stated if isinstance(stated, dict) else {}

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tessera_mosaic.model.checkpoints.files import CheckpointError
 from tessera_mosaic.model.networks import empty_network
 from tessera_mosaic.model.sizes import Family, Sizes
 
@@ -33,15 +34,13 @@ V1_HEADS: dict[Family, int] = {"v1.0-float": 8, "v1.0": 4, "v1.1": 4}
 """Attention heads where a file does not state them (TESSERA reference, configurations)."""
 
 V2_HEADS = 4
+"""Attention heads of a v2 encoder whose file does not state them."""
 
 MOST_LAYERS = 64
 """Eight times as many as any published encoder has."""
 
 SEQUENCE_LENGTHS = list(range(8, 257, 8))
-
-
-class CheckpointError(ValueError):
-    """A file is no checkpoint of a published family. The message says why, in one line."""
+"""Lengths of the sequences that an encoder of v1.1 or v2 takes."""
 
 
 def check_parameters(
@@ -54,13 +53,18 @@ def check_parameters(
     raw
         What should be parameters by name, as the file has them.
     stated
-        What the file says about them.
+        What the file says about them, by name.
     size
-        Bytes of the file.
+        Length of the file in bytes.
 
     Returns
     -------
-    Family, sizes and parameters by published name, and how many others only training uses.
+    family, sizes
+        Those of the encoder.
+    state
+        Its parameters by published name.
+    dropped
+        Number of other parameters, which only training uses.
 
     Raises
     ------
@@ -95,7 +99,7 @@ def check_parameters(
 
 
 def _family(state: Mapping[str, Any]) -> Family:
-    """Which family parameters are of, by what only that family has."""
+    """The family of parameters, by what only that family has."""
     pool = "s2_backbone.attn_pool.temporal_context."
     if not any(key.startswith("s2_backbone.") for key in state):
         raise CheckpointError("these are no parameters of a TESSERA encoder")
@@ -190,7 +194,7 @@ def _plain(value: Any) -> bool:
 
 
 def short(value: Any) -> str:
-    """A value out of a file, in so many printable characters at the most."""
+    """A value out of a file, in 80 printable characters at the most."""
     text = json.dumps(value) if _plain(value) else f"({type(value).__name__})"
     return text if len(text) <= 80 else text[:77] + "..."
 

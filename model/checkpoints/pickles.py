@@ -14,8 +14,8 @@ from pickle import UnpicklingError
 from typing import Any
 
 MOST_BYTES = 8 * 2**20
-"""Of a pickle beside its tensors' bytes, some hundred times a published one: PyTorch reads it
-word by word, in Python."""
+"""Longest pickle that is read, without the bytes of its tensors: some hundred times a published
+one. PyTorch reads it word by word, in Python."""
 
 ORDERED = "collections OrderedDict"
 
@@ -23,16 +23,26 @@ KNOWN = re.compile(
     rf"{ORDERED}|torch (?!Typed|Untyped)\w+Storage|torch\._utils _rebuild_(tensor_v2|parameter)"
     r"|torch (b?float|u?int|complex)\d+|torch (bool|device)"
 )
-"""What it may call or name."""
+"""What a pickle may call or name."""
 
 LEAVES = {"NONE", "NEWTRUE", "NEWFALSE", "BINFLOAT", "BINUNICODE", "GLOBAL"}
 LEAVES |= {"BININT", "BININT1", "BININT2", "LONG1"}
+"""Opcodes that put one value on the stack which holds no other."""
+
 SMALL_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+"""Opcodes that make a tuple of so many values."""
+
 PUTS, GETS = {"BINPUT", "LONG_BINPUT"}, {"BINGET", "LONG_BINGET"}
+"""Opcodes that keep the value on top of the stack under a number, and that fetch it again."""
 
 
 def check_pickle(data: bytes) -> None:
-    """Raise unless reading a pickle takes no more than a fixed multiple of its bytes.
+    """Check that reading a pickle takes no more than a fixed multiple of its bytes.
+
+    Parameters
+    ----------
+    data
+        Bytes of the pickle, as they lie in a weights file beside its tensors.
 
     Raises
     ------

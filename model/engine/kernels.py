@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from tessera_mosaic.model.networks import ResetFirstGru
 
 DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
-"""Precisions of matrix products, by name."""
+"""Types of the numbers in matrix products, by the precision's name."""
 
 STEPS = 64
-"""A typical length of a sequence, for laying out a recurrence's weights."""
+"""A typical number of tokens of a sequence, for laying out a recurrence's weights."""
 
 TILE, MOST_PADDING = 64, 0.04
 """Features that oneDNN computes at once in bf16, and the share that is padded to fill them."""
@@ -40,9 +40,9 @@ class Place:
     Parameters
     ----------
     device
-        Which one.
+        Processor or GPU that computes.
     dtype
-        Of matrix products.
+        Type of the numbers in matrix products.
     """
 
     device: torch.device
@@ -50,8 +50,9 @@ class Place:
 
     @property
     def onednn(self) -> bool:
-        """Whether oneDNN does the products."""
-        return self.device.type == "cpu" and torch.backends.mkldnn.is_available()
+        """Whether oneDNN does the products: on a CPU, where PyTorch has it and may use it."""
+        library = torch.backends.mkldnn
+        return self.device.type == "cpu" and library.is_available() and bool(library.enabled)
 
     def fused(self, function: Callable[..., T]) -> Callable[..., T]:
         """A function of element by element steps, as one kernel where that takes a compiler."""
@@ -69,10 +70,22 @@ class Place:
 def find_place(device: str, precision: str) -> Place:
     """Check that a device is there and can compute in a precision.
 
+    Parameters
+    ----------
+    device
+        Name of the device: `cpu`, `cuda` or `cuda:N`.
+    precision
+        Name of the precision of matrix products: `fp32` or `bf16`.
+
     Raises
     ------
     UnusableDevice
         If not.
+
+    Examples
+    --------
+    >>> find_place("cpu", "fp32").dtype
+    torch.float32
     """
     if precision not in DTYPES:
         raise UnusableDevice(
@@ -92,7 +105,7 @@ def find_place(device: str, precision: str) -> Place:
     elif precision == "bf16" and not (
         place.onednn and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     ):
-        raise UnusableDevice("this CPU has no bf16 arithmetic: use --precision fp32")
+        raise UnusableDevice("this CPU has no bf16 arithmetic: choose the precision fp32")
     return place
 
 
@@ -105,11 +118,13 @@ class Affine:
     Parameters
     ----------
     weight : float32 (out, in)
+        Weights of the layer.
     bias : float32 (out,) or None
+        Biases of the layer, if it has any.
     place
-        Where and how to compute.
+        Device and precision to compute in.
     rows
-        Of the matrices to come, as a hint for the layout.
+        Number of rows of the matrices to come, as a hint for the layout.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, place: Place, rows: int) -> None:
@@ -262,7 +277,17 @@ class TorchGru:
 
 
 def recurrence(context: nn.Module, place: Place, rows: int) -> Recurrence:
-    """Lay out a pool's recurrence."""
+    """Lay out the recurrence of a pool.
+
+    Parameters
+    ----------
+    context
+        The recurrence, with its parameters.
+    place
+        Device and precision to compute in.
+    rows
+        Number of tokens of a slab, as a hint for the layout.
+    """
     if isinstance(context, ResetFirstGru):
         return ResetFirst(context, place, rows)
     assert isinstance(context, nn.GRU)

@@ -1,4 +1,4 @@
-"""The fast path: the same encoders over packed tokens, without padding.
+"""The fast path: the encoders of `networks` over packed tokens, without padding.
 
 Tokens of many pixels lie one after another in a slab. What works token by token runs on the
 whole slab; attention and pooling run on the pixels of equal length together. Where the reference
@@ -19,7 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tessera_mosaic.model.engine.batches import Batches
 from tessera_mosaic.model.engine.kernels import Affine, HeadNorm, Norm, Place, Residual, recurrence
+from tessera_mosaic.model.engine.packing import Tables
 from tessera_mosaic.model.engine.slabs import Group, Slab
 from tessera_mosaic.model.networks import (
     AttentionPool,
@@ -114,13 +116,14 @@ class SensorPlan:
     Parameters
     ----------
     backbone
-        With its parameters.
+        The sensor's backbone, with its parameters.
     means, deviations : float32 (kinds, channels)
-        By which tokens of each kind are standardised.
+        Means and standard deviations, in stored units, by which tokens of each kind are
+        standardised.
     place
-        Where and how to compute.
+        Device and precision to compute in.
     rows
-        Of a slab, as a hint for the layout.
+        Number of tokens of a slab, as a hint for the layout.
     """
 
     def __init__(
@@ -155,42 +158,42 @@ class PackedNetwork:
     Parameters
     ----------
     network
-        With its parameters.
+        The encoder's definition, with its parameters.
     tables
-        Means and deviations by kind of token, of Sentinel-2 and of Sentinel-1.
+        Means and standard deviations by kind of token, of Sentinel-2 and of Sentinel-1.
     place
-        Where and how to compute.
-    rows
-        Of a slab, as a hint for the layout.
-    fused
-        Pixels whose sensors are fused at once.
+        Device and precision to compute in.
+    batches
+        Numbers of tokens and pixels that will be computed at once, as a hint for the layout.
     """
 
     def __init__(
         self,
         network: Network,
-        tables: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]],
+        tables: tuple[Tables, Tables],
         place: Place,
-        rows: int,
-        fused: int,
+        batches: Batches,
     ) -> None:
         s2, s1 = tables
-        self.s2 = SensorPlan(network.s2_backbone, *s2, place, rows)
-        self.s1 = SensorPlan(network.s1_backbone, *s1, place, rows)
+        self.s2 = SensorPlan(network.s2_backbone, *s2, place, batches.rows)
+        self.s1 = SensorPlan(network.s1_backbone, *s1, place, batches.rows)
         # Once a pixel rather than once a token, so float32 costs nothing and keeps the most.
         exact = place.exactly()
         self.head = [
-            Affine.of(part, exact, fused) if isinstance(part, nn.Linear) else Norm(part, exact)
+            Affine.of(part, exact, batches.fused)
+            if isinstance(part, nn.Linear)
+            else Norm(part, exact)
             for part in network.dim_reducer
             if isinstance(part, nn.Linear | nn.LayerNorm)
         ]
         self.sensors: Tensor | None = None
         if network.family == "v2-teacher":
             self.sensors = exact.put(network.fusion_modality_embed)
-            self.fusion = [Layer(layer, exact, 2 * fused) for layer in network.fusion_transformer]
+            rows = 2 * batches.fused
+            self.fusion = [Layer(layer, exact, rows) for layer in network.fusion_transformer]
 
     def fuse(self, s2: Tensor, s1: Tensor) -> Tensor:
-        """Embeddings, float32 (pixels, representation), of two sensors' vectors."""
+        """Embeddings, float32 (pixels, representation), of both sensors' (pixels, width)."""
         vectors = torch.stack([s2, s1], dim=1)
         if self.sensors is not None:
             tokens = (vectors + self.sensors).flatten(0, 1)

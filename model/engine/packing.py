@@ -28,7 +28,7 @@ from tessera_mosaic.model.observations import (
     pad_pattern,
 )
 from tessera_mosaic.model.sizes import Family
-from tessera_mosaic.model.statistics import Statistics
+from tessera_mosaic.model.statistics import Statistics, Table
 
 RECURRENT: frozenset[Family] = frozenset({"v1.0-float", "v1.0", "v1.1"})
 """Families whose pool is a recurrence: it sees the order of a sequence, repeats included."""
@@ -39,6 +39,9 @@ SAMPLING: frozenset[Family] = frozenset({"v1.0-float", "v1.0"})
 VOID = -1
 """Kind of a token of zeros: a sensor that saw nothing, or padding."""
 
+Tables = tuple[Tensor, Tensor]
+"""Means and standard deviations in stored units, float32 (kinds, channels)."""
+
 
 @dataclass(frozen=True)
 class Packing:
@@ -47,11 +50,12 @@ class Packing:
     Parameters
     ----------
     family
-        Whose rules.
+        Family of encoders whose rules say which observations become tokens.
     rows
-        Of a slab, at the most.
+        Number of tokens of a slab, at the most.
     fixed
-        Whether a slab is padded to the rows that its kind always has, for the sake of its bytes.
+        Whether a slab is padded to the number of rows that its kind always has, because a pixel's
+        bytes depend on it.
     """
 
     family: Family
@@ -59,7 +63,7 @@ class Packing:
     fixed: bool
 
     def lengths(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Tokens of pixels that were seen so often."""
+        """Number of tokens, int64 (P,), of pixels that were seen so often."""
         if self.family in SAMPLING:
             return np.full_like(counts, DRAWN)
         if self.family in RECURRENT:
@@ -67,7 +71,7 @@ class Packing:
         return np.clip(counts, 1, LONGEST)
 
     def pixels(self, length: int) -> int:
-        """Pixels of one length that fill a slab: a multiple of 8."""
+        """Number of pixels of one length that fill a slab: a multiple of 8."""
         return max(self.rows // length // 8, 1) * 8
 
     def slabs(self, counts: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
@@ -75,13 +79,14 @@ class Packing:
 
         Parameters
         ----------
-        counts
-            Observations of each pixel.
+        counts : int64 (P,)
+            Number of observations of each pixel.
 
         Yields
         ------
         int64 (n,)
-            Pixels of a slab, by ascending count; of one length where the pool is recurrent.
+            Indices of a slab's pixels, by ascending count; all of one length where the pool is
+            recurrent.
         """
         order = np.argsort(counts, kind="stable")
         lengths = self.lengths(counts[order])
@@ -107,10 +112,15 @@ class Packing:
         ----------
         seen
             One sensor's observations.
-        pixels
-            A run of `slabs`.
-        keys
-            Of all pixels of `seen`; families that draw need them.
+        pixels : int64 (n,)
+            Indices of the slab's pixels, as `slabs` gives them.
+        keys : uint64 (P,) or None
+            Numbers of all pixels of `seen`; families that draw observations need them.
+
+        Raises
+        ------
+        ValueError
+            If the family draws observations and there are no keys.
         """
         groups = list(self._groups(seen.counts[pixels]))
         recurrent = self.family in RECURRENT
@@ -171,31 +181,34 @@ class Packing:
 
 @functools.cache
 def weighted_pattern(count: int) -> tuple[NDArray[np.int64], Tensor | None]:
-    """Observations of a v2 sequence without repeats, and the logarithm of how often each occurs.
+    """A v2 sequence without its repeats.
 
-    None stands for weights that are all 1.
+    Parameters
+    ----------
+    count
+        Number of observations, at least 1.
+
+    Returns
+    -------
+    sources : int64 (n,)
+        Indices into the observations.
+    log_weights : float32 (n,) or None
+        Natural logarithm of how often each occurs; None where all occur once.
     """
     sources, times = np.unique(pad_pattern(count, length_bin(count)), return_counts=True)
     weights = None if (times == 1).all() else torch.from_numpy(np.log(times).astype(np.float32))
     return sources, weights
 
 
-Tables = tuple[Tensor, Tensor]
-"""Means and deviations, float32 (kinds, channels)."""
-
-
 def statistics_tables(given: Statistics) -> tuple[Tables, Tables]:
     """Tables of Sentinel-2 and Sentinel-1; the last kind, `VOID`, leaves zeros alone."""
-    s2 = _tables([given.s2_mean], [given.s2_std])
-    s1 = _tables(
-        [given.ascending_mean, given.descending_mean], [given.ascending_std, given.descending_std]
-    )
-    return s2, s1
+    s2, s1 = given.tables()
+    return _with_void(s2), _with_void(s1)
 
 
-def _tables(means: list[tuple[float, ...]], deviations: list[tuple[float, ...]]) -> Tables:
-    channels = len(means[0])
+def _with_void(table: Table) -> Tables:
+    nothing = torch.zeros(1, table.means.shape[1])
     return (
-        torch.tensor([*means, (0.0,) * channels]),
-        torch.tensor([*deviations, (1.0,) * channels]),
+        torch.cat([torch.from_numpy(table.means), nothing]),
+        torch.cat([torch.from_numpy(table.deviations), nothing + 1]),
     )

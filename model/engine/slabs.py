@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -19,11 +16,13 @@ class Group:
     Parameters
     ----------
     start
-        Row of the first token.
-    pixels, length
-        How many pixels, and tokens of each.
-    log_weights : float32 (length,)
-        Logarithm of how often each token counts; None where all count once.
+        Row of the slab where the first pixel's first token lies.
+    pixels
+        Number of pixels.
+    length
+        Number of tokens of each pixel.
+    log_weights : float32 (length,) or None
+        Natural logarithm of how often each token counts; None where all count once.
     """
 
     start: int
@@ -33,7 +32,7 @@ class Group:
 
     @property
     def rows(self) -> slice:
-        """Of the slab."""
+        """Rows of the slab that the pixels' tokens fill."""
         return slice(self.start, self.start + self.pixels * self.length)
 
 
@@ -44,13 +43,14 @@ class Slab:
     Parameters
     ----------
     values : uint16 or int16 (rows, channels)
-        Bands as they are stored; rows after the last group are padding.
+        Channels of each token in stored units; rows after the last group are padding.
     kinds : int64 (rows,)
-        Which statistics standardise a row; the last leave its zeros alone.
+        Row of the tables of statistics that standardises a token; `packing.VOID` leaves its zeros
+        alone.
     days : int64 (rows,)
-        Days of the year.
+        Ordinal day of the year of each token, 1 to 366; 0 for a sensor that saw nothing.
     groups
-        What the rows are.
+        Pixels whose tokens the rows are, in order.
     """
 
     values: Tensor
@@ -59,7 +59,7 @@ class Slab:
     groups: Sequence[Group]
 
     def to(self, device: torch.device) -> Slab:
-        """Copy to a device, without waiting for the copy."""
+        """This slab on a device, without waiting for the copy."""
         if device.type == "cpu":
             return self
         values, kinds, days = (

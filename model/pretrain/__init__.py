@@ -1,1 +1,6 @@
-"""Self-supervised training that makes a checkpoint."""
+"""How is an encoder trained on pixels that nobody labelled?
+
+Read `training` (the loop), `objectives` (what it minimises), then what feeds them: `samples`
+(d-pixels and their files), `shuffle` (batches in a reproducible order), `tokens` (a pixel's year as
+the network takes it). `parallel` joins several processes, `history` draws how it went.
+"""

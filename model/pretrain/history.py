@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 CSV, PICTURE = "history.csv", "history.png"
+"""Files of a training's folder."""
 
 
 @dataclass
 class History:
-    """Rows of monitoring.
+    """What was seen of a training, a row for each look at it.
 
     Parameters
     ----------
     rows
-        One a look: its step, the mean of each part of the loss and of the gradient's norm since
-        the look before, and what the look said.
+        Rows of numbers by name: the step of the look, the means over the steps since the look
+        before of each part of the loss and of the gradient's norm, and what the look said.
     """
 
     rows: list[dict[str, float]] = field(default_factory=list)
@@ -28,24 +29,42 @@ class History:
     _steps: int = 0
 
     def add(self, step: int, parts: dict[str, float], norm: float) -> None:
-        """Count one step in."""
+        """Count one step in.
+
+        Parameters
+        ----------
+        step
+            Number of the step, from 0.
+        parts
+            Parts of its loss, by name.
+        norm
+            Norm of its gradient.
+        """
         for name, value in {**parts, "gradient": norm}.items():
             self._sums[name] += value
         self._steps += 1
 
     def look(self, step: int, seen: dict[str, float]) -> None:
-        """Make a row of the steps since the last one."""
+        """Make a row of the steps since the last one.
+
+        Parameters
+        ----------
+        step
+            Number of steps so far.
+        seen
+            What the look said, by name.
+        """
         means = {name: value / self._steps for name, value in self._sums.items()}
         self.rows.append({"step": step, **means, **seen})
         self._sums.clear()
         self._steps = 0
 
     def best_probe(self) -> float | None:
-        """Highest probe score so far."""
+        """Highest probe score so far; None where there was no probe."""
         return max((row["probe"] for row in self.rows if "probe" in row), default=None)
 
     def write(self, folder: Path) -> None:
-        """Write `history.csv` and `history.png`."""
+        """Write `history.csv` and `history.png` into a folder."""
         partial = folder / f"{CSV}.partial"
         with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(self.rows[0]))
@@ -56,7 +75,15 @@ class History:
 
 
 def draw(rows: list[dict[str, float]], path: Path) -> None:
-    """Draw the loss and its parts, the ranks, and the probe over the steps."""
+    """Draw the loss and its parts, the ranks, and the probe over the steps.
+
+    Parameters
+    ----------
+    rows
+        Rows of a `History`.
+    path
+        Path of the PNG file to write.
+    """
     # Imported here: pyplot is slow to import, and only this needs it.
     from matplotlib.figure import Figure
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from tessera_mosaic.model.networks import Network
 from tessera_mosaic.model.pretrain.samples import Samples
-from tessera_mosaic.model.pretrain.tokens import mixed, random_view, tables_of
+from tessera_mosaic.model.pretrain.tokens import mixed, random_view
+from tessera_mosaic.model.quantize import LIMIT
 from tessera_mosaic.model.statistics import Statistics
 
 REDUNDANCY = 5e-3
@@ -26,27 +27,30 @@ MIX = 1.0
 """Weight of the mix-based term relative to `REDUNDANCY` (TESSERA v1, mixup lambda)."""
 
 PREFIXES = (16, 32, 64, 128)
-"""Leading values of a student that reconstruct the teacher, each with a head (TESSERA v2)."""
+"""Numbers of leading values of a student from which a head rebuilds the teacher (TESSERA v2)."""
 
 WATCHED = 512
-"""Pixels of a batch whose projection's rank is monitored: singular values of a batch of the papers'
-size would take hours and gigabytes (ours)."""
+"""Pixels of a batch whose projection's rank is monitored: the singular values of a batch of the
+papers' size would take hours and gigabytes (ours)."""
 
 MIN_STD = 1e-9
-"""Below which a column's deviation is taken for this (TESSERA reference)."""
+"""Smallest deviation that a column is divided by (TESSERA reference)."""
+
+NORM_EPS = 1e-5
+"""What batch normalisation adds to a variance, as PyTorch does."""
 
 
 class Objective(Protocol):
-    """What the trainer needs of an objective, besides being a module."""
+    """What training needs of an objective, which is a module besides."""
 
     encoder: Network
 
     def draw(self, samples: Samples, rng: np.random.Generator) -> tuple[Tensor, ...]:
-        """Make the inputs of a step from d-pixels."""
+        """Inputs of a step, made from d-pixels on the CPU."""
         ...
 
     def watch(self) -> dict[str, float]:
-        """What monitoring should know about the last step."""
+        """What monitoring should know about the last step, by name."""
         ...
 
 
@@ -61,15 +65,16 @@ class BarlowTwins(nn.Module):
     Parameters
     ----------
     encoder
-        To train.
+        Encoder to train.
     projector_width
-        Of the projector's hidden layers and its output.
+        Number of features of the projector's hidden layers and of its output.
     statistics
-        To standardise with.
+        Means and standard deviations to standardise with.
     lengths
-        Tokens of Sentinel-2 and of Sentinel-1 in a view.
+        Number of tokens of Sentinel-2 and of Sentinel-1 in a view.
     redundancy, mix
-        Weights, as above; with a `mix` of 0 the third pass is saved.
+        Weights of the off-diagonal terms and of the mix term; with a `mix` of 0 the third pass is
+        saved.
     quantize
         Whether the loss sees representations as they come back from int8.
     """
@@ -87,7 +92,7 @@ class BarlowTwins(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.projector = projector(encoder.sizes.representation, projector_width)
-        self.tables, self.lengths = tables_of(statistics), lengths
+        self.tables, self.lengths = statistics.tables(), lengths
         self.redundancy, self.mix, self.quantize = redundancy, mix, quantize
         self._projected = torch.zeros(0)
 
@@ -112,7 +117,7 @@ class BarlowTwins(nn.Module):
         share: Tensor,
         mate: Tensor,
     ) -> dict[str, Tensor]:
-        """Parts of the loss."""
+        """Parts of the loss by name, of which `total` is minimised."""
         if dist.is_initialized():
             dist.broadcast(share, 0)
         optical, radar = [s2, s2_again], [s1, s1_again]
@@ -152,13 +157,13 @@ class Distillation(nn.Module):
     Parameters
     ----------
     encoder
-        The student.
+        Student to train.
     teacher
-        Frozen.
+        Encoder whose embeddings the student learns; it is frozen.
     statistics, teacher_statistics
-        To standardise with, each its own.
+        Means and standard deviations to standardise the student's and the teacher's tokens with.
     lengths, teacher_lengths
-        Tokens of Sentinel-2 and of Sentinel-1 in a view, of each.
+        Number of tokens of Sentinel-2 and of Sentinel-1 in the student's and the teacher's view.
     """
 
     def __init__(
@@ -178,8 +183,8 @@ class Distillation(nn.Module):
         depths = [depth for depth in PREFIXES if depth <= encoder.sizes.representation]
         self.heads = nn.ModuleDict({str(depth): nn.Linear(depth, target) for depth in depths})
         self.sides = (
-            (tables_of(statistics), lengths),
-            (tables_of(teacher_statistics), teacher_lengths),
+            (statistics.tables(), lengths),
+            (teacher_statistics.tables(), teacher_lengths),
         )
 
     def draw(self, samples: Samples, rng: np.random.Generator) -> tuple[Tensor, ...]:
@@ -193,7 +198,7 @@ class Distillation(nn.Module):
     def forward(
         self, s2: Tensor, s1: Tensor, teacher_s2: Tensor, teacher_s1: Tensor
     ) -> dict[str, Tensor]:
-        """Parts of the loss: the error of each prefix."""
+        """Parts of the loss by name: the error of each prefix, and their mean as `total`."""
         with torch.no_grad():
             teacher = self._teacher[0].to(teacher_s2.device)
             target = teacher(teacher_s2, teacher_s1).float()
@@ -242,7 +247,15 @@ def _mates_of_all(mate: Tensor) -> Tensor:
 
 
 def projector(dims: int, width: int) -> nn.Sequential:
-    """Six linear layers with batch normalisation and ReLU between them (TESSERA v1)."""
+    """Six linear layers with batch normalisation and ReLU between them (TESSERA v1).
+
+    Parameters
+    ----------
+    dims
+        Number of values of an embedding, which go in.
+    width
+        Number of features of every layer.
+    """
     layers: list[nn.Module] = []
     for fan_in in (dims, *[width] * 4):
         layers += [nn.Linear(fan_in, width), BatchNorm(width), nn.ReLU()]
@@ -255,8 +268,6 @@ class BatchNorm(nn.Module):
     It has no running statistics: a projector is thrown away after training.
     """
 
-    EPS = 1e-5
-
     def __init__(self, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
@@ -265,7 +276,7 @@ class BatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         moments = torch.stack([x.float().mean(dim=0), x.float().square().mean(dim=0)])
         mean, power = gather(moments[None]).mean(dim=0)
-        scale = self.weight * (power - mean.square()).clamp_min(0).add(self.EPS).rsqrt()
+        scale = self.weight * (power - mean.square()).clamp_min(0).add(NORM_EPS).rsqrt()
         return (x * scale + (self.bias - mean * scale)).to(x.dtype)
 
 
@@ -277,7 +288,7 @@ def standardize(z: Tensor) -> Tensor:
 
 
 def correlate(one: Tensor, other: Tensor) -> Tensor:
-    """Cross-correlation of standardised columns, (D, D)."""
+    """Cross-correlation, float32 (D, D), of the standardised columns of two batches, (B, D)."""
     return one.T @ other / len(one)
 
 
@@ -290,7 +301,7 @@ def barlow_twins(correlation: Tensor) -> tuple[Tensor, Tensor]:
 
 def fake_quantize(z: Tensor) -> Tensor:
     """What comes back from int8 with a scale a pixel; gradients pass as if nothing had happened."""
-    scale = z.detach().abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / 127
+    scale = z.detach().abs().amax(dim=-1, keepdim=True).clamp_min(1e-12) / LIMIT
     return z + ((z / scale).round() * scale - z).detach()
 
 
@@ -298,6 +309,16 @@ def rank_me(z: Tensor) -> float:
     """Entropy of the normalised singular values over the logarithm of their number, 0 to 1.
 
     RankMe (Garrido et al. 2022, arXiv 2210.02885), normalised as TESSERA logs it.
+
+    Parameters
+    ----------
+    z : float32 (B, D)
+        Vectors of B pixels.
+
+    Examples
+    --------
+    >>> round(rank_me(torch.eye(4)), 3)
+    1.0
     """
     values = torch.linalg.svdvals(z.double())
     shares = values / values.sum().clamp_min(1e-300)

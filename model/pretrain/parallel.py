@@ -22,11 +22,25 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 Sharding = Literal["ddp", "fsdp"]
+"""How processes share a training: each has all parameters, or each has a part of them."""
+
+WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
+"""Asks for states whose parameters are whole and lie in the computer's own memory."""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of how many processes this is, and where it computes."""
+    """The processes that train together, as one of them sees it.
+
+    Parameters
+    ----------
+    rank
+        Number of this process, from 0.
+    count
+        Number of processes.
+    device
+        Processor or GPU that this process computes on.
+    """
 
     rank: int
     count: int
@@ -56,7 +70,17 @@ def processes() -> Iterator[Processes]:
 
 
 def wrap(module: nn.Module, here: Processes, sharding: Sharding) -> nn.Module:
-    """Make a module train with the other processes, if there are any."""
+    """Make a module train with the other processes, if there are any.
+
+    Parameters
+    ----------
+    module
+        Module to train, which is moved to the device.
+    here
+        The processes.
+    sharding
+        How they share the training.
+    """
     module.to(here.device)
     if here.count == 1:
         return module
@@ -67,16 +91,16 @@ def wrap(module: nn.Module, here: Processes, sharding: Sharding) -> nn.Module:
     return module
 
 
-_WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
-
-
 def whole_state(
     module: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """States of both with every parameter whole; all processes have to ask, the first is told."""
+    """States of a module and its optimizer with every parameter whole.
+
+    All processes have to ask, and the first is told.
+    """
     return (
-        get_model_state_dict(module, options=_WHOLE),
-        get_optimizer_state_dict(module, optimizer, options=_WHOLE),
+        get_model_state_dict(module, options=WHOLE),
+        get_optimizer_state_dict(module, optimizer, options=WHOLE),
     )
 
 
@@ -86,7 +110,10 @@ def load_whole_state(
     state: dict[str, Any],
     optimizer_state: dict[str, Any],
 ) -> None:
-    """Give both back the states that `whole_state` gave; every process reads the same."""
+    """Give a module and its optimizer the states that `whole_state` gave.
+
+    Every process has to do so, with the same states.
+    """
     options = StateDictOptions(full_state_dict=True)
     set_model_state_dict(module, state, options=options)
     set_optimizer_state_dict(module, optimizer, optimizer_state, options=options)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tessera_mosaic.model.observations import Seen, Stack, seen_by_s1, seen_by_s2
 
 PLACE = ("zone", "row", "col", "year")
-"""What tells one pixel from another: its place on the zone's lattice, and the year."""
+"""Columns of `Samples.places`, which tell one pixel from another."""
 
 
 class SamplesError(ValueError):
@@ -33,13 +33,15 @@ class Series:
     Parameters
     ----------
     values : uint16 or int16 (N, C)
-        Valid observations of the first pixel in order of the stack, then of the second, and so on.
+        Stored values of C channels: valid observations of the first pixel in order of the stack,
+        then of the second, and so on.
     days : int16 (N,)
-        Day of the year of each.
+        Ordinal day of the year of each observation, 1 to 366.
     kinds : uint8 (N,)
-        Which set of statistics each is standardised with: for Sentinel-1 0 is ascending.
+        Row of the `statistics.Table` that each is standardised with: for Sentinel-1 0 is ascending
+        and 1 descending.
     counts : int32 (P,)
-        Observations of each pixel.
+        Number of observations of each of P pixels.
     """
 
     values: NDArray[np.uint16] | NDArray[np.int16]
@@ -49,7 +51,7 @@ class Series:
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """Where each pixel's observations begin, int64 (P,)."""
+        """Index of each pixel's first observation, int64 (P,)."""
         return np.cumsum(self.counts, dtype=np.int64) - self.counts
 
     def take(self, pixels: NDArray[np.int64]) -> Series:
@@ -63,17 +65,17 @@ class Series:
 
 @dataclass(frozen=True)
 class Samples:
-    """d-pixels.
+    """d-pixels of P pixels: all that was seen of each in a year, with its place and label.
 
     Parameters
     ----------
     s2, s1
-        What each sensor saw of them.
+        Observations of the pixels by Sentinel-2 and by Sentinel-1.
     places : int32 (P, 4)
-        Zone, row and column of its lattice, and year, of each pixel.
+        UTM zone, row and column of the zone's lattice, and calendar year of each pixel.
     labels, groups : int32 (P,)
-        Class of each pixel, 0 where it has none, and the field or block that it shares its
-        label with; for probes only.
+        Class of each pixel, 0 where it has none, and number of the field or block that it shares
+        its label with; for probes only.
     """
 
     s2: Series
@@ -108,11 +110,13 @@ def samples_of(
     Parameters
     ----------
     stack
-        Of a block.
+        Annual stack of a block.
     pixels : int64 (P,)
-        Which of its pixels, counted row by row.
-    places, labels, groups
-        Of these pixels, as in `Samples`; without labels all are 0.
+        Indices of the pixels to take, counted row by row.
+    places : integers (P, 4)
+        As for `Samples`.
+    labels, groups : integers (P,) or None
+        As for `Samples`; None for all 0.
     """
     everything = slice(0, stack.shape[0] * stack.shape[1])
     nothing = np.zeros(len(pixels), np.int32)
@@ -136,7 +140,13 @@ def _series(seen: Seen) -> Series:
 
 
 def concatenate(parts: Sequence[Samples]) -> Samples:
-    """Join d-pixels, in the given order."""
+    """Join d-pixels, in the given order.
+
+    Parameters
+    ----------
+    parts
+        d-pixels to join, at least one.
+    """
 
     def join(*series: Series) -> Series:
         return Series(
@@ -171,9 +181,9 @@ def decode_samples(data: bytes, name: str) -> Samples:
     Parameters
     ----------
     data
-        Of a file that `encode_samples` wrote.
+        Bytes of a file that `encode_samples` wrote.
     name
-        Of the file, for messages.
+        Name of the file, for messages.
 
     Raises
     ------

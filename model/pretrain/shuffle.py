@@ -23,18 +23,18 @@ class Shuffled:
     Parameters
     ----------
     files
-        Pixels of each file, by name.
+        Number of pixels of each file, by its name.
     read
-        Gives the bytes of a file.
+        Gives the bytes of a file of a name.
     batch
-        Pixels of a batch, of this process.
+        Number of pixels of a batch of this process.
     buffer
-        Pixels to shuffle at once, at least; whole files are read until there are so many.
+        Number of pixels to shuffle at once, at least; whole files are read until there are so many.
     seed
-        Of the order.
+        Seed of the order.
     rank, processes
-        Which of how many processes this is: each has every `processes`-th of the shuffled files,
-        and all end an epoch with the one that has the fewest pixels.
+        Number of this process, from 0, and how many there are: each has every `processes`-th of
+        the shuffled files, and all end an epoch with the one that has the fewest pixels.
 
     Raises
     ------
@@ -63,7 +63,7 @@ class Shuffled:
             )
 
     def batches(self, start: int = 0) -> Iterator[Samples]:
-        """Batches from the one of step `start` on."""
+        """Batches, from the one of step `start` on."""
         epoch = 0
         while start >= self._steps(epoch):
             start -= self._steps(epoch)

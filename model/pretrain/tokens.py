@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -13,34 +10,13 @@ from torch import Tensor
 from tessera_mosaic.model.networks import Network
 from tessera_mosaic.model.observations import length_bin, pad_pattern
 from tessera_mosaic.model.pretrain.samples import Samples, Series
-from tessera_mosaic.model.statistics import Statistics
+from tessera_mosaic.model.statistics import Statistics, Table
+
+EMBED_BATCH = 256
+"""Pixels that `embed_samples` runs at once."""
 
 
-@dataclass(frozen=True)
-class Tables:
-    """Means and deviations of each kind of observation, float32 (kinds, channels)."""
-
-    means: NDArray[np.float32]
-    stds: NDArray[np.float32]
-
-
-def _array(rows: Any) -> NDArray[np.float32]:
-    return np.array(rows, np.float32)
-
-
-def tables_of(statistics: Statistics) -> tuple[Tables, Tables]:
-    """Tables of Sentinel-2 and of Sentinel-1."""
-    given = statistics
-    return (
-        Tables(_array([given.s2_mean]), _array([given.s2_std])),
-        Tables(
-            _array([given.ascending_mean, given.descending_mean]),
-            _array([given.ascending_std, given.descending_std]),
-        ),
-    )
-
-
-def random_view(series: Series, tables: Tables, length: int, rng: np.random.Generator) -> Tensor:
+def random_view(series: Series, table: Table, length: int, rng: np.random.Generator) -> Tensor:
     """A sparse random sample of each pixel's year, in order.
 
     Observations are drawn without replacement where a pixel has as many as asked for, else with
@@ -50,18 +26,18 @@ def random_view(series: Series, tables: Tables, length: int, rng: np.random.Gene
     Parameters
     ----------
     series
-        Of P pixels.
-    tables
-        Of the sensor.
+        Observations of P pixels by one sensor of C channels.
+    table
+        Statistics of the sensor's channels.
     length
-        Observations to draw.
+        Number of observations to draw of each pixel.
     rng
         Source of chance.
 
     Returns
     -------
     float32 (P, length, C + 1)
-        Standardised bands, and the day of the year.
+        Standardised channels, and the day of the year, 1 to 366.
     """
     counts = series.counts.astype(np.int64)
     most = max(int(counts.max(initial=0)), length)
@@ -70,33 +46,36 @@ def random_view(series: Series, tables: Tables, length: int, rng: np.random.Gene
     drawn = np.argsort(chance, axis=1)[:, :length]
     again = (rng.random((len(counts), length)) * counts[:, None]).astype(np.int64)
     picked = np.sort(np.where((counts < length)[:, None], again, drawn), axis=1)
-    return _tokens(series, tables, picked)
+    return _tokens(series, table, picked)
 
 
-def _tokens(series: Series, tables: Tables, picked: NDArray[np.int64]) -> Tensor:
+def _tokens(series: Series, table: Table, picked: NDArray[np.int64]) -> Tensor:
     """Tokens of the picked observations of each pixel, counted from the pixel's first."""
     seen = series.counts > 0
     tokens = np.zeros((*picked.shape, series.values.shape[1] + 1), np.float32)
     rows = (series.starts[:, None] + picked)[seen]
     kinds = series.kinds[rows]
-    tokens[seen, :, :-1] = (series.values[rows] - tables.means[kinds]) / tables.stds[kinds]
+    tokens[seen, :, :-1] = (series.values[rows] - table.means[kinds]) / table.deviations[kinds]
     tokens[seen, :, -1] = series.days[rows]
     return torch.from_numpy(tokens)
 
 
 def mixed(one: Tensor, other: Tensor, share: float) -> Tensor:
-    """Two views of other pixels mixed token by token, `share` of the first.
+    """Two views of other pixels mixed token by token.
 
-    The days are mixed with the bands, as in the TESSERA reference, and rounded to whole days,
+    The days are mixed with the channels, as in the TESSERA reference, and rounded to whole days,
     because the encoder looks days up (ours).
+
+    Parameters
+    ----------
+    one, other : float32 (P, T, C + 1)
+        Views, as `random_view` makes them.
+    share
+        Share of the first view in the mix, 0 to 1.
     """
     mix = share * one + (1 - share) * other
     mix[..., -1] = mix[..., -1].round()
     return mix
-
-
-EMBED_BATCH = 256
-"""Pixels that `embed_samples` runs at once."""
 
 
 @torch.no_grad()
@@ -106,20 +85,21 @@ def embed_samples(network: Network, samples: Samples, statistics: Statistics) ->
     Parameters
     ----------
     network
-        Of the v2 family; its mode and gradients are left alone.
+        Encoder of the v2 family; its mode and gradients are left alone.
     samples
-        P pixels.
+        d-pixels of P pixels.
     statistics
-        To standardise with.
+        Means and standard deviations to standardise with.
 
     Returns
     -------
-    float32 (P, representation), on the network's device.
+    float32 (P, representation)
+        Embeddings, on the network's device.
     """
     device = next(network.parameters()).device
     lengths = np.stack([_lengths(samples.s2), _lengths(samples.s1)], axis=1)
     kinds, kind = np.unique(lengths, axis=0, return_inverse=True)
-    tables = tables_of(statistics)
+    tables = statistics.tables()
     embeddings = torch.empty(len(samples), network.sizes.representation, device=device)
     for number, pair in enumerate(kinds):
         members = np.flatnonzero(kind.ravel() == number)
@@ -134,11 +114,11 @@ def embed_samples(network: Network, samples: Samples, statistics: Statistics) ->
 
 
 def _lengths(series: Series) -> NDArray[np.int64]:
-    """Tokens of each pixel: a sensor that saw nothing has one, of zeros."""
+    """Number of tokens of each pixel: a sensor that saw nothing has one, of zeros."""
     return np.array([max(length_bin(int(count)), 1) for count in series.counts], np.int64)
 
 
-def _whole_year(series: Series, tables: Tables, length: int) -> Tensor:
+def _whole_year(series: Series, table: Table, length: int) -> Tensor:
     """All observations of pixels, in sequences of one length."""
     picked = [pad_pattern(max(int(count), 1), length) for count in series.counts]
-    return _tokens(series, tables, np.stack(picked))
+    return _tokens(series, table, np.stack(picked))

@@ -35,7 +35,7 @@ PARAMETERS = {
 @pytest.mark.parametrize("name", CARDS)
 def test_parameters_are_as_many_as_published(name: str) -> None:
     card = card_named(name)
-    assert parameter_count(card.family, card.sizes) == PARAMETERS[name]
+    assert parameter_count(card.family, card.sizes) == card.parameters == PARAMETERS[name]
 
 
 @pytest.mark.parametrize("name", CARDS)
@@ -64,6 +64,12 @@ def test_every_known_model_can_be_named() -> None:
     assert [card_named(name) for name in KNOWN] == [SHIPPED, *CARDS.values()]
 
 
+def test_parameters_of_other_sizes_are_not_told() -> None:
+    card = card_named("v2-nano")
+    assert card.of("v2", card.sizes) is card
+    assert card.of("v2", Sizes(8, 2, 4, 48, 64)).parameters == 0
+
+
 def test_statistics_decide_identity() -> None:
     mpc, aws = card_named("v1.1-mpc").identity(), card_named("v1.1-aws").identity()
     assert mpc != aws
@@ -76,7 +82,7 @@ def test_the_card_of_weights_without_a_name() -> None:
     odd = card_for("v2", Sizes(8, 2, 4, 48, 64))
     assert (odd.name, odd.dims, odd.depths) == ("v2 (other sizes)", 64, (16, 32))
     assert odd.statistics == medium.statistics
-    with pytest.raises(CardError, match=r"--model v1\.1-mpc or v1\.1-aws"):
+    with pytest.raises(CardError, match=r"ask for the model v1\.1-mpc or v1\.1-aws"):
         card_for("v1.1", card_named("v1.1-mpc").sizes)
     assert card_for("v1.1", card_named("v1.1-mpc").sizes, "aws") == card_named("v1.1-aws")
     with pytest.raises(CardError, match=r"v2-nano is a model of the family v2, and the weights"):
@@ -97,7 +103,9 @@ def test_unknown_weights_meet_the_card_that_is_named_unless_their_sizes_are_anot
     nano = card_named("v2-nano")
     assert card_of_weights("v2", nano.sizes, "f" * 64) == nano
     assert card_of_weights("v2", nano.sizes, "f" * 64, "flanders-nano") == SHIPPED
-    with pytest.raises(CardError, match="sizes of v2-nano, and v2-large was asked for: use --mo"):
+    with pytest.raises(
+        CardError, match="sizes of v2-nano, and v2-large was asked for: ask for the model v2-nano"
+    ):
         card_of_weights("v2", nano.sizes, "f" * 64, "v2-large")
     with pytest.raises(CardError, match=r"of the family v2, and the weights are .* v1\.1"):
         card_of_weights("v1.1", card_named("v1.1-mpc").sizes, "f" * 64, "v2-nano")

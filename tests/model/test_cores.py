@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from tessera_mosaic.model import cores
-from tessera_mosaic.model.cores import usable_cores
+from tessera_mosaic.model.cores import machine_cores, usable_cores
 
 QUOTAS = {
     "none": ({}, "", 8),
@@ -37,23 +36,17 @@ QUOTAS = {
 
 
 @pytest.mark.parametrize(("files", "own", "expected"), QUOTAS.values(), ids=QUOTAS)
-def test_a_quota_counts(
-    files: dict[str, str], own: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(cores, "GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(cores, "OWN_GROUPS", tmp_path / "own")
+def test_a_quota_counts(files: dict[str, str], own: str, expected: int, tmp_path: Path) -> None:
     (tmp_path / "own").write_text(own and own + "\n")
     for name, text in files.items():
         (tmp_path / "groups" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "groups" / name).write_text(text + "\n")
-    assert usable_cores() == expected
+    assert usable_cores(8, tmp_path / "own", tmp_path / "groups") == expected
 
 
-def test_systems_without_affinity_and_control_groups(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(cores, "OWN_GROUPS", tmp_path / "none")
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert usable_cores() == 6
+def test_systems_without_affinity_and_control_groups(tmp_path: Path) -> None:
+    assert machine_cores(SimpleNamespace(cpu_count=lambda: 6)) == 6
+    assert machine_cores(SimpleNamespace(cpu_count=lambda: None)) == 1
+    bound = SimpleNamespace(cpu_count=lambda: 6, sched_getaffinity=lambda _: {0, 4})
+    assert machine_cores(bound) == 2
+    assert usable_cores(6, tmp_path / "none", tmp_path) == 6

@@ -13,16 +13,16 @@ from tessera_mosaic.model.observations import Stack
 from tessera_mosaic.model.pretrain import objectives
 from tessera_mosaic.model.pretrain.objectives import BarlowTwins, fake_quantize, projector, rank_me
 from tessera_mosaic.model.pretrain.samples import samples_of
-from tessera_mosaic.model.pretrain.tokens import embed_samples, mixed, random_view, tables_of
+from tessera_mosaic.model.pretrain.tokens import embed_samples, mixed, random_view
 from tests.model.pretrain.seasons import TINY, fields
 
 STATISTICS = card_named("v2-nano").statistics
-S2_TABLES, S1_TABLES = tables_of(STATISTICS)
+S2_TABLE, S1_TABLE = STATISTICS.tables()
 
 
 def test_a_view_has_distinct_valid_observations_in_order() -> None:
     samples = fields(count=2)
-    view = random_view(samples.s2, S2_TABLES, 6, np.random.default_rng(0)).numpy()
+    view = random_view(samples.s2, S2_TABLE, 6, np.random.default_rng(0)).numpy()
     for pixel, start in enumerate(samples.s2.starts):
         own = slice(start, start + samples.s2.counts[pixel])
         days, values = samples.s2.days[own], samples.s2.values[own]
@@ -35,7 +35,7 @@ def test_a_view_has_distinct_valid_observations_in_order() -> None:
 
 def test_orbit_directions_have_their_own_statistics() -> None:
     samples = fields(count=1)
-    view = random_view(samples.s1, S1_TABLES, 24, np.random.default_rng(0)).numpy()[0]
+    view = random_view(samples.s1, S1_TABLE, 24, np.random.default_rng(0)).numpy()[0]
     kinds = samples.s1.kinds[:24]
     assert set(kinds) == {0, 1}
     for token, value, kind in zip(view, samples.s1.values[:24], kinds, strict=True):
@@ -58,7 +58,7 @@ def test_few_observations_are_repeated_and_none_are_zeros() -> None:
     samples = fields(count=1).take(np.arange(3))
     few = samples.s2.take(np.arange(3))
     two = type(few)(few.values[:2], few.days[:2], few.kinds[:2], np.array([2, 0, 0], np.int32))
-    view = random_view(two, S2_TABLES, 8, np.random.default_rng(0))
+    view = random_view(two, S2_TABLE, 8, np.random.default_rng(0))
     assert set(view[0, :, -1].tolist()) <= set(two.days.tolist())
     assert not view[1:].any()
 
@@ -131,7 +131,7 @@ def test_equal_views_correlate_with_exactly_one() -> None:
 def test_mixed_days_are_days() -> None:
     rng = np.random.default_rng(0)
     samples = fields(count=1)
-    one, other = (random_view(samples.s2, S2_TABLES, 6, rng) for _ in range(2))
+    one, other = (random_view(samples.s2, S2_TABLE, 6, rng) for _ in range(2))
     days = mixed(one, other, 0.37)[..., -1]
     assert torch.equal(days, days.round())
     assert days.min() >= 1
