@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.layers import ROOT
+from tools import api_page
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "deploy" / "README.md"]
 
@@ -43,3 +44,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_terms_are_explained_where_they_are_first_met(name: str) -> None:
     linked = re.findall(r"\]\(\S*glossary\.md#([\w-]+)\)", (ROOT / name).read_text())
     assert set(TERMS[name].split()) <= set(linked)
+
+
+def test_the_page_of_the_api_is_what_the_docstrings_say() -> None:
+    assert api_page.PAGE.read_text() == api_page.page(), "run python tools/api_page.py"

@@ -48,7 +48,7 @@ class Zones(Mapping[int, xarray.Dataset]):
 
     @property
     def years(self) -> tuple[int, ...]:
-        """Of the time axis."""
+        """Calendar years of the time axis, in its order."""
         return self._mosaic.years
 
     def __iter__(self) -> Iterator[int]:
@@ -74,7 +74,19 @@ class Zones(Mapping[int, xarray.Dataset]):
         """The pixels of one year that cover a degrees box, by zone.
 
         Each zone gives the smallest window that holds the part of the box which it owns, so a box
-        across a zone line comes in two lattices. West beyond east means across the antimeridian.
+        across a zone line comes in two lattices.
+
+        Parameters
+        ----------
+        west, south, east, north
+            Edges of the box in degrees. West beyond east means across the antimeridian.
+        year
+            Calendar year, one of `years`.
+
+        Returns
+        -------
+        dict of int to xarray.Dataset
+            Datasets without a time axis, by zone; their arrays are (band, y, x) and (y, x).
 
         Raises
         ------
