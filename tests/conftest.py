@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tessera_mosaic.pipeline.io.storage import Storage
 from tests import jobs
+from tests.fakes.environment import gcs_here, s3_here
+from tests.fakes.gcs import State
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -38,3 +42,24 @@ def finished(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert ended.code == 0, ended.error
     assert ended.result["done"] == ended.result["tiles"] == 12
     return store
+
+
+@pytest.fixture(scope="module")
+def gcs() -> Iterator[State]:
+    """State of a Google Cloud Storage that everything in this process speaks to."""
+    with gcs_here() as state:
+        yield state
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    """Address of an S3 with a bucket named `bucket` that everything in this process speaks to."""
+    with s3_here("bucket") as address:
+        yield address
+
+
+@pytest.fixture(scope="module", params=["gs", "s3"])
+def remote(request: pytest.FixtureRequest) -> Storage:
+    """A place on each kind of object store."""
+    request.getfixturevalue({"gs": "gcs", "s3": "s3"}[request.param])
+    return Storage(f"{request.param}://bucket/tests")

@@ -18,7 +18,8 @@ from tessera_mosaic.model.quantize import dequantize
 from tessera_mosaic.pipeline.commands.run import run_arguments
 from tessera_mosaic.pipeline.embedding.encoders import load_encoder
 from tessera_mosaic.pipeline.imagery.scene_reader import Reader
-from tessera_mosaic.pipeline.io.storage import Storage, make_directory
+from tessera_mosaic.pipeline.io.local_files import make_directory
+from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.launch import launch
 from tessera_mosaic.pipeline.mosaic import Pixels, read_mosaic
 from tessera_mosaic.pipeline.publishing.drawing import (

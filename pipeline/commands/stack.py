@@ -13,7 +13,7 @@ from tessera_mosaic.pipeline.commands.arguments import catalogue_arguments, rule
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Gone, Incomplete, Refused
 from tessera_mosaic.pipeline.imagery.resample import KERNELS
 from tessera_mosaic.pipeline.imagery.scene_reader import Reader
-from tessera_mosaic.pipeline.io.storage import make_directory
+from tessera_mosaic.pipeline.io.local_files import make_directory
 from tessera_mosaic.pipeline.scenes import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import check_year
 from tessera_mosaic.pipeline.stacks.block_reader import Losses, check_losses

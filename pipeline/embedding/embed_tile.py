@@ -32,7 +32,7 @@ from tessera_mosaic.pipeline.errors import (
     Throttled,
     TimedOut,
 )
-from tessera_mosaic.pipeline.io.storage import store_errors
+from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.job.job_spec import JobSpec
 from tessera_mosaic.pipeline.job.worker import Workshop
 from tessera_mosaic.pipeline.ledger import in_progress, keys, records

@@ -19,7 +19,7 @@ from tessera_mosaic.model.observations import Origin, Stack
 from tessera_mosaic.model.quantize import Fidelity, fidelity
 from tessera_mosaic.pipeline.embedding.encoders import encoder_errors
 from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.io.storage import make_directory
+from tessera_mosaic.pipeline.io.local_files import make_directory
 
 log = logging.getLogger(__name__)
 

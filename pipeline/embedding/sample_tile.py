@@ -32,7 +32,8 @@ from tessera_mosaic.pipeline.embedding.embed_tile import RETRY_PAUSE, TRIES
 from tessera_mosaic.pipeline.errors import BadInput, Expired, TesseraError
 from tessera_mosaic.pipeline.imagery.label_raster import Labels, read_labels
 from tessera_mosaic.pipeline.imagery.scene_reader import Reader
-from tessera_mosaic.pipeline.io.storage import Storage, store_errors
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.job.beam_options import runner_errors
 from tessera_mosaic.pipeline.ledger import records
 from tessera_mosaic.pipeline.scenes import Source, open_catalogue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -35,10 +34,15 @@ class Buckets:
     ----------
     accounts
         Whose turn it is.
+    file_system
+        Opens the file system of a scheme, with options for it.
     """
 
-    def __init__(self, accounts: Accounts) -> None:
-        self._accounts = accounts
+    def __init__(
+        self, accounts: Accounts, file_system: Callable[..., Any] = fsspec.filesystem
+    ) -> None:
+        self._accounts, self._open = accounts, file_system
+        self._amazon: dict[str, Any] | None = None
 
     def ask(self, url: str, request: Callable[[Any], T]) -> T:
         """Ask for something at an address.
@@ -59,22 +63,28 @@ class Buckets:
         account = self._accounts[f"{parts.scheme}://{parts.netloc}"]
         with account.turn():
             try:
-                result = request(_file_system(parts.scheme))
+                result = request(self._file_system(parts.scheme))
             except Exception as error:
                 # The libraries of the stores have errors of their own, hundreds of them.
-                raise _classed(error, plain(url), account) from None
+                told = _scene_error(error, plain(url), account)
+                if isinstance(told, Expired):
+                    self._amazon = None
+                raise told from None
         account.served()
         return result
 
+    def _file_system(self, scheme: str) -> Any:
+        """The file system of an object store, which fsspec keeps."""
+        # What its library would log is in the errors that it raises.
+        logging.getLogger({"s3": "s3fs"}.get(scheme, "gcsfs")).setLevel(logging.CRITICAL)
+        if scheme != "s3":
+            return self._open(scheme)
+        options = self._amazon
+        if options is None:
+            options = self._amazon = _amazon_options()
+        return self._open(scheme, **options)
 
-def _file_system(scheme: str) -> Any:
-    """The file system of an object store, which fsspec keeps."""
-    # What its library would log is in the errors that it raises.
-    logging.getLogger({"s3": "s3fs"}.get(scheme, "gcsfs")).setLevel(logging.CRITICAL)
-    return fsspec.filesystem(scheme, **(_amazon_options() if scheme == "s3" else {}))
 
-
-@functools.cache
 def _amazon_options() -> dict[str, Any]:
     """Public buckets are read without an account by whoever has none; Google's library does so."""
     import botocore.session  # type: ignore[import-untyped]
@@ -82,7 +92,7 @@ def _amazon_options() -> dict[str, Any]:
     return {} if botocore.session.get_session().get_credentials() else {"anon": True}
 
 
-def _classed(error: Exception, where: str, account: Account) -> SceneError:
+def _scene_error(error: Exception, where: str, account: Account) -> SceneError:
     """What an object store's library raised, as an error of its class."""
     name = type(error).__name__
     said = f"{where}: {name}: {error}"[:300]
@@ -94,7 +104,6 @@ def _classed(error: Exception, where: str, account: Account) -> SceneError:
     # So are called those of botocore and of google.auth.
     unknown = any(word in name for word in ("Credential", "Token", "RefreshError"))
     if unknown or isinstance(error, PermissionError) or code in ("401", "403"):
-        _amazon_options.cache_clear()
         return Expired(f"{said} (credentials are taken from the environment)")
     if code in ("429", "503") or "SlowDown" in said:
         account.throttled(None)

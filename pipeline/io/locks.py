@@ -1,9 +1,9 @@
 """Locks in a store: one process at a time edits what several launchers share.
 
 On local disk the kernel drops a lock with its holder. Elsewhere it is an object that its holder
-renews; a waiter that has seen the same one for `LOCK_EXPIRY` seconds takes it away, and says so.
-No clocks are compared. Object stores delete without conditions, so of the waiters for one of the
-dead only that one deletes its lock that could put up a claim to it.
+renews; a waiter that has seen the same one for `Pace.expiry` seconds takes it away, and says so.
+No clocks are compared. Object stores delete without conditions, so of the waiters for a lock of a
+dead process only the one deletes it that could put up a claim to it.
 """
 
 from __future__ import annotations
@@ -19,22 +19,13 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from tessera_mosaic.pipeline.errors import StoreError
-from tessera_mosaic.pipeline.io.storage import PARTIAL, Storage, store_error, store_errors
-
-LOCK_EXPIRY = 120.0
-"""Seconds after which a remote lock that nobody renews counts as left behind by the dead."""
-
-LOCK_RENEWAL = LOCK_EXPIRY / 6
-"""Seconds between two renewals: several may fail before a waiter takes over."""
-
-LOCK_POLL = 1.0
-"""Seconds between two looks of a waiter."""
-
-LOCK_TOLD = 10.0
-"""Seconds after which a waiter says for whom it waits."""
+from tessera_mosaic.pipeline.io.local_files import PARTIAL
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.store_errors import store_error, store_errors
 
 EXCLUSIVE = ("gs", "gcs", "s3", "memory")
 """Protocols whose stores put an object only where there is none, in one step."""
@@ -42,9 +33,44 @@ EXCLUSIVE = ("gs", "gcs", "s3", "memory")
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How often a lock is looked at and renewed.
+
+    Parameters
+    ----------
+    expiry
+        Seconds after which a remote lock that nobody renews counts as left behind by the dead.
+    renewal
+        Seconds between two renewals: several may fail before a waiter takes over.
+    poll
+        Seconds between two looks of a waiter at a remote lock; a twentieth of them at a local one.
+    told
+        Seconds after which a waiter says for whom it waits.
+    """
+
+    expiry: float = 120.0
+    renewal: float = 20.0
+    poll: float = 1.0
+    told: float = 10.0
+
+
+USUAL = Pace()
+"""The pace at which all processes that share a store have to keep their locks."""
+
+
 @contextlib.contextmanager
-def locked(storage: Storage, name: str) -> Iterator[None]:
+def locked(storage: Storage, name: str, pace: Pace = USUAL) -> Iterator[None]:
     """Hold a lock that at most one process holds at a time.
+
+    Parameters
+    ----------
+    storage
+        What the processes share.
+    name
+        Of the lock, the same for all of them.
+    pace
+        How often the lock is looked at and renewed.
 
     Raises
     ------
@@ -52,11 +78,11 @@ def locked(storage: Storage, name: str) -> Iterator[None]:
         If the store does not take it.
     """
     if storage.folder is not None:
-        with _flocked(storage.folder / PARTIAL / f"{name}.lock", storage.url):
+        with _flocked(storage.folder / PARTIAL / f"{name}.lock", storage.url, pace):
             yield
         return
     _warn_of_races(storage)
-    lease = _Lease(storage, name)
+    lease = _Lease(storage, name, pace)
     lease.take()
     ended = threading.Event()
     renewal = threading.Thread(target=lease.renew_until, args=(ended,), daemon=True)
@@ -72,8 +98,8 @@ def locked(storage: Storage, name: str) -> Iterator[None]:
 class _Lease:
     """A lock on an object store: an object with its holder's token and how often it was renewed."""
 
-    def __init__(self, storage: Storage, name: str) -> None:
-        self._storage, self._key = storage, f"{PARTIAL}/{name}.lock"
+    def __init__(self, storage: Storage, name: str, pace: Pace) -> None:
+        self._storage, self._key, self._pace = storage, f"{PARTIAL}/{name}.lock", pace
         self._token = f"{_here()} {uuid.uuid4().hex} "
 
     def take(self) -> None:
@@ -88,17 +114,17 @@ class _Lease:
             if holder != seen:
                 seen, since = holder, time.monotonic()
             silent = time.monotonic() - since
-            if holder and silent > LOCK_EXPIRY:
-                self._bury(holder, alone=silent < 2 * LOCK_EXPIRY)
-            elif not told and time.monotonic() - began > LOCK_TOLD:
+            if holder and silent > self._pace.expiry:
+                self._bury(holder, alone=silent < 2 * self._pace.expiry)
+            elif not told and time.monotonic() - began > self._pace.told:
                 told = True
                 log.warning("%s: waiting for %s", self._storage.locate(self._key), _who(holder))
-            time.sleep(LOCK_POLL)
+            time.sleep(self._pace.poll)
 
     def renew_until(self, ended: threading.Event) -> None:
         """Show that the holder lives."""
         number = 0
-        while not ended.wait(LOCK_RENEWAL):
+        while not ended.wait(self._pace.renewal):
             try:
                 if not self._holder().startswith(self._token):
                     log.warning("%s was taken over", self._storage.locate(self._key))
@@ -139,7 +165,7 @@ class _Lease:
             log.warning(
                 "%s was not renewed for %.0f s by %s, which is gone: it is free",
                 self._storage.locate(self._key),
-                LOCK_EXPIRY,
+                self._pace.expiry,
                 _who(holder),
             )
             self._storage.delete(self._key)
@@ -147,7 +173,7 @@ class _Lease:
 
 
 @contextlib.contextmanager
-def _flocked(path: Path, url: str) -> Iterator[None]:
+def _flocked(path: Path, url: str, pace: Pace) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         with store_errors(url):
             try:
@@ -156,11 +182,11 @@ def _flocked(path: Path, url: str) -> Iterator[None]:
                 # Where nobody can make a folder, such as below /proc.
                 raise store_error(url, error) from None
             file = held.enter_context(open(path, "a+"))
-            _wait_for(file.fileno(), path)
+            _wait_for(file.fileno(), path, pace)
             while not os.fstat(file.fileno()).st_nlink:
                 # Its holder removed it while we waited.
                 file = held.enter_context(open(path, "a+"))
-                _wait_for(file.fileno(), path)
+                _wait_for(file.fileno(), path, pace)
             file.truncate(0)
             file.write(_here())
             file.flush()
@@ -170,13 +196,13 @@ def _flocked(path: Path, url: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _wait_for(handle: int, path: Path) -> None:
+def _wait_for(handle: int, path: Path, pace: Pace) -> None:
     began = time.monotonic()
-    while time.monotonic() - began < LOCK_TOLD:
+    while time.monotonic() - began < pace.told:
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        time.sleep(LOCK_POLL / 20)
+        time.sleep(pace.poll / 20)
     log.warning("%s: waiting for %s", path, _who(os.pread(handle, 200, 0).decode(errors="replace")))
     fcntl.flock(handle, fcntl.LOCK_EX)
 

@@ -13,55 +13,26 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import functools
-import logging
 import os
 import shutil
 import tempfile
-import time
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
-import fsspec
-from fsspec.core import split_protocol, url_to_fs
-from fsspec.exceptions import FSTimeoutError
+from fsspec.core import split_protocol
 
-from tessera_mosaic.pipeline.errors import (
-    BadInput,
-    StoreDenied,
-    StoreError,
-    StoreFull,
-    StoreReadOnly,
-    TesseraError,
+from tessera_mosaic.pipeline.errors import BadInput, StoreError
+from tessera_mosaic.pipeline.io.file_systems import ATTEMPTS, OPTIONS, file_system, persist
+from tessera_mosaic.pipeline.io.local_files import (
+    PARTIAL,
+    create_file,
+    replacing_file,
+    sweep_folder,
 )
-
-PARTIAL = ".partial"
-"""Folder of a local store that holds files still being written, and locks."""
-
-ATTEMPTS = 4
-"""Tries of a remote request before it counts as failed; the libraries retry within each."""
-
-FIRST_PAUSE = 1.0
-"""Seconds before the second try; doubled before each later one."""
-
-REQUEST_TIMEOUT = 120.0
-"""Seconds without an answer after which a remote request is tried again."""
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "gs": {"use_listings_cache": False, "requests_timeout": REQUEST_TIMEOUT},
-    "gcs": {"use_listings_cache": False, "requests_timeout": REQUEST_TIMEOUT},
-    "s3": {
-        "use_listings_cache": False,
-        "config_kwargs": {"read_timeout": REQUEST_TIMEOUT, "retries": {"mode": "standard"}},
-    },
-}
-"""What the file systems are opened with: no stale listings, no endless silence."""
+from tessera_mosaic.pipeline.io.store_errors import store_errors
 
 T = TypeVar("T")
 
@@ -94,8 +65,13 @@ class Storage:
 
     @property
     def folder(self) -> Path | None:
-        """The root on local disk; None elsewhere."""
+        """The root on this machine; None elsewhere."""
         return None if "://" in self.url else Path(self.url)
+
+    @property
+    def protocol(self) -> str:
+        """What comes before `://`; `file` for a path."""
+        return self.url.partition("://")[0] if "://" in self.url else "file"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -103,7 +79,7 @@ class Storage:
         return OPTIONS.get(self.protocol, {})
 
     def locate(self, key: str) -> str:
-        """Path or URL of an object.
+        """Find the path or URL of an object.
 
         Raises
         ------
@@ -115,25 +91,34 @@ class Storage:
         return f"{self.url}/{key}" if key else self.url
 
     def read(self, key: str) -> bytes:
-        """Bytes of an object.
+        """Read an object.
 
         Raises
         ------
         FileNotFoundError
             If there is none.
         """
-        return self._try(self._fs.cat_file, self.locate(key))
+        path = self.locate(key)
+        return self._ask(lambda files: files.cat_file(path))
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
-        """Part of an object, or what there is of it where the object ends before.
+        """Read a part of an object, or what there is of it where the object ends before.
+
+        Parameters
+        ----------
+        key
+            Of the object.
+        start, length
+            First byte, and number of bytes.
 
         Raises
         ------
         FileNotFoundError
             If there is no such object.
         """
+        path = self.locate(key)
         try:
-            return self._try(self._fs.cat_file, self.locate(key), start=start, end=start + length)
+            return self._ask(lambda files: files.cat_file(path, start=start, end=start + length))
         except StoreError as error:
             # Object stores refuse a range that begins behind the end, each library in its words.
             said = error.__cause__
@@ -144,7 +129,7 @@ class Storage:
             raise
 
     def exists(self, key: str) -> bool:
-        """Whether there is such an object, in one request that lists nothing."""
+        """Tell whether there is such an object, in one request that lists nothing."""
         if self.folder is not None:
             return (self.folder / key).is_file()
         try:
@@ -154,242 +139,101 @@ class Storage:
         return True
 
     def size(self, key: str) -> int:
-        """Bytes in an object; FileNotFoundError where there is none."""
-        return int(self._try(self._fs.info, self.locate(key))["size"])
+        """Number of bytes of an object.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is none.
+        """
+        path = self.locate(key)
+        return int(self._ask(lambda files: files.info(path))["size"])
 
     def list(self, prefix: str) -> Iterator[str]:
-        """Keys of the objects in a folder and below it, in order."""
-        root = self._fs._strip_protocol(self.url)
-        found = self._try(self._fs.find, self.locate(prefix.rstrip("/")))
+        """Keys of the objects in a folder and below it, in the order of the alphabet."""
+        path = self.locate(prefix.rstrip("/"))
+        root, found = self._ask(lambda files: (files._strip_protocol(self.url), files.find(path)))
         keys = (path[len(root) :].lstrip("/") for path in sorted(found))
         yield from (key for key in keys if not key.startswith(f"{PARTIAL}/"))
 
     def delete(self, key: str) -> None:
-        """Remove an object; none there is no error."""
+        """Remove an object; that there is none is no error."""
+        path = self.locate(key)
         with contextlib.suppress(FileNotFoundError):
-            self._try(self._fs.rm_file, self.locate(key))
+            self._ask(lambda files: files.rm_file(path))
 
     def write(self, key: str, data: bytes) -> None:
         """Put an object, in place of any that was there."""
         if self.folder is None:
-            self._put(self._fs.pipe_file, self.locate(key), data)
+            path = self.locate(key)
+            self._put(lambda files: files.pipe_file(path, data))
             return
         with self.replacing(key) as file:
             file.write(data)
 
     def put_file(self, key: str, path: str | os.PathLike[str]) -> None:
-        """Put the bytes of a local file."""
+        """Put the bytes of a file of this machine, in place of any object that was there."""
         if self.folder is None:
-            self._put(self._fs.put_file, os.fspath(path), self.locate(key))
+            target = self.locate(key)
+            self._put(lambda files: files.put_file(os.fspath(path), target))
             return
         with open(path, "rb") as source, self.replacing(key) as file:
             shutil.copyfileobj(source, file, 1 << 20)
 
     @contextlib.contextmanager
     def replacing(self, key: str) -> Iterator[IO[bytes]]:
-        """A file to write an object into, which is put when the block ends without an error."""
-        if self.folder is None:
-            # It has no name that a process that is killed would leave behind.
-            with store_errors(tempfile.gettempdir()):
-                file = tempfile.TemporaryFile()  # noqa: SIM115
-            with file:
-                yield file
-                file.seek(0)
-                self.put_file(key, f"/dev/fd/{file.fileno()}")
+        """Open a file whose content is put when the block ends without an error."""
+        if self.folder is not None:
+            target = Path(self.locate(key))
+            with store_errors(self.url), replacing_file(self.folder, target) as part:
+                yield part
             return
-        target = Path(self.locate(key))
-        with store_errors(self.url), _partial_file(self.folder) as (part, path):
-            yield part
-            _settle(part)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, target)
-            _sync_folder(target.parent)
+        # It has no name that a process that is killed would leave behind.
+        with store_errors(tempfile.gettempdir()):
+            file = tempfile.TemporaryFile()  # noqa: SIM115
+        with file:
+            yield file
+            file.seek(0)
+            self.put_file(key, f"/dev/fd/{file.fileno()}")
 
     def create(self, key: str, data: bytes) -> bool:
-        """Put an object only if there is none; whether it was put."""
-        if self.folder is None:
-            try:
-                # Not asked again: whether an unanswered request put it can only be seen by a look.
-                self._put(self._fs.pipe_file, self.locate(key), data, mode="create", tries=1)
-            except FileExistsError:
-                return False
-            return True
-        target = Path(self.locate(key))
-        with store_errors(self.url), _partial_file(self.folder) as (file, path):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            file.write(data)
-            _settle(file)
-            try:
-                os.link(path, target)
-            except FileExistsError:
-                return False
-            _sync_folder(target.parent)
+        """Put an object only if there is none.
+
+        Returns
+        -------
+        Whether it was put; of several writers one is told so.
+        """
+        path = self.locate(key)
+        if self.folder is not None:
+            with store_errors(self.url):
+                return create_file(self.folder, Path(path), data)
+        try:
+            # Not asked again: whether an unanswered request put it can only be seen by a look.
+            self._put(lambda files: files.pipe_file(path, data, mode="create"), tries=1)
+        except FileExistsError:
+            return False
         return True
 
     def sweep(self) -> int:
-        """Remove what killed writers left on local disk; how many files that were."""
-        swept = 0
-        if self.folder is None or not (self.folder / PARTIAL).is_dir():
-            return swept
-        for path in (self.folder / PARTIAL).glob("*.part"):
-            with contextlib.suppress(OSError), open(path, "rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
-                swept += 1
-        return swept
+        """Remove what killed writers left on this machine.
 
-    @property
-    def _fs(self) -> Any:
-        return _filesystem(self.url if self.folder is None else "")
+        Returns
+        -------
+        Number of files removed.
+        """
+        return 0 if self.folder is None else sweep_folder(self.folder)
 
-    @property
-    def protocol(self) -> str:
-        """What comes before `://`; `file` for a path."""
-        return self.url.partition("://")[0] if "://" in self.url else "file"
-
-    def _put(self, request: Callable[..., T], *args: Any, tries: int = ATTEMPTS, **more: Any) -> T:
-        """Try to put an object on a remote store."""
+    def _put(self, request: Callable[[Any], object], tries: int = ATTEMPTS) -> None:
+        """Send a request that puts an object on a remote store."""
         try:
-            return self._try(request, *args, tries=tries, **more)
+            self._ask(request, tries)
         except FileNotFoundError:
             raise BadInput(
                 f"store {self.url}: there is no such bucket: make it, or check its name"
             ) from None
 
-    def _try(self, request: Callable[..., T], *args: Any, tries: int = ATTEMPTS, **more: Any) -> T:
-        """Ask again when a remote store does not answer; what it answers is final.
-
-        Raises
-        ------
-        FileNotFoundError, FileExistsError
-            As the request does.
-        BadInput, StoreError
-            For all else that it raises.
-        """
-        for attempt in range(tries):
-            try:
-                return request(*args, **more)
-            except (FSTimeoutError, TimeoutError, ConnectionError) as error:
-                if self.folder is not None or attempt == tries - 1:
-                    raise StoreError(f"{self.url} does not answer: {error!r}") from error
-                time.sleep(FIRST_PAUSE * 2**attempt)
-            except (FileNotFoundError, FileExistsError):
-                raise
-            except Exception as error:
-                raise store_error(self.url, error) from error
-        raise AssertionError("unreachable")
-
-
-@functools.cache
-def _filesystem(url: str) -> Any:
-    """The file system of a store's URL; the local one without."""
-    if not url:
-        return fsspec.filesystem("file")
-    # gcsfs would ask over gRPC, once an operation, whether a bucket is hierarchical; none of ours
-    # needs to be, and the question costs a permission and, where gRPC is closed, a minute.
-    os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    # It logs with a traceback what it raises as well.
-    logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
-    try:
-        return url_to_fs(url, **OPTIONS.get(url.partition("://")[0], {}))[0]
-    except (ValueError, TypeError, ImportError) as error:
-        raise BadInput(f"store {url}: {error}") from None
-    except Exception as error:
-        raise store_error(url, error) from error
-
-
-@contextlib.contextmanager
-def _partial_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
-    """A file under a name that no reader knows; gone at the end unless it was renamed.
-
-    It stays locked while its writer lives, so that `Storage.sweep` can tell the dead.
-    """
-    (folder / PARTIAL).mkdir(parents=True, exist_ok=True)
-    while True:
-        path = folder / PARTIAL / f"{uuid.uuid4().hex}.part"
-        file = open(path, "xb", buffering=1 << 20)  # noqa: SIM115
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_nlink:
-            break
-        file.close()
-    try:
-        yield file, path
-    finally:
-        file.close()
-        path.unlink(missing_ok=True)
-
-
-def _settle(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    """Make a rename last through a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def make_directory(directory: str | Path) -> None:
-    """Make a directory if there is none.
-
-    Raises
-    ------
-    BadInput
-        If that cannot be.
-    """
-    try:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"{directory} cannot be made a directory: {error.strerror}") from None
-
-
-STORE_ERRORS: dict[int, type[StoreError]] = {
-    errno.ENOSPC: StoreFull,
-    errno.EDQUOT: StoreFull,
-    errno.EACCES: StoreDenied,
-    errno.EPERM: StoreDenied,
-    errno.EROFS: StoreReadOnly,
-}
-"""What the operating system says, by class."""
-
-
-def store_error(where: str, error: Exception) -> TesseraError:
-    """What an operating system or a store's client raised, in the class that tells what to do.
-
-    Parameters
-    ----------
-    where
-        Path or URL of the store, for the message.
-    error
-        That was raised.
-    """
-    if isinstance(error, TesseraError):
-        return error
-    if isinstance(error, NotADirectoryError | FileExistsError):
-        return BadInput(f"store {where}: there is a file where a folder should be")
-    number = getattr(error, "errno", None)
-    denied = isinstance(error, PermissionError) or getattr(error, "code", None) in (401, 403)
-    kind = STORE_ERRORS.get(number or 0, StoreDenied if denied else StoreError)
-    what = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
-    return kind(f"{where}: {what}")
-
-
-@contextmanager
-def store_errors(where: str) -> Iterator[None]:
-    """Give the errors of a local disk their classes; an absent file stays one.
-
-    Parameters
-    ----------
-    where
-        Path or URL of the store, for the message.
-    """
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise store_error(where, error) from error
+    def _ask(self, request: Callable[[Any], T], tries: int = ATTEMPTS) -> T:
+        """Send a request to the store's file system, again where a remote one does not answer."""
+        remote = self.folder is None
+        files = file_system(self.url if remote else "")
+        return persist(self.url, lambda: request(files), tries if remote else 1)

@@ -26,7 +26,7 @@ class Account:
     Parameters
     ----------
     most
-        Requests at a time at the best.
+        Number of requests at a time while the provider does not throttle.
     pause
         Seconds to wait after the first throttling without Retry-After; doubled after each next.
     """
@@ -37,13 +37,16 @@ class Account:
         self._not_before = 0.0
         self._turn = threading.Condition()
 
+    @property
+    def rest(self) -> float:
+        """Seconds for which the provider is still left alone; not above 0 if it is not."""
+        return self._not_before - time.monotonic()
+
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
         """Wait for a turn, and hold it for one request."""
         with self._turn:
-            while (wait := self._not_before - time.monotonic()) > 0 or self._running >= max(
-                1, int(self._limit)
-            ):
+            while (wait := self.rest) > 0 or self._running >= max(1, int(self._limit)):
                 self._turn.wait(wait if wait > 0 else None)
             self._running += 1
         try:
@@ -76,7 +79,13 @@ class Account:
 
 
 class Accounts:
-    """The accounts of a process, by name."""
+    """The accounts of a process, by name.
+
+    Parameters
+    ----------
+    pause
+        As for each `Account`.
+    """
 
     def __init__(self, pause: float = 1.0) -> None:
         self._pause = pause

@@ -22,7 +22,8 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from tessera_mosaic.pipeline.embedding.embed_tile import leave_tile, make_tile
 from tessera_mosaic.pipeline.errors import StoreError
-from tessera_mosaic.pipeline.io.storage import Storage, store_errors
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.job.beam_metrics import NAMESPACE, count_in_beam
 from tessera_mosaic.pipeline.job.beam_options import only_writes_graph, runner_errors
 from tessera_mosaic.pipeline.job.job_spec import JobSpec

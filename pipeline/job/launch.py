@@ -20,7 +20,8 @@ from tessera_mosaic.pipeline.commands.run import expect
 from tessera_mosaic.pipeline.embedding.embed_tile import blocks_of
 from tessera_mosaic.pipeline.embedding.encoders import check_depths, check_device, choose_encoder
 from tessera_mosaic.pipeline.errors import BadInput, BrokenOff, StoreError
-from tessera_mosaic.pipeline.io.storage import Storage, store_errors
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.job.beam_options import (
     beam_options,
     elements_to_spread,

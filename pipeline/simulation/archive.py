@@ -24,7 +24,7 @@ from shapely.affinity import translate
 
 from tessera_mosaic.model.cores import usable_cores
 from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.io.storage import make_directory
+from tessera_mosaic.pipeline.io.local_files import make_directory
 from tessera_mosaic.pipeline.simulation.landscape import CODES, Ground, ground_under
 from tessera_mosaic.pipeline.simulation.overpass import (
     Footprint,

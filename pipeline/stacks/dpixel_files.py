@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS, Stack
 from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.io.storage import make_directory
+from tessera_mosaic.pipeline.io.local_files import make_directory
 from tessera_mosaic.pipeline.scenes.dpixel_catalog import DESCRIPTION, read_description
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,

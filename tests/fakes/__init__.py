@@ -1,1 +1,1 @@
-"""Object stores that run on this machine, for tests."""
+"""What stands in for the world outside: object stores, web services, catalogues, a full disk."""

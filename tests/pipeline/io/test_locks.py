@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import os
 import random
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from tessera_mosaic.pipeline.errors import StoreError
-from tessera_mosaic.pipeline.io import locks
-from tessera_mosaic.pipeline.io.locks import locked
-from tessera_mosaic.pipeline.io.storage import PARTIAL, Storage
+from tessera_mosaic.pipeline.io.local_files import PARTIAL
+from tessera_mosaic.pipeline.io.locks import Pace, locked
+from tessera_mosaic.pipeline.io.storage import Storage
 
 KEY = f"{PARTIAL}/number.lock"
 
 
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in {"EXPIRY": 0.5, "RENEWAL": 0.05, "POLL": 0.02, "TOLD": 0.1}.items():
-        monkeypatch.setattr(locks, f"LOCK_{name}", seconds)
+HURRIED = Pace(expiry=0.5, renewal=0.05, poll=0.02, told=0.1)
+"""Of processes that do not wait long for one another."""
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -55,59 +57,59 @@ def test_a_lock_serves_one_process_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_lock_held_for_long_is_waited_for_by_name(
-    storage: Storage, hurried: None, caplog: pytest.LogCaptureFixture
+    storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
     held, ended = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with locked(storage, "number"):
+        with locked(storage, "number", HURRIED):
             held.set()
-            time.sleep(3 * locks.LOCK_EXPIRY)
+            time.sleep(3 * HURRIED.expiry)
             ended.set()
 
     holder = threading.Thread(target=hold)
     holder.start()
     assert held.wait(30)
-    with locked(storage, "number"):
+    with locked(storage, "number", HURRIED):
         assert ended.is_set()
     holder.join()
-    assert caplog.text.count(f"waiting for {locks._here()}") == 1
+    assert caplog.text.count(f"waiting for {socket.gethostname()}-{os.getpid()}") == 1
     assert not storage.exists(KEY)
 
 
 def test_a_lock_left_by_the_dead_is_taken_over(
-    tmp_path: Path, hurried: None, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage = Storage(f"memory://{tmp_path.name}")
     storage.write(KEY, b"somebody-17 token 3")
-    with locked(storage, "number"):
+    with locked(storage, "number", HURRIED):
         assert storage.exists(KEY)
     assert not storage.exists(KEY)
     assert "by somebody-17, which is gone" in caplog.text
 
 
 def test_of_those_who_wait_for_the_dead_one_at_a_time_is_served(
-    tmp_path: Path, hurried: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """Also where a deletion takes so long that all others have judged the lock meanwhile."""
-    storage = Storage(f"memory://{tmp_path.name}")
+
+    class DeletingLate(Storage):
+        def delete(self, key: str) -> None:
+            time.sleep(random.uniform(0, 0.2))
+            super().delete(key)
+
+    storage = DeletingLate(f"memory://{tmp_path.name}")
     storage.write(KEY, b"somebody-17 token 3")
     inside: list[int] = []
     most: list[int] = []
-    delete = Storage.delete
-
-    def deleted_late(self: Storage, key: str) -> None:
-        time.sleep(random.uniform(0, 0.2))
-        delete(self, key)
 
     def work(number: int) -> None:
-        with locked(storage, "number"):
+        with locked(storage, "number", HURRIED):
             inside.append(number)
             time.sleep(0.1)
             most.append(len(inside))
             inside.remove(number)
 
-    monkeypatch.setattr(Storage, "delete", deleted_late)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
     assert most == [1] * 8
@@ -115,34 +117,40 @@ def test_of_those_who_wait_for_the_dead_one_at_a_time_is_served(
 
 
 def test_a_claim_to_a_lock_of_the_dead_may_be_of_the_dead_too(
-    tmp_path: Path, hurried: None
+    tmp_path: Path,
 ) -> None:
     storage = Storage(f"memory://{tmp_path.name}")
     storage.write(KEY, b"somebody-17 token 3")
     digest = hashlib.sha256(b"somebody-17 token 3").hexdigest()
     storage.write(f"{KEY}.{digest[:16]}", b"somebody-18 token ")
     began = time.monotonic()
-    with locked(storage, "number"):
-        assert time.monotonic() - began > 2 * locks.LOCK_EXPIRY
+    with locked(storage, "number", HURRIED):
+        assert time.monotonic() - began > 2 * HURRIED.expiry
     assert not list(storage.list(f"{PARTIAL}/"))
 
 
 def test_a_lock_that_was_taken_over_is_left_to_who_has_it(
-    tmp_path: Path, hurried: None, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage = Storage(f"memory://{tmp_path.name}")
-    with locked(storage, "number"):
+    with locked(storage, "number", HURRIED):
         storage.write(KEY, b"somebody-17 token 3")
-        time.sleep(5 * locks.LOCK_RENEWAL)
+        time.sleep(5 * HURRIED.renewal)
     assert storage.read(KEY) == b"somebody-17 token 3"
     assert "was taken over" in caplog.text
 
 
+class Plain(MemoryFileSystem):
+    """A file system of which nobody knows whether it writes exclusively."""
+
+    protocol = "plain"
+
+
 def test_a_store_without_exclusive_writes_is_warned_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(locks, "EXCLUSIVE", ())
-    storage = Storage(f"memory://{tmp_path.name}")
+    fsspec.register_implementation("plain", Plain, clobber=True)
+    storage = Storage(f"plain://{tmp_path.name}")
     for _ in range(2):
         with locked(storage, "number"):
             pass

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec import AbstractFileSystem
 
 from tessera_mosaic.pipeline.errors import BadInput, StoreError
+from tessera_mosaic.pipeline.io.local_files import PARTIAL
 from tessera_mosaic.pipeline.io.locks import locked
-from tessera_mosaic.pipeline.io.storage import PARTIAL, Storage
+from tessera_mosaic.pipeline.io.storage import Storage
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -150,16 +152,20 @@ class Unkind(Exception):
     """What no client's errors have in common."""
 
 
-def test_whatever_a_client_raises_is_the_stores_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    storage = Storage(f"memory://{tmp_path.name}/unkind")
+class UnkindFileSystem(AbstractFileSystem):
+    """A client that fails in a way of its own."""
 
-    def fail(*_: object, **__: object) -> None:
+    protocol = "unkind"
+
+    def _fail(self, *_: object, **__: object) -> None:
         raise Unkind("no credentials")
 
-    for name in ("cat_file", "pipe_file", "put_file", "info", "find", "rm_file"):
-        monkeypatch.setattr(fsspec.get_filesystem_class("memory"), name, fail)
+    cat_file = pipe_file = put_file = info = find = rm_file = _fail
+
+
+def test_whatever_a_client_raises_is_the_stores_error(tmp_path: Path) -> None:
+    fsspec.register_implementation("unkind", UnkindFileSystem, clobber=True)
+    storage = Storage(f"unkind://{tmp_path.name}")
     (tmp_path / "one").write_bytes(b"1")
     requests: list[Callable[[], object]] = [
         lambda: storage.read("one"),

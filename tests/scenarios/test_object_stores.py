@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import logging
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 import tensorstore
 import zarr.storage
 
 from tessera_mosaic.pipeline.commands.verify import verify_command
-from tessera_mosaic.pipeline.io.locks import locked
-from tessera_mosaic.pipeline.io.storage import Storage, _filesystem
+from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.mosaic import (
     Layout,
     create_store,
@@ -28,37 +22,9 @@ from tessera_mosaic.pipeline.mosaic import (
 )
 from tessera_mosaic.pipeline.publishing.publish import publish
 from tests import jobs
-from tests.fakes.gcs import GCSFS_ENVIRONMENT, State, fake_gcs
-from tests.fakes.s3 import S3_ENVIRONMENT, fake_s3
+from tests.fakes.environment import forget_file_systems
+from tests.fakes.gcs import State
 from tests.samples import SIDE, TILES, YEARS, Sample, identity, part, pixels, write_sample
-
-
-@pytest.fixture(scope="module")
-def gcs() -> Iterator[State]:
-    with pytest.MonkeyPatch.context() as patch, fake_gcs() as (address, state):
-        for name, value in GCSFS_ENVIRONMENT.items():
-            patch.setenv(name, value)
-        patch.setenv("STORAGE_EMULATOR_HOST", address)
-        patch.setenv("TENSORSTORE_GCS_HTTP_URL", address)
-        yield state
-    fsspec.get_filesystem_class("gs").clear_instance_cache()
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    with pytest.MonkeyPatch.context() as patch, fake_s3("bucket") as address:
-        for name, value in S3_ENVIRONMENT.items():
-            patch.setenv(name, value)
-        patch.setenv("AWS_ENDPOINT_URL", address)
-        yield address
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-
-
-@pytest.fixture(scope="module", params=["gs", "s3"])
-def remote(request: pytest.FixtureRequest) -> Storage:
-    request.getfixturevalue({"gs": "gcs", "s3": "s3"}[request.param])
-    return Storage(f"{request.param}://bucket/tests")
 
 
 @pytest.fixture(scope="module")
@@ -127,53 +93,6 @@ def test_tensorstore_reads_the_same(sample: Sample, request: pytest.FixtureReque
     assert np.array_equal(np.moveaxis(window, 0, -1), sample.tiles[TILES[0], YEARS[0]].codes)
 
 
-def test_storage_keeps_its_promises(remote: Storage, tmp_path: Path) -> None:
-    storage = Storage(f"{remote.url}/promises")
-    storage.write("a/one", b"0123456789")
-    assert storage.read_range("a/one", 2, 3) == b"234"
-    assert storage.read_range("a/one", 8, 5) == b"89"
-    assert storage.read_range("a/one", 10, 5) == storage.read_range("a/one", 50, 5) == b""
-    assert storage.size("a/one") == 10
-    (tmp_path / "large").write_bytes(bytes(range(256)) * 50_000)
-    storage.put_file("a/large", tmp_path / "large")
-    assert storage.read("a/large") == (tmp_path / "large").read_bytes()
-    assert list(storage.list("a")) == ["a/large", "a/one"]
-    assert storage.exists("a/one")
-    assert not storage.exists("a")
-    for request in (storage.read, storage.size):
-        with pytest.raises(FileNotFoundError):
-            request("nothing")
-    storage.delete("a/one")
-    storage.delete("a/one")
-    assert not storage.exists("a/one")
-
-
-def test_one_of_many_creates(remote: Storage) -> None:
-    storage = Storage(f"{remote.url}/claims")
-    with ThreadPoolExecutor(8) as pool:
-        won = list(pool.map(lambda n: storage.create("one", str(n).encode()), range(8)))
-    assert sum(won) == 1
-    assert storage.read("one") == str(won.index(True)).encode()
-
-
-def test_a_lock_serves_one_at_a_time(remote: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tessera_mosaic.pipeline.io.locks.LOCK_POLL", 0.02)
-    storage = Storage(f"{remote.url}/locked")
-    storage.write("number", b"0")
-
-    def add() -> None:
-        for _ in range(5):
-            with locked(storage, "number"):
-                storage.write("number", str(int(storage.read("number")) + 1).encode())
-
-    threads = [threading.Thread(target=add) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert storage.read("number") == b"15"
-
-
 OBJECTS = {f"storage.objects.{what}" for what in ("get", "list", "create", "delete")}
 """What `SECURITY.md` says that a job needs, on the mosaic's prefix alone."""
 
@@ -236,13 +155,11 @@ def test_missing_credentials_are_one_line(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
-    _filesystem.cache_clear()
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    forget_file_systems("s3")
     try:
         assert jobs.run_here(["status", "--store=s3://bucket/any"]) == 1
     finally:
-        _filesystem.cache_clear()
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
+        forget_file_systems("s3")
     [said] = capsys.readouterr().err.splitlines()
     assert "redentials" in said
 

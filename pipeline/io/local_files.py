@@ -1,0 +1,136 @@
+"""Files of a store on this machine: each is written whole or not at all, and outlasts a power cut.
+
+What is being written has a name in the folder `PARTIAL`, which no reader looks at, until it is
+flushed and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from tessera_mosaic.pipeline.errors import BadInput
+
+PARTIAL = ".partial"
+"""Folder of a store that holds the files still being written, and the locks."""
+
+
+@contextmanager
+def replacing_file(folder: Path, target: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of another when the block ends without an error.
+
+    Parameters
+    ----------
+    folder
+        Root of the store.
+    target
+        Path of the file below it, whose folder is made.
+    """
+    with _partial_file(folder) as (file, path):
+        yield file
+        _settle(file)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+        _settle_folder(target.parent)
+
+
+def create_file(folder: Path, target: Path, data: bytes) -> bool:
+    """Write a file only where there is none.
+
+    Parameters
+    ----------
+    folder
+        Root of the store.
+    target
+        Path of the file below it, whose folder is made.
+    data
+        Content of the file.
+
+    Returns
+    -------
+    Whether it was written; of several writers one is told so.
+    """
+    with _partial_file(folder) as (file, path):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file.write(data)
+        _settle(file)
+        try:
+            os.link(path, target)
+        except FileExistsError:
+            return False
+        _settle_folder(target.parent)
+    return True
+
+
+def sweep_folder(folder: Path) -> int:
+    """Remove the files that killed writers left in a store.
+
+    Returns
+    -------
+    Number of files removed.
+    """
+    swept = 0
+    if not (folder / PARTIAL).is_dir():
+        return swept
+    for path in (folder / PARTIAL).glob("*.part"):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+            swept += 1
+    return swept
+
+
+def make_directory(directory: str | Path) -> None:
+    """Make a directory, and those above it, where there is none.
+
+    Raises
+    ------
+    BadInput
+        If that cannot be.
+    """
+    try:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{directory} cannot be made a directory: {error.strerror}") from None
+
+
+@contextmanager
+def _partial_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
+    """Open a file under a name that no reader knows; it is gone at the end unless it was renamed.
+
+    It stays locked while its writer lives, so that `sweep_folder` can tell the dead.
+    """
+    (folder / PARTIAL).mkdir(parents=True, exist_ok=True)
+    while True:
+        path = folder / PARTIAL / f"{uuid.uuid4().hex}.part"
+        file = open(path, "xb", buffering=1 << 20)  # noqa: SIM115
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            break
+        file.close()
+    try:
+        yield file, path
+    finally:
+        file.close()
+        path.unlink(missing_ok=True)
+
+
+def _settle(file: IO[bytes]) -> None:
+    """Make what was written to a file last through a power cut."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _settle_folder(path: Path) -> None:
+    """Make a rename in a folder last through a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
