@@ -9,7 +9,7 @@ from collections import Counter
 
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.monitor import made
-from tessera_mosaic.pipeline.ledger.keys import launch_prefix
+from tessera_mosaic.pipeline.ledger.keys import stop_key
 from tessera_mosaic.pipeline.ledger.tally import TALLY_SECONDS, Tally, pause, read_tallies
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class FailureLimit:
     def __init__(self, storage: Storage, year: int, launch: str, share: float = 1.0) -> None:
         self._storage, self._year, self._launch = storage, year, launch
         self._share = share
-        self._key = f"{launch_prefix(year, launch)}stop"
+        self._key = stop_key(year, launch)
         self._began = time.monotonic()
         self._asked_at = self._weighed_at = -math.inf
         self._said = False

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.ledger.keys import launch_prefix, launches_prefix
+from tessera_mosaic.pipeline.ledger.keys import launch_prefix, launcher_key, launches_prefix
 from tessera_mosaic.pipeline.ledger.records import READ_THREADS
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Heartbeat:
         return {key.removeprefix(prefix).split("/")[0] for key in self._storage.list(prefix)}
 
     def _sign(self, launch: str) -> str:
-        return f"{launch_prefix(self._year, launch)}launcher"
+        return launcher_key(self._year, launch)
 
 
 def here() -> str:

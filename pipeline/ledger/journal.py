@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.ledger.keys import journal_prefix
+from tessera_mosaic.pipeline.ledger.keys import journal_key, journal_prefix, summary_lock
 from tessera_mosaic.pipeline.ledger.summary import (
     decode_summary,
     encode_summary,
@@ -21,7 +21,6 @@ from tessera_mosaic.pipeline.ledger.summary import (
     write_summary,
 )
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
-from tessera_mosaic.pipeline.tiling.lattice import zone_group
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +38,7 @@ def compact(storage: Storage, year: int, zone: int) -> None:
     """Bring a zone's journal into its summary. Safe to call from several places at once."""
     if not any(True for _ in storage.list(journal_prefix(year, zone))):
         return
-    with locked(storage, f"summary-{year}-{zone_group(zone)}"):
+    with locked(storage, summary_lock(year, zone)):
         keys = list(storage.list(journal_prefix(year, zone)))
         known = read_summary(storage, year, zone)
         # Two workers may have ended the same tile: what was written last stands.
@@ -93,7 +92,7 @@ class Journal:
             rows, self._rows = self._rows, {}
             self._put_at = time.monotonic()
         for zone, entries in rows.items():
-            key = f"{journal_prefix(self._year, zone)}{self._worker}-{next(self._numbers)}.json"
+            key = journal_key(self._year, zone, self._worker, next(self._numbers))
             try:
                 self._storage.write(key, encode_summary(entries))
                 if random.random() < 1 / self._compact_puts:

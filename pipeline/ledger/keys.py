@@ -1,36 +1,101 @@
-"""All keys of the objects beside the Zarr arrays."""
+"""All keys of a store beside its Zarr nodes: one place that tells what lies where, and for whom.
+
+YYYY is a year, utmNN the group of a zone, TILE the name of a tile. Whether an object may be
+deleted:
+
+    no   nothing else knows what it tells
+    run  yes: the next `run` writes it, or makes the tile again
+    pub  yes: the next `publish` writes it again
+    all  only together with `published/list.json`: `publish` then makes all of it afresh
+    idle yes, while nobody is at work on the store
+    yes  yes: nothing but what it tells is lost
+
+In a mosaic's store:
+
+    key                                       by        delete?  holds
+    records/region.wkb                        launcher  run      the region, where one was cut
+    records/YYYY/planned/utmNN.json           launcher  no       tiles that any run was asked for
+    records/YYYY/requests/ID/utmNN.json       launcher  no       tiles that one run was asked for
+    records/YYYY/forecast.json                launcher  yes      what was planned of the latest run
+    records/YYYY/progress/LAUNCH/launcher     launcher  idle     that a launch is at work
+    records/YYYY/progress/LAUNCH/NAME.json    worker    idle     counts of what a worker has done
+    records/YYYY/progress/LAUNCH/stop         worker    idle     that no more tiles are to be begun
+    records/YYYY/begun/utmNN/TILE.json        worker    idle     that a tile is worked on
+    records/YYYY/tiles/utmNN/TILE.json        worker    run      what became of a tile
+    records/YYYY/summary/utmNN.json           both      run      records of a zone in short
+    records/YYYY/journal/utmNN/WORKER-N.json  worker    run      those that the summary lacks so far
+    records/YYYY/problems.json                annual    yes      what was found wrong with a year
+    published/list.json                       publish   pub      size and sha256 of all published
+    published/registry/utmNN.parquet          publish   pub      the registry's rows of a zone
+    published/picture/PLACE.json              publish   all      sha256 of the picture's chunks
+    published/painting/utmNN.json             publish   all      tiles that are being painted
+    registry.parquet                          publish   pub      every tile and year
+    stac/collection.json                      publish   pub      the mosaic in a STAC catalogue
+    stac/utmNN-YYYY.json                      publish   pub      a zone and year in it
+    report.html, coverage.png                 publish   pub      the report, and a map of the tiles
+    ATTRIBUTION.md                            publish   pub      whom the mosaic owes what
+    .partial/NAME.lock                        all       idle     who holds a lock (`io.locks`)
+    .partial/ID.part                          all       idle     a file being written (`io.storage`)
+
+In a folder of d-pixels, beside the same `records/`:
+
+    recipe.json                               launcher  no       what the d-pixels are drawn from
+    index.json                                launcher  run      how many each file holds
+    d-pixels/TILE-YYYY.npz                    worker    no       the d-pixels of a tile
+
+A tile whose record is deleted is made again by the next run; until then `status` goes by the
+summary.
+"""
 
 from __future__ import annotations
 
-import logging
-
 from tessera_mosaic.pipeline.tiling.lattice import Tile, zone_group
 
-log = logging.getLogger(__name__)
+REGION = "records/region.wkb"
+
+MANIFEST = "published/list.json"
+PUBLISHED = "published/"
+PICTURE = "published/picture/"
+
+REGISTRY = "registry.parquet"
+COLLECTION = "stac/collection.json"
+REPORT = "report.html"
+COVERAGE_MAP = "coverage.png"
+ATTRIBUTION = "ATTRIBUTION.md"
+
+RECIPE = "recipe.json"
+INDEX = "index.json"
+
+TALLY = ".json"
+"""Ends the keys of tallies, as those of no other object of a launch."""
+
+PUBLISH_LOCK = "publish"
+"""Name of the lock that whoever publishes holds; `mosaic.store` names that of the metadata."""
 
 
-def problems_key(year: int) -> str:
-    """Key of what verify found when a year was last brought up to date."""
-    return f"records/{year}/problems.json"
+def planned_key(year: int, zone: int) -> str:
+    """Key of the list of tiles of a zone that any run was asked for."""
+    return f"records/{year}/planned/{zone_group(zone)}.json"
+
+
+def planned_lock(year: int, zone: int) -> str:
+    """Name of the lock of a zone's list of planned tiles."""
+    return f"planned-{year}-{zone_group(zone)}"
+
+
+def requests_prefix(year: int) -> str:
+    """Where the lists of tiles lie that runs were asked for."""
+    return f"records/{year}/requests/"
+
+
+def request_key(year: int, request: str, zone: int) -> str:
+    """Key of the list of tiles of a zone that one run was asked for."""
+    return f"{requests_prefix(year)}{request}/{zone_group(zone)}.json"
 
 
 def forecast_key(year: int) -> str:
     """Key of a year's forecast."""
     return f"records/{year}/forecast.json"
-
-
-REGION = "records/region.wkb"
-"""Key of the region, as WKB, where only its own pixels are written."""
-
-
-def notes_prefix(year: int) -> str:
-    """Where the notes of a year lie."""
-    return f"records/{year}/begun/"
-
-
-def note_key(year: int, tile: Tile) -> str:
-    """Key of a tile's note."""
-    return f"{notes_prefix(year)}{zone_group(tile.zone)}/{tile.name}.json"
 
 
 def launches_prefix(year: int) -> str:
@@ -43,19 +108,44 @@ def launch_prefix(year: int, launch: str) -> str:
     return f"{launches_prefix(year)}{launch}/"
 
 
+def launcher_key(year: int, launch: str) -> str:
+    """Key of a launcher's sign that it is at work."""
+    return f"{launch_prefix(year, launch)}launcher"
+
+
+def tally_key(year: int, launch: str, name: str) -> str:
+    """Key of the tally of one of a launch's workers."""
+    return f"{launch_prefix(year, launch)}{name}{TALLY}"
+
+
+def stop_key(year: int, launch: str) -> str:
+    """Key of the word to a launch's workers that no more tiles are to be begun."""
+    return f"{launch_prefix(year, launch)}stop"
+
+
+def notes_prefix(year: int) -> str:
+    """Where the notes lie of tiles that are worked on."""
+    return f"records/{year}/begun/"
+
+
+def note_key(year: int, tile: Tile) -> str:
+    """Key of the note that a tile is worked on."""
+    return f"{notes_prefix(year)}{zone_group(tile.zone)}/{tile.name}.json"
+
+
 def record_key(year: int, tile: Tile) -> str:
-    """Key of a tile's record in the store."""
+    """Key of a tile's record."""
     return f"records/{year}/tiles/{zone_group(tile.zone)}/{tile.name}.json"
 
 
-def planned_key(year: int, zone: int) -> str:
-    """Key of the list of tiles of a zone that any run was asked for."""
-    return f"records/{year}/planned/{zone_group(zone)}.json"
+def journal_prefix(year: int, zone: int) -> str:
+    """Where the short records of a zone wait for the summary."""
+    return f"records/{year}/journal/{zone_group(zone)}/"
 
 
-def request_key(year: int, request: str, zone: int) -> str:
-    """Key of the list of tiles of a zone that one run was asked for."""
-    return f"records/{year}/requests/{request}/{zone_group(zone)}.json"
+def journal_key(year: int, zone: int, worker: str, number: int) -> str:
+    """Key of one of the objects that a worker puts into a zone's journal."""
+    return f"{journal_prefix(year, zone)}{worker}-{number}.json"
 
 
 def summary_key(year: int, zone: int) -> str:
@@ -63,6 +153,36 @@ def summary_key(year: int, zone: int) -> str:
     return f"records/{year}/summary/{zone_group(zone)}.json"
 
 
-def journal_prefix(year: int, zone: int) -> str:
-    """Where the rows of a zone wait for the summary."""
-    return f"records/{year}/journal/{zone_group(zone)}/"
+def summary_lock(year: int, zone: int) -> str:
+    """Name of the lock of a zone's summary."""
+    return f"summary-{year}-{zone_group(zone)}"
+
+
+def problems_key(year: int) -> str:
+    """Key of what was found wrong when a year was last brought up to date."""
+    return f"records/{year}/problems.json"
+
+
+def registry_part_key(zone: int) -> str:
+    """Key of the registry's rows of a zone."""
+    return f"published/registry/{zone_group(zone)}.parquet"
+
+
+def picture_key(place: str) -> str:
+    """Key of the digests of the picture's chunks of one piece of the world."""
+    return f"{PICTURE}{place}.json"
+
+
+def painting_key(zone: int) -> str:
+    """Key of the note that says which tiles of a zone are being painted."""
+    return f"published/painting/{zone_group(zone)}.json"
+
+
+def item_key(zone: int, year: int) -> str:
+    """Key of the STAC item of a zone and year."""
+    return f"stac/{zone_group(zone)}-{year}.json"
+
+
+def dpixels_key(tile: Tile, year: int) -> str:
+    """Key of the file of a tile's d-pixels, in a folder that `sample` made."""
+    return f"d-pixels/{tile.name}-{year}.npz"

@@ -20,9 +20,9 @@ from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import records
-from tessera_mosaic.pipeline.ledger.keys import summary_key
+from tessera_mosaic.pipeline.ledger.keys import summary_key, summary_lock
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
-from tessera_mosaic.pipeline.tiling.lattice import Tile, zone_group
+from tessera_mosaic.pipeline.tiling.lattice import Tile
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def forget(storage: Storage, year: int, tiles: Iterable[Tile]) -> None:
     Done before finished tiles are made again: if that is interrupted, they are not done.
     """
     for zone, members in itertools.groupby(sorted(tiles), lambda tile: tile.zone):
-        with locked(storage, f"summary-{year}-{zone_group(zone)}"):
+        with locked(storage, summary_lock(year, zone)):
             known = read_summary(storage, year, zone)
             for tile in members:
                 known.pop(tile.name, None)

@@ -11,7 +11,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.ledger.keys import launch_prefix
+from tessera_mosaic.pipeline.ledger.keys import TALLY, launch_prefix, tally_key
 from tessera_mosaic.pipeline.ledger.records import READ_THREADS
 
 log = logging.getLogger(__name__)
@@ -23,10 +23,6 @@ TALLY_SECONDS = 2.0
 
 MOST_TALLY_SECONDS = 60.0
 """The same once they have been at work for an hour."""
-
-
-TALLY = ".json"
-"""Ends the keys of tallies."""
 
 
 def pause(at_work: float) -> float:
@@ -52,7 +48,7 @@ class Tally:
 
     def __init__(self, storage: Storage, year: int, launch: str, name: str = "") -> None:
         self._storage = storage
-        self._key = f"{launch_prefix(year, launch)}{name or uuid.uuid4().hex}{TALLY}"
+        self._key = tally_key(year, launch, name or uuid.uuid4().hex)
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._began = self._put_at = time.monotonic()

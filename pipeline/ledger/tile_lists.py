@@ -13,8 +13,13 @@ from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import keys, tile_lists
-from tessera_mosaic.pipeline.ledger.keys import planned_key, request_key
-from tessera_mosaic.pipeline.tiling.lattice import Tile, zone_group
+from tessera_mosaic.pipeline.ledger.keys import (
+    planned_key,
+    planned_lock,
+    request_key,
+    requests_prefix,
+)
+from tessera_mosaic.pipeline.tiling.lattice import Tile
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +99,7 @@ def add_planned(storage: Storage, year: int, tiles: list[Tile], request: str) ->
     """
     zone = tiles[0].zone
     key = planned_key(year, zone)
-    with locked(storage, f"planned-{year}-{zone_group(zone)}"):
+    with locked(storage, planned_lock(year, zone)):
         known, requests = set(tiles), {request}
         try:
             data = storage.read(key)
@@ -112,7 +117,7 @@ def add_planned(storage: Storage, year: int, tiles: list[Tile], request: str) ->
 
 def _requests(storage: Storage, year: int, zone: int) -> Iterator[tuple[str, list[Tile]]]:
     """Every request of a zone that can be read, and its tiles."""
-    prefix = f"records/{year}/requests/"
+    prefix = requests_prefix(year)
     for key in storage.list(prefix):
         request = key.removeprefix(prefix).split("/")[0]
         if key == request_key(year, request, zone):

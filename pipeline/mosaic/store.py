@@ -33,6 +33,9 @@ from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 
 ROOT = "zarr.json"
 
+METADATA_LOCK = "metadata"
+"""Name of the lock of whoever edits the metadata."""
+
 FIRST_YEAR = 2017
 """Where the time axis begins unless an earlier year is asked for: the first whole year of both
 Sentinel-2 satellites."""
@@ -153,7 +156,7 @@ def create_store(
         If a year cannot be added, or something else than a mosaic is there.
     """
     storage.sweep()
-    with locked(storage, "metadata"):
+    with locked(storage, METADATA_LOCK):
         try:
             known: Mosaic | None = read_mosaic(storage)
         except FileNotFoundError:

@@ -8,8 +8,6 @@ from tessera_mosaic.model.cards import KNOWN, Card
 from tessera_mosaic.pipeline.mosaic.identity import Identity
 from tessera_mosaic.pipeline.mosaic.metadata import SOURCES, weights_uri
 
-KEY = "ATTRIBUTION.md"
-
 LEGAL_NOTICE = "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice"
 
 BACKSCATTER = {

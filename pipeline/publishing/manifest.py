@@ -20,17 +20,13 @@ from typing import Any
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger.keys import MANIFEST, PUBLISHED, painting_key
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import GROUP, LEVELS
-from tessera_mosaic.pipeline.tiling.lattice import zone_group
-
-LIST = "published/list.json"
-"""Key of the sealed list of all published objects, with size and sha256."""
-
 
 THREADS = 16
 """Small objects read or put at once."""
 
-AFRESH = f"remove {LIST} and run `publish`, which then makes all of it afresh"
+AFRESH = f"remove {MANIFEST} and run `publish`, which then makes all of it afresh"
 
 
 Entry = dict[str, Any]
@@ -51,14 +47,14 @@ def read_list(storage: Storage) -> dict[str, Entry]:
         If the list cannot be read.
     """
     try:
-        return unseal(storage.read(LIST))
+        return unseal(storage.read(MANIFEST))
     except FileNotFoundError:
         return {}
 
 
 def write_list(storage: Storage, listed: dict[str, Entry]) -> None:
     """Write the list."""
-    put_if_other(storage, LIST, seal(dict(sorted(listed.items()))))
+    put_if_other(storage, MANIFEST, seal(dict(sorted(listed.items()))))
 
 
 def read_listed(storage: Storage, key: str, listed: dict[str, Entry]) -> bytes | None:
@@ -81,16 +77,11 @@ def put_if_other(storage: Storage, key: str, data: bytes) -> None:
 
 def wipe(storage: Storage) -> None:
     """Remove all that is known of what was published, and the picture, painted by whomever."""
-    folders = ["published/", *(f"{GROUP}/{level}/rgb/c/" for level in range(LEVELS))]
+    folders = [PUBLISHED, *(f"{GROUP}/{level}/rgb/c/" for level in range(LEVELS))]
     keys = [key for folder in folders for key in storage.list(folder)]
     with ThreadPoolExecutor(THREADS) as pool:
         for _ in pool.map(storage.delete, keys):
             pass
-
-
-def painting_key(zone: int) -> str:
-    """Key of the note that says which tiles of a zone are being painted."""
-    return f"published/painting/{zone_group(zone)}.json"
 
 
 def being_painted(storage: Storage, zones: Iterable[int]) -> dict[int, set[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
 
 import numpy as np
@@ -12,17 +11,11 @@ from numpy.typing import NDArray
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger.keys import PICTURE, picture_key
 from tessera_mosaic.pipeline.mosaic.layout import compressor
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import RGB, SIDE, chunk_key
 from tessera_mosaic.pipeline.mosaic.shards import unpack
 from tessera_mosaic.pipeline.publishing.manifest import AFRESH, Entry, entry, put_if_other
-
-log = logging.getLogger(__name__)
-
-
-PAGES = "published/picture/"
-"""Where the ledger's pages lie."""
-
 
 PAGE_LEVEL = 4
 """Level of whose chunks each has one page, of all chunks that it and finer levels have there."""
@@ -38,7 +31,7 @@ Place = tuple[int, int, int]
 
 def is_of_picture(key: str) -> bool:
     """Whether an object of the list is a page of the ledger."""
-    return key.startswith(PAGES)
+    return key.startswith(PICTURE)
 
 
 class Ledger:
@@ -125,6 +118,6 @@ def page_key(place: Place) -> str:
     """Key of the page that lists a chunk."""
     level, row, col = place
     if level > PAGE_LEVEL:
-        return f"{PAGES}coarse.json"
+        return picture_key("coarse")
     up = PAGE_LEVEL - level
-    return f"{PAGES}{row >> up}-{col >> up}.json"
+    return picture_key(f"{row >> up}-{col >> up}")

@@ -18,22 +18,20 @@ from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.sealed import seal
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.ledger import journal, records, summary, tile_lists
+from tessera_mosaic.pipeline.ledger import journal, keys, records, summary, tile_lists
 from tessera_mosaic.pipeline.ledger.records import State
 from tessera_mosaic.pipeline.ledger.summary import Found
 from tessera_mosaic.pipeline.mosaic import Mosaic, read_mosaic
 from tessera_mosaic.pipeline.mosaic.metadata import encode_json, root_node
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import Colours
-from tessera_mosaic.pipeline.mosaic.store import ROOT, metadata_objects
+from tessera_mosaic.pipeline.mosaic.store import METADATA_LOCK, ROOT, metadata_objects
 from tessera_mosaic.pipeline.publishing import attribution
 from tessera_mosaic.pipeline.publishing.coverage_map import coverage_map
 from tessera_mosaic.pipeline.publishing.manifest import (
-    LIST,
     THREADS,
     Entry,
     being_painted,
     entry,
-    painting_key,
     put_if_other,
     read_list,
     read_listed,
@@ -48,7 +46,6 @@ from tessera_mosaic.pipeline.publishing.preview import (
     fit_colours,
     paint_tile,
 )
-from tessera_mosaic.pipeline.publishing.registry import KEY as REGISTRY
 from tessera_mosaic.pipeline.publishing.registry import (
     Key,
     Row,
@@ -57,22 +54,16 @@ from tessera_mosaic.pipeline.publishing.registry import (
     join_parts,
     make_row,
     missing_row,
-    part_key,
 )
 from tessera_mosaic.pipeline.publishing.report import report_page
 from tessera_mosaic.pipeline.publishing.stac import (
-    COLLECTION,
     Extent,
     encode_item,
-    item_key,
     make_collection,
     make_item,
 )
 from tessera_mosaic.pipeline.publishing.totals import Overview
 from tessera_mosaic.pipeline.tiling.lattice import Tile, parse_tile
-
-MAP = "coverage.png"
-REPORT = "report.html"
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +112,7 @@ def publish(storage: Storage) -> dict[str, int]:
     Altered
         If a tile's record or objects are damaged, or part of the picture is.
     """
-    with locked(storage, "publish"):
+    with locked(storage, keys.PUBLISH_LOCK):
         # Another launcher may add years and zones at any time: nothing that was read before counts.
         mosaic = read_mosaic(storage)
         mosaic = write_metadata(storage, mosaic.colours or fit_colours(mosaic, _done(mosaic)))
@@ -135,7 +126,7 @@ def publish(storage: Storage) -> dict[str, int]:
 
 def write_metadata(storage: Storage, colours: Colours | None) -> Mosaic:
     """Give a mosaic its colours, if it has none, and mend its metadata, the root's last."""
-    with locked(storage, "metadata"), ThreadPoolExecutor(THREADS) as pool:
+    with locked(storage, METADATA_LOCK), ThreadPoolExecutor(THREADS) as pool:
         mosaic = read_mosaic(storage)
         mosaic = replace(mosaic, colours=mosaic.colours or colours)
         for _ in pool.map(lambda e: put_if_other(storage, *e), metadata_objects(mosaic)):
@@ -149,7 +140,7 @@ def _remembered(storage: Storage) -> dict[str, Entry]:
     try:
         listed = read_list(storage)
     except Altered as error:
-        log.warning("%s: %s; all is published afresh", LIST, error)
+        log.warning("%s: %s; all is published afresh", keys.MANIFEST, error)
         listed = {}
     if not listed:
         wipe(storage)
@@ -176,7 +167,7 @@ def _publish_zone(
     mosaic: Mosaic, zone: int, state: Published, interrupted: dict[int, set[str]]
 ) -> None:
     """Bring a zone's rows, its part of the picture and its items up to date."""
-    storage, key = mosaic.storage, part_key(zone)
+    storage, key = mosaic.storage, keys.registry_part_key(zone)
     part = read_listed(storage, key, state.listed)
     known = decode_rows(part) if part is not None else {}
     rows, news = _rows(mosaic, zone, known)
@@ -187,7 +178,7 @@ def _publish_zone(
     shown = _shown(rows)
     changed = _changed(_shown(known), shown, news) | unsure
     if news or changed:
-        storage.write(painting_key(zone), seal({"tiles": sorted(changed)}))
+        storage.write(keys.painting_key(zone), seal({"tiles": sorted(changed)}))
         ledger = Ledger(storage, unsure=bool(interrupted))
         rows |= _paint(mosaic, news, changed, shown, ledger)
         coarsen(ledger)
@@ -199,7 +190,7 @@ def _publish_zone(
         _show(mosaic, zone, year, [rows[each] for each in sorted(rows) if each[1] == year], state)
     if news or changed:
         write_list(storage, state.listed)
-        storage.delete(painting_key(zone))
+        storage.delete(keys.painting_key(zone))
 
 
 def _rows(mosaic: Mosaic, zone: int, known: dict[Key, Row]) -> tuple[dict[Key, Row], set[Key]]:
@@ -250,7 +241,7 @@ def _paint(
     return rows
 
 
-def _looks(mosaic: Mosaic, keys: list[Key]) -> Iterator[tuple[Key, Row, Picture | None]]:
+def _looks(mosaic: Mosaic, wanted: list[Key]) -> Iterator[tuple[Key, Row, Picture | None]]:
     """Row and picture of tiles, the picture of those that are done; drawn with every core."""
     colours, threads = mosaic.colours, usable_cores()
 
@@ -270,8 +261,8 @@ def _looks(mosaic: Mosaic, keys: list[Key]) -> Iterator[tuple[Key, Row, Picture 
         return key, row | told, picture
 
     with ThreadPoolExecutor(threads, thread_name_prefix="draw") as pool:
-        for start in range(0, len(keys), threads):
-            yield from pool.map(look, keys[start : start + threads])
+        for start in range(0, len(wanted), threads):
+            yield from pool.map(look, wanted[start : start + threads])
 
 
 def _show(mosaic: Mosaic, zone: int, year: int, rows: list[Row], state: Published) -> None:
@@ -279,7 +270,7 @@ def _show(mosaic: Mosaic, zone: int, year: int, rows: list[Row], state: Publishe
     state.overview.add(zone, year, rows)
     made = [row for row in rows if row["state"] == State.DONE]
     if made:
-        item, key = make_item(mosaic, zone, year, made), item_key(zone, year)
+        item, key = make_item(mosaic, zone, year, made), keys.item_key(zone, year)
         state.items[key] = Extent(item["bbox"], year)
         state.put(mosaic.storage, key, encode_item(item))
 
@@ -291,16 +282,18 @@ def _publish_whole(mosaic: Mosaic, state: Published) -> None:
         year: coverage_map(overview.grounds[year], overview.total(year).states, f"Tiles of {year}")
         for year in overview.years
     }
-    parts = (part_key(zone) for zone in mosaic.zones if part_key(zone) in state.kept)
-    state.put(storage, REGISTRY, join_parts(storage.read(key) for key in parts))
+    parts = [keys.registry_part_key(zone) for zone in mosaic.zones]
+    state.put(
+        storage, keys.REGISTRY, join_parts(storage.read(key) for key in parts if key in state.kept)
+    )
     text = attribution.attribution(mosaic.identity, overview.made)
-    state.put(storage, attribution.KEY, text.encode())
-    state.put(storage, REPORT, report_page(mosaic, overview, maps).encode())
+    state.put(storage, keys.ATTRIBUTION, text.encode())
+    state.put(storage, keys.REPORT, report_page(mosaic, overview, maps).encode())
     if maps:
-        state.put(storage, MAP, maps[overview.years[-1]])
+        state.put(storage, keys.COVERAGE_MAP, maps[overview.years[-1]])
     if state.items:
         items = dict(sorted(state.items.items()))
-        state.put(storage, COLLECTION, encode_item(make_collection(mosaic, items)))
+        state.put(storage, keys.COLLECTION, encode_item(make_collection(mosaic, items)))
     for key in [key for key in state.listed if not (is_of_picture(key) or key in state.kept)]:
         storage.delete(key)
         del state.listed[key]

@@ -22,9 +22,7 @@ from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.ledger.records import Record
 from tessera_mosaic.pipeline.mosaic import COUNTS
 from tessera_mosaic.pipeline.publishing.manifest import AFRESH
-from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds, zone_group
-
-KEY = "registry.parquet"
+from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
 
 Row = dict[str, Any]
 
@@ -127,11 +125,6 @@ def footprint(window: Window) -> BaseGeometry:
     else:
         return shapely.box(west, south, east, north)
     return shapely.multipolygons([shapely.box(low, south, high, north) for low, high in parts])
-
-
-def part_key(zone: int) -> str:
-    """Key of a zone's rows."""
-    return f"published/registry/{zone_group(zone)}.parquet"
 
 
 def encode_rows(rows: Iterable[Row]) -> bytes:

@@ -14,12 +14,11 @@ from typing import Any
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from tessera_mosaic.pipeline.ledger.keys import ATTRIBUTION, REGISTRY
 from tessera_mosaic.pipeline.mosaic import Mosaic
 from tessera_mosaic.pipeline.mosaic.layout import count_array
 from tessera_mosaic.pipeline.mosaic.metadata import SOURCES
-from tessera_mosaic.pipeline.publishing.attribution import KEY as ATTRIBUTION
 from tessera_mosaic.pipeline.publishing.attribution import licence_of, model_page
-from tessera_mosaic.pipeline.publishing.registry import KEY as REGISTRY
 from tessera_mosaic.pipeline.publishing.registry import Row
 from tessera_mosaic.pipeline.tiling.lattice import (
     HEIGHT,
@@ -32,7 +31,6 @@ from tessera_mosaic.pipeline.tiling.lattice import (
 
 VERSION = "1.1.0"
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
-COLLECTION = "stac/collection.json"
 IDENTIFIER = "tessera-mosaic"
 
 PARQUET = "application/vnd.apache.parquet"
@@ -42,11 +40,6 @@ Item = dict[str, Any]
 
 MAX_CORNERS = 2000
 """Of an item's geometry; beyond that its bounds stand for it."""
-
-
-def item_key(zone: int, year: int) -> str:
-    """Key of a zone-year's item."""
-    return f"stac/{zone_group(zone)}-{year}.json"
 
 
 def encode_item(item: Item) -> bytes:

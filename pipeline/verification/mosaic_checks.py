@@ -21,7 +21,7 @@ from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.sealed import unseal
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import keys, records, tile_lists
-from tessera_mosaic.pipeline.ledger.keys import REGION
+from tessera_mosaic.pipeline.ledger.keys import MANIFEST, REGION, REGISTRY
 from tessera_mosaic.pipeline.ledger.records import READ_THREADS, Failure, Record, State
 from tessera_mosaic.pipeline.ledger.summary import decode_summary
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
@@ -29,9 +29,8 @@ from tessera_mosaic.pipeline.mosaic import Mosaic
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, pixels_named
 from tessera_mosaic.pipeline.mosaic.metadata import encode_json, root_node
 from tessera_mosaic.pipeline.mosaic.store import ROOT, metadata_objects
-from tessera_mosaic.pipeline.publishing.manifest import AFRESH, LIST
+from tessera_mosaic.pipeline.publishing.manifest import AFRESH
 from tessera_mosaic.pipeline.publishing.painted_chunks import is_of_picture
-from tessera_mosaic.pipeline.publishing.registry import KEY as REGISTRY
 from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, WIDTH, Tile
 from tessera_mosaic.pipeline.tiling.region import wanted_pixels
 from tessera_mosaic.pipeline.verification.findings import Checked, Problem, object_checked
@@ -113,15 +112,15 @@ def check_metadata(mosaic: Mosaic) -> Iterator[Checked]:
 def check_published(storage: Storage) -> Iterator[Checked]:
     """What `publish` wrote, down to each piece of the picture, against its sealed list."""
     try:
-        listed = unseal(storage.read(LIST))
+        listed = unseal(storage.read(MANIFEST))
     except FileNotFoundError:
         if storage.exists(REGISTRY):
-            yield object_checked(LIST, "missing", f"there is a registry but no list; {AGAIN}")
+            yield object_checked(MANIFEST, "missing", f"there is a registry but no list; {AGAIN}")
         return
     except Altered as error:
-        yield object_checked(LIST, "published", f"{error}; {AGAIN}")
+        yield object_checked(MANIFEST, "published", f"{error}; {AGAIN}")
         return
-    yield object_checked(LIST)
+    yield object_checked(MANIFEST)
     for key, entry in listed.items():
         page = is_of_picture(key)
         wrong = _published_wrongly(storage, key, entry["sha256"])
