@@ -34,7 +34,7 @@ from benchmarks.standins import constant_embedding
 from tessera_mosaic.model.encoder import Embedding
 from tessera_mosaic.pipeline.commands.run import run_arguments
 from tessera_mosaic.pipeline.embedding import embed_tile
-from tessera_mosaic.pipeline.imagery.scene_reader import REMOTE_THREADS, Reader
+from tessera_mosaic.pipeline.imagery.scene_reader import REMOTE_THREADS, SceneReader
 from tessera_mosaic.pipeline.job.job_spec import JobSpec
 from tessera_mosaic.pipeline.job.launch import launch
 from tessera_mosaic.pipeline.job.worker import Workshop
@@ -90,7 +90,7 @@ class PartOfJob(JobSpec):
         source = shop.reader().source
         source.remote.read = _late(source.remote.read, self.latency)  # type: ignore[method-assign]
         # As many at once as where each read waits for a network.
-        reader = Reader(source, REMOTE_THREADS)
+        reader = SceneReader(source, REMOTE_THREADS)
         shop = dataclasses.replace(shop, reader=lambda: reader)
         if self.part == "encode":
             embed_tile.read_stack = functools.partial(_kept_stack, Path(self.stacks))
@@ -269,7 +269,7 @@ def _keep_stacks(folder: Path, block: int, rows: int, cols: int) -> None:
     """Read the blocks' stacks once, for encoding alone."""
     (folder / "stacks").mkdir(exist_ok=True)
     source = open_catalogue(str(folder / "archive/catalog.json"))
-    reader = Reader(source)
+    reader = SceneReader(source)
     for window in _land(rows, cols).blocks(block):
         scenes = source.search(lonlat_bounds(window), YEAR)
         stack = read_stack(window, scenes, Preprocessing(source.imagery), reader)

@@ -57,7 +57,7 @@ def window_around(side: int) -> Window:
 
 def ours(url: str, window: Window) -> Read:
     """By this project's reader."""
-    from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+    from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
     from tessera_mosaic.pipeline.scenes import open_catalogue
     from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
 
@@ -65,7 +65,7 @@ def ours(url: str, window: Window) -> Read:
     scenes = source.search(lonlat_bounds(window), YEAR)
 
     def read() -> Arrays:
-        reader = Reader(source, THREADS)
+        reader = SceneReader(source, THREADS)
         stack = read_stack(window, scenes, Preprocessing(source.imagery), reader).stack
         reader.close()
         return {name: getattr(stack, name) for name in ARRAYS}
@@ -268,12 +268,12 @@ def running(target: Callable[..., None], *args: Any) -> Iterator[Connection]:
 def bytes_needed(catalogue: Path, window: Window) -> int:
     """Bytes of the COG blocks without which there is no stack: all classes, days, and passes."""
     from tessera_mosaic.pipeline.imagery.resample import place
-    from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+    from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
     from tessera_mosaic.pipeline.scenes import open_catalogue
     from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
 
     source = open_catalogue(str(catalogue))
-    reader = Reader(source)
+    reader = SceneReader(source)
     scenes = source.search(lonlat_bounds(window), YEAR)
     used = set(read_stack(window, scenes, Preprocessing(), reader).used)
     total = 0

@@ -105,7 +105,7 @@ KNOWN: set[str] = {
     "job.launch -> embedding.encoders",
     "job.launch -> scenes",
     "job.launch -> scenes.scene",
-    "job.launch -> stacks.block_reader",
+    "job.launch -> stacks.losses",
     "job.launch -> stacks.preprocessing",
     "job.worker -> embedding.encoders",
     "job.worker -> imagery.scene_reader",

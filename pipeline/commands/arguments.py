@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from tessera_mosaic.pipeline.stacks import sentinel1, sentinel2
+from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
+from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, WantedPixels
 from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_MARGIN, DEFAULT_SIDE
 
@@ -46,14 +47,14 @@ def rule_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options that choose rules; what they leave open is as the models were trained."""
     parser.add_argument(
         "--offset",
-        choices=sentinel2.OFFSETS,
+        choices=tuple(OffsetRule),
         help="how the radiometric offset of Sentinel-2 is taken out: by the reference's rules (as "
         "the models were trained, the default), by each scene's item and pixels, or not at all",
     )
     parser.add_argument(
         "--s1-mosaic",
-        choices=sentinel1.MOSAICS,
-        default="first",
+        choices=tuple(PassRule),
+        default=PassRule.FIRST,
         help="the value of a pixel that several scenes of a Sentinel-1 pass have (first)",
     )
 

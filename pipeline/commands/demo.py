@@ -17,7 +17,7 @@ from tessera_mosaic.model.observations import Stack
 from tessera_mosaic.model.quantize import dequantize
 from tessera_mosaic.pipeline.commands.run import run_arguments
 from tessera_mosaic.pipeline.embedding.encoders import load_encoder
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.local_files import make_directory
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.launch import launch
@@ -179,8 +179,10 @@ def _read_year(catalogue: Path, rules: dict[str, Any]) -> Stack:
     """The annual stack of the demo's ground, by the rules that the mosaic was made with."""
     source = open_catalogue(str(catalogue))
     scenes = source.search(lonlat_bounds(WINDOW), YEAR)
-    with contextlib.closing(Reader(source)) as reader:
-        return read_stack(WINDOW, scenes, Preprocessing.told(rules, source.imagery), reader).stack
+    with contextlib.closing(SceneReader(source)) as reader:
+        return read_stack(
+            WINDOW, scenes, Preprocessing.of_identity(rules, source.imagery), reader
+        ).stack
 
 
 def _ground_truth(archive: Path) -> NDArray[np.uint8]:

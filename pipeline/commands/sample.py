@@ -18,13 +18,13 @@ from tessera_mosaic.pipeline.embedding.sample_tile import (
 )
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.imagery.label_raster import read_labels
-from tessera_mosaic.pipeline.imagery.resample import KERNELS
+from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.beam_options import beam_options, own_options
 from tessera_mosaic.pipeline.scenes import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import check_year
 from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing
-from tessera_mosaic.pipeline.stacks.sentinel2 import OFFSETS
+from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_SIDE, check_side
 from tessera_mosaic.pipeline.tiling.ownership import zones_touched
 from tessera_mosaic.pipeline.tiling.region import read_region
@@ -47,8 +47,8 @@ def sample_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px (%(default)s)"
     )
-    parser.add_argument("--kernel", choices=tuple(KERNELS), default="bilinear")
-    parser.add_argument("--offset", choices=OFFSETS, default="reference")
+    parser.add_argument("--kernel", choices=tuple(Kernel), default=Kernel.BILINEAR)
+    parser.add_argument("--offset", choices=tuple(OffsetRule), default=OffsetRule.REFERENCE)
     parser.add_argument("--runner", default="direct", help="direct (default), or a Beam runner")
     parser.add_argument(
         "--workers", type=int, default=1, help="processes of the local runner (%(default)s)"

@@ -11,15 +11,16 @@ from typing import Any
 from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS
 from tessera_mosaic.pipeline.commands.arguments import catalogue_arguments, rule_arguments
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Gone, Incomplete, Refused
-from tessera_mosaic.pipeline.imagery.resample import KERNELS
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.imagery.resample import Kernel
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.local_files import make_directory
 from tessera_mosaic.pipeline.scenes import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import check_year
-from tessera_mosaic.pipeline.stacks.block_reader import Losses, check_losses
 from tessera_mosaic.pipeline.stacks.dpixel_files import write_stack_directory
+from tessera_mosaic.pipeline.stacks.losses import Losses, check_losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.stacks.read_stack import read_stack
+from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 from tessera_mosaic.pipeline.tiling.lattice import lonlat_bounds
 from tessera_mosaic.pipeline.tiling.ownership import region_window, zones_touched
 from tessera_mosaic.pipeline.tiling.region import read_region
@@ -41,9 +42,9 @@ def stack_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--region", required=True, help="west,south,east,north or a vector file")
     parser.add_argument("--year", required=True, type=int)
     parser.add_argument("--out", required=True, help="directory for the arrays and stack.json")
-    parser.add_argument("--kernel", choices=tuple(KERNELS), default="bilinear")
+    parser.add_argument("--kernel", choices=tuple(Kernel), default=Kernel.BILINEAR)
     rule_arguments(parser)
-    parser.set_defaults(offset="reference")
+    parser.set_defaults(offset=OffsetRule.REFERENCE)
     parser.add_argument(
         "--allow-lost-scenes",
         type=int,
@@ -108,7 +109,7 @@ def stack_command(args: argparse.Namespace) -> dict[str, Any]:
         )
     make_directory(args.out)
     losses = Losses(args.allow_lost_scenes)
-    with _final_as_bad_input(), contextlib.closing(Reader(source)) as reader:
+    with _final_as_bad_input(), contextlib.closing(SceneReader(source)) as reader:
         annual = read_stack(window, scenes, rules, reader, losses)
     description = {
         "crs": window.crs,

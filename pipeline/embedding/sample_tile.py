@@ -31,7 +31,7 @@ from tessera_mosaic.model.pretrain.samples import (
 from tessera_mosaic.pipeline.embedding.embed_tile import RETRY_PAUSE, TRIES
 from tessera_mosaic.pipeline.errors import BadInput, Expired, TesseraError
 from tessera_mosaic.pipeline.imagery.label_raster import Labels, read_labels
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.job.beam_options import runner_errors
@@ -128,7 +128,7 @@ def draw_pixels(
 
 
 def sample_tile(
-    tile: Tile, sampling: Sampling, source: Source, reader: Reader, labels: Labels | None
+    tile: Tile, sampling: Sampling, source: Source, reader: SceneReader, labels: Labels | None
 ) -> Samples | None:
     """Read the d-pixels of a tile; None if it has none that was ever seen."""
     drawn, classes, fields = draw_pixels(tile, sampling, labels)
@@ -175,7 +175,7 @@ class SampleTile(beam.DoFn):
         sampling = self._sampling
         self._storage = Storage(sampling.out)
         self._source = open_catalogue(sampling.catalog, sampling.allow_hosts)
-        self._reader = Reader(self._source)
+        self._reader = SceneReader(self._source)
         self._labels = read_labels(sampling.labels, sampling.fields) if sampling.labels else None
 
     def teardown(self) -> None:

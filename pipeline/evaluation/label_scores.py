@@ -14,7 +14,7 @@ from tessera_mosaic.model.quantize import dequantize
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.evaluation.raw_features import Features, fill_gaps, monthly_medians
 from tessera_mosaic.pipeline.imagery.label_raster import Labels
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.mosaic import Mosaic
 from tessera_mosaic.pipeline.scenes import Source
 from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
@@ -84,7 +84,7 @@ def _labelled_parts(
 ) -> Iterator[dict[str, Any]]:
     """What `gather` joins, block by block of the tiles that the mosaic has."""
     with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(contextlib.closing(Reader(source))) if source else None
+        reader = stack.enter_context(contextlib.closing(SceneReader(source))) if source else None
         for tile in labels.tiles(mosaic.layout.side):
             window = tile.window
             classes, fields = labels.on(window)
@@ -114,7 +114,7 @@ def _labelled_parts(
 
 def _rules(mosaic: Mosaic, source: Source) -> Preprocessing:
     """Those that the mosaic was made with, so that both kinds of features are of one stack."""
-    return Preprocessing.told(mosaic.identity["rules"], source.imagery)
+    return Preprocessing.of_identity(mosaic.identity["rules"], source.imagery)
 
 
 def summarize(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

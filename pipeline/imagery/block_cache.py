@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,36 +81,3 @@ class BlockCache:
 
     def _oldest(self) -> tuple[int, int, Any, Any]:
         return next(iter(self._places.values()))
-
-
-MOST_KEPT = 4096
-"""Scenes' headers, and whatever else is known of them, that are kept: those of a year over one
-tile, several times over."""
-
-
-K = TypeVar("K")
-
-
-V = TypeVar("V")
-
-
-class _Recent(Generic[K, V]):
-    """What was looked up lately, at most `MOST_KEPT` of it. Safe to use from many threads."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[K, V] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: K) -> V | None:
-        """What is kept under a key; None for nothing."""
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-            return self._kept.get(key)
-
-    def put(self, key: K, value: V) -> None:
-        """Keep a value, and drop the one that was not looked up for longest."""
-        with self._lock:
-            self._kept[key] = value
-            if len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)

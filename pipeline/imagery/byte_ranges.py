@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,23 +10,30 @@ from numpy.typing import NDArray
 from tessera_mosaic.pipeline.errors import Corrupt
 from tessera_mosaic.pipeline.imagery.cog import Header, decode
 
-log = logging.getLogger(__name__)
-
-
 GAP = 4 * 1024
 """Bytes between two blocks up to which they are fetched as one range."""
 
-
 MOST_RUN = 16 * 2**20
 """Most bytes of one range."""
-
 
 Fetch = Callable[[int, int], bytes]
 """Gives the bytes at an offset, fewer where the file ends."""
 
 
-def _runs(header: Header, numbers: list[int]) -> Iterator[list[int]]:
-    """Group blocks that lie close together in the file, so that one request gets them."""
+def runs_of(header: Header, numbers: list[int]) -> Iterator[list[int]]:
+    """Group blocks that lie close together in the file, so that one request gets them.
+
+    Parameters
+    ----------
+    header
+        Header of the file.
+    numbers
+        Numbers of the blocks, row by row; in any order, and none without data.
+
+    Yields
+    ------
+    Numbers of the blocks of one range, in the order of their bytes.
+    """
     run: list[int] = []
     start = end = 0
     for number in sorted(numbers, key=lambda number: int(header.offsets[number])):
@@ -43,8 +49,14 @@ def _runs(header: Header, numbers: list[int]) -> Iterator[list[int]]:
         yield run
 
 
-def _fetch(header: Header, run: list[int], fetch: Fetch) -> list[NDArray[Any]]:
-    """Fetch the blocks of a run at once and decode them."""
+def fetch_run(header: Header, run: list[int], fetch: Fetch) -> list[NDArray[Any]]:
+    """Fetch the blocks of one range at once and decode them.
+
+    Raises
+    ------
+    Corrupt
+        If the file ends before its blocks do, or a block does not decode.
+    """
     start = int(header.offsets[run[0]])
     length = int(header.offsets[run[-1]] + header.sizes[run[-1]]) - start
     data = fetch(start, length)
@@ -58,10 +70,26 @@ def _fetch(header: Header, run: list[int], fetch: Fetch) -> list[NDArray[Any]]:
     return blocks
 
 
-def _paste(
+def paste_block(
     pixels: NDArray[Any], corner: tuple[int, int], out: NDArray[Any], source: tuple[slice, slice]
 ) -> bool:
-    """Copy what a window has of a block; whether that is all of the block."""
+    """Copy the part of a block that lies in a window of the raster.
+
+    Parameters
+    ----------
+    pixels
+        Pixels of the block, (rows, cols).
+    corner
+        Row and column of the block's first pixel in the raster.
+    out
+        Pixels of the window, which are written to.
+    source
+        Rows and columns of the raster that the window has.
+
+    Returns
+    -------
+    Whether all of the block lies in the window.
+    """
     into, out_of = [], []
     for first, size, side in zip(corner, pixels.shape, source, strict=True):
         low, high = max(first, side.start), min(first + size, side.stop)

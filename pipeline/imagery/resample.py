@@ -13,6 +13,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,6 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 
 from tessera_mosaic.pipeline.tiling.lattice import PIXEL, Window
-
-KERNELS = {"nearest": 0, "bilinear": 1, "cubic": 2}
-"""Resampling kernels, and how many pixels around the nearest one each may need."""
 
 SOUTHERN_NORTHING = 10_000_000
 """False northing of the southern UTM projections, in metres."""
@@ -32,6 +30,18 @@ Floats = NDArray[np.float64]
 _PROJECTING = threading.Lock()
 
 
+class Kernel(StrEnum):
+    """How values between the centres of pixels are found, by the names that GDAL has for it."""
+
+    NEAREST = "nearest"
+    BILINEAR = "bilinear"
+    CUBIC = "cubic"
+
+
+REACH = {Kernel.NEAREST: 0, Kernel.BILINEAR: 1, Kernel.CUBIC: 2}
+"""Number of pixels on each side of the nearest one that a kernel may need."""
+
+
 @dataclass(frozen=True)
 class Geometry:
     """Where a raster lies: north-up, square pixels.
@@ -39,13 +49,13 @@ class Geometry:
     Parameters
     ----------
     epsg
-        Its projection.
+        EPSG code of its projection.
     west, north
-        Outer corner in metres.
+        Easting and northing of its outer north-west corner in metres.
     pixel
         Side of a pixel in metres.
     height, width
-        In pixels.
+        Size in pixels.
     """
 
     epsg: int
@@ -69,10 +79,10 @@ class Placement:
     Parameters
     ----------
     down, across
-        Metres from the raster's north and west edge: (H,) and (W,) where the raster is in the
-        zone's own projection, else both (H, W).
+        Distances from the raster's north and west edge in metres: float64 (H,) and (W,) where the
+        raster is in the zone's own projection, else both (H, W).
     geometry
-        Of the raster.
+        Where the raster lies.
     """
 
     down: Floats
@@ -86,9 +96,9 @@ class Placement:
             return replace(self, down=self.down[part], across=self.across[part])
         return replace(self, down=self.down[rows], across=self.across[cols])
 
-    def source(self, kernel: str) -> tuple[slice, slice] | None:
+    def source(self, kernel: Kernel) -> tuple[slice, slice] | None:
         """Rows and columns of the raster that the window needs; None if they do not meet."""
-        reach, pixel = KERNELS[kernel], self.geometry.pixel
+        reach, pixel = REACH[kernel], self.geometry.pixel
         spans = []
         for metres, size in (
             (self.down, self.geometry.height),
@@ -140,32 +150,32 @@ def _project(window: Window, epsg: int) -> tuple[Floats, Floats]:
 
 
 def resample(
-    pixels: NDArray[Any], source: tuple[slice, slice], placement: Placement, kernel: str
+    pixels: NDArray[Any], source: tuple[slice, slice], placement: Placement, kernel: Kernel
 ) -> NDArray[Any]:
     """Bring the pixels of a raster to the window of a placement.
 
     Parameters
     ----------
     pixels
-        The part of the raster that `source` says.
+        Part of the raster that `source` names, (rows, cols) of any integer or floating-point type.
     source
-        From `Placement.source`, for the same kernel.
+        Rows and columns of the raster, from `Placement.source` for the same kernel.
     placement
-        Of the window.
+        Where the pixel centres of the window fall in the raster.
     kernel
-        One of `KERNELS`.
+        How values between the centres of pixels are found.
 
     Returns
     -------
     Array of the window's shape and of the pixels' dtype. Integers are rounded half up.
     """
-    reach, geometry = KERNELS[kernel], placement.geometry
+    reach, geometry = REACH[kernel], placement.geometry
     # A frame without data stands for what lies beyond the raster.
     nothing = np.nan if pixels.dtype.kind == "f" else 0
     framed = np.pad(pixels, reach + 1, constant_values=nothing)
     rows = _axis(placement.down, geometry.pixel, geometry.height, source[0].start, reach)
     cols = _axis(placement.across, geometry.pixel, geometry.width, source[1].start, reach)
-    if kernel == "nearest" or (not rows.share.any() and not cols.share.any()):
+    if kernel == Kernel.NEAREST or (not rows.share.any() and not cols.share.any()):
         return _taken(framed, rows.near, cols.near)
     return _interpolated(framed, rows, cols, kernel)
 
@@ -177,11 +187,11 @@ class _Axis:
     Parameters
     ----------
     near
-        Number of the pixel they fall in.
+        Index of the pixel that each falls in.
     first
-        Number of the last pixel whose own centre is not beyond them.
+        Index of the last pixel whose own centre is not beyond it.
     share
-        How far they are on the way from that centre to the next, 0 to 1.
+        Part of the way from that centre to the next at which it lies, 0 to 1.
     """
 
     near: NDArray[np.intp]
@@ -223,9 +233,9 @@ def _taken(pixels: NDArray[Any], rows: NDArray[np.intp], cols: NDArray[np.intp])
     return pixels[rows, cols] if rows.ndim == 2 else pixels.take(rows, 0).take(cols, 1)
 
 
-def _interpolated(pixels: NDArray[Any], rows: _Axis, cols: _Axis, kernel: str) -> NDArray[Any]:
+def _interpolated(pixels: NDArray[Any], rows: _Axis, cols: _Axis, kernel: Kernel) -> NDArray[Any]:
     """Bilinear or cubic interpolation between the pixels that have data."""
-    reach, dtype = KERNELS[kernel], pixels.dtype
+    reach, dtype = REACH[kernel], pixels.dtype
     top, left = (int(axis.first.min()) - reach + 1 for axis in (rows, cols))
     bottom, right = (int(axis.first.max()) + reach + 1 for axis in (rows, cols))
     pixels = pixels[top:bottom, left:right]
@@ -233,9 +243,11 @@ def _interpolated(pixels: NDArray[Any], rows: _Axis, cols: _Axis, kernel: str) -
     full = ~np.isnan(pixels) if dtype.kind == "f" else pixels != 0
     # Quarters of 16 bit integers are exact in 32 bit: between 20 m and 10 m, faster, not other.
     quarters = all((4 * axis.share == np.floor(4 * axis.share)).all() for axis in (rows, cols))
-    exact = np.float32 if quarters and dtype.itemsize <= 2 and kernel == "bilinear" else np.float64
+    exact = (
+        np.float32 if quarters and dtype.itemsize <= 2 and kernel == Kernel.BILINEAR else np.float64
+    )
     if full.all():
-        taps = _linear if kernel == "bilinear" else _catmull_rom
+        taps = _linear if kernel == Kernel.BILINEAR else _catmull_rom
         return _rounded(_convolved(pixels.astype(exact), rows, cols, taps), dtype, kernel)
     values, present = np.where(full, pixels, 0).astype(exact), full.astype(exact)
     weight = _convolved(present, rows, cols, _linear)
@@ -243,18 +255,18 @@ def _interpolated(pixels: NDArray[Any], rows: _Axis, cols: _Axis, kernel: str) -
     here = _taken(full, rows.near, cols.near)
     value = _convolved(values, rows, cols, _linear)
     value = np.where(whole, value, value / np.where(here, weight, 1))
-    if kernel == "cubic":
+    if kernel == Kernel.CUBIC:
         whole = _convolved(present, rows, cols, _ones(_catmull_rom)) == 16
         value = np.where(whole, _convolved(values, rows, cols, _catmull_rom), value)
     nothing = np.asarray(np.nan if dtype.kind == "f" else 0, dtype)
     return np.where(here, _rounded(value, dtype, kernel), nothing)
 
 
-def _rounded(value: NDArray[Any], dtype: np.dtype[Any], kernel: str) -> NDArray[Any]:
+def _rounded(value: NDArray[Any], dtype: np.dtype[Any], kernel: Kernel) -> NDArray[Any]:
     if dtype.kind == "f":
         return value.astype(dtype)
     value = np.floor(value + 0.5)
-    if kernel == "cubic":
+    if kernel == Kernel.CUBIC:
         # Data stays data: what swings below 1 would read as no data.
         value = np.clip(value, 1, np.iinfo(dtype).max)
     return value.astype(dtype)

@@ -15,19 +15,19 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 
 from tessera_mosaic.model.cores import usable_cores
-from tessera_mosaic.pipeline.errors import Corrupt, Expired, Gone, SceneError
-from tessera_mosaic.pipeline.imagery.block_cache import BlockCache, _Recent
-from tessera_mosaic.pipeline.imagery.byte_ranges import Fetch, _fetch, _paste, _runs
+from tessera_mosaic.pipeline.errors import Corrupt
+from tessera_mosaic.pipeline.imagery.block_cache import BlockCache
+from tessera_mosaic.pipeline.imagery.byte_ranges import Fetch, fetch_run, paste_block, runs_of
 from tessera_mosaic.pipeline.imagery.cog import Header, read_coarsest, read_header
-from tessera_mosaic.pipeline.imagery.resample import Geometry, place, resample
+from tessera_mosaic.pipeline.imagery.resample import Geometry, Kernel, place, resample
+from tessera_mosaic.pipeline.imagery.scene_assets import Count, RecentlyUsed, SceneAssets
 from tessera_mosaic.pipeline.scenes import Box, Scene, Source
 from tessera_mosaic.pipeline.scenes.credentials import Signer
 from tessera_mosaic.pipeline.tiling.boxes import padded, touches
 from tessera_mosaic.pipeline.tiling.lattice import Window
 
 REMOTE_THREADS = 32
-"""Reads in flight where each waits for a network: enough to fill one at 50 ms a request."""
-
+"""Reads at a time where each waits for a network: enough to fill one at 50 ms a request."""
 
 NOWHERE: Box = (0.0, 91.0, 0.0, 91.0)
 
@@ -35,7 +35,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Reader:
+class SceneReader:
     """Reads the bands of scenes onto the lattice. One a process, safe to use from many threads.
 
     Parameters
@@ -43,25 +43,28 @@ class Reader:
     source
         The catalogue that the scenes are from.
     threads
-        Reads in flight at a time; by default as fits the source.
+        Largest number of reads at a time; by default as fits the source.
+    signer
+        Gives the addresses of assets their credentials.
     """
 
-    def __init__(self, source: Source, threads: int | None = None) -> None:
-        self.source = source
+    def __init__(
+        self, source: Source, threads: int | None = None, signer: Signer | None = None
+    ) -> None:
+        self.source, self.signer = source, signer or Signer(source.remote)
         if threads is None:
             threads = usable_cores() if source.remote.is_local else REMOTE_THREADS
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
-        self._spool = BlockCache()
-        self.signer = Signer(source.remote)
-        self._headers: _Recent[str, Header] = _Recent()
-        self._known: _Recent[Hashable, Any] = _Recent()
-        self._moved: _Recent[Hashable, Scene] = _Recent()
-        self._tell: Callable[..., None] = lambda **_: None
+        self._assets = SceneAssets(source, self.signer)
+        self._blocks = BlockCache()
+        self._headers: RecentlyUsed[str, Header] = RecentlyUsed()
+        self._known: RecentlyUsed[Hashable, Any] = RecentlyUsed()
+        self._count: Count = lambda **_: None
 
-    def told(self, tell: Callable[..., None]) -> Reader:
-        """The same reader, which tells `bytes_read`, `requests_read` and `retries_<class>`."""
+    def told(self, count: Count) -> SceneReader:
+        """The same reader, which counts `bytes_read`, `requests_read` and `retries_<class>`."""
         twin = copy.copy(self)
-        twin._tell = tell
+        twin._count = count
         return twin
 
     def remember(self, key: Hashable, find: Callable[[], T]) -> T:
@@ -79,14 +82,14 @@ class Reader:
     def close(self) -> None:
         """Stop the threads and drop the cache."""
         self._pool.shutdown(cancel_futures=True)
-        self._spool.close()
+        self._blocks.close()
 
     def read(
         self,
         scene: Scene,
         band: str,
         window: Window,
-        kernel: str,
+        kernel: Kernel,
         kind: str,
         part: tuple[slice, slice] = (slice(None), slice(None)),
     ) -> NDArray[Any] | None:
@@ -95,59 +98,40 @@ class Reader:
         Parameters
         ----------
         scene, band
-            What to read.
+            The raster to read.
         window
-            Where.
+            The pixels of the lattice.
         kernel
             Resampling, where the raster's pixels are not those of the lattice.
         kind
-            What its pixels have to be: `u1`, `u2`, or `f` for floating point.
+            Type that its pixels have to be of: `u1`, `u2`, or `f` for floating point.
         part
             Rows and columns of the window, if not all of it is wanted.
 
         Returns
         -------
-        Array of the part's shape. No data is 0 in integer rasters and NaN in others. None if the
-        raster does not reach the part.
+        Array of the part's shape (rows, cols). No data is 0 in integer rasters and NaN in others.
+        None if the raster does not reach the part.
 
         Raises
         ------
         SceneError
             Of the class of what went wrong, with the names of scene and asset.
         """
-        return self._found(scene, band, lambda s: self._read(s, band, window, kernel, kind, part))
+        return self._assets.follow(
+            scene, band, lambda scene: self._read(scene, band, window, kernel, kind, part)
+        )
 
     def overview(self, scene: Scene, band: str, most: int) -> NDArray[Any] | None:
         """The whole raster at its coarsest resolution; None if that has a side beyond `most`."""
-        return self._found(scene, band, lambda scene: self._overview(scene, band, most))
-
-    def _found(self, scene: Scene, band: str, work: Callable[[Scene], T]) -> T:
-        """Do some work on a scene, and again where its item says that its files are now.
-
-        The item is asked once for all bands: what is gone from there too is gone.
-        """
-        version = scene.id, scene.assets.get(scene.anchor)
-        moved = self._moved.get(version)
-        try:
-            return work(moved or scene)
-        except Gone as gone:
-            if moved is not None:
-                raise
-            try:
-                moved = self._moved.get(version) or self.source.refresh(scene)
-            except SceneError as error:
-                raise type(error)(error.message, scene.id, band) from None
-            self._moved.put(version, moved)
-            if moved.assets == scene.assets:
-                raise gone from None
-            return work(moved)
+        return self._assets.follow(scene, band, lambda scene: self._overview(scene, band, most))
 
     def _read(
         self,
         scene: Scene,
         band: str,
         window: Window,
-        kernel: str,
+        kernel: Kernel,
         kind: str,
         part: tuple[slice, slice],
     ) -> NDArray[Any] | None:
@@ -163,7 +147,7 @@ class Reader:
     def _overview(self, scene: Scene, band: str, most: int) -> NDArray[Any] | None:
         header = self.header(scene, band)
         if header.others:
-            header = self._persist(scene, band, lambda fetch: read_coarsest(fetch, header))
+            header = self._fetch(scene, band, lambda fetch: read_coarsest(fetch, header))
         height, width = header.geometry.height, header.geometry.width
         if max(height, width) > most:
             return None
@@ -180,7 +164,7 @@ class Reader:
         href = scene.asset(band)
         if (known := self._headers.get(href)) is not None:
             return known
-        header = self._persist(scene, band, lambda fetch: read_header(fetch, scene.epsg))
+        header = self._fetch(scene, band, lambda fetch: read_header(fetch, scene.epsg))
         epsg = header.geometry.epsg
         if scene.epsg and epsg != scene.epsg:
             said = f"it is in EPSG:{epsg}, and its item says EPSG:{scene.epsg}"
@@ -196,6 +180,9 @@ class Reader:
         self._headers.put(href, header)
         return header
 
+    def _fetch(self, scene: Scene, band: str, work: Callable[[Fetch], T]) -> T:
+        return self._assets.fetch(scene, band, work, self._count)
+
     def _pixels(
         self, scene: Scene, band: str, header: Header, source: tuple[slice, slice]
     ) -> NDArray[Any]:
@@ -205,45 +192,19 @@ class Reader:
         href = scene.asset(band)
         missing = []
         for number in header.blocks(*source):
-            kept = self._spool.get((href, header.place, number))
+            kept = self._blocks.get((href, header.place, number))
             if kept is not None:
-                _paste(kept, header.corner(number), out, source)
+                paste_block(kept, header.corner(number), out, source)
             elif header.sizes[number]:
                 missing.append(number)
-        for run in _runs(header, missing):
-            blocks = self._persist(scene, band, functools.partial(_fetch, header, run))
+        for run in runs_of(header, missing):
+            blocks = self._fetch(scene, band, functools.partial(fetch_run, header, run))
             for number, pixels in zip(run, blocks, strict=True):
-                if not _paste(pixels, header.corner(number), out, source):
-                    self._spool.put((href, header.place, number), pixels)
+                if not paste_block(pixels, header.corner(number), out, source):
+                    self._blocks.put((href, header.place, number), pixels)
         if header.nodata is not None and header.nodata != nothing:
             out[out == header.nodata] = nothing
         return out
-
-    def _persist(self, scene: Scene, band: str, work: Callable[[Fetch], T]) -> T:
-        """Do some work on an asset, trying again as each class of failure deserves."""
-        remote, renewals = self.source.remote, 0
-
-        def attempt() -> T:
-            nonlocal renewals
-            renewals = self.signer.renewals
-            access = self.signer.access(scene.asset(band))
-
-            def fetch(start: int, length: int) -> bytes:
-                data = remote.read(access, start, length)
-                self._tell(bytes_read=len(data), requests_read=1)
-                return data
-
-            return work(fetch)
-
-        def answer(error: SceneError) -> None:
-            self._tell(**{f"retries_{error.kind}": 1})
-            if isinstance(error, Expired):
-                self.signer.renew(renewals)
-
-        try:
-            return remote.persist(attempt, scene.asset(band), answer)
-        except SceneError as error:
-            raise type(error)(error.message, scene.id, band) from None
 
 
 @functools.cache

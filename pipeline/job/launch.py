@@ -46,7 +46,7 @@ from tessera_mosaic.pipeline.mosaic import Layout, create_store
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, run_identity
 from tessera_mosaic.pipeline.scenes import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import check_year
-from tessera_mosaic.pipeline.stacks.block_reader import check_losses
+from tessera_mosaic.pipeline.stacks.losses import check_losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.tiling.area import Area, read_area
 from tessera_mosaic.pipeline.tiling.lattice import CHUNK, Tile
@@ -82,7 +82,10 @@ def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
     expected = expect(args, area, encoder.card, source, options)
     redo = tiles_to_redo(args.overwrite, tiles)
     offset = args.offset or encoder.card.offset
-    rules = Preprocessing(source.imagery, encoder.card.kernel, offset, args.s1_mosaic)
+    rules = Preprocessing.of_identity(
+        {"kernel": encoder.card.kernel, "offset": offset, "s1_mosaic": args.s1_mosaic},
+        source.imagery,
+    )
     rules.check(source)
     inside = region_inside(area)
     identity = run_identity(

@@ -10,7 +10,7 @@ from tessera_mosaic.model.cores import usable_cores
 from tessera_mosaic.model.encoder import Encoder
 from tessera_mosaic.pipeline.embedding.encoders import load_encoder
 from tessera_mosaic.pipeline.errors import BadInput, NoCatalogue, SceneError
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.device_health import DeviceHealth
 from tessera_mosaic.pipeline.job.failure_limit import FailureLimit
@@ -28,7 +28,7 @@ class Workshop:
 
     storage: Storage
     mosaic: Mosaic
-    reader: Callable[[], Reader]
+    reader: Callable[[], SceneReader]
     encoder: Encoder
     tally: Tally
     journal: Journal
@@ -75,10 +75,10 @@ class Opener:
 
     def __init__(self, job: JobSpec, threads: int) -> None:
         self._job, self._threads = job, threads
-        self._reader: Reader | None = None
+        self._reader: SceneReader | None = None
         self._lock = threading.Lock()
 
-    def __call__(self) -> Reader:
+    def __call__(self) -> SceneReader:
         """The process's one reader.
 
         Raises
@@ -92,7 +92,9 @@ class Opener:
                     source = open_catalogue(self._job.catalog, self._job.allow_hosts)
                 except (BadInput, SceneError) as error:
                     raise NoCatalogue(str(error)) from error
-                self._reader = Reader(source, self._threads if source.remote.is_local else None)
+                self._reader = SceneReader(
+                    source, self._threads if source.remote.is_local else None
+                )
             return self._reader
 
 

@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from tessera_mosaic.pipeline.errors import NoScenes
 from tessera_mosaic.pipeline.planning.priors import DRAWS, Drawn, Figures
 from tessera_mosaic.pipeline.scenes import Source
+from tessera_mosaic.pipeline.scenes.scene import OrbitState, Sensor
 from tessera_mosaic.pipeline.tiling.area import Area
 from tessera_mosaic.pipeline.tiling.boxes import Box, spans
 from tessera_mosaic.pipeline.tiling.lattice import NORTH_EDGE, PIXEL, Tile, lonlat_bounds, to_lonlat
@@ -195,15 +196,15 @@ def _seen(source: Source, year: int, tile: Tile) -> tuple[float, float, int, int
     bounds = lonlat_bounds(tile.window)
     whole = _ground(bounds)
     scenes = [scene for scene in source.search(bounds, year) if not scene.unusable]
-    passes: dict[tuple[str, str, str], list[BaseGeometry]] = {}
+    passes: dict[tuple[Sensor, str, OrbitState | None], list[BaseGeometry]] = {}
     for scene in scenes:
         one = scene.sensor, scene.date, scene.orbit_state
         passes.setdefault(one, []).append(_ground(scene.bbox))
-    share = {"s2": 0.0, "s1": 0.0}
+    share = dict.fromkeys(Sensor, 0.0)
     for (sensor, _, _), boxes in passes.items():
         share[sensor] += shapely.union_all(boxes).intersection(whole).area / whole.area
-    s2 = sum(scene.sensor == "s2" for scene in scenes)
-    return share["s2"], share["s1"], s2, len(scenes) - s2
+    s2 = sum(scene.sensor == Sensor.S2 for scene in scenes)
+    return share[Sensor.S2], share[Sensor.S1], s2, len(scenes) - s2
 
 
 def _ground(box: Box) -> BaseGeometry:

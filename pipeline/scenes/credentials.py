@@ -12,6 +12,7 @@ import os
 import re
 import threading
 from base64 import b64encode
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from tessera_mosaic.pipeline.errors import BadInput, Expired, Refused, Throttled, TimedOut
@@ -28,6 +29,98 @@ LOGIN = "urs.earthdata.nasa.gov"
 TOKEN = f"https://{LOGIN}/api/users/find_or_create_token"
 
 
+class PlanetaryTokens:
+    """Signs addresses of Planetary Computer with tokens that its library keeps.
+
+    The library renews them a minute before their end. A subscription key in
+    `PC_SDK_SUBSCRIPTION_KEY` raises its limits.
+
+    Parameters
+    ----------
+    sign
+        Gives an address with a token; the library's own function by default.
+    """
+
+    def __init__(self, sign: Callable[[str], str] | None = None) -> None:
+        self._sign = sign
+
+    def access(self, href: str) -> Access:
+        """Sign an address.
+
+        Raises
+        ------
+        SceneError
+            If no token is to be had.
+        """
+        # Loaded where they are used: it takes a second.
+        import planetary_computer
+        import requests
+
+        try:
+            return Access((self._sign or planetary_computer.sign_url)(href))
+        except requests.HTTPError as error:
+            status = error.response.status_code if error.response is not None else 0
+            said = f"no token for {plain(href)}: HTTP {status}"
+            kind = Throttled if status in (429, 503) else Expired if status < 500 else TimedOut
+            raise kind(said) from None
+        except requests.RequestException as error:
+            raise TimedOut(f"no token for {plain(href)}: {type(error).__name__}") from None
+        except ValueError:
+            raise Refused(f"{plain(href)} is no address of a file") from None
+
+    def forget(self) -> None:
+        """Forget all tokens."""
+        from planetary_computer import sas
+
+        sas.TOKEN_CACHE.clear()
+
+
+class EarthdataToken:
+    """Sends a token of NASA Earthdata: the environment's, or one for the login in the netrc file.
+
+    Parameters
+    ----------
+    remote
+        Fetches the token.
+    address
+        Where a login becomes a token.
+    """
+
+    def __init__(self, remote: Remote, address: str = TOKEN) -> None:
+        self._remote, self._address, self._token = remote, address, ""
+
+    def access(self, href: str) -> Access:
+        """Put the token beside an address.
+
+        Raises
+        ------
+        SceneError
+            If no token is to be had.
+        """
+        self._token = self._token or self._new_token()
+        return Access(href, {"Authorization": f"Bearer {self._token}"})
+
+    def forget(self) -> None:
+        """Forget the token."""
+        self._token = ""
+
+    def _new_token(self) -> str:
+        if token := os.environ.get("EARTHDATA_TOKEN"):
+            return token
+        login = _login()
+        if login is None:
+            raise Expired(f"EARTHDATA_TOKEN is not set and ~/.netrc has no {LOGIN}")
+        basic = b64encode(f"{login[0]}:{login[1]}".encode()).decode()
+        answer = self._remote.post(self._address, b"", {"Authorization": f"Basic {basic}"}, 2**20)
+        try:
+            token = json.loads(answer.data)["access_token"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            token = None
+        if not isinstance(token, str):
+            raise Expired(f"{LOGIN} gave no token")
+        return token
+
+
 class Signer:
     """Gives addresses the credentials that their hosts ask for. Safe to use from many threads.
 
@@ -35,16 +128,24 @@ class Signer:
     ----------
     remote
         Fetches tokens.
+    planetary, earthdata
+        Credentials of the two providers that ask for some.
 
     Attributes
     ----------
     renewals
-        How often the credentials have been renewed.
+        Number of times that the credentials have been renewed.
     """
 
-    def __init__(self, remote: Remote) -> None:
-        self._remote, self.renewals = remote, 0
-        self._earthdata, self._lock = "", threading.Lock()
+    def __init__(
+        self,
+        remote: Remote,
+        planetary: PlanetaryTokens | None = None,
+        earthdata: EarthdataToken | None = None,
+    ) -> None:
+        self._planetary = planetary or PlanetaryTokens()
+        self._earthdata = earthdata or EarthdataToken(remote)
+        self._lock, self.renewals = threading.Lock(), 0
 
     def access(self, href: str) -> Access:
         """Sign an address, with a credential that is valid now.
@@ -63,11 +164,10 @@ class Signer:
         # One thread asks for a new token while the others wait for it.
         if PLANETARY_HOSTS.fullmatch(host):
             with self._lock:
-                return Access(_signed(href))
+                return self._planetary.access(href)
         if f".{host}".endswith(EARTHDATA_HOSTS):
             with self._lock:
-                self._earthdata = self._earthdata or self._new_token()
-                return Access(href, {"Authorization": f"Bearer {self._earthdata}"})
+                return self._earthdata.access(href)
         return Access(href)
 
     def renew(self, refused: int | None = None) -> None:
@@ -76,36 +176,14 @@ class Signer:
         Parameters
         ----------
         refused
-            How many renewals there had been when a credential was refused: if it has been renewed
+            Number of renewals there had been when a credential was refused: if it has been renewed
             since, for another that was, nothing is done.
         """
         with self._lock:
             if refused in (None, self.renewals):
-                self._forget()
+                self._planetary.forget()
+                self._earthdata.forget()
                 self.renewals += 1
-
-    def _forget(self) -> None:
-        from planetary_computer import sas
-
-        self._earthdata = ""
-        sas.TOKEN_CACHE.clear()
-
-    def _new_token(self) -> str:
-        """A token for NASA Earthdata: the environment's, or one for the login in the netrc file."""
-        if token := os.environ.get("EARTHDATA_TOKEN"):
-            return token
-        login = _login()
-        if login is None:
-            raise Expired(f"EARTHDATA_TOKEN is not set and ~/.netrc has no {LOGIN}")
-        basic = b64encode(f"{login[0]}:{login[1]}".encode()).decode()
-        answer = self._remote.post(TOKEN, b"", {"Authorization": f"Basic {basic}"}, 2**20)
-        try:
-            token = json.loads(answer.data)["access_token"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            token = None
-        if not isinstance(token, str):
-            raise Expired(f"{LOGIN} gave no token")
-        return token
 
 
 def check_earthdata_login() -> None:
@@ -130,26 +208,3 @@ def _login() -> tuple[str, str] | None:
     except (OSError, netrc.NetrcParseError):
         return None
     return (entry[0], entry[2]) if entry and entry[0] and entry[2] else None
-
-
-def _signed(href: str) -> str:
-    """An address with a token of Planetary Computer.
-
-    Its library keeps tokens and renews them a minute before their end. A subscription key in
-    `PC_SDK_SUBSCRIPTION_KEY` raises its limits.
-    """
-    # Loaded where it is used: it takes a second.
-    import planetary_computer
-    import requests
-
-    try:
-        return planetary_computer.sign_url(href)
-    except requests.HTTPError as error:
-        status = error.response.status_code if error.response is not None else 0
-        said = f"no token for {plain(href)}: HTTP {status}"
-        kind = Throttled if status in (429, 503) else Expired if status < 500 else TimedOut
-        raise kind(said) from None
-    except requests.RequestException as error:
-        raise TimedOut(f"no token for {plain(href)}: {type(error).__name__}") from None
-    except ValueError:
-        raise Refused(f"{plain(href)} is no address of a file") from None

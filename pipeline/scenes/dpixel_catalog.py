@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.fetcher import Remote
-from tessera_mosaic.pipeline.scenes.scene import Scene
+from tessera_mosaic.pipeline.scenes.scene import Imagery, Scene, Sensor
 from tessera_mosaic.pipeline.scenes.static_catalog import SceneList
 from tessera_mosaic.pipeline.tiling.boxes import Box
 from tessera_mosaic.pipeline.tiling.lattice import (
@@ -65,7 +65,7 @@ class DPixels:
 def _scene(path: Path, description: Description) -> Scene:
     return Scene(
         id=path.name,
-        sensor="dpixels",
+        sensor=Sensor.DPIXELS,
         datetime=f"{description.year:04d}",
         bbox=lonlat_bounds(description.window),
         assets={"stack": str(path)},
@@ -81,7 +81,7 @@ class Description:
 
     window: Window
     year: int
-    imagery: str
+    imagery: Imagery
 
 
 def read_description(directory: str | Path) -> Description:
@@ -108,11 +108,11 @@ def read_description(directory: str | Path) -> Description:
     inside = (
         1 <= height <= HEIGHT and 1 <= width <= WIDTH and abs(col) < WIDTH and abs(row) < HEIGHT
     )
-    known = 1 <= zone <= 60 and 1 <= year <= 9999 and imagery in ("mpc", "aws")
+    known = 1 <= zone <= 60 and 1 <= year <= 9999 and imagery in tuple(Imagery)
     if not on_lattice or not inside or not known:
         raise BadInput(
             f"{path}: a stack lies in a northern UTM zone, EPSG:32601 to 32660, on pixels of "
             f"{PIXEL} m whose edges are whole tens of metres and which are some of the zone's, "
             "and is of one year's mpc or aws imagery"
         )
-    return Description(Window(zone, int(row), int(col), height, width), year, imagery)
+    return Description(Window(zone, int(row), int(col), height, width), year, Imagery(imagery))

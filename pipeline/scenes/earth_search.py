@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tessera_mosaic.pipeline.io.fetcher import Remote
-from tessera_mosaic.pipeline.scenes.opera import OperaGranules
-from tessera_mosaic.pipeline.scenes.scene import Scene
+from tessera_mosaic.pipeline.scenes.opera import SEARCH, OperaGranules
+from tessera_mosaic.pipeline.scenes.scene import Imagery, Scene, Sensor
 from tessera_mosaic.pipeline.scenes.stac_api import StacApi
 from tessera_mosaic.pipeline.tiling.boxes import Box
 
@@ -19,13 +19,26 @@ class EarthSearch:
     remote
         Fetches the listings and what they point to.
     collection
-        Of Earth Search: `sentinel-2-l2a`, or `sentinel-2-c1-l2a` with ESA's Collection 1.
+        Name of the collection of Sentinel-2: `sentinel-2-l2a`, or `sentinel-2-c1-l2a` with ESA's
+        Collection 1.
+    root, search
+        Addresses of Earth Search and of the search for granules of OPERA.
     """
 
-    def __init__(self, remote: Remote, collection: str = "sentinel-2-l2a") -> None:
-        self.name, self.remote, self.imagery = f"{ROOT}/collections/{collection}", remote, "aws"
-        self._opera = OperaGranules(remote)
-        self._sentinel2 = StacApi(ROOT, remote, [collection], self.imagery)
+    def __init__(
+        self,
+        remote: Remote,
+        collection: str = "sentinel-2-l2a",
+        root: str = ROOT,
+        search: str = SEARCH,
+    ) -> None:
+        self.name, self.remote, self.imagery = (
+            f"{root}/collections/{collection}",
+            remote,
+            Imagery.AWS,
+        )
+        self._opera = OperaGranules(remote, search)
+        self._sentinel2 = StacApi(root, remote, [collection], self.imagery)
         self.keeps_offset = self._sentinel2.keeps_offset
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
@@ -35,4 +48,4 @@ class EarthSearch:
 
     def refresh(self, scene: Scene) -> Scene:
         """The scene as the catalogue gives it now; granules of OPERA never move."""
-        return self._sentinel2.refresh(scene) if scene.sensor == "s2" else scene
+        return self._sentinel2.refresh(scene) if scene.sensor == Sensor.S2 else scene

@@ -20,14 +20,19 @@ from numpy.typing import NDArray
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.urls import plain
-from tessera_mosaic.pipeline.scenes.scene import S2_ASSETS, Scene, opening, settle
+from tessera_mosaic.pipeline.scenes.scene import S2_ASSETS, Scene, settle
+from tessera_mosaic.pipeline.scenes.source import opening
 from tessera_mosaic.pipeline.scenes.stac_items import (
     COMMON_NAMES,
     KEEPING_OFFSET,
     POLARISATIONS,
     scene_of_item,
 )
-from tessera_mosaic.pipeline.scenes.static_catalog import MIXED, imagery_of, one_imagery
+from tessera_mosaic.pipeline.scenes.static_catalog import (
+    MIXED,
+    imagery_of,
+    one_imagery,
+)
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, touches
 
 PROPERTIES = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import functools
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from tessera_mosaic.pipeline.errors import BadInput
@@ -13,21 +14,27 @@ from tessera_mosaic.pipeline.scenes import earth_search, planetary_computer
 from tessera_mosaic.pipeline.scenes.dpixel_catalog import DPixels
 from tessera_mosaic.pipeline.scenes.earth_search import EarthSearch
 from tessera_mosaic.pipeline.scenes.planetary_computer import PlanetaryComputer
-from tessera_mosaic.pipeline.scenes.scene import Source
+from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.scenes.stac_api import StacApi, is_api
 from tessera_mosaic.pipeline.scenes.stac_items import KEEPING_OFFSET
 from tessera_mosaic.pipeline.scenes.static_catalog import StaticCatalogue, read_document
 
-NAMES = ("planetary-computer", "earth-search", "earth-search-c1")
+NAMED: Mapping[str, Callable[[Remote], Source]] = {
+    "planetary-computer": PlanetaryComputer,
+    "earth-search": EarthSearch,
+    "earth-search-c1": functools.partial(EarthSearch, collection=KEEPING_OFFSET),
+}
+"""Public catalogues that have a name, and what opens each."""
 
 ADDRESSES = {planetary_computer.ROOT: "planetary-computer", earth_search.ROOT: "earth-search"}
-"""Addresses of what has a name."""
+"""Names of the public catalogues by their addresses."""
 
 
 def open_catalogue(
     text: str,
     allow_hosts: Collection[str] = (),
     patience: Patience = ORDINARY,
+    named: Mapping[str, Callable[[Remote], Source]] = NAMED,
 ) -> Source:
     """Open a catalogue.
 
@@ -41,6 +48,8 @@ def open_catalogue(
         Hosts besides the catalogue's own that may be at private addresses.
     patience
         How long servers are waited for, and how soon they are asked again.
+    named
+        What opens a catalogue that is called by its name.
 
     Raises
     ------
@@ -50,15 +59,13 @@ def open_catalogue(
         If its provider asks for patience or does not answer.
     """
     text = ADDRESSES.get(text.rstrip("/"), text)
-    remote = Remote(text if text not in NAMES else "https://", allow_hosts, patience)
-    if text == "planetary-computer":
-        return PlanetaryComputer(remote)
-    if text in ("earth-search", "earth-search-c1"):
-        return EarthSearch(remote, KEEPING_OFFSET if text.endswith("-c1") else "sentinel-2-l2a")
+    remote = Remote("https://" if text in named else text, allow_hosts, patience)
+    if text in named:
+        return named[text](remote)
     if is_local(text):
         path = Path(local_path(text))
         if not path.exists():
-            raise BadInput(f"catalogue {text} is no file here, and none of {', '.join(NAMES)}")
+            raise BadInput(f"catalogue {text} is no file here, and none of {', '.join(named)}")
         if path.is_dir():
             inside = path / "catalog.json"
             return StaticCatalogue(str(inside), remote) if inside.is_file() else DPixels(text)

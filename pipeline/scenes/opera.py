@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from tessera_mosaic.pipeline.errors import Corrupt
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.scenes.credentials import check_earthdata_login
-from tessera_mosaic.pipeline.scenes.scene import Scene, settle
+from tessera_mosaic.pipeline.scenes.scene import OrbitState, Scene, Sensor, settle
 from tessera_mosaic.pipeline.scenes.stac_items import (
     EVERYWHERE,
     POLARISATIONS,
@@ -48,9 +48,10 @@ def orbit_turn(track: int, burst: int) -> float:
     return seconds / ORBIT_SECONDS % 1.0
 
 
-def orbit_state(track: int, burst: int) -> str:
+def orbit_state(track: int, burst: int) -> OrbitState:
     """Whether a burst is of an ascending or a descending pass, by its place in the cycle."""
-    return "descending" if 0.25 < orbit_turn(track, burst) < 0.75 else "ascending"
+    southward = 0.25 < orbit_turn(track, burst) < 0.75
+    return OrbitState.DESCENDING if southward else OrbitState.ASCENDING
 
 
 def scene_of_granule(name: str, box: Box, hrefs: Iterable[str]) -> Scene:
@@ -72,7 +73,7 @@ def scene_of_granule(name: str, box: Box, hrefs: Iterable[str]) -> Scene:
     match = GRANULE.fullmatch(name)
     seen = _time(match["seen"]) if match else ""
     if match is None or not seen:
-        return damaged(name, "s1", "its name is not that of an OPERA RTC-S1 granule", box)
+        return damaged(name, Sensor.S1, "its name is not that of an OPERA RTC-S1 granule", box)
     assets: dict[str, str] = {}
     for href in hrefs:
         kind = re.fullmatch(rf".*/{re.escape(name)}_(VV|VH|HH|HV)\.tif", href)
@@ -96,6 +97,8 @@ class OperaGranules:
     ----------
     remote
         Fetches the listings and the granules.
+    search
+        Address of the search for granules.
 
     Raises
     ------
@@ -103,8 +106,8 @@ class OperaGranules:
         If there is no credential for NASA Earthdata.
     """
 
-    def __init__(self, remote: Remote) -> None:
-        self._remote = remote
+    def __init__(self, remote: Remote, search: str = SEARCH) -> None:
+        self._remote, self._search = remote, search
         check_earthdata_login()
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
@@ -118,8 +121,8 @@ class OperaGranules:
                 "temporal": f"{year}-01-01T00:00:00Z,{year}-12-31T23:59:59Z",
                 "page_size": PAGE_ITEMS,
             }
-            entries = self._entries(f"{SEARCH}?{urlencode(query)}")
-            scenes += [scene_of_entry(e, f"{SEARCH}#{n}") for n, e in enumerate(entries)]
+            entries = self._entries(f"{self._search}?{urlencode(query)}")
+            scenes += [scene_of_entry(e, f"{self._search}#{n}") for n, e in enumerate(entries)]
         return settle(scenes, year)
 
     def _entries(self, url: str) -> Iterator[Any]:
@@ -136,7 +139,7 @@ class OperaGranules:
                 break
         promised = told.get("CMR-Hits", str(count))
         if promised != str(count):
-            raise Corrupt(f"{SEARCH} counts {promised} granules and lists {count}")
+            raise Corrupt(f"{self._search} counts {promised} granules and lists {count}")
 
     def _page(self, access: Access) -> tuple[list[Any], Mapping[str, str]]:
         answer = self._remote.get(access, MAX_PAGE_BYTES)
@@ -145,14 +148,14 @@ class OperaGranules:
         except (ValueError, KeyError, TypeError):
             entries = None
         if not isinstance(entries, list):
-            raise Corrupt(f"{SEARCH} did not answer with a list of granules")
+            raise Corrupt(f"{self._search} did not answer with a list of granules")
         return entries, answer.headers
 
 
 def scene_of_entry(entry: Any, place: str = "") -> Scene:
     """Make a scene of an entry of CMR's listing, which stands at some place of it."""
     if not isinstance(entry, dict):
-        return damaged(place, "s1", "its entry is no JSON object")
+        return damaged(place, Sensor.S1, "its entry is no JSON object")
     links = entry.get("links")
     hrefs = [
         link["href"]

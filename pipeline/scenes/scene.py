@@ -9,14 +9,12 @@ import dataclasses
 import datetime
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from enum import StrEnum
 
 from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS
-from tessera_mosaic.pipeline.errors import BadInput, Incomplete, SceneError, Unavailable
-from tessera_mosaic.pipeline.io.fetcher import Remote
+from tessera_mosaic.pipeline.errors import BadInput, Incomplete
 from tessera_mosaic.pipeline.tiling.boxes import Box
 
 CLASSES = "SCL"
@@ -26,6 +24,53 @@ S2_ASSETS = (*S2_BANDS, CLASSES)
 """Assets of a Sentinel-2 scene that are read."""
 
 
+FIRST_YEAR = 2016
+"""First whole year of Sentinel-2 and Sentinel-1."""
+
+
+class Sensor(StrEnum):
+    """What took the pixels of a scene."""
+
+    S2 = "s2"
+    """Sentinel-2, processing level 2A."""
+
+    S1 = "s1"
+    """Sentinel-1, terrain-corrected backscatter."""
+
+    DPIXELS = "dpixels"
+    """Both: a d-pixel directory, whose observations somebody has made of scenes before."""
+
+
+class OrbitState(StrEnum):
+    """Direction in which a satellite of Sentinel-1 flew."""
+
+    ASCENDING = "ascending"
+    DESCENDING = "descending"
+
+
+class Imagery(StrEnum):
+    """Whose products a catalogue lists."""
+
+    MPC = "mpc"
+    """Sentinel-2 as ESA made it and Sentinel-1 RTC, as Planetary Computer has them."""
+
+    AWS = "aws"
+    """Sentinel-2 as Element 84 made it, without the radiometric offset, and NASA's OPERA RTC-S1."""
+
+
+class RadiometricOffset(StrEnum):
+    """What a catalogue says of the radiometric offset of a Sentinel-2 scene."""
+
+    BY_BASELINE = ""
+    """Nothing: whether it is in the pixels follows from their processing baseline."""
+
+    APPLIED = "applied"
+    """It has been taken out of the pixels."""
+
+    KEPT = "kept"
+    """It is in the pixels, though those of the same source are without."""
+
+
 @dataclass(frozen=True)
 class Scene:
     """One acquisition of one sensor over one footprint.
@@ -33,41 +78,41 @@ class Scene:
     Parameters
     ----------
     id
-        Of the catalogue's item.
+        Name of the catalogue's item.
     sensor
-        `s2` or `s1`.
+        What took the pixels.
     datetime
-        Of the acquisition, UTC, `2024-05-01T10:30:31.024000Z`. Scenes compete in its order.
+        Time of the acquisition in UTC, such as `2024-05-01T10:30:31.024000Z`; empty where the item
+        does not tell. Scenes of a day compete in this order.
     bbox
-        In degrees; west beyond east means across the antimeridian.
+        Box around the footprint in degrees; west beyond east means across the antimeridian.
     assets
-        Where each band lies. Keys are those of `S2_ASSETS`, or `vv` and `vh`.
+        Address of each band. Keys are those of `S2_ASSETS`, or `vv` and `vh`.
     orbit_state
-        `ascending`, `descending`, or empty where unknown.
+        Direction of the orbit; None for Sentinel-2 and where the item does not tell.
     epsg
-        Of the rasters, 0 where the item does not say.
+        EPSG code of the projection of the rasters, 0 where the item does not tell.
     baseline
         Processing baseline of Sentinel-2, such as `05.11`, empty where unknown.
     offset
-        What the catalogue says of Sentinel-2's radiometric offset: `applied` where it has been
-        taken out of the pixels, `kept` where it is in them, empty where that is the baseline's.
+        What the catalogue says of the radiometric offset of Sentinel-2.
     twin
-        What reprocessed versions of the same acquisition share; empty for a scene that has none.
+        What all reprocessed versions of the same acquisition share; empty for a scene without.
     made
-        When this version was processed, UTC; the newest of several twins is taken.
+        Time in UTC at which this version was processed: the newest of several twins is taken.
     unusable
         Why the scene can never be used, empty if it can.
     """
 
     id: str
-    sensor: str
+    sensor: Sensor
     datetime: str
     bbox: Box
     assets: Mapping[str, str] = field(default_factory=dict)
-    orbit_state: str = ""
+    orbit_state: OrbitState | None = None
     epsg: int = 0
     baseline: str = ""
-    offset: str = ""
+    offset: RadiometricOffset = RadiometricOffset.BY_BASELINE
     twin: tuple[str, ...] = ()
     made: str = ""
     unusable: str = ""
@@ -97,64 +142,13 @@ class Scene:
     @property
     def anchor(self) -> str:
         """The band whose raster tells where the scene lies; those of all others lie there too."""
-        return CLASSES if self.sensor == "s2" else S1_BANDS[0]
+        return CLASSES if self.sensor == Sensor.S2 else S1_BANDS[0]
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Bands that the item lacks."""
-        wanted = S2_ASSETS if self.sensor == "s2" else S1_BANDS
+        wanted = S2_ASSETS if self.sensor == Sensor.S2 else S1_BANDS
         return tuple(band for band in wanted if band not in self.assets)
-
-
-class Source(Protocol):
-    """A catalogue of scenes. Credentials for their pixels are not its business (`signing`).
-
-    Sources are opened once a process and are safe to use from many threads.
-    """
-
-    name: str
-    remote: Remote
-    """Fetches what the catalogue points to."""
-    imagery: str
-    """`mpc` where pixels are as ESA's processor wrote them, `aws` where the offset is out."""
-
-    keeps_offset: bool
-    """Whether its Sentinel-2 scenes have the offset in their pixels though they are `aws`."""
-
-    def search(self, bounds: Box, year: int) -> list[Scene]:
-        """All scenes of a year that touch a box, by time and id, twins marked unusable."""
-        ...
-
-    def refresh(self, scene: Scene) -> Scene:
-        """Ask for the scene's item again, as its assets may have moved."""
-        ...
-
-
-@contextmanager
-def opening(catalogue: str, no_such: str = "") -> Iterator[None]:
-    """Say of which catalogue something could not be read while it was opened.
-
-    Parameters
-    ----------
-    catalogue
-        Its address, without a credential.
-    no_such
-        What it then turns out not to be, for the message; empty to say only what went wrong.
-
-    Raises
-    ------
-    Unavailable
-        Of the class of what went wrong, if the provider asks for patience or does not answer.
-    BadInput
-        If what is there, or may be read of it, cannot be used.
-    """
-    try:
-        yield
-    except Unavailable as error:
-        raise type(error)(f"catalogue {catalogue}: {error.message}") from None
-    except SceneError as error:
-        what = f"catalogue {catalogue} is no {no_such}" if no_such else f"catalogue {catalogue}"
-        raise BadInput(f"{what}: {error.message}") from None
 
 
 def settle(scenes: Iterable[Scene], year: int) -> list[Scene]:
@@ -163,17 +157,19 @@ def settle(scenes: Iterable[Scene], year: int) -> list[Scene]:
     Parameters
     ----------
     scenes
-        In any order, and some perhaps twice.
+        Scenes in any order, and some perhaps twice.
     year
-        That was asked for. Scenes of others are dropped; those of an unknown time stay.
+        The year that was asked for. Scenes of others are dropped; those of an unknown time stay.
 
     Returns
     -------
-    By time and id. All but the newest sound one of twins are marked as superseded. Where several
-    that differ have one id, a digest of each is added to it: the ids of STAC's items are told
-    apart by their collections alone.
+    The scenes by time and id. All but the newest sound one of twins are marked as superseded.
+    Where several that differ have one id, a digest of each is added to it: the ids of STAC's items
+    are told apart by their collections alone.
     """
-    known = {repr(scene): scene for scene in scenes if scene.datetime[:4] in ("", f"{year:04d}")}
+    known = {
+        _as_text(scene): scene for scene in scenes if scene.datetime[:4] in ("", f"{year:04d}")
+    }
     named = Counter(scene.id for scene in known.values())
     ordered = sorted(
         (
@@ -198,6 +194,16 @@ def settle(scenes: Iterable[Scene], year: int) -> list[Scene]:
     ]
 
 
+def _as_text(scene: Scene) -> str:
+    """A scene as one text, which stays the same: ids in stored records have digests of it."""
+    values = {each.name: getattr(scene, each.name) for each in dataclasses.fields(scene)}
+    plain = {
+        name: str(value or "") if name in ("sensor", "orbit_state", "offset") else value
+        for name, value in values.items()
+    }
+    return f"Scene({', '.join(f'{name}={value!r}' for name, value in plain.items())})"
+
+
 def _distinct(name: str, text: str) -> str:
     return f"{name}#{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -206,12 +212,14 @@ def _soundness(scene: Scene) -> tuple[bool, str, str, str]:
     return not scene.missing, scene.made, scene.baseline, scene.id
 
 
-FIRST_YEAR = 2016
-"""First whole year of Sentinel-2 and Sentinel-1."""
-
-
 def check_year(year: int) -> None:
-    """Refuse a year of which there are no scenes."""
+    """Refuse a year of which there are no scenes.
+
+    Raises
+    ------
+    BadInput
+        If the year lies before the first whole one of the satellites, or in the future.
+    """
     if not FIRST_YEAR <= year <= datetime.date.today().year:
         raise BadInput(
             f"Sentinel-2 has whole years from {FIRST_YEAR} on, the future has none", "year", year

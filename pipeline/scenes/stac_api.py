@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.urls import plain
-from tessera_mosaic.pipeline.scenes.scene import Scene, opening, settle
+from tessera_mosaic.pipeline.scenes.scene import Imagery, Scene, settle
+from tessera_mosaic.pipeline.scenes.source import opening
 from tessera_mosaic.pipeline.scenes.stac_items import KEEPING_OFFSET, resolve, scene_of_item
 from tessera_mosaic.pipeline.scenes.static_catalog import imagery_of, one_imagery
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, spans
@@ -44,7 +45,8 @@ class StacApi:
     remote
         Fetches its answers and what they point to.
     collections, imagery
-        What to search, and whose it is; by default what the API says.
+        Names of the collections to search, and whose products they are; by default what the API
+        says.
 
     Raises
     ------
@@ -55,7 +57,11 @@ class StacApi:
     """
 
     def __init__(
-        self, root: str, remote: Remote, collections: Sequence[str] = (), imagery: str = ""
+        self,
+        root: str,
+        remote: Remote,
+        collections: Sequence[str] = (),
+        imagery: Imagery | None = None,
     ) -> None:
         self.name, self.remote = plain(root), remote
         with opening(self.name):
@@ -128,7 +134,7 @@ class StacApi:
                 log.warning("catalogue %s has no %s that is used here", self.name, sensor)
         return [name for name in found if name]
 
-    def _imagery(self) -> str:
+    def _imagery(self) -> Imagery:
         """Whose Sentinel-2 imagery the API has, by the assets of one item."""
         first = self._ask(
             self._method, self._search, {"collections": self._collections[:1], "limit": 1}

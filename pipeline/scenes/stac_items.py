@@ -16,7 +16,14 @@ from typing import Any
 from urllib.parse import urljoin
 
 from tessera_mosaic.model.observations import S1_BANDS
-from tessera_mosaic.pipeline.scenes.scene import CLASSES, S2_ASSETS, Scene
+from tessera_mosaic.pipeline.scenes.scene import (
+    CLASSES,
+    S2_ASSETS,
+    OrbitState,
+    RadiometricOffset,
+    Scene,
+    Sensor,
+)
 from tessera_mosaic.pipeline.tiling.boxes import Box
 
 COMMON_NAMES = {
@@ -108,7 +115,7 @@ def scene_of_item(item: Any, base: str = "") -> Scene | None:
     Sentinel-1. An item that cannot be used otherwise is a scene whose `unusable` says why.
     """
     if not isinstance(item, Mapping):
-        return damaged(base, "s2", "the item is no JSON object")
+        return damaged(base, Sensor.S2, "the item is no JSON object")
     properties, assets = _mapping(item, "properties"), _mapping(item, "assets")
     collection = str(item.get("collection") or "").lower()[:MAX_TEXT]
     sensor = _sensor(collection, str(properties.get("platform") or "").lower(), assets)
@@ -124,21 +131,21 @@ def scene_of_item(item: Any, base: str = "") -> Scene | None:
     if box is None:
         return damaged(name, sensor, "the item's place makes no sense", EVERYWHERE, when)
     sound = _Item(name, collection, when, box, properties, assets, base)
-    return _sentinel2(sound) if sensor == "s2" else _sentinel1(sound)
+    return _sentinel2(sound) if sensor == Sensor.S2 else _sentinel1(sound)
 
 
-def _sensor(collection: str, platform: str, assets: Mapping[str, Any]) -> str | None:
+def _sensor(collection: str, platform: str, assets: Mapping[str, Any]) -> Sensor | None:
     """Whose product an item is, by its collection, else its platform, else its assets."""
     if re.search("l1c|grd|slc|ocn", collection):
         return None
     if re.search("sentinel-?1|rtc-?s1", collection) or platform.startswith("sentinel-1"):
-        return "s1"
+        return Sensor.S1
     if re.search("sentinel-?s?-?2", collection) or platform.startswith("sentinel-2"):
-        return "s2"
+        return Sensor.S2
     keys = {str(key).lower() for key in assets}
     if keys & set(POLARISATIONS):
-        return "s1"
-    return "s2" if keys & {"scl", "scl_20m"} else None
+        return Sensor.S1
+    return Sensor.S2 if keys & {"scl", "scl_20m"} else None
 
 
 def _sentinel2(item: _Item) -> Scene:
@@ -154,7 +161,7 @@ def _sentinel2(item: _Item) -> Scene:
     jpeg = any(href.partition("?")[0].lower().endswith(".jp2") for href in assets.values())
     return Scene(
         id=item.id,
-        sensor="s2",
+        sensor=Sensor.S2,
         datetime=item.when,
         bbox=item.box,
         assets=assets,
@@ -171,12 +178,14 @@ def _sentinel2(item: _Item) -> Scene:
     )
 
 
-def _offset(item: _Item) -> str:
+def _offset(item: _Item) -> RadiometricOffset:
     """What the catalogue says of the radiometric offset."""
-    for name in OFFSET_APPLIED:
-        if isinstance(item.properties.get(name), bool):
-            return "applied" if item.properties[name] else ""
-    return "kept" if item.collection == KEEPING_OFFSET else ""
+    kept = item.collection == KEEPING_OFFSET
+    told = (item.properties.get(name) for name in OFFSET_APPLIED)
+    applied = next((value for value in told if isinstance(value, bool)), None)
+    if applied is None:
+        return RadiometricOffset.KEPT if kept else RadiometricOffset.BY_BASELINE
+    return RadiometricOffset.APPLIED if applied else RadiometricOffset.BY_BASELINE
 
 
 def _sentinel1(item: _Item) -> Scene:
@@ -215,19 +224,19 @@ def sentinel1_scene(
         Polarisations that the product should have, if its catalogue says.
     """
     has = {str(p).lower() for p in declared} if isinstance(declared, list) else set(assets)
-    known = orbit_state in ("ascending", "descending")
+    state = OrbitState(orbit_state) if orbit_state in tuple(OrbitState) else None
     unusable = ""
     if has and not has >= set(S1_BANDS):
         unusable = f"its polarisations are {'+'.join(sorted(has)).upper()}, not VV and VH"
-    elif not known:
+    elif state is None:
         unusable = "its orbit state is unknown"
     return Scene(
         id=name,
-        sensor="s1",
+        sensor=Sensor.S1,
         datetime=when,
         bbox=box,
         assets={band: assets[band] for band in S1_BANDS if band in assets},
-        orbit_state=orbit_state if known else "",
+        orbit_state=state,
         epsg=epsg,
         twin=twin,
         made=made,
@@ -269,7 +278,7 @@ def resolve(base: str, href: str) -> str:
         return href
 
 
-def damaged(name: str, sensor: str, why: str, box: Box = EVERYWHERE, when: str = "") -> Scene:
+def damaged(name: str, sensor: Sensor, why: str, box: Box = EVERYWHERE, when: str = "") -> Scene:
     """A scene that can be named but not used."""
     return Scene(id=name[:MAX_TEXT] or "?", sensor=sensor, datetime=when, bbox=box, unusable=why)
 

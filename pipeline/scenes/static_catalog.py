@@ -6,6 +6,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,20 +14,15 @@ import numpy as np
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Unavailable
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.urls import plain
-from tessera_mosaic.pipeline.scenes.scene import Scene, opening, settle
+from tessera_mosaic.pipeline.scenes.scene import Imagery, RadiometricOffset, Scene, settle
+from tessera_mosaic.pipeline.scenes.source import opening
 from tessera_mosaic.pipeline.scenes.stac_items import OFFSET_APPLIED, resolve, scene_of_item
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, touches
 
 T = TypeVar("T")
 
-MAX_DOCUMENTS = 1_000_000
-"""Most documents of one catalogue. More belong into a STAC GeoParquet index."""
-
 MAX_BYTES = 256 * 2**20
 """Largest document of a catalogue."""
-
-MAX_TOTAL_BYTES = 4 * 2**30
-"""Most bytes of all its documents: scenes are smaller than what they are made from."""
 
 READS = 32
 """Documents that are fetched at a time."""
@@ -41,6 +37,22 @@ MIXED = (
 )
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How large a static catalogue may be. What is larger belongs into a STAC GeoParquet index.
+
+    Parameters
+    ----------
+    documents
+        Largest number of its documents.
+    total_bytes
+        Most bytes of all its documents: the scenes in memory are smaller than these.
+    """
+
+    documents: int = 1_000_000
+    total_bytes: int = 4 * 2**30
+
+
 class StaticCatalogue:
     """A static catalogue, read once and searched in memory.
 
@@ -50,6 +62,8 @@ class StaticCatalogue:
         Address of its `catalog.json`, of a `collection.json`, or of a FeatureCollection of items.
     remote
         Fetches its documents and what they point to.
+    limits
+        How large it may be.
 
     Raises
     ------
@@ -59,11 +73,11 @@ class StaticCatalogue:
         If its provider asks for patience or does not answer.
     """
 
-    def __init__(self, root: str, remote: Remote) -> None:
+    def __init__(self, root: str, remote: Remote, limits: Limits = Limits()) -> None:
         self.name, self.remote = plain(root), remote
         scenes, imagery = [], set()
         self._places: dict[str, str] = {}
-        for base, item in read_items(root, remote):
+        for base, item in read_items(root, remote, limits):
             imagery.add(imagery_of(item))
             if (scene := scene_of_item(item, base)) is not None:
                 scenes.append(scene)
@@ -74,7 +88,7 @@ class StaticCatalogue:
             )
         self._scenes = SceneList(scenes)
         self.imagery = one_imagery(self.name, imagery)
-        self.keeps_offset = any(scene.offset == "kept" for scene in scenes)
+        self.keeps_offset = any(scene.offset == RadiometricOffset.KEPT for scene in scenes)
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
         """All scenes of a year that touch a box."""
@@ -112,7 +126,7 @@ class SceneList:
         return [scene for scene in scenes if touches(scene.bbox, room)]
 
 
-def read_items(root: str, remote: Remote) -> Iterator[tuple[str, Any]]:
+def read_items(root: str, remote: Remote, limits: Limits = Limits()) -> Iterator[tuple[str, Any]]:
     """Addresses and contents of all items below a document, each document once.
 
     Raises
@@ -130,22 +144,22 @@ def read_items(root: str, remote: Remote) -> Iterator[tuple[str, Any]]:
     with ThreadPoolExecutor(READS, thread_name_prefix="catalogue") as pool:
         while level:
             below = []
-            for base, (document, size) in _fetched(level, fetch, pool):
+            for base, (document, size) in fetched_in_order(level, fetch, pool):
                 total += size
-                if total > MAX_TOTAL_BYTES:
-                    raise BadInput(TOO_LARGE.format(plain(root), f"{MAX_TOTAL_BYTES:,} bytes"))
+                if total > limits.total_bytes:
+                    raise BadInput(TOO_LARGE.format(plain(root), f"{limits.total_bytes:,} bytes"))
                 yield from _items(base, document)
                 below += [a for a in _children(base, document) if a not in seen]
             level = list(dict.fromkeys(below))
             seen.update(level)
-            if len(seen) > MAX_DOCUMENTS:
-                raise BadInput(TOO_LARGE.format(plain(root), f"{MAX_DOCUMENTS:,} documents"))
+            if len(seen) > limits.documents:
+                raise BadInput(TOO_LARGE.format(plain(root), f"{limits.documents:,} documents"))
 
 
-def _fetched(
+def fetched_in_order(
     addresses: Iterable[str], fetch: Callable[[str], T], pool: ThreadPoolExecutor
 ) -> Iterator[tuple[str, T]]:
-    """Documents in their order, fetched no further ahead than a pool has threads."""
+    """Addresses in their order with what was fetched there, at most `READS` of them ahead."""
     ahead: deque[tuple[str, Future[T]]] = deque()
     for address in addresses:
         ahead.append((address, pool.submit(fetch, address)))
@@ -186,8 +200,8 @@ def _read(address: str, root: str, remote: Remote) -> tuple[dict[str, Any], int]
     return document, size
 
 
-def imagery_of(item: Any) -> str:
-    """Whose Sentinel-2 imagery an item is, by its assets' names; empty if they do not tell.
+def imagery_of(item: Any) -> Imagery | None:
+    """Whose Sentinel-2 imagery an item is, by its assets' names; None if they do not tell.
 
     Element 84's first collection on AWS named them as ESA does, and told of the offset.
     """
@@ -195,13 +209,13 @@ def imagery_of(item: Any) -> str:
         item.get(name) if isinstance(item, dict) else None for name in ("assets", "properties")
     )
     if not isinstance(assets, dict) or not isinstance(properties, dict):
-        return ""
+        return None
     if "red" in assets or ("B04" in assets and any(name in properties for name in OFFSET_APPLIED)):
-        return "aws"
-    return "mpc" if "B04" in assets else ""
+        return Imagery.AWS
+    return Imagery.MPC if "B04" in assets else None
 
 
-def one_imagery(name: str, found: set[str]) -> str:
+def one_imagery(name: str, found: set[Imagery | None]) -> Imagery:
     """Whose imagery a catalogue is, by that of its items.
 
     Raises
@@ -209,10 +223,10 @@ def one_imagery(name: str, found: set[str]) -> str:
     BadInput
         If it is of two kinds.
     """
-    kinds = sorted(found - {""})
+    kinds = found - {None}
     if len(kinds) > 1:
         raise BadInput(MIXED.format(name))
-    return kinds[0] if kinds else "mpc"
+    return next((kind for kind in kinds if kind is not None), Imagery.MPC)
 
 
 def _items(base: str, document: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -7,10 +7,8 @@ is the same in any order and memory does not grow with the number of scenes.
 from __future__ import annotations
 
 import datetime as dt
-import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -18,84 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS, Stack
-from tessera_mosaic.pipeline.errors import BadInput, Incomplete, SceneError
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.errors import Incomplete, SceneError
+from tessera_mosaic.pipeline.imagery.resample import Kernel
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes import Scene
-from tessera_mosaic.pipeline.scenes.scene import CLASSES
+from tessera_mosaic.pipeline.scenes.scene import CLASSES, Imagery, OrbitState, Sensor
 from tessera_mosaic.pipeline.stacks import sentinel1, sentinel2
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.losses import Losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 from tessera_mosaic.pipeline.tiling.boxes import padded, touches
 from tessera_mosaic.pipeline.tiling.lattice import Window, lonlat_bounds
 
-ORBIT_STATES = ("ascending", "descending")
-
 BESIDE = "does not reach the block"
-
-
-def check_losses(allowed: int) -> None:
-    """Refuse fewer than no lost scenes.
-
-    Raises
-    ------
-    BadInput
-        If so.
-    """
-    if allowed < 0:
-        raise BadInput("choose 0 or more", "allow_lost_scenes", allowed)
-
-
-class Losses:
-    """Scenes that could not be read for good, up to as many as the user allows.
-
-    Shared by the blocks of a tile and by their threads.
-
-    Parameters
-    ----------
-    allowed
-        How many scenes may be lost before the tile fails.
-    """
-
-    def __init__(self, allowed: int = 0) -> None:
-        self.allowed = allowed
-        self._lost: dict[str, SceneError] = {}
-        self._lock = threading.Lock()
-
-    def add(self, error: SceneError) -> None:
-        """Take note of a lost scene, or raise its error if it is one too many."""
-        with self._lock:
-            self._lost.setdefault(error.scene, error)
-            if not error.loses_scene or len(self._lost) > self.allowed:
-                raise error
-
-    @property
-    def scenes(self) -> tuple[tuple[str, str, str], ...]:
-        """Scene, class of error and message of each."""
-        with self._lock:
-            return tuple((scene, e.kind, str(e)) for scene, e in sorted(self._lost.items()))
-
-
-@dataclass(frozen=True)
-class AnnualStack:
-    """The annual stack of a block and where it comes from.
-
-    Parameters
-    ----------
-    stack
-        The arrays.
-    dates, ascending_dates, descending_dates
-        UTC dates along the first axis of `bands`, `sar_ascending` and `sar_descending`.
-    used
-        Ids of the scenes of which at least one pixel is an observation.
-    unused
-        Ids of all other scenes, each with the reason.
-    """
-
-    stack: Stack
-    dates: tuple[str, ...]
-    ascending_dates: tuple[str, ...]
-    descending_dates: tuple[str, ...]
-    used: tuple[str, ...]
-    unused: tuple[tuple[str, str], ...]
+"""Why a scene beside the block is not used."""
 
 
 class _Day:
@@ -117,10 +52,22 @@ class _Day:
 
 
 class BlockReader:
-    """The work on one block."""
+    """The work on one block.
+
+    Parameters
+    ----------
+    window
+        The block.
+    rules
+        How pixels become observations.
+    reader
+        Reads the bands of the scenes.
+    losses
+        Takes the scenes that cannot be read.
+    """
 
     def __init__(
-        self, window: Window, rules: Preprocessing, reader: Reader, losses: Losses
+        self, window: Window, rules: Preprocessing, reader: SceneReader, losses: Losses
     ) -> None:
         self._window, self._rules, self._reader, self._losses = window, rules, reader, losses
         self._used: set[str] = set()
@@ -130,8 +77,8 @@ class BlockReader:
         """Read all scenes, day by day and pass by pass."""
         near = self._touching(scenes)
         shape, submit = self._window.shape, self._reader.submit
-        days = [_Day(date, group, shape) for date, group in _by_date(near, "s2")]
-        passes = {state: _by_date(near, "s1", state) for state in ORBIT_STATES}
+        days = [_Day(date, group, shape) for date, group in _by_date(near, Sensor.S2)]
+        passes = {state: _by_date(near, Sensor.S1, state) for state in OrbitState}
         sar = {
             state: np.zeros((len(groups), *shape, len(S1_BANDS)), np.int16)
             for state, groups in passes.items()
@@ -153,20 +100,20 @@ class BlockReader:
         masks = np.zeros((len(days), *shape), np.uint8)
         for mask, day in zip(masks, days, strict=True):
             mask[...] = day.mosaic.clear
-        seen = {state: _any_data(sar[state]) for state in ORBIT_STATES}
+        seen = {state: _any_data(sar[state]) for state in OrbitState}
         dates = {
             state: tuple(np.array([date for date, _ in passes[state]])[seen[state]].tolist())
-            for state in ORBIT_STATES
+            for state in OrbitState
             if passes[state]
         }
-        ascending, descending = (dates.get(state, ()) for state in ORBIT_STATES)
+        ascending, descending = (dates.get(state, ()) for state in OrbitState)
         stack = Stack(
             bands=_kept(bands, clear),
             masks=masks,
             doys=_days_of_year((day.date for day in days), np.uint16),
-            sar_ascending=_kept(sar["ascending"], seen["ascending"]),
+            sar_ascending=_kept(sar[OrbitState.ASCENDING], seen[OrbitState.ASCENDING]),
             sar_ascending_doy=_days_of_year(ascending, np.int16),
-            sar_descending=_kept(sar["descending"], seen["descending"]),
+            sar_descending=_kept(sar[OrbitState.DESCENDING], seen[OrbitState.DESCENDING]),
             sar_descending_doy=_days_of_year(descending, np.int16),
         )
         return AnnualStack(
@@ -209,7 +156,7 @@ class BlockReader:
                 continue
             if scene.missing:
                 raise Incomplete("the item has no such asset", scene.id, scene.missing[0])
-            classes = self._reader.read(scene, CLASSES, self._window, "nearest", "u1")
+            classes = self._reader.read(scene, CLASSES, self._window, Kernel.NEAREST, "u1")
             if classes is None:
                 self._why[scene.id] = BESIDE
                 continue
@@ -252,13 +199,13 @@ class BlockReader:
 
     def _without_offset(self, values: NDArray[np.uint16], scene: Scene) -> NDArray[np.uint16]:
         """Digital numbers without the offset, as the rules say."""
-        if self._rules.offset == "item":
+        if self._rules.offset == OffsetRule.ITEM:
             has_offset = self._reader.remember(
                 ("offset", scene.asset(CLASSES)),
                 lambda: sentinel2.has_offset(scene, self._reader.overview),
             )
             return sentinel2.remove_offset(values) if has_offset else values
-        if self._rules.offset == "reference" and self._rules.imagery == "mpc":
+        if self._rules.offset == OffsetRule.REFERENCE and self._rules.imagery == Imagery.MPC:
             return sentinel2.remove_offset_by_date(values, scene.date)
         return values
 
@@ -304,10 +251,10 @@ class BlockReader:
 
 
 def _by_date(
-    scenes: Iterable[Scene], sensor: str, state: str = ""
+    scenes: Iterable[Scene], sensor: Sensor, state: OrbitState | None = None
 ) -> list[tuple[str, list[Scene]]]:
     """Scenes of a sensor, and of an orbit state if one is given, by UTC date."""
-    mine = (s for s in scenes if s.sensor == sensor and state in ("", s.orbit_state))
+    mine = (s for s in scenes if s.sensor == sensor and state in (None, s.orbit_state))
     return [(date, list(group)) for date, group in groupby(mine, lambda scene: scene.date)]
 
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.imagery.resample import KERNELS
+from tessera_mosaic.pipeline.errors import BadInput, chosen
+from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.scenes import Source
-from tessera_mosaic.pipeline.stacks import sentinel1, sentinel2
+from tessera_mosaic.pipeline.scenes.scene import Imagery
+from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
+from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 
-IMAGERY = ("mpc", "aws")
-"""Products as ESA made them, on Planetary Computer, and as Element 84 and NASA did, on AWS."""
+CHOICES: Mapping[str, type[StrEnum]] = {
+    "imagery": Imagery,
+    "kernel": Kernel,
+    "offset": OffsetRule,
+    "s1_mosaic": PassRule,
+}
+"""Fields of `Preprocessing`, and what can be chosen for each."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +30,13 @@ class Preprocessing:
     Parameters
     ----------
     imagery
-        `mpc` or `aws`: whose Sentinel-2 and Sentinel-1 products the scenes are.
+        Whose Sentinel-2 and Sentinel-1 products the scenes are.
     kernel
-        Resampling of the Sentinel-2 bands: `nearest`, `bilinear` or `cubic`.
+        Resampling of the Sentinel-2 bands.
     offset
-        Radiometric offset of Sentinel-2, one of `sentinel2.OFFSETS`.
+        How the radiometric offset of Sentinel-2 is taken out.
     s1_mosaic
-        Where scenes of one Sentinel-1 pass overlap, one of `sentinel1.MOSAICS`.
+        Which value a pixel takes where scenes of one Sentinel-1 pass overlap.
 
     Raises
     ------
@@ -36,24 +44,18 @@ class Preprocessing:
         If one of them is unknown.
     """
 
-    imagery: str = "mpc"
-    kernel: str = "bilinear"
-    offset: str = "reference"
-    s1_mosaic: str = "first"
+    imagery: Imagery = Imagery.MPC
+    kernel: Kernel = Kernel.BILINEAR
+    offset: OffsetRule = OffsetRule.REFERENCE
+    s1_mosaic: PassRule = PassRule.FIRST
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("imagery", IMAGERY),
-            ("kernel", tuple(KERNELS)),
-            ("offset", sentinel2.OFFSETS),
-            ("s1_mosaic", sentinel1.MOSAICS),
-        ):
-            if getattr(self, name) not in known:
-                raise BadInput(f"{name} {getattr(self, name)!r} is not one of {', '.join(known)}")
+        for name, kind in CHOICES.items():
+            object.__setattr__(self, name, chosen(kind, getattr(self, name), name))
 
     @classmethod
-    def told(cls, identity: Mapping[str, Any], imagery: str) -> Preprocessing:
-        """The rules that an identity tells of, for scenes of some imagery."""
+    def of_identity(cls, identity: Mapping[str, Any], imagery: Imagery) -> Preprocessing:
+        """The rules that an identity names, for scenes of some imagery."""
         names = ("kernel", "offset", "s1_mosaic")
         return cls(imagery, **{name: identity[name] for name in names if name in identity})
 
@@ -70,22 +72,24 @@ class Preprocessing:
 
     def check_kept(self, scenes: str) -> None:
         """Refuse scenes that have the radiometric offset, if it would stay in them unseen."""
-        if self.imagery == "aws" and self.offset == "reference":
+        if self.imagery == Imagery.AWS and self.offset == OffsetRule.REFERENCE:
             raise BadInput(
                 f"{scenes} have the radiometric offset in their pixels, which the reference rules "
-                "for aws do not take out: choose --offset item"
+                "for aws do not take out: choose item",
+                "offset",
+                self.offset,
             )
 
     @property
-    def s1_kernel(self) -> str:
+    def s1_kernel(self) -> Kernel:
         """Resampling of Sentinel-1: OPERA's 30 m are interpolated, others are taken as they are."""
-        return "bilinear" if self.imagery == "aws" else "nearest"
+        return Kernel.BILINEAR if self.imagery == Imagery.AWS else Kernel.NEAREST
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, str]:
         """All that decides the bytes of a stack, as JSON values."""
         return {
-            "kernel": self.kernel,
-            "offset": self.offset,
-            "s1_kernel": self.s1_kernel,
-            "s1_mosaic": self.s1_mosaic,
+            "kernel": self.kernel.value,
+            "offset": self.offset.value,
+            "s1_kernel": self.s1_kernel.value,
+            "s1_mosaic": self.s1_mosaic.value,
         }

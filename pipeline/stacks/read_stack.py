@@ -8,10 +8,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes import Scene
-from tessera_mosaic.pipeline.stacks.block_reader import AnnualStack, BlockReader, Losses
+from tessera_mosaic.pipeline.scenes.scene import RadiometricOffset, Sensor
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.block_reader import BlockReader
 from tessera_mosaic.pipeline.stacks.dpixel_files import cut_stack
+from tessera_mosaic.pipeline.stacks.losses import Losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.tiling.lattice import Window
 
@@ -22,7 +25,7 @@ def read_stack(
     window: Window,
     scenes: Sequence[Scene],
     rules: Preprocessing,
-    reader: Reader,
+    reader: SceneReader,
     losses: Losses | None = None,
 ) -> AnnualStack:
     """Read the annual stack of a block.
@@ -48,9 +51,9 @@ def read_stack(
     SceneError
         If a scene that touches the block cannot be read and may not be lost.
     """
-    if any(scene.sensor == "dpixels" for scene in scenes):
+    if any(scene.sensor == Sensor.DPIXELS for scene in scenes):
         return _read_dpixels(window, scenes)
-    kept = next((scene.id for scene in scenes if scene.offset == "kept"), None)
+    kept = next((scene.id for scene in scenes if scene.offset == RadiometricOffset.KEPT), None)
     if kept:
         rules.check_kept(f"scenes such as {kept}")
     return BlockReader(window, rules, reader, Losses() if losses is None else losses).read(scenes)

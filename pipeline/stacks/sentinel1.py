@@ -6,23 +6,38 @@ on, with its factor 20 on power.
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-MOSAICS = ("first", "mean")
-"""Which value a pixel takes where scenes of one pass overlap."""
 
 CODE_PER_DECIBEL, CODE_SHIFT, CODE_MAX = 200.0, 50.0, 32767.0
 """TESSERA reference: code = (20 log10(power) + 50) * 200, cut off to 0..32767. Code 0, -25 dB of
 power and below, reads as no data."""
 
 
+class PassRule(StrEnum):
+    """Which value a pixel takes where scenes of one pass overlap."""
+
+    FIRST = "first"
+    """That of the first scene that has data there."""
+
+    MEAN = "mean"
+    """The mean of all scenes that have data there, cut off to an integer."""
+
+
 def code_backscatter(power: NDArray[Any]) -> NDArray[np.int16]:
     """Code linear backscatter power (gamma nought), computed in float64 and cut off to integers.
 
-    Whatever is not finite and positive is 0, no data.
+    Parameters
+    ----------
+    power
+        Linear power of any shape and floating-point type.
+
+    Returns
+    -------
+    Codes, int16 of the same shape: 0, no data, wherever the power is not finite and positive.
     """
     power = np.asarray(power, np.float64)
     good = np.isfinite(power) & (power > 0)
@@ -37,20 +52,19 @@ class PassMosaic:
     Parameters
     ----------
     shape
-        Of the layers that are added, all polarisations together.
+        Shape of the layers that are added, all polarisations together.
     rule
-        `first`: each pixel is the first that is not 0. `mean`: the mean of those that are not 0,
-        cut off to an integer.
+        Which value a pixel takes; 0 is no data.
     """
 
-    def __init__(self, shape: tuple[int, ...], rule: str) -> None:
+    def __init__(self, shape: tuple[int, ...], rule: PassRule) -> None:
         self._rule = rule
-        self._total = np.zeros(shape, np.int32 if rule == "mean" else np.int16)
+        self._total = np.zeros(shape, np.int32 if rule == PassRule.MEAN else np.int16)
         self._count = np.zeros(shape, np.int32)
 
     def add(self, codes: NDArray[np.int16]) -> bool:
         """Add a scene; whether any of its pixels counts."""
-        new = codes != 0 if self._rule == "mean" else (codes != 0) & (self._count == 0)
+        new = codes != 0 if self._rule == PassRule.MEAN else (codes != 0) & (self._count == 0)
         np.add(self._total, codes, out=self._total, where=new)
         self._count += new
         return bool(new.any())
@@ -58,7 +72,7 @@ class PassMosaic:
     @property
     def is_full(self) -> bool:
         """Whether no further scene can change a pixel."""
-        return self._rule == "first" and bool((self._count > 0).all())
+        return self._rule == PassRule.FIRST and bool((self._count > 0).all())
 
     @property
     def codes(self) -> NDArray[np.int16]:

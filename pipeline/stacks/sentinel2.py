@@ -8,6 +8,7 @@ taken.
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import Incomplete
 from tessera_mosaic.pipeline.scenes import Scene
+from tessera_mosaic.pipeline.scenes.scene import RadiometricOffset
 
 UNCLEAR_CLASSES = (0, 1, 2, 3, 8, 9)
 """TESSERA reference: scene classes that are no observation: no data, defective, dark, cloud
@@ -31,9 +33,6 @@ LAST_DATE_WITHOUT_OFFSET = "2022-01-25"
 
 FIRST_BASELINE_WITH_OFFSET = "04.00"
 
-OFFSETS = ("reference", "item", "none")
-"""Rules for the offset: TESSERA's own, each scene's own metadata and pixels, or leave it in."""
-
 LARGEST_OVERVIEW = 1024
 """Side in pixels up to which a scene's coarsest overview is read to check its offset."""
 
@@ -43,8 +42,21 @@ FEWEST_DARK = 50
 _CLEAR = ~np.isin(np.arange(256), UNCLEAR_CLASSES)
 
 
+class OffsetRule(StrEnum):
+    """How the radiometric offset is taken out of the pixels."""
+
+    REFERENCE = "reference"
+    """By the date of the acquisition, as TESSERA's own preprocessing does."""
+
+    ITEM = "item"
+    """By the metadata and the dark pixels of each scene."""
+
+    NONE = "none"
+    """Not at all: it is left in."""
+
+
 def is_clear(classes: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which pixels count as observed, by their scene class."""
+    """Which pixels count as observed, bool of the shape of their scene classes."""
     return np.asarray(_CLEAR[classes])
 
 
@@ -54,12 +66,12 @@ class DayMosaic:
     Parameters
     ----------
     shape
-        Rows and columns.
+        Rows and columns of the block.
 
     Attributes
     ----------
     chosen : int16 (H, W)
-        Index of the scene in the order of `add`; 0 where none has data.
+        Index of the scene that each pixel takes, in the order of `add`; 0 where none has data.
     """
 
     def __init__(self, shape: tuple[int, int]) -> None:
@@ -117,9 +129,10 @@ def has_offset(scene: Scene, overview: Callable[[Scene, str, int], NDArray[Any] 
     Parameters
     ----------
     scene
-        Of Sentinel-2.
+        Scene of Sentinel-2.
     overview
-        Reads a band of the scene at its coarsest, with sides up to a number of pixels.
+        Reads a band of the scene at its coarsest resolution, (rows, cols); None where that has a
+        side of more than the given number of pixels.
 
     Raises
     ------
@@ -138,7 +151,7 @@ def has_offset(scene: Scene, overview: Callable[[Scene, str, int], NDArray[Any] 
             return bool(np.median(dark) >= OFFSET)
     if not scene.baseline:
         raise Incomplete("neither item nor pixels tell whether the offset is in them", scene.id)
-    return scene.offset != "applied"
+    return scene.offset != RadiometricOffset.APPLIED
 
 
 def _fitted(layer: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:

@@ -12,7 +12,7 @@ import pytest
 import rasterio
 
 from tessera_mosaic.pipeline.errors import BadInput, SceneError
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes import open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack, Losses, Preprocessing, read_stack
@@ -132,7 +132,7 @@ def window() -> Window:
 
 def read(catalogue: Path, window: Window) -> tuple[AnnualStack, Losses, set[str]]:
     source, losses = open_catalogue(str(catalogue)), Losses(5)
-    reader = Reader(source, threads=2)
+    reader = SceneReader(source, threads=2)
     try:
         scenes = source.search(lonlat_bounds(window), YEAR)
         annual = read_stack(window, scenes, Preprocessing(source.imagery), reader, losses)

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.server import FAULTS, STATUS, ArchiveServer, serving
 from tessera_mosaic.model.observations import Stack
 from tessera_mosaic.pipeline.errors import Expired, SceneError, Throttled, TimedOut
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.fetcher import Remote
 from tessera_mosaic.pipeline.io.http import Patience
 from tessera_mosaic.pipeline.scenes import Source, open_catalogue
@@ -138,7 +138,7 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def test_every_pixel_equals_the_oracle(place: tuple, kernel: str) -> None:
     catalogue, year, points = place
     source, items = open_catalogue(str(catalogue)), read_archive(catalogue)
-    reader, used = Reader(source), set()
+    reader, used = SceneReader(source), set()
     for zone, lon, lat in points:
         # Two windows are longer than the granules, and so see where each ends.
         for height, width in ((10, 12), (80, 3), (3, 90)):
@@ -175,7 +175,7 @@ def test_neighbours_agree_where_they_overlap(place: tuple) -> None:
     stacks = []
     for window in (whole, *parts):
         # Each by itself, as workers do that never meet.
-        reader = Reader(source)
+        reader = SceneReader(source)
         scenes = source.search(lonlat_bounds(window), year)
         stacks.append(read_stack(window, scenes, Preprocessing(kernel="cubic"), reader))
         reader.close()
@@ -196,7 +196,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Window]:
 
 
 def read_small(source: Source, window: Window, losses: Losses | None = None) -> AnnualStack:
-    reader = Reader(source, threads=4)
+    reader = SceneReader(source, threads=4)
     try:
         scenes = source.search(lonlat_bounds(window), YEAR)
         return read_stack(window, scenes, Preprocessing(), reader, losses)
@@ -339,7 +339,7 @@ def test_permanent_faults_are_recorded_and_nothing_else(
     scenes = [
         scene for scene in without.search(lonlat_bounds(small[1]), YEAR) if scene.id not in broken
     ]
-    rest = read_stack(small[1], scenes, Preprocessing(), Reader(without))
+    rest = read_stack(small[1], scenes, Preprocessing(), SceneReader(without))
     with serving(small[0].parent, fault) as server:
         source, losses = over_http(server), Losses(2)
         annual = read_small(source, small[1], losses)

@@ -16,7 +16,7 @@ from tessera_mosaic.model.pretrain.samples import Samples, concatenate, decode_s
 from tessera_mosaic.pipeline.commands.sample import sample_arguments, sample_command
 from tessera_mosaic.pipeline.embedding.sample_tile import read_index
 from tessera_mosaic.pipeline.errors import BadInput, BrokenOff, Expired, Throttled
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.scenes import Scene, Source, open_catalogue
 from tessera_mosaic.pipeline.scenes.credentials import Signer
@@ -56,7 +56,7 @@ def test_d_pixels_are_what_the_stack_has(sampled: Path, archive: Path) -> None:
     window = Window(zone, row - row % 32, col - col % 32, 32, 32)
     source = open_catalogue(str(archive))
     scenes = source.search(lonlat_bounds(window), year)
-    stack = read_stack(window, scenes, Preprocessing(source.imagery), Reader(source)).stack
+    stack = read_stack(window, scenes, Preprocessing(source.imagery), SceneReader(source)).stack
     here = row % 32, col % 32
     clear = stack.masks[:, *here] != 0
     count = samples.s2.counts[0]

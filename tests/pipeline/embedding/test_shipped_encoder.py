@@ -15,7 +15,7 @@ from tessera_mosaic.model.encoder import Encoder
 from tessera_mosaic.model.quantize import dequantize
 from tessera_mosaic.pipeline.evaluation.raw_features import fill_gaps, monthly_medians
 from tessera_mosaic.pipeline.imagery.label_raster import connected
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes import open_catalogue
 from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
 from tessera_mosaic.pipeline.tiling.lattice import lonlat_bounds, window_of_bounds
@@ -59,7 +59,7 @@ def square(request: pytest.FixtureRequest, shared: Path) -> tuple[str, Square]:
     source = open_catalogue(str(shared / "data/flanders/catalog.json"))
     scenes = source.search(lonlat_bounds(window), year)
     rules = Preprocessing(source.imagery, CARD.kernel, CARD.offset)
-    stack = read_stack(window, scenes, rules, Reader(source)).stack
+    stack = read_stack(window, scenes, rules, SceneReader(source)).stack
     embedding = Encoder.load(WEIGHTS, CARD).embed(stack, values=True)
     with np.load(shared / f"data/flanders/labels_{name}.npz") as file:
         labels = file["crop_type"].astype(np.int32)

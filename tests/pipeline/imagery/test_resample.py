@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.warp import Resampling, reproject
 
-from tessera_mosaic.pipeline.imagery.resample import KERNELS, Geometry, place, resample
+from tessera_mosaic.pipeline.imagery.resample import Geometry, Kernel, place, resample
 from tessera_mosaic.pipeline.tiling.lattice import Window
 
 WINDOW = Window(31, 400_000, 30_000, 24, 28)
@@ -53,7 +53,7 @@ def raster(pixel: int, dtype: str, holes: float, seed: int) -> tuple[np.ndarray,
 
 
 @pytest.mark.parametrize("holes", [0.0, 0.2])
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", Kernel)
 @pytest.mark.parametrize(("pixel", "dtype"), [(10, "uint16"), (20, "uint16"), (20, "uint8")])
 def test_own_zone_equals_gdal(pixel: int, dtype: str, kernel: str, holes: float) -> None:
     pixels, geometry = raster(pixel, dtype, holes, 3)
@@ -77,12 +77,12 @@ def test_ten_metres_are_copied_in_both_hemispheres() -> None:
     north = Geometry(32631, window.west - 100, window.north + 50, 10, 40, 40)
     south = Geometry(32731, north.west, north.north + 10_000_000, 10, 40, 40)
     for geometry in (north, south):
-        for kernel in KERNELS:
+        for kernel in Kernel:
             ours = on_lattice(pixels, geometry, window, kernel)
             np.testing.assert_array_equal(ours, pixels[5:13, 10:18])
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", Kernel)
 def test_another_zone_equals_gdal(kernel: str) -> None:
     # 6 degrees east, where the zones 31 and 32 meet.
     window = Window(31, 380_000, 56_230, 40, 40)
@@ -104,7 +104,7 @@ def test_another_zone_equals_gdal(kernel: str) -> None:
 @given(
     epsg=st.sampled_from([32631, 32632]),
     pixel=st.sampled_from([10, 20, 30]),
-    kernel=st.sampled_from(sorted(KERNELS)),
+    kernel=st.sampled_from(sorted(Kernel)),
     row=st.integers(0, 30),
     col=st.integers(0, 30),
     height=st.integers(1, 12),

@@ -1,5 +1,4 @@
 import dataclasses
-import os
 import struct
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
@@ -11,10 +10,9 @@ import pytest
 from benchmarks.server import serving
 from tessera_mosaic.model.observations import S2_BANDS, Stack
 from tessera_mosaic.pipeline.errors import Corrupt
-from tessera_mosaic.pipeline.imagery import block_cache
 from tessera_mosaic.pipeline.imagery.block_cache import BlockCache
 from tessera_mosaic.pipeline.imagery.resample import place
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes import open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
@@ -24,6 +22,7 @@ from tessera_mosaic.pipeline.tiling.lattice import (
     lonlat_bounds,
     window_of_bounds,
 )
+from tests.fakes.disk import small_disk
 
 YEAR = 2024
 
@@ -41,7 +40,7 @@ def whole() -> Window:
     return window_of_bounds(31, (x - 1280, y - 1280, x + 1280, y + 1280))
 
 
-def touched(reader: Reader, scenes: list, window: Window, used: set[str]) -> int:
+def touched(reader: SceneReader, scenes: list, window: Window, used: set[str]) -> int:
     """Bytes of the blocks without which there is no stack."""
     total = 0
     for scene in scenes:
@@ -61,11 +60,11 @@ def test_blocks_are_fetched_once_though_windows_share_them(archive: Path, whole:
     with serving(archive.parent) as server:
         source = open_catalogue(f"{server.url}/catalog.json")
         scenes = source.search(lonlat_bounds(whole), YEAR)
-        reader = Reader(source)
+        reader = SceneReader(source)
         at_once = read_stack(whole, scenes, Preprocessing(), reader)
         needed = touched(reader, scenes, whole, set(at_once.used))
         reader.close()
-        reader = Reader(source)
+        reader = SceneReader(source)
         server.counts.clear()
         for window in whole.blocks(64):
             part = read_stack(window, scenes, Preprocessing(), reader)
@@ -84,10 +83,10 @@ def test_threads_that_read_side_by_side_read_the_same(archive: Path, whole: Wind
     source = open_catalogue(str(archive))
     scenes = source.search(lonlat_bounds(whole), YEAR)
     windows = list(whole.blocks(96))
-    alone = Reader(source, threads=1)
+    alone = SceneReader(source, threads=1)
     expected = [read_stack(window, scenes, Preprocessing(), alone) for window in windows]
     alone.close()
-    shared = Reader(source, threads=5)
+    shared = SceneReader(source, threads=5)
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda w: read_stack(w, scenes, Preprocessing(), shared), windows))
     shared.close()
@@ -116,7 +115,7 @@ def test_a_day_without_a_clear_pixel_is_not_read_further(
     with serving(catalogue.parent, watch) as server:
         source = open_catalogue(f"{server.url}/catalog.json")
         scenes = source.search(lonlat_bounds(window), YEAR)
-        reader = Reader(source)
+        reader = SceneReader(source)
         annual = read_stack(window, scenes, Preprocessing(), reader)
         reader.close()
     cloudy = [name for name, why in annual.unused if why == "no clear pixel in the block"]
@@ -128,7 +127,7 @@ def test_a_day_without_a_clear_pixel_is_not_read_further(
 def test_a_raster_of_other_pixels_is_corrupt(archive: Path, whole: Window) -> None:
     source = open_catalogue(str(archive))
     scene = next(s for s in source.search(lonlat_bounds(whole), YEAR) if s.sensor == "s2")
-    reader = Reader(source)
+    reader = SceneReader(source)
     with pytest.raises(Corrupt, match="its pixels are uint16, not f"):
         reader.read(scene, "B04", whole, "nearest", "f")
     reader.close()
@@ -143,7 +142,7 @@ def test_an_unknown_projection_is_corrupt(archive: Path, whole: Window, tmp_path
     path = tmp_path / "B04.tif"
     path.write_bytes(data.replace(known, unknown))
     scene = dataclasses.replace(scene, assets={"B04": str(path)}, epsg=0)
-    reader = Reader(source)
+    reader = SceneReader(source)
     with pytest.raises(Corrupt, match="EPSG:9999 is no projection"):
         reader.read(scene, "B04", whole, "nearest", "u2")
     reader.close()
@@ -152,18 +151,15 @@ def test_an_unknown_projection_is_corrupt(archive: Path, whole: Window, tmp_path
 def test_a_refused_credential_is_renewed_once_for_all_that_wait(
     archive: Path, whole: Window
 ) -> None:
-    renewals = []
     with serving(archive.parent) as server:
         source = open_catalogue(f"{server.url}/catalog.json")
         scenes = source.search(lonlat_bounds(whole), YEAR)
-        server.fault = lambda path, start: "" if renewals else "expired"
-        reader = Reader(source, threads=8)
-        renew = reader.signer._forget
-        reader.signer._forget = lambda: (renewals.append(1), renew())  # type: ignore[assignment]
+        reader = SceneReader(source, threads=8)
+        server.fault = lambda path, start: "" if reader.signer.renewals else "expired"
         annual = read_stack(whole, scenes, Preprocessing(), reader)
         reader.close()
     assert len(annual.used) == len(scenes)
-    assert len(renewals) == 1
+    assert reader.signer.renewals == 1
 
 
 def test_a_spool_forgets_the_oldest_and_never_mixes() -> None:
@@ -187,18 +183,11 @@ def test_a_spool_forgets_the_oldest_and_never_mixes() -> None:
 
 
 @pytest.mark.parametrize("room", [0, 4], ids=["none", "some"])
-def test_a_full_disk_only_costs_the_cache(monkeypatch: pytest.MonkeyPatch, room: int) -> None:
-    write = os.pwrite
-
-    def full(file: int, data: memoryview, at: int) -> int:
-        if not room:
-            raise OSError(28, "No space left on device")
-        return write(file, data[:room], at)
-
+def test_a_full_disk_only_costs_the_cache(room: int) -> None:
     cache = BlockCache(most=10_000)
     cache.put(1, np.zeros(10, np.uint8))
-    monkeypatch.setattr(block_cache.os, "pwrite", full)
-    cache.put(2, np.zeros(10, np.uint8))
+    with small_disk(10 + room):
+        cache.put(2, np.zeros(10, np.uint8))
     assert cache.get(1) is None
     assert cache.get(2) is None
     cache.close()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import functools
 import json
 import logging
 import random
@@ -31,27 +32,35 @@ from tessera_mosaic.pipeline.errors import (
     Throttled,
     TimedOut,
 )
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.http import Patience
 from tessera_mosaic.pipeline.scenes import (
     S2_ASSETS,
     Scene,
     Source,
-    credentials,
-    earth_search,
     open_catalogue,
     opera,
-    planetary_computer,
-    static_catalog,
 )
-from tessera_mosaic.pipeline.scenes import open_catalog as open_module
-from tessera_mosaic.pipeline.scenes.credentials import Signer
+from tessera_mosaic.pipeline.scenes.credentials import (
+    LOGIN,
+    EarthdataToken,
+    PlanetaryTokens,
+    Signer,
+)
+from tessera_mosaic.pipeline.scenes.earth_search import EarthSearch
 from tessera_mosaic.pipeline.scenes.geoparquet import ParquetIndex
+from tessera_mosaic.pipeline.scenes.open_catalog import NAMED
 from tessera_mosaic.pipeline.scenes.opera import OperaGranules
 from tessera_mosaic.pipeline.scenes.planetary_computer import PlanetaryComputer
 from tessera_mosaic.pipeline.scenes.stac_api import StacApi
 from tessera_mosaic.pipeline.scenes.stac_items import COMMON_NAMES
+from tessera_mosaic.pipeline.scenes.static_catalog import (
+    READS,
+    Limits,
+    StaticCatalogue,
+    fetched_in_order,
+)
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.stacks.dpixel_files import write_stack_directory
 from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack, Losses, Preprocessing, read_stack
@@ -83,8 +92,8 @@ def window() -> Window:
     return window_of_bounds(31, (x - 60, y - 60, x + 60, y + 60))
 
 
-def stack_of(source: Source, window: Window) -> AnnualStack:
-    reader = Reader(source, threads=4)
+def stack_of(source: Source, window: Window, signer: Signer | None = None) -> AnnualStack:
+    reader = SceneReader(source, threads=4, signer=signer)
     scenes = source.search(lonlat_bounds(window), YEAR)
     try:
         return read_stack(window, scenes, Preprocessing(), reader)
@@ -202,7 +211,7 @@ def test_a_moved_asset_is_found_again_through_its_item(
             scenes = source.search(lonlat_bounds(window), YEAR)
             fake.items = items_of(archive, server.url)
             fake.searches.clear()
-            reader = Reader(source, threads=1)
+            reader = SceneReader(source, threads=1)
             annual = read_stack(window, scenes, Preprocessing(), reader)
             reader.close()
             assert_equal(annual, expected)
@@ -237,7 +246,7 @@ def test_an_asset_that_moved_into_another_file_is_read_as_that_file(
             root = url + "/" if kind == "api" else f"{server.url}/catalog.json"
             source = open_catalogue(root, ["127.0.0.1"])
             scenes = source.search(lonlat_bounds(window), YEAR)
-            reader = Reader(source, threads=4)
+            reader = SceneReader(source, threads=4)
             # The headers are known, and then the files are not there any more.
             for scene in scenes:
                 for band in scene.assets:
@@ -265,7 +274,7 @@ def test_a_remote_item_that_points_where_it_may_not_is_a_lost_scene(
         with fake_web(FakeStac(items)) as url:
             source, losses = open_catalogue(url + "/"), Losses(1)
             scenes = source.search(lonlat_bounds(window), YEAR)
-            reader = Reader(source)
+            reader = SceneReader(source)
             read_stack(window, scenes, Preprocessing(), reader, losses)
             reader.close()
     [(scene, kind, _)] = losses.scenes
@@ -370,12 +379,12 @@ def test_imagery_with_its_offset_is_refused_before_anything_is_read(
     write_index(tmp_path / "items.parquet", optical + radar, group=len(optical))
     monkeypatch.setenv("EARTHDATA_TOKEN", "secret")
     with fake_web(FakeStac(items)) as url:
-        monkeypatch.setattr(earth_search, "ROOT", url + "/")
         text = {"index": "items.parquet", "static": "items.json"}.get(kind)
         place = str(tmp_path / text) if text else kind if kind == "earth-search-c1" else url + "/"
-        source = open_catalogue(place, ["127.0.0.1"])
+        named = {kind: functools.partial(NAMED["earth-search-c1"], root=url + "/")}
+        source = open_catalogue(place, ["127.0.0.1"], named=named)
     assert source.imagery == "aws"
-    with pytest.raises(BadInput, match=r"choose --offset item") as caught:
+    with pytest.raises(BadInput, match=r"^offset reference: .* choose item$") as caught:
         Preprocessing("aws").check(source)
     assert source.name in str(caught.value)
     Preprocessing("aws", offset="item").check(source)
@@ -397,13 +406,13 @@ def test_an_api_without_one_sensor_is_told(
     assert f"has no {lacking}" in caplog.text
 
 
-def test_the_address_of_a_known_catalogue_is_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_address_of_a_known_catalogue_is_its_name() -> None:
+    assert {NAMED["planetary-computer"], NAMED["earth-search"]} == {PlanetaryComputer, EarthSearch}
     opened = []
-    for module, name in ((open_module, "PlanetaryComputer"), (open_module, "EarthSearch")):
-        monkeypatch.setattr(module, name, lambda *args, name=name: opened.append(name))
-    open_catalogue("https://planetarycomputer.microsoft.com/api/stac/v1/")
-    open_catalogue("https://earth-search.aws.element84.com/v1")
-    assert opened == ["PlanetaryComputer", "EarthSearch"]
+    named = {name: lambda remote, name=name: opened.append(name) for name in NAMED}
+    open_catalogue("https://planetarycomputer.microsoft.com/api/stac/v1/", named=named)
+    open_catalogue("https://earth-search.aws.element84.com/v1", named=named)
+    assert opened == ["planetary-computer", "earth-search"]
 
 
 def test_items_without_an_id_are_counted_on_both_sides_of_the_antimeridian(archive: Path) -> None:
@@ -418,14 +427,14 @@ def test_items_without_an_id_are_counted_on_both_sides_of_the_antimeridian(archi
     assert len({scene.id for scene in found}) == 2
 
 
-def test_a_static_catalogue_is_bounded(archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(static_catalog, "MAX_TOTAL_BYTES", 5_000)
-    with pytest.raises(BadInput, match="more than 5,000 bytes: make a STAC GeoParquet index"):
-        open_catalogue(str(archive))
-    monkeypatch.setattr(static_catalog, "MAX_TOTAL_BYTES", 2**30)
-    monkeypatch.setattr(static_catalog, "MAX_DOCUMENTS", 3)
-    with pytest.raises(BadInput, match="more than 3 documents: make a STAC GeoParquet index"):
-        open_catalogue(str(archive))
+@pytest.mark.parametrize(
+    ("limits", "too_many"),
+    [(Limits(total_bytes=5_000), "5,000 bytes"), (Limits(documents=3), "3 documents")],
+)
+def test_a_static_catalogue_is_bounded(archive: Path, limits: Limits, too_many: str) -> None:
+    with pytest.raises(BadInput, match=f"more than {too_many}: make a STAC GeoParquet index"):
+        StaticCatalogue(str(archive), Remote(str(archive)), limits)
+    StaticCatalogue(str(archive), Remote(str(archive)))
 
 
 def test_documents_are_not_fetched_far_ahead() -> None:
@@ -436,10 +445,10 @@ def test_documents_are_not_fetched_far_ahead() -> None:
         return b""
 
     with ThreadPoolExecutor(4) as pool:
-        documents = static_catalog._fetched(map(str, range(1000)), fetch, pool)
+        documents = fetched_in_order(map(str, range(1000)), fetch, pool)
         for number in range(100):
             assert next(documents) == (str(number), b"")
-            assert len(fetched) <= number + static_catalog.READS + 1
+            assert len(fetched) <= number + READS + 1
         documents.close()
 
 
@@ -512,12 +521,9 @@ def test_planetary_computer_signs_and_renews(
     assert len(asked) == 3
 
 
-def test_planetary_computer_has_the_scenes_of_its_collections(
-    archive: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_planetary_computer_has_the_scenes_of_its_collections(archive: Path) -> None:
     with fake_web(FakeStac(items_of(archive, "https://nowhere.example"))) as url:
-        monkeypatch.setattr(planetary_computer, "ROOT", url + "/")
-        source = PlanetaryComputer(Remote(url))
+        source = PlanetaryComputer(Remote(url), url + "/")
         assert source.imagery == "mpc"
         assert len(source.search((2.9, 50.7, 3.1, 50.9), YEAR)) == 5
 
@@ -537,15 +543,14 @@ def response(status: int) -> requests.Response:
         (requests.HTTPError(response=response(500)), TimedOut),
     ],
 )
-def test_no_token_is_a_failure_of_its_class(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, kind: type[SceneError]
-) -> None:
+def test_no_token_is_a_failure_of_its_class(error: Exception, kind: type[SceneError]) -> None:
     def refuse(url: str) -> str:
         raise error
 
-    monkeypatch.setattr("planetary_computer.sign_url", refuse)
     with pytest.raises(kind):
-        Signer(Remote()).access("https://sentinel2l2a01.blob.core.windows.net/b/c.tif")
+        Signer(Remote(), PlanetaryTokens(refuse)).access(
+            "https://sentinel2l2a01.blob.core.windows.net/b/c.tif"
+        )
 
 
 @pytest.mark.parametrize("kind", ["index", "static", "api"])
@@ -564,29 +569,34 @@ def test_every_source_signs_what_lies_with_a_provider(
             for asset in item["assets"].values():
                 asset["href"] = asset["href"].replace(blobs, radar)
     monkeypatch.setenv("EARTHDATA_TOKEN", "secret")
-    monkeypatch.setattr("planetary_computer.sign_url", lambda href: f"{href}?signed")
-    read = Remote.read
 
-    def guarded(self: Remote, access: Access, start: int, length: int) -> bytes:
-        """What the provider's hosts have, for those with their credential."""
-        path = access.url
-        for base in (blobs, radar):
-            if path.startswith(base):
-                signed = path.endswith("?signed") if base == blobs else bool(access.headers)
-                if not signed:
-                    raise Expired("HTTP 403")
-                path = path.replace(base, str(archive.parent)).removesuffix("?signed")
-        return read(Remote() if path != access.url else self, Access(path), start, length)
+    class Guarded(Remote):
+        """The provider's hosts, which have the archive for those with their credential."""
 
-    monkeypatch.setattr(Remote, "read", guarded)
+        def read(self, access: Access, start: int, length: int) -> bytes:
+            path = access.url
+            for base in (blobs, radar):
+                if path.startswith(base):
+                    signed = path.endswith("?signed") if base == blobs else bool(access.headers)
+                    if not signed:
+                        raise Expired("HTTP 403")
+                    path = path.replace(base, str(archive.parent)).removesuffix("?signed")
+                    return Remote().read(Access(path), start, length)
+            return super().read(access, start, length)
+
     (tmp_path / "items.json").write_text(
         json.dumps({"type": "FeatureCollection", "features": items})
     )
     write_index(tmp_path / "items.parquet", items, group=2)
     with fake_web(FakeStac(items)) as url:
-        text = {"index": "items.parquet", "static": "items.json"}.get(kind)
-        source = open_catalogue(str(tmp_path / text) if text else url + "/")
-        assert_equal(stack_of(source, window), expected)
+        if kind == "api":
+            source: Source = StacApi(url + "/", Guarded(url))
+        else:
+            path = str(tmp_path / {"index": "items.parquet", "static": "items.json"}[kind])
+            opener = ParquetIndex if kind == "index" else StaticCatalogue
+            source = opener(path, Guarded(path))
+        signer = Signer(source.remote, PlanetaryTokens(lambda href: f"{href}?signed"))
+        assert_equal(stack_of(source, window, signer), expected)
 
 
 NAME = "OPERA_L2_RTC-S1_T137-292319-IW2_{:%Y%m%d}T015858Z_20250830T120333Z_S1A_30_v1.0"
@@ -631,8 +641,7 @@ def test_opera_granules(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = granules(7)
     older = json.loads(json.dumps(entries[0]).replace("20250830T120333Z", "20240101T000000Z"))
     with fake_web(FakeCmr([*entries, older], page=3)) as url:
-        monkeypatch.setattr(opera, "SEARCH", f"{url}/granules.json")
-        source = OperaGranules(Remote(url))
+        source = OperaGranules(Remote(url), f"{url}/granules.json")
         scenes = source.search((-119.8, 34.3, -119.7, 34.4), 2021)
         assert len(scenes) == 8
         assert [scene.id for scene in scenes if scene.unusable] == [older["producer_granule_id"]]
@@ -659,9 +668,8 @@ def test_earth_search_has_the_scenes_of_both(
             item["properties"]["datetime"] = "2021" + item["properties"]["datetime"][4:]
             items.append(item)
     with fake_web(FakeStac(items)) as stac, fake_web(FakeCmr(granules(3), page=2)) as cmr:
-        monkeypatch.setattr(earth_search, "ROOT", stac)
-        monkeypatch.setattr(opera, "SEARCH", f"{cmr}/granules.json")
-        source = earth_search.EarthSearch(Remote("https://", allow_hosts=["127.0.0.1"]))
+        remote = Remote("https://", allow_hosts=["127.0.0.1"])
+        source = EarthSearch(remote, root=stac, search=f"{cmr}/granules.json")
         scenes = source.search((-180.0, -90.0, 180.0, 90.0), 2021)
     assert source.imagery == "aws"
     assert [scene.order for scene in scenes] == sorted(scene.order for scene in scenes)
@@ -675,9 +683,9 @@ def test_earth_search_has_the_scenes_of_both(
 def test_granules_that_a_listing_keeps_back_are_missed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EARTHDATA_TOKEN", "secret")
     with fake_web(FakeCmr(granules(4), page=3, promised=9)) as url:
-        monkeypatch.setattr(opera, "SEARCH", f"{url}/granules.json")
+        source = OperaGranules(Remote(url), f"{url}/granules.json")
         with pytest.raises(Corrupt, match="counts 9 granules and lists 4"):
-            OperaGranules(Remote(url)).search((-119.8, 34.3, -119.7, 34.4), 2021)
+            source.search((-119.8, 34.3, -119.7, 34.4), 2021)
 
 
 def test_an_earthdata_login_becomes_a_token(
@@ -688,12 +696,11 @@ def test_an_earthdata_login_becomes_a_token(
     with pytest.raises(BadInput, match="EARTHDATA_TOKEN"):
         OperaGranules(Remote("https://"))
     netrc = tmp_path / ".netrc"
-    netrc.write_text(f"machine {credentials.LOGIN} login me password word\n")
+    netrc.write_text(f"machine {LOGIN} login me password word\n")
     netrc.chmod(0o600)
     fake = FakeCmr([], page=3)
     with fake_web(fake) as url:
-        monkeypatch.setattr(credentials, "TOKEN", f"{url}/token")
-        signer = Signer(Remote(url))
+        signer = Signer(Remote(url), earthdata=EarthdataToken(Remote(url), f"{url}/token"))
         href = "https://cumulus.asf.earthdatacloud.nasa.gov/a.tif"
         assert signer.access(href).headers == {"Authorization": "Bearer token-1"}
         assert signer.access(href).headers == {"Authorization": "Bearer token-1"}
@@ -708,8 +715,8 @@ def test_what_is_no_granule_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     odd: list = [None, [], {}, {"title": 3}, {"title": "S1A_IW_GRDH"}, {"title": impossible}]
     odd += [{"title": "far", "polygons": [["1e999 -200 0 200"]]}]
     with fake_web(FakeCmr([*odd, *granules(1)], page=3)) as url:
-        monkeypatch.setattr(opera, "SEARCH", f"{url}/granules.json")
-        scenes = OperaGranules(Remote(url)).search((-119.8, 34.3, -119.7, 34.4), 2021)
+        source = OperaGranules(Remote(url), f"{url}/granules.json")
+        scenes = source.search((-119.8, 34.3, -119.7, 34.4), 2021)
     assert len(scenes) == len(odd) + 1
     reasons = {scene.id: scene.unusable for scene in scenes}
     assert reasons["S1A_IW_GRDH"] == "its name is not that of an OPERA RTC-S1 granule"
@@ -741,7 +748,7 @@ def test_real_opera_rasters_become_observations(shared: Path) -> None:
         assert scene is not None
         items.append(scene)
     window = window_of_bounds(11, (245_500, 3_815_000, 245_800, 3_815_300))
-    reader = Reader(Files())
+    reader = SceneReader(Files())
     annual = read_stack(window, items, Preprocessing(imagery="aws"), reader)
     reader.close()
     with rasterio.open(folder / f"{names[0]}_VV.tif") as file:

@@ -12,7 +12,7 @@ import shapely
 from tessera_mosaic.model.observations import Stack
 from tessera_mosaic.pipeline.commands.stack import stack_arguments, stack_command
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Gone, Throttled
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes import open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.stacks.dpixel_files import read_stack_directory
@@ -103,7 +103,7 @@ def test_people_are_told_what_was_made(
 
 @pytest.mark.parametrize("field", ["imagery", "kernel", "offset", "s1_mosaic"])
 def test_unknown_rules_are_refused(field: str) -> None:
-    with pytest.raises(BadInput, match=f"{field} 'other' is not one of"):
+    with pytest.raises(BadInput, match=f"^{field} other: choose one of"):
         Preprocessing(**{field: "other"})
 
 
@@ -121,7 +121,7 @@ def test_the_identity_of_rules_is_json_and_tells_them_apart() -> None:
 
 @pytest.mark.parametrize("rules", [Preprocessing(), Preprocessing("aws", "cubic", "item", "mean")])
 def test_rules_are_told_by_their_identity(rules: Preprocessing) -> None:
-    assert Preprocessing.told(rules.identity(), rules.imagery) == rules
+    assert Preprocessing.of_identity(rules.identity(), rules.imagery) == rules
 
 
 def test_pixels_that_keep_their_offset_need_item_rules(archive: Path) -> None:
@@ -131,8 +131,8 @@ def test_pixels_that_keep_their_offset_need_item_rules(archive: Path) -> None:
         dataclasses.replace(scene, offset="kept")
         for scene in source.search((2.9, 50.7, 3.1, 50.9), 2024)
     ]
-    with pytest.raises(BadInput, match="choose --offset item"):
-        read_stack(window, scenes, Preprocessing("aws"), Reader(source))
+    with pytest.raises(BadInput, match=r"^offset reference: .* choose item$"):
+        read_stack(window, scenes, Preprocessing("aws"), SceneReader(source))
 
 
 @pytest.mark.parametrize("rule", ["first", "mean"])
@@ -140,7 +140,7 @@ def test_scenes_of_a_pass_are_joined_by_the_rule(tmp_path: Path, rule: str) -> N
     granules = tuple(Footprint.around(name, 3.0, 50.8, 16) for name in ("31UDS", "31UES"))
     spec = Simulation(granules, s2_days=1, s1_days=4)
     source = open_catalogue(str(simulate_archive(tmp_path / "archive", spec)))
-    reader = Reader(source)
+    reader = SceneReader(source)
     window = region_window(31, shapely.box(2.9997, 50.7998, 3.0003, 50.8002))
     scenes = [s for s in source.search((2.9, 50.7, 3.1, 50.9), 2024) if s.sensor == "s1"]
     joined = read_stack(window, scenes, Preprocessing(s1_mosaic=rule), reader)

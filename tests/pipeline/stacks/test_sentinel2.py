@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera_mosaic.pipeline.errors import Incomplete
-from tessera_mosaic.pipeline.imagery.scene_reader import Reader
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes import Scene, open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
@@ -134,7 +134,7 @@ def test_item_rules_on_a_year_with_two_baselines(tmp_path: Path) -> None:
             baselines=baselines,
         )
         source = open_catalogue(str(simulate_archive(tmp_path / str(len(baselines)), spec)))
-        reader = Reader(source)
+        reader = SceneReader(source)
         scenes = source.search(lonlat_bounds(window), 2022)
         stacks.append(read_stack(window, scenes, Preprocessing(offset="item"), reader))
         reader.close()

@@ -1,0 +1,141 @@
+"""The files of scenes: where they are, with which credential, and how often they are asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from tessera_mosaic.pipeline.errors import Expired, Gone, SceneError
+from tessera_mosaic.pipeline.imagery.byte_ranges import Fetch
+from tessera_mosaic.pipeline.scenes import Scene, Source
+from tessera_mosaic.pipeline.scenes.credentials import Signer
+
+MOST_KEPT = 4096
+"""Scenes of which something is kept, such as headers: those of a year over one tile, several times
+over."""
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+T = TypeVar("T")
+
+Count = Callable[..., None]
+"""Takes amounts by their names, such as `bytes_read=100`, and adds them up."""
+
+
+class RecentlyUsed(Generic[K, V]):
+    """Values by key, at most `MOST_KEPT` of them. Safe to use from many threads."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[K, V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: K) -> V | None:
+        """The value that is kept under a key; None for nothing."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+            return self._kept.get(key)
+
+    def put(self, key: K, value: V) -> None:
+        """Keep a value, and drop the one that was not looked up for longest."""
+        with self._lock:
+            self._kept[key] = value
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+
+
+class SceneAssets:
+    """Fetches bytes of scenes' assets. Safe to use from many threads.
+
+    Parameters
+    ----------
+    source
+        The catalogue that the scenes are from.
+    signer
+        Gives addresses their credentials.
+    """
+
+    def __init__(self, source: Source, signer: Signer) -> None:
+        self._source, self._signer = source, signer
+        self._moved: RecentlyUsed[Hashable, Scene] = RecentlyUsed()
+
+    def fetch(self, scene: Scene, band: str, work: Callable[[Fetch], T], count: Count) -> T:
+        """Do some work with the bytes of an asset, again as each class of failure deserves.
+
+        Parameters
+        ----------
+        scene, band
+            Whose asset.
+        work
+            Takes what fetches the bytes at an offset, and raises a `SceneError` where it fails.
+        count
+            Takes `bytes_read`, `requests_read` and `retries_<class of error>`.
+
+        Raises
+        ------
+        SceneError
+            Of the class of what went wrong, with the names of scene and asset.
+        """
+        remote, renewals = self._source.remote, 0
+
+        def attempt() -> T:
+            nonlocal renewals
+            renewals = self._signer.renewals
+            access = self._signer.access(scene.asset(band))
+
+            def fetch(start: int, length: int) -> bytes:
+                data = remote.read(access, start, length)
+                count(bytes_read=len(data), requests_read=1)
+                return data
+
+            return work(fetch)
+
+        def answer(error: SceneError) -> None:
+            count(**{f"retries_{error.kind}": 1})
+            if isinstance(error, Expired):
+                self._signer.renew(renewals)
+
+        try:
+            return remote.persist(attempt, scene.asset(band), answer)
+        except SceneError as error:
+            raise _named(error, scene, band) from None
+
+    def follow(self, scene: Scene, band: str, work: Callable[[Scene], T]) -> T:
+        """Do some work on a scene, and again where its item says that its files are now.
+
+        The item is asked once for all bands: what is gone from there too is gone.
+
+        Parameters
+        ----------
+        scene, band
+            Whose asset.
+        work
+            Takes the scene, or the same one with other addresses.
+
+        Raises
+        ------
+        SceneError
+            What the work raises, or what goes wrong while the item is asked for.
+        """
+        version = scene.id, scene.assets.get(scene.anchor)
+        moved = self._moved.get(version)
+        try:
+            return work(moved or scene)
+        except Gone as gone:
+            if moved is not None:
+                raise
+            try:
+                moved = self._moved.get(version) or self._source.refresh(scene)
+            except SceneError as error:
+                raise _named(error, scene, band) from None
+            self._moved.put(version, moved)
+            if moved.assets == scene.assets:
+                raise gone from None
+            return work(moved)
+
+
+def _named(error: SceneError, scene: Scene, band: str) -> SceneError:
+    """The same error with the names of scene and asset."""
+    return type(error)(error.message, scene.id, band)

@@ -1,0 +1,49 @@
+"""Scenes that may be lost: how many, and which they were."""
+
+from __future__ import annotations
+
+import threading
+
+from tessera_mosaic.pipeline.errors import BadInput, SceneError
+
+
+def check_losses(allowed: int) -> None:
+    """Refuse fewer than no lost scenes.
+
+    Raises
+    ------
+    BadInput
+        If so.
+    """
+    if allowed < 0:
+        raise BadInput("choose 0 or more", "allow_lost_scenes", allowed)
+
+
+class Losses:
+    """Scenes that could not be read for good, up to as many as the user allows.
+
+    Shared by the blocks of a tile and by their threads.
+
+    Parameters
+    ----------
+    allowed
+        How many scenes may be lost before the tile fails.
+    """
+
+    def __init__(self, allowed: int = 0) -> None:
+        self.allowed = allowed
+        self._lost: dict[str, SceneError] = {}
+        self._lock = threading.Lock()
+
+    def add(self, error: SceneError) -> None:
+        """Take note of a lost scene, or raise its error if it is one too many."""
+        with self._lock:
+            self._lost.setdefault(error.scene, error)
+            if not error.loses_scene or len(self._lost) > self.allowed:
+                raise error
+
+    @property
+    def scenes(self) -> tuple[tuple[str, str, str], ...]:
+        """Scene, class of error and message of each."""
+        with self._lock:
+            return tuple((scene, e.kind, str(e)) for scene, e in sorted(self._lost.items()))
