@@ -1,7 +1,8 @@
 """The command line: `tessera-mosaic COMMAND`.
 
-Exit codes: 0 done; 2 bad usage or bad input, with one clear line; 3 finished, but some tiles
-failed; 1 anything else.
+Exit codes: 0 done; 2 bad usage or bad input, with one clear line; 3 finished, but some tiles failed
+or were not tried; 1 anything else, such as a provider, a store or a device that does not serve, or
+a user who stops the command. `errors` says which class of error ends with which.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from tessera_mosaic.pipeline import __version__
-from tessera_mosaic.pipeline.console import set_up_logging
+from tessera_mosaic.pipeline.console import (
+    one_line,
+    own_options,
+    set_up_logging,
+    unknown_option,
+)
 from tessera_mosaic.pipeline.errors import BadInput, ExitCode, TesseraError
 
 COMMANDS = {
@@ -40,6 +46,8 @@ COMMANDS = {
 COMMANDS_PACKAGE = "tessera_mosaic.pipeline.commands"
 
 TAKING_BEAM_OPTIONS = ("run", "annual", "sample")
+"""Commands to which options that they do not declare are Beam's."""
+
 NEEDING_TRAINING = ("sample", "pretrain", "evaluate")
 TRAINING_PACKAGES = ("matplotlib", "scipy", "sklearn")
 """Commands and packages of the extra `training`."""
@@ -49,10 +57,61 @@ JOBS = ("demo", "run", "annual", "verify", "sample")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """A parser that says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(ExitCode.BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    argv
+        Words of the command line without the program's name; None for those of this process.
+
+    Returns
+    -------
+    The exit code, see `errors.ExitCode`.
+
+    Raises
+    ------
+    SystemExit
+        With the exit code, where the words are no command or ask for help.
+    """
+    words = with_values(sys.argv[1:] if argv is None else argv)
+    set_up_logging()
+    command = next((word for word in words if not word.startswith("-")), None)
+    try:
+        return _main(command, words)
+    except KeyboardInterrupt:
+        return _failed(command, "stopped; run it again to go on", ExitCode.FAILED)
+
+
+def _main(command: str | None, words: list[str]) -> ExitCode:
+    """Run a command that a user may stop."""
+    try:
+        parser = build_parser(command)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").split(".")[0]
+        if command not in NEEDING_TRAINING or package not in TRAINING_PACKAGES:
+            raise
+        hint = "pip install 'tessera-mosaic[training]'"
+        return _failed(command, f"{error.name} is not installed: {hint}", ExitCode.BAD_INPUT)
+    args, rest = parser.parse_known_args(words)
+    args.beam_arguments, args.words = rest, words
+    try:
+        return _run(args)
+    except BadInput as error:
+        # Below the commands, messages name parameters, which here are options.
+        return _failed(args.command, error.of_option, error.exit_code)
+    except TesseraError as error:
+        return _failed(args.command, str(error), error.exit_code)
+    except BrokenPipeError:
+        # Python would complain at the end that nobody takes what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
 
 
 def build_parser(command: str | None) -> argparse.ArgumentParser:
@@ -82,57 +141,25 @@ def module_of(command: str) -> ModuleType:
     return importlib.import_module(f"{COMMANDS_PACKAGE}.{command}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code."""
-    arguments = with_values(sys.argv[1:] if argv is None else argv)
-    set_up_logging()
-    command = next((word for word in arguments if not word.startswith("-")), None)
-    try:
-        return _run(command, arguments)
-    except KeyboardInterrupt:
-        print(f"tessera-mosaic {command}: stopped; run it again to go on", file=sys.stderr)
-        return ExitCode.FAILED
-
-
-def _run(command: str | None, arguments: list[str]) -> int:
-    try:
-        parser = build_parser(command)
-    except ModuleNotFoundError as error:
-        if command in NEEDING_TRAINING and (error.name or "").split(".")[0] in TRAINING_PACKAGES:
-            print(
-                f"tessera-mosaic {command}: {error.name} is not installed: "
-                "pip install 'tessera-mosaic[training]'",
-                file=sys.stderr,
-            )
-            return ExitCode.BAD_INPUT
-        raise
-    args, rest = parser.parse_known_args(arguments)
-    module = module_of(args.command)
-    args.beam_arguments, args.words = rest, arguments
-    from tessera_mosaic.model.cards import CardError
-    from tessera_mosaic.model.checkpoints.files import CheckpointError
-
-    try:
-        if rest and args.command not in TAKING_BEAM_OPTIONS:
-            from tessera_mosaic.pipeline.job.beam_options import own_options, unknown_option
-
-            said = unknown_option(rest[0], own_options(args))
-            raise BadInput(f"{said} (see tessera-mosaic {args.command} --help)")
-        result: dict[str, Any] = getattr(module, f"{args.command}_command")(args)
-        if args.json and result:
-            print(json.dumps(result))
-        sys.stdout.flush()
-    except (TesseraError, CardError, CheckpointError) as error:
-        # Requests name their parameters, which here are options.
-        said = error.of_option if isinstance(error, BadInput) else str(error)
-        print(f"tessera-mosaic {args.command}: {_one_line(said)}", file=sys.stderr)
-        return error.exit_code if isinstance(error, TesseraError) else ExitCode.BAD_INPUT
-    except BrokenPipeError:
-        # Python would complain at the end that nobody takes what is left.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILED
+def _run(args: argparse.Namespace) -> ExitCode:
+    """Run a command with its options, and print what it returns where JSON is asked for."""
+    unknown = args.beam_arguments
+    if unknown and args.command not in TAKING_BEAM_OPTIONS:
+        said = unknown_option(unknown[0], own_options(args))
+        raise BadInput(f"{said} (see tessera-mosaic {args.command} --help)")
+    command = getattr(module_of(args.command), f"{args.command}_command")
+    result: dict[str, Any] = command(args)
+    if args.json and result:
+        print(json.dumps(result))
+    sys.stdout.flush()
     incomplete = args.command in JOBS and some_failed(result)
     return ExitCode.SOME_TILES_FAILED if incomplete else ExitCode.DONE
+
+
+def _failed(command: str | None, message: str, code: ExitCode) -> ExitCode:
+    """Say in one line why a command ends, and return its exit code."""
+    print(f"tessera-mosaic {command}: {one_line(message)}", file=sys.stderr)
+    return code
 
 
 def with_values(words: Sequence[str]) -> list[str]:
@@ -153,7 +180,3 @@ def some_failed(result: dict[str, Any]) -> bool:
     """Whether what a job tells has failed tiles; suspicions do not count once it is published."""
     names = ("failed", "missing") if result.get("published") else ("failed", "missing", "problems")
     return any(result.get(name) for name in names)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -1,23 +1,24 @@
-"""What people see on a terminal: log lines, the line of progress, and numbers in words."""
+"""What people see on a terminal: log lines, options, the line of progress, numbers in words."""
 
 from __future__ import annotations
 
+import difflib
 import logging
+from collections.abc import Sequence
 from typing import TextIO
 
-log = logging.getLogger(__name__)
-
-
 OF_BEAM = ("apitools not found", "KeyboardInterrupt")
-"""Begins what it says of parts that are not installed, and of a user who stops it."""
-
+"""What Beam's log lines begin with that tell of parts not installed, and of a user who stops it."""
 
 ERASE = "\r\x1b[2K"
 """Takes a terminal back to the beginning of its line, and empties it."""
 
+NO_OPTIONS = ("command", "beam_arguments", "words")
+"""Attributes of a command's arguments that are no options of its own."""
+
 
 def set_up_logging() -> None:
-    """Warnings go to standard error, but for what Beam says of itself."""
+    """Write warnings to standard error, but for what Beam says of itself."""
     handler = _BesideTheLine()
     handler.addFilter(lambda record: not record.getMessage().startswith(OF_BEAM))
     logging.basicConfig(
@@ -32,13 +33,48 @@ class _BesideTheLine(logging.StreamHandler[TextIO]):
         return (ERASE if self.stream.isatty() else "") + super().format(record)
 
 
+def own_options(arguments: object) -> list[str]:
+    """Name the options that a command declares.
+
+    Parameters
+    ----------
+    arguments
+        What the options came to, an attribute each.
+
+    Returns
+    -------
+    Names such as `--allow-host`.
+    """
+    return [f"--{name.replace('_', '-')}" for name in vars(arguments) if name not in NO_OPTIONS]
+
+
+def unknown_option(word: str, known: Sequence[str]) -> str:
+    """Say that there is no such option, and which was probably meant.
+
+    Parameters
+    ----------
+    word
+        What was given, with or without its value.
+    known
+        Names of the options that there are.
+    """
+    name = word.split("=")[0]
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"unknown option {name}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks, and with single blanks between its words."""
+    return " ".join(text.split())
+
+
 def rounded(value: float) -> float:
-    """A value to whole numbers where they are large, else to four figures."""
+    """A value to whole numbers where it is 1,000 or more, else to four figures."""
     return round(float(value)) if abs(value) >= 1000 else float(f"{value:.4g}")
 
 
 def number(value: float) -> str:
-    """Three digits and a prefix: 12.3k."""
+    """A value in three figures and with a prefix: `12.3k`."""
     for prefix in ("", "k", "M", "G"):
         if abs(value) < 999.5:
             return f"{value:.3g}{prefix}"
@@ -46,7 +82,8 @@ def number(value: float) -> str:
     return f"{value:.3g}T"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A number of seconds as hours, minutes and seconds, `1:02:03`, or as `2:03` below an hour."""
     hours, rest = divmod(int(seconds), 3600)
     minutes, seconds_left = divmod(rest, 60)
     return f"{hours}:{minutes:02d}:{seconds_left:02d}" if hours else f"{minutes}:{seconds_left:02d}"

@@ -88,9 +88,6 @@ TABLE = Table(
 )
 
 KNOWN: set[str] = {
-    "cli -> job.beam_options",
-    "cli -> model.cards",
-    "cli -> model.checkpoints.files",
     "embedding.embed_tile -> job.job_spec",
     "embedding.embed_tile -> job.worker",
     "embedding.sample_tile -> apache_beam",
@@ -121,7 +118,6 @@ SILENT: set[str] = {
     "tessera_mosaic.pipeline.embedding",
     "tessera_mosaic.pipeline.evaluation",
     "tessera_mosaic.pipeline.imagery",
-    "tessera_mosaic.pipeline.io",
     "tessera_mosaic.pipeline.job",
     "tessera_mosaic.pipeline.ledger",
     "tessera_mosaic.pipeline.mosaic",

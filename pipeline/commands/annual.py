@@ -16,6 +16,7 @@ from collections import Counter
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.publish import publish_command
+from tessera_mosaic.pipeline.commands.refusals import model_refusals
 from tessera_mosaic.pipeline.commands.run import run_arguments
 from tessera_mosaic.pipeline.errors import BrokenOff
 from tessera_mosaic.pipeline.io.storage import Storage
@@ -69,6 +70,7 @@ def last_complete_year(today: datetime.date) -> int:
     return (today - SETTLING).year - 1
 
 
+@model_refusals()
 def annual_command(args: argparse.Namespace) -> dict[str, Any]:
     """Bring a store up to date with the last complete year.
 

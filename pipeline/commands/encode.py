@@ -12,6 +12,7 @@ from typing import Any
 from tessera_mosaic.model.engine.kernels import DTYPES
 from tessera_mosaic.model.engine.packing import SAMPLING
 from tessera_mosaic.model.observations import Origin, Stack
+from tessera_mosaic.pipeline.commands.refusals import model_refusals
 from tessera_mosaic.pipeline.embedding.encode_directory import encode_directory
 from tessera_mosaic.pipeline.embedding.encoders import load_encoder
 from tessera_mosaic.pipeline.errors import BadInput
@@ -37,6 +38,7 @@ def encode_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", action="store_true", help="how faithful quantization was")
 
 
+@model_refusals()
 def encode_command(args: argparse.Namespace) -> dict[str, Any]:
     """Embed a d-pixel directory.
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from tessera_mosaic.model import probes
+from tessera_mosaic.pipeline.commands.refusals import model_refusals
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.evaluation.label_scores import _rules, gather, summarize
 from tessera_mosaic.pipeline.imagery.label_raster import read_labels
@@ -45,6 +46,7 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@model_refusals()
 def evaluate_command(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluate a mosaic on labels.
 

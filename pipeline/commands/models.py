@@ -13,6 +13,7 @@ from tessera_mosaic.model.checkpoints.checkpoint import (
     write_checkpoint,
 )
 from tessera_mosaic.model.networks import parameter_count
+from tessera_mosaic.pipeline.commands.refusals import model_refusals
 from tessera_mosaic.pipeline.embedding.weights import local_weights, pull_weights, pulled_weights
 from tessera_mosaic.pipeline.io.urls import plain
 
@@ -31,6 +32,7 @@ def models_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
 
 
+@model_refusals()
 def models_command(args: argparse.Namespace) -> dict[str, Any]:
     """List the cards, or do one of the actions.
 

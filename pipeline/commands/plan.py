@@ -14,6 +14,7 @@ from tessera_mosaic.pipeline.commands.arguments import (
     area_request,
     catalogue_arguments,
 )
+from tessera_mosaic.pipeline.commands.refusals import model_refusals
 from tessera_mosaic.pipeline.console import rounded
 from tessera_mosaic.pipeline.embedding.encoders import card_of_options, check_depths
 from tessera_mosaic.pipeline.errors import BadInput
@@ -42,6 +43,7 @@ def plan_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+@model_refusals()
 def plan_command(args: argparse.Namespace) -> dict[str, Any]:
     """Reckon, tell, and return the fields of `plan --json`."""
     if args.workers < 1:

@@ -21,6 +21,7 @@ from tessera_mosaic.model.pretrain.samples import Samples, SamplesError, concate
 from tessera_mosaic.model.pretrain.shuffle import Shuffled
 from tessera_mosaic.model.pretrain.tokens import embed_samples
 from tessera_mosaic.model.pretrain.training import BEST, LAST, Look, Recipe, TrainingError, train
+from tessera_mosaic.pipeline.commands.refusals import model_refusals
 from tessera_mosaic.pipeline.embedding.sample_tile import read_index
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
@@ -99,6 +100,7 @@ def pretrain_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sharding", choices=("ddp", "fsdp"), default="ddp")
 
 
+@model_refusals()
 def pretrain_command(args: argparse.Namespace) -> dict[str, Any]:
     """Train an encoder.
 

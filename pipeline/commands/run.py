@@ -16,6 +16,7 @@ from tessera_mosaic.pipeline.commands.arguments import (
     catalogue_arguments,
     rule_arguments,
 )
+from tessera_mosaic.pipeline.commands.refusals import model_refusals
 from tessera_mosaic.pipeline.errors import BadInput, NoScenes
 from tessera_mosaic.pipeline.io.urls import plain
 from tessera_mosaic.pipeline.job.launch import DEFAULT_BLOCK, launch
@@ -127,6 +128,7 @@ def expect(
     return forecast(plan, options.view_as(WorkerOptions).machine_type or "")
 
 
+@model_refusals()
 def run_command(args: argparse.Namespace) -> dict[str, Any]:
     """Run the job, tell what came of it, and return the fields of `run --json`."""
     outcome = launch(args, args.beam_arguments)

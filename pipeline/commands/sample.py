@@ -8,6 +8,7 @@ import logging
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.arguments import catalogue_arguments
+from tessera_mosaic.pipeline.console import own_options
 from tessera_mosaic.pipeline.embedding.sample_tile import (
     FRACTION,
     RECIPE,
@@ -20,7 +21,7 @@ from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.imagery.label_raster import read_labels
 from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.job.beam_options import beam_options, own_options
+from tessera_mosaic.pipeline.job.beam_options import beam_options
 from tessera_mosaic.pipeline.scenes import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import check_year
 from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing

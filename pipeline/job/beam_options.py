@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import hashlib
 import importlib
 from collections.abc import Iterator, Sequence
@@ -20,15 +19,13 @@ from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 
+from tessera_mosaic.pipeline.console import unknown_option
 from tessera_mosaic.pipeline.errors import BadInput, BrokenOff
 
 ELEMENTS_A_WORKER, ELEMENTS = 16, 1_000
 """Elements of a zone that a runner should have to spread before workers are given several tiles at
 a time: for each worker of the local runner, so that none waits long for the last; and of a fleet,
 so that it can grow to as many machines."""
-
-NO_OPTIONS = ("command", "beam_arguments", "words")
-"""Of a command's arguments, what is no option of its own."""
 
 LOSING_RUNNERS = {
     "DaskRunner": "it drops the outputs of finish_bundle and of all leaves but one",
@@ -212,18 +209,6 @@ def check_beam_arguments(arguments: list[str], own: Sequence[str] = ()) -> None:
         raise BadInput(str(error)) from None
     if unknown:
         raise BadInput(unknown_option(unknown[0], [*own, *parser._option_string_actions]))
-
-
-def own_options(args: argparse.Namespace) -> list[str]:
-    """The options that a command declares, by what came of them."""
-    return [f"--{name.replace('_', '-')}" for name in vars(args) if name not in NO_OPTIONS]
-
-
-def unknown_option(word: str, known: Sequence[str]) -> str:
-    """Say that there is no such option, and which of those that are known was probably meant."""
-    name = word.split("=")[0]
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"unknown option {name}" + (f"; did you mean {close[0]}?" if close else "")
 
 
 def _subclasses(base: Any) -> list[Any]:

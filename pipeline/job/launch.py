@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 
 from tessera_mosaic.pipeline.commands.arguments import area_request
 from tessera_mosaic.pipeline.commands.run import expect
+from tessera_mosaic.pipeline.console import own_options
 from tessera_mosaic.pipeline.embedding.embed_tile import blocks_of
 from tessera_mosaic.pipeline.embedding.encoders import check_depths, check_device, choose_encoder
 from tessera_mosaic.pipeline.errors import BadInput, BrokenOff, StoreError
@@ -25,7 +26,6 @@ from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.job.beam_options import (
     beam_options,
     elements_to_spread,
-    own_options,
     runner_name,
     sharing_processes,
 )

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from tessera_mosaic.pipeline.console import ERASE, _clock, number
+from tessera_mosaic.pipeline.console import ERASE, clock, number
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.tally import TALLY_SECONDS, pause, read_tallies
 
@@ -172,7 +172,7 @@ def progress_parts(now: Sight, then: Sight, tiles: int, blocks: int) -> list[str
     pace = lately.rate("blocks")
     return [
         f"tiles {ended:.0f}/{tiles}",
-        *([f"left {_clock(left / pace) if pace > 0 else '?'}"] if left > 0 else []),
+        *([f"left {clock(left / pace) if pace > 0 else '?'}"] if left > 0 else []),
         f"failed {counts['tiles_failed']:.0f}",
         f"{number(lately.rate('pixels_embedded'))} px/s{_slower(now, lately)}",
         *_where(lately),
