@@ -23,11 +23,10 @@ from numcodecs import Blosc, Zstd
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.mosaic import COUNTS, Layout, Mosaic, Pixels, create_store
 from tessera_mosaic.pipeline.mosaic.identity import run_identity
-from tessera_mosaic.pipeline.mosaic.layout import Array
-from tessera_mosaic.pipeline.mosaic.shards import CHECKSUM, INDEX_ENTRY
-from tessera_mosaic.pipeline.mosaic.store import FIRST_YEAR
+from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Array, Layout
+from tessera_mosaic.pipeline.mosaic.shards import CHECKSUM, INDEX_ENTRY, Pixels
+from tessera_mosaic.pipeline.mosaic.store import FIRST_YEAR, Mosaic, create_store
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 
 BLOCK, DIMS, YEAR = 256, 128, 2024

@@ -15,8 +15,10 @@ from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import journal, keys, records, tile_lists
 from tessera_mosaic.pipeline.ledger.records import Record, State
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
-from tessera_mosaic.pipeline.mosaic import COUNTS, Layout, Mosaic, Pixels, create_store
 from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, run_identity
+from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Layout
+from tessera_mosaic.pipeline.mosaic.shards import Pixels
+from tessera_mosaic.pipeline.mosaic.store import Mosaic, create_store
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 from tessera_mosaic.pipeline.tiling.ownership import owned
 

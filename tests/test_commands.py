@@ -16,7 +16,7 @@ import pytest
 from benchmarks.server import serving
 from tessera_mosaic.pipeline.cli import main
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.mosaic import read_mosaic
+from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.tiling.lattice import window_of_bounds
 

@@ -107,8 +107,6 @@ KNOWN: set[str] = {
     "job.worker -> embedding.encoders",
     "job.worker -> imagery.scene_reader",
     "job.worker -> scenes",
-    "planning.estimate -> mosaic",
-    "planning.quantities -> mosaic",
     "verification.findings -> print",
 }
 """Arrows of today that the table does not allow, until they are gone."""
@@ -119,15 +117,11 @@ SILENT: set[str] = {
     "tessera_mosaic.pipeline.evaluation",
     "tessera_mosaic.pipeline.imagery",
     "tessera_mosaic.pipeline.job",
-    "tessera_mosaic.pipeline.ledger",
-    "tessera_mosaic.pipeline.mosaic",
     "tessera_mosaic.pipeline.planning",
-    "tessera_mosaic.pipeline.publishing",
     "tessera_mosaic.pipeline.scenes",
     "tessera_mosaic.pipeline.simulation",
     "tessera_mosaic.pipeline.stacks",
     "tessera_mosaic.pipeline.tiling",
-    "tessera_mosaic.pipeline.verification",
 }
 """Modules of today that say too little of themselves, until they do."""
 

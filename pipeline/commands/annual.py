@@ -24,7 +24,7 @@ from tessera_mosaic.pipeline.job.beam_options import job_name
 from tessera_mosaic.pipeline.job.launch import launch
 from tessera_mosaic.pipeline.job.outcome import Outcome
 from tessera_mosaic.pipeline.ledger.keys import problems_key
-from tessera_mosaic.pipeline.mosaic import mosaic_at
+from tessera_mosaic.pipeline.mosaic.store import mosaic_at
 from tessera_mosaic.pipeline.verification.findings import Verdict
 from tessera_mosaic.pipeline.verification.mosaic_checks import check_objects, check_tiles
 

@@ -22,7 +22,8 @@ from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.local_files import make_directory
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.launch import launch
-from tessera_mosaic.pipeline.mosaic import Pixels, read_mosaic
+from tessera_mosaic.pipeline.mosaic.shards import Pixels
+from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.publishing.drawing import (
     Panel,
     class_colours,

@@ -19,7 +19,7 @@ from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.evaluation.label_scores import _rules, gather, summarize
 from tessera_mosaic.pipeline.imagery.label_raster import read_labels
 from tessera_mosaic.pipeline.io.local_files import make_directory
-from tessera_mosaic.pipeline.mosaic import mosaic_at
+from tessera_mosaic.pipeline.mosaic.store import mosaic_at
 from tessera_mosaic.pipeline.scenes import open_catalogue
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tessera_mosaic.pipeline.errors import Altered, BadInput
 from tessera_mosaic.pipeline.ledger.keys import REGISTRY, REPORT
-from tessera_mosaic.pipeline.mosaic import mosaic_at
+from tessera_mosaic.pipeline.mosaic.store import mosaic_at
 from tessera_mosaic.pipeline.publishing.publish import publish
 
 log = logging.getLogger(__name__)

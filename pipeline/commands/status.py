@@ -9,7 +9,7 @@ from typing import Any
 from tessera_mosaic.pipeline.console import number
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.ledger.standing import standing
-from tessera_mosaic.pipeline.mosaic import mosaic_at
+from tessera_mosaic.pipeline.mosaic.store import mosaic_at
 
 
 def status_arguments(parser: argparse.ArgumentParser) -> None:

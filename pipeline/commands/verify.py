@@ -9,8 +9,7 @@ from typing import Any
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.mosaic import mosaic_at
-from tessera_mosaic.pipeline.mosaic.store import ROOT
+from tessera_mosaic.pipeline.mosaic.store import ROOT, mosaic_at
 from tessera_mosaic.pipeline.tiling.lattice import zone_group
 from tessera_mosaic.pipeline.verification.findings import Checked, Verdict, object_checked
 from tessera_mosaic.pipeline.verification.mosaic_checks import check_objects, check_tiles

@@ -42,8 +42,9 @@ from tessera_mosaic.pipeline.ledger.journal import compact
 from tessera_mosaic.pipeline.ledger.keys import REGION
 from tessera_mosaic.pipeline.ledger.summary import LOOK_UP, find_summaries, forget
 from tessera_mosaic.pipeline.ledger.tile_lists import Request
-from tessera_mosaic.pipeline.mosaic import Layout, create_store
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, run_identity
+from tessera_mosaic.pipeline.mosaic.layout import Layout
+from tessera_mosaic.pipeline.mosaic.store import create_store
 from tessera_mosaic.pipeline.scenes import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import check_year
 from tessera_mosaic.pipeline.stacks.losses import check_losses

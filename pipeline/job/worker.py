@@ -18,7 +18,7 @@ from tessera_mosaic.pipeline.job.job_spec import JobSpec
 from tessera_mosaic.pipeline.job.tile_slots import TileSlots
 from tessera_mosaic.pipeline.ledger.journal import Journal
 from tessera_mosaic.pipeline.ledger.tally import Tally
-from tessera_mosaic.pipeline.mosaic import Mosaic, read_mosaic
+from tessera_mosaic.pipeline.mosaic.store import Mosaic, read_mosaic
 from tessera_mosaic.pipeline.scenes import open_catalogue
 
 

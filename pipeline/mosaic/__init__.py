@@ -1,22 +1,7 @@
-"""The Zarr store: its layout, making it, writing a shard, reading it back."""
+"""What lies in the Zarr store, and how it gets there and back.
 
-from tessera_mosaic.pipeline.mosaic.datasets import Zones, dequantize, open_mosaic
-from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Array, Layout
-from tessera_mosaic.pipeline.mosaic.shards import Pixels
-from tessera_mosaic.pipeline.mosaic.store import Mosaic, create_store, mosaic_at, read_mosaic
-from tessera_mosaic.pipeline.mosaic.writer import ShardWriter
-
-__all__ = [
-    "COUNTS",
-    "Array",
-    "Layout",
-    "Mosaic",
-    "Pixels",
-    "ShardWriter",
-    "Zones",
-    "create_store",
-    "dequantize",
-    "mosaic_at",
-    "open_mosaic",
-    "read_mosaic",
-]
+Read `layout` (how a mosaic is cut into arrays, shards and chunks), `shards` (the bytes of one) and
+`writer` (putting one, block by block); then `identity` (what decides a mosaic's bytes), `metadata`
+with `conventions` and `preview_pyramid` (the metadata of its nodes), and `store` (making a mosaic,
+growing it, reading it back). `datasets` is how users open one.
+"""

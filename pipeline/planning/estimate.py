@@ -13,7 +13,7 @@ import numpy as np
 from tessera_mosaic.model.cards import Card
 from tessera_mosaic.pipeline.console import rounded
 from tessera_mosaic.pipeline.ledger.forecast import Ranges
-from tessera_mosaic.pipeline.mosaic import Layout
+from tessera_mosaic.pipeline.mosaic.layout import Layout
 from tessera_mosaic.pipeline.planning.priors import (
     Book,
     Drawn,

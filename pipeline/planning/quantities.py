@@ -13,7 +13,7 @@ from tessera_mosaic.model.cards import Card
 from tessera_mosaic.model.observations import BIN, LONGEST, S2_BANDS
 from tessera_mosaic.pipeline.ledger.journal import JOURNAL_SECONDS
 from tessera_mosaic.pipeline.ledger.tally import MOST_TALLY_SECONDS
-from tessera_mosaic.pipeline.mosaic import Layout
+from tessera_mosaic.pipeline.mosaic.layout import Layout
 from tessera_mosaic.pipeline.planning.priors import Drawn, Figures, Machine
 from tessera_mosaic.pipeline.planning.revisits import Passes
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.ledger.records import Record, State, read_record
-from tessera_mosaic.pipeline.mosaic import Mosaic
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import (
     HEIGHT,
     LEVELS,
@@ -26,6 +25,7 @@ from tessera_mosaic.pipeline.mosaic.preview_pyramid import (
     level_shape,
 )
 from tessera_mosaic.pipeline.mosaic.shards import stream_chunks
+from tessera_mosaic.pipeline.mosaic.store import Mosaic
 from tessera_mosaic.pipeline.publishing.manifest import THREADS
 from tessera_mosaic.pipeline.publishing.painted_chunks import Ledger, Place
 from tessera_mosaic.pipeline.tiling.lattice import PIXEL, Tile, from_lonlat, lonlat_bounds, zone_of

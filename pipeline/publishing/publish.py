@@ -21,10 +21,15 @@ from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import journal, keys, records, summary, tile_lists
 from tessera_mosaic.pipeline.ledger.records import State
 from tessera_mosaic.pipeline.ledger.summary import Found
-from tessera_mosaic.pipeline.mosaic import Mosaic, read_mosaic
 from tessera_mosaic.pipeline.mosaic.metadata import encode_json, root_node
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import Colours
-from tessera_mosaic.pipeline.mosaic.store import METADATA_LOCK, ROOT, metadata_objects
+from tessera_mosaic.pipeline.mosaic.store import (
+    METADATA_LOCK,
+    ROOT,
+    Mosaic,
+    metadata_objects,
+    read_mosaic,
+)
 from tessera_mosaic.pipeline.publishing import attribution
 from tessera_mosaic.pipeline.publishing.coverage_map import coverage_map
 from tessera_mosaic.pipeline.publishing.manifest import (

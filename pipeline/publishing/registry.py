@@ -20,7 +20,7 @@ from shapely.geometry.base import BaseGeometry
 
 from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.ledger.records import Record
-from tessera_mosaic.pipeline.mosaic import COUNTS
+from tessera_mosaic.pipeline.mosaic.layout import COUNTS
 from tessera_mosaic.pipeline.publishing.manifest import AFRESH
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
 

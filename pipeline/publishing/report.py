@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_mosaic.pipeline.mosaic import Mosaic
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint
 from tessera_mosaic.pipeline.mosaic.layout import count_array
+from tessera_mosaic.pipeline.mosaic.store import Mosaic
 from tessera_mosaic.pipeline.publishing.totals import STATES, Failure, Group, Overview
 from tessera_mosaic.pipeline.tiling.lattice import PIXEL, zone_group
 

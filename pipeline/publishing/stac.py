@@ -15,9 +15,9 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from tessera_mosaic.pipeline.ledger.keys import ATTRIBUTION, REGISTRY
-from tessera_mosaic.pipeline.mosaic import Mosaic
 from tessera_mosaic.pipeline.mosaic.layout import count_array
 from tessera_mosaic.pipeline.mosaic.metadata import SOURCES
+from tessera_mosaic.pipeline.mosaic.store import Mosaic
 from tessera_mosaic.pipeline.publishing.attribution import licence_of, model_page
 from tessera_mosaic.pipeline.publishing.registry import Row
 from tessera_mosaic.pipeline.tiling.lattice import (

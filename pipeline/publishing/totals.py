@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from tessera_mosaic.pipeline.mosaic import COUNTS
+from tessera_mosaic.pipeline.mosaic.layout import COUNTS
 from tessera_mosaic.pipeline.publishing.registry import Row
 
 STATES = ("done", "empty", "failed", "missing")

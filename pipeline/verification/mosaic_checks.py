@@ -25,10 +25,9 @@ from tessera_mosaic.pipeline.ledger.keys import MANIFEST, REGION, REGISTRY
 from tessera_mosaic.pipeline.ledger.records import READ_THREADS, Failure, Record, State
 from tessera_mosaic.pipeline.ledger.summary import decode_summary
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
-from tessera_mosaic.pipeline.mosaic import Mosaic
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, pixels_named
 from tessera_mosaic.pipeline.mosaic.metadata import encode_json, root_node
-from tessera_mosaic.pipeline.mosaic.store import ROOT, metadata_objects
+from tessera_mosaic.pipeline.mosaic.store import ROOT, Mosaic, metadata_objects
 from tessera_mosaic.pipeline.publishing.manifest import AFRESH
 from tessera_mosaic.pipeline.publishing.painted_chunks import is_of_picture
 from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, WIDTH, Tile

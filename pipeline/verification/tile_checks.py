@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.io.stored_object import StoredObject
 from tessera_mosaic.pipeline.ledger.records import Record
-from tessera_mosaic.pipeline.mosaic import COUNTS, Array, Mosaic
+from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Array
 from tessera_mosaic.pipeline.mosaic.shards import (
     Damaged,
     decode_shard,
@@ -21,6 +21,7 @@ from tessera_mosaic.pipeline.mosaic.shards import (
     read_index,
     stream_chunks,
 )
+from tessera_mosaic.pipeline.mosaic.store import Mosaic
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 
 FULL_SCALE = 127

@@ -13,13 +13,9 @@ import zarr.storage
 
 from tessera_mosaic.pipeline.commands.verify import verify_command
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.mosaic import (
-    Layout,
-    create_store,
-    dequantize,
-    open_mosaic,
-    read_mosaic,
-)
+from tessera_mosaic.pipeline.mosaic.datasets import dequantize, open_mosaic
+from tessera_mosaic.pipeline.mosaic.layout import Layout
+from tessera_mosaic.pipeline.mosaic.store import create_store, read_mosaic
 from tessera_mosaic.pipeline.publishing.publish import publish
 from tests import jobs
 from tests.fakes.environment import forget_file_systems

@@ -19,7 +19,7 @@ from tessera_mosaic.pipeline.errors import BrokenOff
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.outcome import Outcome
 from tessera_mosaic.pipeline.ledger.tile_lists import planned_tiles
-from tessera_mosaic.pipeline.mosaic import read_mosaic
+from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.simulation.archive import Simulation, simulate_archive
 from tessera_mosaic.pipeline.verification.findings import Checked, Problem
 from tests import jobs

@@ -14,7 +14,7 @@ from tessera_mosaic.model.quantize import dequantize
 from tessera_mosaic.pipeline import cli
 from tessera_mosaic.pipeline.commands import demo
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.mosaic import read_mosaic
+from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.tiling.lattice import window_of_bounds
 
 WEST = replace(demo.GRANULES[0], west=499_680, north=5_632_320, height=64, width=48)

@@ -20,7 +20,7 @@ from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.evaluation.label_scores import gather
 from tessera_mosaic.pipeline.evaluation.raw_features import fill_gaps, monthly_medians
 from tessera_mosaic.pipeline.imagery.label_raster import read_labels
-from tessera_mosaic.pipeline.mosaic import mosaic_at
+from tessera_mosaic.pipeline.mosaic.store import mosaic_at
 from tessera_mosaic.pipeline.tiling.lattice import Tile, window_of_bounds
 from tests import jobs
 

@@ -22,7 +22,8 @@ from tessera_mosaic.pipeline.commands.verify import verify_command
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.keys import REGION
 from tessera_mosaic.pipeline.ledger.records import Record
-from tessera_mosaic.pipeline.mosaic import dequantize, open_mosaic, read_mosaic
+from tessera_mosaic.pipeline.mosaic.datasets import dequantize, open_mosaic
+from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.tiling.lattice import Window
 from tessera_mosaic.pipeline.tiling.ownership import region_window
 from tessera_mosaic.pipeline.tiling.region import pixels_inside, read_region

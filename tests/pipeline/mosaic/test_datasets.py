@@ -7,7 +7,7 @@ import pytest
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.mosaic import dequantize, open_mosaic
+from tessera_mosaic.pipeline.mosaic.datasets import dequantize, open_mosaic
 from tessera_mosaic.pipeline.tiling.lattice import to_lonlat
 from tests.samples import TILES, YEARS, Sample, write_sample
 

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from tessera_mosaic.pipeline.errors import BadEmbedding, BadInput, StoreError, StoreMismatch
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.mosaic import COUNTS, Layout, Mosaic, Pixels, create_store, read_mosaic
-from tessera_mosaic.pipeline.mosaic.shards import decode_index, index_size
+from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Layout
+from tessera_mosaic.pipeline.mosaic.shards import Pixels, decode_index, index_size
+from tessera_mosaic.pipeline.mosaic.store import Mosaic, create_store, read_mosaic
 from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, WIDTH, Tile, Window
 from tests.samples import DEPTHS, SIDE, TILES, YEARS, Sample, identity, part, pixels, write_sample
 

@@ -30,9 +30,9 @@ from tessera_mosaic.pipeline.commands.verify import verify_command
 from tessera_mosaic.pipeline.errors import BadInput, StoreError
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.records import Failure, State, read_record, write_record
-from tessera_mosaic.pipeline.mosaic import Mosaic, create_store, read_mosaic
 from tessera_mosaic.pipeline.mosaic.layout import compressor
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import LEVELS
+from tessera_mosaic.pipeline.mosaic.store import Mosaic, create_store, read_mosaic
 from tessera_mosaic.pipeline.publishing import publish as publishing
 from tessera_mosaic.pipeline.publishing.attribution import attribution, licence_of
 from tessera_mosaic.pipeline.publishing.manifest import read_list

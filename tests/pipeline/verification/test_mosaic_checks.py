@@ -15,7 +15,8 @@ from tessera_mosaic.pipeline.commands.verify import verify_command
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import keys, records, tile_lists
-from tessera_mosaic.pipeline.mosaic import Mosaic, Pixels, create_store, read_mosaic
+from tessera_mosaic.pipeline.mosaic.shards import Pixels
+from tessera_mosaic.pipeline.mosaic.store import Mosaic, create_store, read_mosaic
 from tessera_mosaic.pipeline.publishing.publish import publish
 from tessera_mosaic.pipeline.verification.mosaic_checks import ENOUGH_TILES, unusual
 from tessera_mosaic.pipeline.verification.tile_checks import BARS, Histograms
