@@ -35,6 +35,13 @@ def s3_here(bucket: str) -> Iterator[str]:
 
 
 @contextmanager
+def object_store_here(scheme: str) -> Iterator[str]:
+    """Run a store of a scheme, `gs` or `s3`, for everything in this process: a bucket's address."""
+    with gcs_here() if scheme == "gs" else s3_here("bucket"):
+        yield f"{scheme}://bucket"
+
+
+@contextmanager
 def _variables(scheme: str, values: Mapping[str, str]) -> Iterator[None]:
     """Set variables of the environment that the file systems of a scheme are opened by."""
     with pytest.MonkeyPatch.context() as patch:

@@ -22,7 +22,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import fsspec
 import numpy as np
 import pytest
 import torch
@@ -43,7 +42,7 @@ from tessera_mosaic.pipeline.scenes.credentials import Signer
 from tessera_mosaic.pipeline.scenes.static_catalog import StaticCatalogue
 from tessera_mosaic.pipeline.tiling.lattice import lonlat_bounds, parse_tile
 from tests import jobs
-from tests.fakes.gcs import GCSFS_ENVIRONMENT, fake_gcs
+from tests.fakes.environment import gcs_here
 
 FIRST, LAST = "utm31-r11580-c1086", "utm31-r11582-c1089"
 """The corner tiles of the job."""
@@ -176,15 +175,11 @@ def test_permission_denied(archive: Path, finished: Path, tmp_path: Path, run: R
 def test_a_bucket_that_misbehaves(
     archive: Path,
     finished: Path,
-    monkeypatch: pytest.MonkeyPatch,
     run: Run,
     at_block: Callable[[int, Callable[[], object]], None],
     fault: int,
 ) -> None:
-    with fake_gcs() as (address, state):
-        for name, value in GCSFS_ENVIRONMENT.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+    with gcs_here() as state:
         words = jobs.options(archive, Path("store"))
         words[3] = "--store=gs://bucket/store"
         at_block(3, lambda: state.faults.extend([fault, fault]))
@@ -196,7 +191,6 @@ def test_a_bucket_that_misbehaves(
             for (_, name), blob in state.blobs.items()
             if not name.startswith("store/records/")
         }
-    fsspec.get_filesystem_class("gs").clear_instance_cache()
     assert found == jobs.shards(finished)
 
 
@@ -219,10 +213,7 @@ def test_a_bucket_that_is_out_for_good_ends_the_command_in_one_line(
         """Instead of the client's pauses between its tries."""
 
     monkeypatch.setattr("gcsfs.retry.asyncio", SimpleNamespace(sleep=at_once))
-    with fake_gcs() as (address, state):
-        for name, value in GCSFS_ENVIRONMENT.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", address)
+    with gcs_here() as state:
         words = jobs.options(archive, Path("store"))
         words[3] = "--store=gs://bucket/out"
         at_block(3, lambda: setattr(state, "faults", Always([503])))
@@ -236,7 +227,6 @@ def test_a_bucket_that_is_out_for_good_ends_the_command_in_one_line(
             for (_, name), blob in state.blobs.items()
             if not name.startswith("out/records/")
         }
-    fsspec.get_filesystem_class("gs").clear_instance_cache()
     assert found == jobs.shards(finished)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import logging
 import re
 import threading
 from collections.abc import Iterator
@@ -26,8 +25,7 @@ from tessera_mosaic.pipeline.embedding.weights import (
 )
 from tessera_mosaic.pipeline.errors import BadInput
 from tests.fakes.disk import small_disk
-from tests.fakes.gcs import GCSFS_ENVIRONMENT, fake_gcs
-from tests.fakes.s3 import S3_ENVIRONMENT, fake_s3
+from tests.fakes.environment import object_store_here
 
 WEIGHTS = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
@@ -39,23 +37,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["memory", "gs", "s3"])
-def address(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    scheme = request.param
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    if scheme == "memory":
+def address(request: pytest.FixtureRequest) -> Iterator[str]:
+    if request.param == "memory":
         yield "memory://bucket/weights.pt"
         return
-    serve, environment, key = {
-        "gs": (fake_gcs, GCSFS_ENVIRONMENT, "STORAGE_EMULATOR_HOST"),
-        "s3": (fake_s3, S3_ENVIRONMENT, "AWS_ENDPOINT_URL"),
-    }[scheme]
-    with serve("bucket") if scheme == "s3" else serve() as served:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv(key, served if scheme == "s3" else served[0])
-        fsspec.get_filesystem_class(scheme).clear_instance_cache()
-        yield f"{scheme}://bucket/weights.pt"
-    fsspec.get_filesystem_class(scheme).clear_instance_cache()
+    with object_store_here(request.param) as bucket:
+        yield f"{bucket}/weights.pt"
 
 
 def test_weights_are_fetched_once_and_kept_by_their_digest(address: str) -> None:

@@ -4,14 +4,12 @@ import dataclasses
 import datetime as dt
 import functools
 import json
-import logging
 import random
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -35,6 +33,7 @@ from tessera_mosaic.pipeline.errors import (
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.http import Patience
+from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.scenes import (
     S2_ASSETS,
     Scene,
@@ -72,8 +71,7 @@ from tessera_mosaic.pipeline.tiling.lattice import (
     window_of_bounds,
 )
 from tests.fakes.catalogues import items_of, write_index
-from tests.fakes.gcs import GCSFS_ENVIRONMENT, fake_gcs
-from tests.fakes.s3 import S3_ENVIRONMENT, fake_s3
+from tests.fakes.environment import object_store_here
 from tests.fakes.web import FakeStac, Reply, Request, fake_web
 
 YEAR = 2024
@@ -128,24 +126,15 @@ def test_static_catalogue_over_http(archive: Path, window: Window, expected: Ann
 def test_static_catalogue_in_a_bucket(
     archive: Path, window: Window, expected: AnnualStack, scheme: str
 ) -> None:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    fake = fake_s3("bucket") if scheme == "s3" else fake_gcs()
-    environment = S3_ENVIRONMENT if scheme == "s3" else GCSFS_ENVIRONMENT
-    with pytest.MonkeyPatch.context() as patch, fake as told:
-        address = told if scheme == "s3" else told[0]
-        name = "AWS_ENDPOINT_URL" if scheme == "s3" else "STORAGE_EMULATOR_HOST"
-        for key, value in {**environment, name: address}.items():
-            patch.setenv(key, value)
-        fsspec.get_filesystem_class(scheme).clear_instance_cache()
-        store = fsspec.filesystem(scheme)
+    with object_store_here(scheme) as bucket:
+        store = Storage(f"{bucket}/a")
         for path in archive.parent.rglob("*"):
             if path.is_file():
-                store.pipe_file(f"bucket/a/{path.relative_to(archive.parent)}", path.read_bytes())
-        source = open_catalogue(f"{scheme}://bucket/a/catalog.json")
+                store.put_file(str(path.relative_to(archive.parent)), path)
+        source = open_catalogue(f"{bucket}/a/catalog.json")
         assert_equal(stack_of(source, window), expected)
         with pytest.raises(Gone):
-            source.remote.read(Access(f"{scheme}://bucket/a/none.tif"), 0, 10)
-    fsspec.get_filesystem_class(scheme).clear_instance_cache()
+            source.remote.read(Access(f"{bucket}/a/none.tif"), 0, 10)
 
 
 def test_feature_collection_in_one_file(
