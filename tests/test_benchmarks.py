@@ -18,7 +18,7 @@ from tessera_mosaic.model.cards import card_named
 from tessera_mosaic.model.checkpoints.checkpoint import random_checkpoint
 from tessera_mosaic.model.engine.kernels import UnusableDevice
 from tessera_mosaic.model.sizes import Family, Sizes
-from tessera_mosaic.pipeline.planning.priors import THROUGHPUT, read_book, record_throughput
+from tessera_mosaic.pipeline.planning.priors import THROUGHPUT, read_priors, record_throughput
 
 SIZES = Sizes(latent=12, layers=2, heads=4, feedforward=56, representation=40)
 
@@ -59,7 +59,7 @@ def test_bf16_that_strays_fails_and_rates_are_recorded(
     book.write_text(THROUGHPUT.read_text())
     monkeypatch.setattr(encode, "record_throughput", lambda row: record_throughput(row, book))
     assert benchmarks.main(["encode", "--model", "v2-nano", "--record", "mine"]) == code
-    known = [row for row in read_book(throughput=book).throughputs if row.device == "mine"]
+    known = [row for row in read_priors(throughput=book).throughputs if row.device == "mine"]
     assert {(row.model, row.precision, row.tokens) for row in known} == {
         ("v2-nano", "fp32", 176),
         ("v2-nano", "bf16", 176),

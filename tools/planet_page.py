@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tessera_mosaic.model.cards import card_named
 from tessera_mosaic.pipeline.planning.estimate import Plan, likely, make_plan
-from tessera_mosaic.pipeline.planning.priors import Drawn, read_book
+from tessera_mosaic.pipeline.planning.priors import Drawn, read_priors
 from tessera_mosaic.pipeline.planning.revisits import ground_of
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
 
@@ -23,9 +23,9 @@ WORKERS = 1000
 
 def tables() -> dict[str, str]:
     """The page's tables, by the name of their markers."""
-    ground, book = ground_of(read_area(AreaRequest("global"))), read_book()
+    ground, priors = ground_of(read_area(AreaRequest("global"))), read_priors()
     plans = {
-        model: make_plan(ground, YEAR, card_named(model), "bf16", workers=WORKERS, book=book)
+        model: make_plan(ground, YEAR, card_named(model), "bf16", workers=WORKERS, priors=priors)
         for model in MODELS
     }
     return {
@@ -38,7 +38,7 @@ def tables() -> dict[str, str]:
                 *(
                     f"| `{entry.name}` | {entry.value:,g} | {entry.low:,g} to {entry.high:,g} "
                     f"| {entry.unit} | {entry.source}, {entry.date} |"
-                    for entry in book.figures.values()
+                    for entry in priors.figures.values()
                 ),
             ]
         ),
@@ -47,12 +47,11 @@ def tables() -> dict[str, str]:
 
 def size_table(plan: Plan) -> str:
     """What a global year is, whatever it runs on."""
-    scenes = plan.passes.s2_scenes + plan.passes.s1_scenes
     rows = {
         "tiles of 2048 px": f"{plan.tiles:,} tiles",
         "pixels that they own": f"{plan.owned:,} pixels",
         "pixels to embed, with the margin at zone lines": f"{plan.pixels:,} pixels",
-        "scenes to open, summed over tiles": ranged(scenes / 1e6, "million"),
+        "scenes to open, summed over tiles": ranged(plan.scenes / 1e6, "million"),
         "tokens a pixel (v2)": ranged(plan.tokens, ""),
         "read": ranged(plan.bytes_read / 1e15, "PB"),
         "requests for it": ranged(plan.requests["read"] / 1e9, "thousand million"),

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import logging
 from typing import Any
 
 import numpy as np
 
+from tessera_mosaic.model.cards import Card
 from tessera_mosaic.pipeline.commands.arguments import (
     area_arguments,
     area_request,
     catalogue_arguments,
 )
 from tessera_mosaic.pipeline.commands.refusals import model_refusals
-from tessera_mosaic.pipeline.console import rounded
-from tessera_mosaic.pipeline.embedding.encoders import card_of_options, check_depths
-from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.planning.estimate import Bill, Plan, likely, make_plan
-from tessera_mosaic.pipeline.planning.priors import Book, Drawn, read_book
-from tessera_mosaic.pipeline.planning.revisits import ground_of
-from tessera_mosaic.pipeline.scenes import open_catalogue
-from tessera_mosaic.pipeline.scenes.scene import check_year
-from tessera_mosaic.pipeline.tiling.area import read_area
-
-log = logging.getLogger(__name__)
+from tessera_mosaic.pipeline.planning.estimate import Bill, Plan, likely
+from tessera_mosaic.pipeline.planning.plan_request import PRECISIONS, PlanRequest, plan, plan_fields
+from tessera_mosaic.pipeline.planning.priors import Drawn
 
 
 def plan_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +26,7 @@ def plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--year", required=True, type=int)
     parser.add_argument("--model", help="card of the encoder (see `models`)")
     parser.add_argument("--weights", help="checkpoint file or URL")
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     parser.add_argument("--depths", action="store_true", help="with the shorter embeddings too")
     parser.add_argument("--machine", help="kind of machine; the cheapest by default")
     parser.add_argument(
@@ -46,83 +37,41 @@ def plan_arguments(parser: argparse.ArgumentParser) -> None:
 @model_refusals()
 def plan_command(args: argparse.Namespace) -> dict[str, Any]:
     """Reckon, tell, and return the fields of `plan --json`."""
-    if args.workers < 1:
-        raise BadInput(f"--workers {args.workers}: at least one machine has to work")
-    check_year(args.year)
-    book = read_book()
-    names = [machine.name for machine in book.machines]
-    if args.machine not in (None, *names):
-        raise BadInput(f"--machine {args.machine}: prices are known of {', '.join(names)}")
-    card = card_of_options(args.model, args.weights)
-    source = None
-    if args.catalog:
-        source = open_catalogue(args.catalog, args.allow_host)
-        card.accepts(source.imagery)
-    ground = ground_of(read_area(area_request(args)))
-    check_depths(card, args.depths)
-    plan = make_plan(
-        ground, args.year, card, args.precision, source, args.workers, args.depths, book
+    request = PlanRequest(
+        area_request(args),
+        args.year,
+        args.catalog,
+        tuple(args.allow_host),
+        args.model,
+        args.precision,
+        args.depths,
+        args.machine,
+        args.workers,
     )
-    bills = {bill.machine.name: bill for bill in plan.bills}
-    if args.machine not in (None, *bills):
-        raise BadInput(f"--machine {args.machine}: no encoder was ever measured on one")
-    bill = bills[args.machine] if args.machine else plan.bills[0]
-    fields = to_json(plan, bill, book)
+    found = plan(request, _card_of_weights(args.model, args.weights))
+    bill = found.bill_on(request.machine)
     if not args.json:
-        print(describe(plan, bill, args.workers))
-    return {**fields, "model": card.name, "precision": args.precision, "workers": args.workers}
+        print(describe(found, bill))
+    return plan_fields(found, bill)
 
 
-def to_json(plan: Plan, bill: Bill, book: Book) -> dict[str, Any]:
-    """A plan's fields, the money and hours on one kind of machine, and the range of each."""
-    uncertain = {
-        "scenes": plan.passes.s2_scenes + plan.passes.s1_scenes,
-        "tokens_per_pixel": plan.tokens,
-        "accelerator_hours": bill.accelerator_hours,
-        "machine_hours": bill.machine_hours,
-        "days": bill.days,
-        "bytes_read": plan.bytes_read,
-        "bytes_written": plan.bytes_written,
-        "requests": np.sum(list(bill.requests.values()), axis=0),
-        "storage_usd_per_year": plan.storage_usd_per_year,
-        "cost_usd": bill.total,
-    }
-    return {
-        "tiles": plan.tiles,
-        "pixels": plan.pixels,
-        "pixels_owned": plan.owned,
-        **{name: rounded(drawn[0]) for name, drawn in uncertain.items()},
-        "scenes_from": plan.passes.origin,
-        "machine": bill.machine.name,
-        "requests_by_kind": {name: rounded(drawn[0]) for name, drawn in bill.requests.items()},
-        "cost_usd_by_part": {name: rounded(drawn[0]) for name, drawn in bill.cost_usd.items()},
-        "uncertainty": {
-            name: [rounded(end) for end in likely(drawn)] for name, drawn in uncertain.items()
-        },
-        "by_machine": {
-            other.machine.name: {
-                "device": other.machine.device,
-                "accelerator_hours": rounded(other.accelerator_hours[0]),
-                "machine_hours": rounded(other.machine_hours[0]),
-                "days": rounded(other.days[0]),
-                "cost_usd": rounded(other.total[0]),
-                "throughput": other.source,
-            }
-            for other in plan.bills
-        },
-        "figures": [dataclasses.asdict(entry) for entry in book.figures.values()],
-        "machines": [dataclasses.asdict(machine) for machine in book.machines],
-    }
+def _card_of_weights(model: str | None, weights: str | None) -> Card | None:
+    """Card of weights that a file or an address names."""
+    if weights is None:
+        return None
+    # A checkpoint is read with PyTorch, which takes seconds to load.
+    from tessera_mosaic.pipeline.embedding.encoders import choose_encoder
+
+    return choose_encoder(model, weights).card
 
 
-def describe(plan: Plan, bill: Bill, workers: int) -> str:
+def describe(plan: Plan, bill: Bill) -> str:
     """A plan in some lines for people."""
-    scenes = plan.passes.s2_scenes + plan.passes.s1_scenes
     origin = "the orbits" if plan.passes.origin == "prior" else plan.passes.origin
-    machines = f"{workers:,} {bill.machine.name} ({bill.machine.device})"
+    machines = f"{plan.workers:,} {bill.machine.name} ({bill.machine.device})"
     lines = [
         f"tiles               {plan.tiles:,} with {plan.pixels:,} pixels",
-        f"scenes              {_between(scenes)}, by {origin}",
+        f"scenes              {_between(plan.scenes)}, by {origin}",
         f"tokens a pixel      {_between(plan.tokens)}",
         f"read                {_bytes(plan.bytes_read)}",
         f"written             {_bytes(plan.bytes_written)}, "

@@ -15,6 +15,7 @@ from tessera_mosaic.model.engine.kernels import UnusableDevice, find_place
 from tessera_mosaic.pipeline.embedding.weights import local_weights, pulled_weights
 from tessera_mosaic.pipeline.errors import BadEmbedding, BadInput, DeviceError, OutOfMemory
 from tessera_mosaic.pipeline.io.urls import plain
+from tessera_mosaic.pipeline.mosaic.layout import depths_to_store
 
 
 @dataclass(frozen=True)
@@ -209,5 +210,4 @@ def _first_line(error: Exception) -> str:
 
 def check_depths(card: Card, asked: bool) -> None:
     """Refuse shorter embeddings of an encoder that has none."""
-    if asked and not card.depths:
-        raise BadInput(f"--depths: the first values of {card.name} are no embeddings")
+    depths_to_store(asked, card.depths, card.name)

@@ -122,6 +122,28 @@ class Array:
         )
 
 
+def depths_to_store(asked: bool, depths: tuple[int, ...], model: str) -> tuple[int, ...]:
+    """Nested depths that a store has: none, unless they are asked for.
+
+    Parameters
+    ----------
+    asked
+        Whether nested depths are to be stored.
+    depths
+        Numbers of first values that are embeddings of the model, too.
+    model
+        Name of the model, for the message.
+
+    Raises
+    ------
+    BadInput
+        If they are asked for and the model has none.
+    """
+    if asked and not depths:
+        raise BadInput(f"the first values of {model} are no embeddings", "depths")
+    return depths if asked else ()
+
+
 @dataclass(frozen=True)
 class Layout:
     """How a mosaic is cut.

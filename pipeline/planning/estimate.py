@@ -1,4 +1,4 @@
-"""The command `plan`: what a run would take, before any of it is spent.
+"""What a run would take, before any of it is spent.
 
 Every figure is an array: its value, and then draws from the range in which it may lie instead.
 Whatever is reckoned from them is such an array too, so that every result knows its uncertainty.
@@ -12,13 +12,14 @@ import numpy as np
 
 from tessera_mosaic.model.cards import Card
 from tessera_mosaic.pipeline.console import rounded
+from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.ledger.forecast import Ranges
-from tessera_mosaic.pipeline.mosaic.layout import Layout
+from tessera_mosaic.pipeline.mosaic.layout import Layout, depths_to_store
 from tessera_mosaic.pipeline.planning.priors import (
-    Book,
     Drawn,
     Machine,
-    read_book,
+    Priors,
+    read_priors,
     tokens_per_second,
 )
 from tessera_mosaic.pipeline.planning.quantities import (
@@ -52,17 +53,19 @@ class Bill:
     Parameters
     ----------
     machine
-        The kind.
-    accelerator_hours, machine_hours
-        Of encoding alone; and of machines, by the slower of reading and encoding.
+        The kind of machine.
+    accelerator_hours
+        Hours of encoding alone, on one accelerator.
+    machine_hours
+        Hours of machines, by the slower of reading and encoding.
     days
-        From start to end with the workers asked for.
+        Days from start to end with the machines that are asked for.
     requests
-        By kind, with those by which such machines say how far they are.
+        Number of requests by kind, with those by which such machines say how far they are.
     cost_usd
-        By what it is paid for.
+        Money by what it is paid for, in US dollars.
     source
-        Of the throughput.
+        Where the throughput of the accelerator is from.
     """
 
     machine: Machine
@@ -75,7 +78,7 @@ class Bill:
 
     @property
     def total(self) -> Drawn:
-        """Of the money."""
+        """All money together, in US dollars."""
         return np.sum(list(self.cost_usd.values()), axis=0)
 
 
@@ -85,22 +88,33 @@ class Plan:
 
     Parameters
     ----------
-    tiles, pixels, owned
-        To make; to embed in them; and of these without the margin over zone lines.
+    model, precision
+        Name of the encoder's card, and the precision it computes in.
+    workers
+        Number of machines at work at once.
+    tiles
+        Number of tiles to make.
+    pixels, owned
+        Number of pixels to embed in them, and of these without the margin over zone lines.
     passes
-        Of the satellites, and the scenes to open.
+        How often the satellites see the ground, and the scenes to open.
     tokens
-        A pixel.
+        Number of tokens a pixel.
     bytes_read, bytes_written
-        In all.
+        Bytes of imagery that are fetched, and bytes of the store, in all.
     requests
-        By kind, for what tiles are made of, whatever makes them.
+        Number of requests by kind for what tiles are made of, whatever makes them.
     storage_usd_per_year
-        Of what is written.
+        Money to keep what is written, in US dollars a year.
     bills
-        One for each kind of machine, the cheapest first.
+        What it takes on each kind of machine, the cheapest first.
+    priors
+        Figures, prices and throughputs that all this is reckoned with.
     """
 
+    model: str
+    precision: str
+    workers: int
     tiles: int
     pixels: int
     owned: int
@@ -111,6 +125,25 @@ class Plan:
     requests: dict[str, Drawn]
     storage_usd_per_year: Drawn
     bills: tuple[Bill, ...]
+    priors: Priors
+
+    @property
+    def scenes(self) -> Drawn:
+        """Number of scenes to open, of both sensors: one counts for each tile that it touches."""
+        return self.passes.s2_scenes + self.passes.s1_scenes
+
+    def bill_on(self, machine: str | None) -> Bill:
+        """What it takes on a kind of machine; on the cheapest one for None.
+
+        Raises
+        ------
+        BadInput
+            If nobody has measured an encoder on such a machine.
+        """
+        bills = {bill.machine.name: bill for bill in self.bills}
+        if machine not in (None, *bills):
+            raise BadInput("no encoder was ever measured on one", "machine", machine)
+        return self.bills[0] if machine is None else bills[machine]
 
 
 def make_plan(
@@ -121,35 +154,38 @@ def make_plan(
     source: Source | None = None,
     workers: int = 1,
     depths: bool = False,
-    book: Book | None = None,
+    priors: Priors | None = None,
 ) -> Plan:
     """Reckon what a run would take.
 
     Parameters
     ----------
     ground
-        What is to be made.
+        The tiles and pixels to be made.
     year
-        Of the scenes.
+        Calendar year of the scenes.
     card, precision
-        Of the encoder.
+        The encoder, and the precision it computes in.
     source
-        Where scenes are looked up; None to go by the priors.
+        Catalogue in which scenes are looked up; None to go by the satellites' orbits.
     workers
-        Machines at work at once.
+        Number of machines at work at once.
     depths
         Whether the shorter embeddings are stored too.
-    book
-        The figures; the package's own by default.
+    priors
+        Figures, prices and throughputs; the package's own by default.
 
     Raises
     ------
+    BadInput
+        If there are no shorter embeddings.
     NoScenes
         If the catalogue lists none where it is asked.
     """
-    book = book or read_book()
+    priors = priors or read_priors()
+    layout = Layout(ground.side, card.dims, depths_to_store(depths, card.depths, card.name))
     random = np.random.default_rng(0)
-    figure = {name: entry.draw(random) for name, entry in book.figures.items()}
+    figure = {name: entry.draw(random) for name, entry in priors.figures.items()}
     if source is None:
         passes = passes_by_prior(ground, year, figure)
     else:
@@ -157,14 +193,13 @@ def make_plan(
     tiles, pixels = len(ground.tiles), int(ground.pixels.sum())
     tokens = tokens_of(card, passes, figure)
     reads = pixels * passes.s2 * (GRANULE / GRANULE_STEP) ** 2, pixels * passes.s1
-    layout = Layout(ground.side, card.dims, card.depths if depths else ())
     stored = bytes_stored(pixels, layout, figure)
     written = np.sum(stored, axis=0)
     requests = requests_of(tiles, ground.side, passes, stored, figure)
     storage = written / 1e9 * figure["storage"] * 12
     bills = []
-    for machine in book.machines:
-        speed = tokens_per_second(machine, card, precision, book, figure)
+    for machine in priors.machines:
+        speed = tokens_per_second(machine, card, precision, priors, figure)
         if speed is not None:
             encoding = pixels * tokens / speed[0] / 3600
             reading = (reads[0] + reads[1]) / figure["reading"] / 3600
@@ -178,6 +213,9 @@ def make_plan(
             days = days_of(tiles, hours, workers, figure)
             bills.append(Bill(machine, encoding, hours, days, asked, cost, speed[1]))
     return Plan(
+        model=card.name,
+        precision=precision,
+        workers=workers,
         tiles=tiles,
         pixels=pixels,
         owned=int(ground.owned.sum()),
@@ -188,6 +226,7 @@ def make_plan(
         requests=requests,
         storage_usd_per_year=storage,
         bills=tuple(sorted(bills, key=lambda bill: bill.total[0])),
+        priors=priors,
     )
 
 
@@ -199,17 +238,22 @@ def likely(drawn: Drawn) -> tuple[float, float]:
 
 
 def forecast(plan: Plan, machine: str) -> Ranges:
-    """Of a plan, what a run's records can be set beside.
+    """The part of a plan that a run's records can be set beside.
 
     Parameters
     ----------
     plan
-        Of the run.
+        Plan of the run.
     machine
-        On which it runs; accelerator hours are told only of one that the plan knows.
+        Name of the kind of machine that it runs on; accelerator hours are told only of one that
+        the plan knows.
+
+    Returns
+    -------
+    By the names of `status`, each value and the ends of its range.
     """
     estimates = {
-        "scenes": plan.passes.s2_scenes + plan.passes.s1_scenes,
+        "scenes": plan.scenes,
         "tokens_per_pixel": plan.tokens,
         "bytes_read": plan.bytes_read,
         "requests_read": plan.requests["read"],

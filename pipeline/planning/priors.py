@@ -38,7 +38,7 @@ class Figure:
     Parameters
     ----------
     name
-        In the file.
+        Its name in the file.
     value, low, high
         The number, and the range in which it may well lie instead.
     unit, source, date
@@ -68,13 +68,13 @@ class Machine:
     Parameters
     ----------
     name, device
-        Of the machine and of its accelerator.
+        Names of the machine and of its accelerator.
     cores
-        Virtual cores.
+        Number of virtual cores.
     usd_per_hour
-        On demand.
+        Price on demand in US dollars.
     source, date
-        Of the price.
+        Who says the price, and when that was read.
     """
 
     name: str
@@ -92,13 +92,13 @@ class Throughput:
     Parameters
     ----------
     device, model, precision
-        What ran: the accelerator's name, the card's, `fp32` or `bf16`.
+        Names of the accelerator and of the encoder's card, and `fp32` or `bf16`.
     tokens
-        Observations a pixel had, of both sensors.
+        Number of observations of both sensors that a pixel had.
     pixels_per_second
-        Encoded by one device.
+        Number of pixels that one device encoded in a second.
     source, date
-        Who measured, with what and when.
+        Who measured with what, and when.
     """
 
     device: str
@@ -111,20 +111,30 @@ class Throughput:
 
 
 @dataclass(frozen=True)
-class Book:
-    """All figures, machines and throughputs."""
+class Priors:
+    """All that plans are made with.
+
+    Parameters
+    ----------
+    figures
+        Numbers by their names.
+    machines
+        Machines that can be rented.
+    throughputs
+        How fast encoders ran on their accelerators.
+    """
 
     figures: dict[str, Figure]
     machines: tuple[Machine, ...]
     throughputs: tuple[Throughput, ...]
 
 
-def read_book(figures: Path = FIGURES, throughput: Path = THROUGHPUT) -> Book:
+def read_priors(figures: Path = FIGURES, throughput: Path = THROUGHPUT) -> Priors:
     """Read the two files."""
     table: dict[str, Any] = tomllib.loads(figures.read_text(encoding="utf-8"))
     machines = tuple(Machine(**entry) for entry in table.pop("machine"))
     rows = tuple(Throughput(**row) for row in json.loads(throughput.read_text(encoding="utf-8")))
-    return Book({name: Figure(name, **entry) for name, entry in table.items()}, machines, rows)
+    return Priors({name: Figure(name, **entry) for name, entry in table.items()}, machines, rows)
 
 
 def operations(card: Card) -> float:
@@ -135,10 +145,10 @@ def operations(card: Card) -> float:
 
 
 def tokens_per_second(
-    machine: Machine, card: Card, precision: str, book: Book, figure: Figures
+    machine: Machine, card: Card, precision: str, priors: Priors, figure: Figures
 ) -> tuple[Drawn, str] | None:
     """How fast a machine encodes, and who says so; None where nothing was ever measured on it."""
-    rows = [row for row in book.throughputs if row.device == machine.device]
+    rows = [row for row in priors.throughputs if row.device == machine.device]
     rows = [row for row in rows if row.precision == precision] or [
         row for row in rows if (row.precision, precision) == ("bf16", "fp32")
     ]

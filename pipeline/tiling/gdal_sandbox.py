@@ -17,8 +17,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import pyogrio
-
 from tessera_mosaic.pipeline.errors import BadInput
 
 DRIVERS = frozenset({"GPKG", "ESRI Shapefile", "FlatGeobuf"})
@@ -40,6 +38,9 @@ def read_layer(path: Path) -> dict[str, Any]:
     BadInput
         If GDAL cannot read it, or it has several layers.
     """
+    # Loaded where it is used: it takes a second.
+    import pyogrio
+
     words = [
         sys.executable,
         "-P",
@@ -71,6 +72,8 @@ def read_layer(path: Path) -> dict[str, Any]:
 
 def main(name: str, seconds: int) -> None:
     """Read a file and print what it holds as JSON."""
+    import pyogrio
+
     with contextlib.suppress(ValueError):
         # macOS knows the limit and sets none.
         resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))

@@ -13,7 +13,6 @@ import unicodedata
 from pathlib import Path
 
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -125,6 +124,9 @@ def parse_box(text: str) -> BaseGeometry:
 
 def countries() -> tuple[NDArray[np.object_], NDArray[np.object_]]:
     """Names and ground of the countries of Natural Earth; some reach across the antimeridian."""
+    # Loaded where it is used: it takes a second.
+    import pyogrio
+
     topojson = gzip.decompress(COUNTRIES.read_bytes())
     _, _, blobs, (names,) = pyogrio.raw.read(topojson, layer="countries", columns=["name"])
     return names, shapely.from_wkb(blobs)

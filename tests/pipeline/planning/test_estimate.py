@@ -19,15 +19,22 @@ from tessera_mosaic.pipeline.commands.plan import plan_arguments, plan_command
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.ledger.journal import JOURNAL_SECONDS
 from tessera_mosaic.pipeline.ledger.tally import MOST_TALLY_SECONDS
-from tessera_mosaic.pipeline.planning import priors, revisits
+from tessera_mosaic.pipeline.planning import revisits
 from tessera_mosaic.pipeline.planning.estimate import likely, make_plan
-from tessera_mosaic.pipeline.planning.priors import Figure, Throughput, read_book, record_throughput
+from tessera_mosaic.pipeline.planning.priors import (
+    THROUGHPUT,
+    Figure,
+    Throughput,
+    read_priors,
+    record_throughput,
+)
 from tessera_mosaic.pipeline.planning.revisits import ground_of, s2_passes
 from tessera_mosaic.pipeline.scenes import Scene
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 from tessera_mosaic.pipeline.tiling.ownership import owned
 from tessera_mosaic.pipeline.tiling.region import wanted_pixels
+from tests import jobs
 from tools import planet_page
 
 VALLEY = "6.9,45.8,7.3,46.1"
@@ -106,6 +113,22 @@ def test_a_global_plan_takes_little_memory() -> None:
     assert int(peak.split()[1]) < 2**20
 
 
+def test_a_plan_loads_neither_torch_nor_beam(archive: Path) -> None:
+    program = (
+        "import sys, pkgutil, importlib; "
+        "from tessera_mosaic.pipeline import cli, planning, scenes, tiling; "
+        "assert cli.main(sys.argv[1:]) == 0; "
+        "[importlib.import_module(f'{package.__name__}.{module.name}') "
+        "for package in (planning, scenes, tiling) "
+        "for module in pkgutil.iter_modules(package.__path__)]; "
+        "print('loaded', *{'torch', 'apache_beam'} & set(sys.modules))"
+    )
+    words = ["plan", f"--catalog={archive}", f"--region={jobs.REGION}", "--year=2024"]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "loaded"
+
+
 def test_private_hosts_can_be_allowed() -> None:
     parser = argparse.ArgumentParser()
     plan_arguments(parser)
@@ -163,7 +186,7 @@ def test_requests_of_a_store_are_notes_parts_and_progress() -> None:
     found = plan("--region", VALLEY)
     kinds, tiles = found["requests_by_kind"], found["tiles"]
     # A note that it is begun, a record, and codes of 500 MB and scales in parts of 50 MiB.
-    arrays = [128 * 2048**2 / read_book().figures["compression"].value, 4 * 2048**2]
+    arrays = [128 * 2048**2 / read_priors().figures["compression"].value, 4 * 2048**2]
     parts = sum(-(-size // (50 * 2**20)) for size in (*arrays, *[2 * 2048**2] * 3))
     assert kinds["write"] == pytest.approx(tiles * (2 + parts), rel=0.1)
     assert kinds["delete"] == tiles
@@ -175,7 +198,7 @@ def test_requests_of_a_store_are_notes_parts_and_progress() -> None:
 
 def test_bytes_written_are_those_of_the_arrays() -> None:
     found = plan("--region", VALLEY)
-    codes = found["pixels"] * 128 / read_book().figures["compression"].value
+    codes = found["pixels"] * 128 / read_priors().figures["compression"].value
     assert found["bytes_written"] == pytest.approx(codes + found["pixels"] * (4 + 3 * 2), rel=1e-3)
 
 
@@ -186,7 +209,7 @@ def test_a_catalogue_is_asked_and_believed() -> None:
     assert found.passes.s2[0] == pytest.approx(50)
     assert found.passes.s2_scenes[0] == pytest.approx(50 * found.tiles)
     assert found.passes.s1_scenes[0] == pytest.approx(20 * found.tiles)
-    assert found.tokens[0] == pytest.approx(50 * read_book().figures["s2_clear"].value + 20)
+    assert found.tokens[0] == pytest.approx(50 * read_priors().figures["s2_clear"].value + 20)
     assert found.passes.origin == "a catalogue"
 
 
@@ -251,14 +274,14 @@ def test_a_model_of_fixed_depth_has_its_own_tokens() -> None:
 
 
 def test_every_figure_says_where_it_is_from() -> None:
-    book = read_book()
-    for entry in (*book.figures.values(), *book.machines, *book.throughputs):
+    priors = read_priors()
+    for entry in (*priors.figures.values(), *priors.machines, *priors.throughputs):
         assert entry.source
         assert entry.date >= "2024"
-    for figure in book.figures.values():
+    for figure in priors.figures.values():
         assert figure.low <= figure.value <= figure.high
         assert figure.unit
-    for row in book.throughputs:
+    for row in priors.throughputs:
         card_named(row.model)
 
 
@@ -272,22 +295,22 @@ def test_draws_stay_within_their_range() -> None:
 
 def test_a_benchmark_replaces_its_own_row_only(tmp_path: Path) -> None:
     path = tmp_path / "throughput.json"
-    path.write_bytes(priors.THROUGHPUT.read_bytes())
+    path.write_bytes(THROUGHPUT.read_bytes())
     row = Throughput("L40S", "v2-large", "bf16", 100.0, 30_000.0, "benchmarks encode", "2026-11")
     record_throughput(row, path)
     record_throughput(row, path)
-    rows = read_book(throughput=path).throughputs
-    assert len(rows) == len(read_book().throughputs)
+    rows = read_priors(throughput=path).throughputs
+    assert len(rows) == len(read_priors().throughputs)
     assert [known for known in rows if known == row] == [row]
 
 
 def test_what_was_measured_is_believed_before_what_is_scaled(tmp_path: Path) -> None:
     path = tmp_path / "throughput.json"
-    path.write_bytes(priors.THROUGHPUT.read_bytes())
+    path.write_bytes(THROUGHPUT.read_bytes())
     here, card = ground(VALLEY), card_named("v2-nano")
     scaled = make_plan(here, 2024, card, "bf16")
     record_throughput(Throughput("L40S", "v2-nano", "bf16", 100.0, 1e6, "ours", "2026-11"), path)
-    measured = make_plan(here, 2024, card, "bf16", book=read_book(throughput=path))
+    measured = make_plan(here, 2024, card, "bf16", priors=read_priors(throughput=path))
     by_name = {bill.machine.device: bill for bill in measured.bills}
     hours = measured.pixels * measured.tokens[0] / 1e8 / 3600
     assert by_name["L40S"].accelerator_hours[0] == pytest.approx(hours)

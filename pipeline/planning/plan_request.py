@@ -1,0 +1,158 @@
+"""What can be asked of a plan, and how it is told as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tessera_mosaic.model.cards import SHIPPED, Card, card_named
+from tessera_mosaic.pipeline.console import rounded
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.planning.estimate import Bill, Plan, likely, make_plan
+from tessera_mosaic.pipeline.planning.priors import read_priors
+from tessera_mosaic.pipeline.planning.revisits import ground_of
+from tessera_mosaic.pipeline.scenes import open_catalogue
+from tessera_mosaic.pipeline.scenes.scene import check_year
+from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
+
+PRECISIONS = ("fp32", "bf16")
+"""Precisions of which throughputs are known."""
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What a plan is made for.
+
+    Parameters
+    ----------
+    area
+        The tiles and pixels that are to be made.
+    year
+        Calendar year of the scenes.
+    catalog
+        Catalogue in which scenes are looked up, as `open_catalogue` takes it; None to reckon with
+        the satellites' orbits.
+    allow_hosts
+        Hosts at private addresses that the catalogue may point to.
+    model
+        Name of the encoder's card; None for the encoder that comes with the package.
+    precision
+        Precision that the encoder computes in, `fp32` or `bf16`.
+    depths
+        Whether the shorter embeddings are stored too.
+    machine
+        Name of the kind of machine that hours and money are told of; None for the cheapest.
+    workers
+        Number of machines at work at once.
+
+    Raises
+    ------
+    BadInput
+        If there are no scenes of the year, no such machine, or no machine at work.
+    """
+
+    area: AreaRequest
+    year: int
+    catalog: str | None = None
+    allow_hosts: tuple[str, ...] = ()
+    model: str | None = None
+    precision: str = "fp32"
+    depths: bool = False
+    machine: str | None = None
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise BadInput("at least one machine has to work", "workers", self.workers)
+        check_year(self.year)
+        if self.precision not in PRECISIONS:
+            raise BadInput(f"choose one of {', '.join(PRECISIONS)}", "precision", self.precision)
+        names = [machine.name for machine in read_priors().machines]
+        if self.machine not in (None, *names):
+            raise BadInput(f"prices are known of {', '.join(names)}", "machine", self.machine)
+
+
+def plan(request: PlanRequest, card: Card | None = None) -> Plan:
+    """Reckon what a run would take.
+
+    Parameters
+    ----------
+    request
+        What it is made for.
+    card
+        Card of weights that are no published model's, in place of the request's model.
+
+    Raises
+    ------
+    BadInput
+        If the area or the catalogue cannot be used, there are no scenes, or nobody has measured an
+        encoder on such a machine.
+    CardError
+        If there is no such model, or it was not trained on the catalogue's imagery.
+    Unavailable
+        If the catalogue's provider does not serve at the moment.
+    """
+    card = card or card_named(request.model or SHIPPED.name)
+    source = None
+    if request.catalog:
+        source = open_catalogue(request.catalog, request.allow_hosts)
+        card.accepts(source.imagery)
+    found = make_plan(
+        ground_of(read_area(request.area)),
+        request.year,
+        card,
+        request.precision,
+        source,
+        request.workers,
+        request.depths,
+    )
+    found.bill_on(request.machine)
+    return found
+
+
+def plan_fields(plan: Plan, bill: Bill) -> dict[str, Any]:
+    """The fields of `plan --json`: money and hours on one kind of machine, and all ranges."""
+    uncertain = {
+        "scenes": plan.scenes,
+        "tokens_per_pixel": plan.tokens,
+        "accelerator_hours": bill.accelerator_hours,
+        "machine_hours": bill.machine_hours,
+        "days": bill.days,
+        "bytes_read": plan.bytes_read,
+        "bytes_written": plan.bytes_written,
+        "requests": np.sum(list(bill.requests.values()), axis=0),
+        "storage_usd_per_year": plan.storage_usd_per_year,
+        "cost_usd": bill.total,
+    }
+    return {
+        "tiles": plan.tiles,
+        "pixels": plan.pixels,
+        "pixels_owned": plan.owned,
+        **{name: rounded(drawn[0]) for name, drawn in uncertain.items()},
+        "scenes_from": plan.passes.origin,
+        "machine": bill.machine.name,
+        "requests_by_kind": {name: rounded(drawn[0]) for name, drawn in bill.requests.items()},
+        "cost_usd_by_part": {name: rounded(drawn[0]) for name, drawn in bill.cost_usd.items()},
+        "uncertainty": {
+            name: [rounded(end) for end in likely(drawn)] for name, drawn in uncertain.items()
+        },
+        "by_machine": {
+            other.machine.name: {
+                "device": other.machine.device,
+                "accelerator_hours": rounded(other.accelerator_hours[0]),
+                "machine_hours": rounded(other.machine_hours[0]),
+                "days": rounded(other.days[0]),
+                "cost_usd": rounded(other.total[0]),
+                "throughput": other.source,
+            }
+            for other in plan.bills
+        },
+        "figures": [dataclasses.asdict(entry) for entry in plan.priors.figures.values()],
+        "machines": [dataclasses.asdict(machine) for machine in plan.priors.machines],
+        "model": plan.model,
+        "precision": plan.precision,
+        "workers": plan.workers,
+    }
