@@ -166,9 +166,17 @@ def _alone_with(path: Path) -> Iterator[IO[bytes]]:
         with path.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             # Who had it before may have moved it away in the meantime.
-            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            if _is_at(path, file):
                 yield file
                 return
+
+
+def _is_at(path: Path, file: IO[bytes]) -> bool:
+    """Whether an open file is the one that a path names now."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @dataclass(frozen=True)
