@@ -1,0 +1,194 @@
+"""The annual stack of a region, from a catalogue to a d-pixel directory."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS
+from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Gone, Incomplete, Refused, chosen
+from tessera_mosaic.pipeline.imagery.resample import Kernel
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
+from tessera_mosaic.pipeline.io.local_files import make_directory
+from tessera_mosaic.pipeline.scenes import Scene, Source, open_catalogue
+from tessera_mosaic.pipeline.scenes.scene import Sensor, check_year
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.dpixel_files import write_stack_directory
+from tessera_mosaic.pipeline.stacks.losses import Losses, check_losses
+from tessera_mosaic.pipeline.stacks.preprocessing import CHOICES, Preprocessing
+from tessera_mosaic.pipeline.stacks.read_stack import read_stack
+from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
+from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
+from tessera_mosaic.pipeline.tiling.lattice import Window, lonlat_bounds
+from tessera_mosaic.pipeline.tiling.ownership import region_window, zones_touched
+from tessera_mosaic.pipeline.tiling.region import read_region
+
+MOST_BYTES = 8 * 2**30
+"""Largest stack that is made of a region, as that is done in memory."""
+
+BYTES_A_PIXEL = {Sensor.S2: 2 * len(S2_BANDS) + 1, Sensor.S1: 2 * len(S1_BANDS)}
+"""Bytes of one observation."""
+
+
+@dataclass(frozen=True)
+class StackRequest:
+    """Which annual stack is asked for.
+
+    Parameters
+    ----------
+    catalog
+        Catalogue of the scenes, as `open_catalogue` takes it.
+    region
+        Part of the Earth that lies in one UTM zone, as `read_region` reads it.
+    year
+        Calendar year of the scenes.
+    kernel
+        Resampling of the Sentinel-2 bands.
+    offset
+        How the radiometric offset of Sentinel-2 is taken out.
+    s1_mosaic
+        Which value a pixel takes where scenes of one Sentinel-1 pass overlap.
+    allow_lost_scenes
+        Number of scenes that may be gone, damaged or without answer.
+    allow_hosts
+        Hosts at private addresses that the catalogue may point to.
+
+    Raises
+    ------
+    BadInput
+        If there are no scenes of the year, or a rule or a number cannot be.
+    """
+
+    catalog: str
+    region: str
+    year: int
+    kernel: Kernel = Kernel.BILINEAR
+    offset: OffsetRule = OffsetRule.REFERENCE
+    s1_mosaic: PassRule = PassRule.FIRST
+    allow_lost_scenes: int = 0
+    allow_hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_year(self.year)
+        check_losses(self.allow_lost_scenes)
+        for name in ("kernel", "offset", "s1_mosaic"):
+            object.__setattr__(self, name, chosen(CHOICES[name], getattr(self, name), name))
+
+
+@dataclass(frozen=True)
+class RegionStack:
+    """The annual stack of a region.
+
+    Parameters
+    ----------
+    window
+        Pixels of the lattice that it covers.
+    year
+        Calendar year of the scenes.
+    catalog
+        Address or name of the catalogue.
+    rules
+        How pixels became observations.
+    annual
+        The arrays, their dates, and the scenes that were used and not.
+    """
+
+    window: Window
+    year: int
+    catalog: str
+    rules: Preprocessing
+    annual: AnnualStack
+
+    def description(self) -> dict[str, Any]:
+        """The fields of `stack.json`."""
+        return {
+            "crs": self.window.crs,
+            "transform": list(self.window.transform),
+            "shape": list(self.window.shape),
+            "year": self.year,
+            "catalog": self.catalog,
+            "rules": {"imagery": self.rules.imagery.value, **self.rules.identity()},
+            "dates": list(self.annual.dates),
+            "ascending_dates": list(self.annual.ascending_dates),
+            "descending_dates": list(self.annual.descending_dates),
+            "scenes": {
+                "used": list(self.annual.used),
+                "unused": [{"id": name, "reason": why} for name, why in self.annual.unused],
+            },
+        }
+
+
+def write_region_stack(request: StackRequest, out: str | Path) -> RegionStack:
+    """Write the annual stack of a region as a d-pixel directory.
+
+    Parameters
+    ----------
+    request
+        Which stack is asked for.
+    out
+        Directory for the arrays and `stack.json`, which is made.
+
+    Raises
+    ------
+    BadInput
+        If the region spans several zones or has no scenes in that year, a scene cannot be read for
+        good, or the directory cannot be made or written to.
+    SceneError
+        If a provider cannot be asked now.
+    """
+    window = _window(request)
+    source = open_catalogue(request.catalog, request.allow_hosts)
+    rules = Preprocessing(source.imagery, request.kernel, request.offset, request.s1_mosaic)
+    rules.check(source)
+    with _final_as_bad_input():
+        scenes = source.search(lonlat_bounds(window), request.year)
+    _check_size(request, window, scenes, source)
+    make_directory(out)
+    losses = Losses(request.allow_lost_scenes)
+    with _final_as_bad_input(), contextlib.closing(SceneReader(source)) as reader:
+        annual = read_stack(window, scenes, rules, reader, losses)
+    made = RegionStack(window, request.year, source.name, rules, annual)
+    write_stack_directory(out, annual.stack, made.description())
+    return made
+
+
+def _window(request: StackRequest) -> Window:
+    """The pixels of a region, which has to lie in one zone."""
+    region = read_region(request.region)
+    zones = zones_touched(region)
+    if len(zones) != 1:
+        raise BadInput(
+            f"region {request.region} spans the UTM zones {', '.join(map(str, zones))}: a stack "
+            "lies in one zone, so ask for each part by itself"
+        )
+    return region_window(zones[0], region)
+
+
+def _check_size(request: StackRequest, window: Window, scenes: list[Scene], source: Source) -> None:
+    """Refuse a stack of no scene, or one that does not fit into memory."""
+    if not scenes:
+        raise BadInput(
+            f"catalogue {source.name} has no scenes of {request.year} over region {request.region}"
+        )
+    days = {(scene.sensor, scene.date, scene.orbit_state) for scene in scenes}
+    pixel = sum(BYTES_A_PIXEL.get(sensor, 0) for sensor, _, _ in days)
+    size = window.height * window.width * pixel
+    if size > MOST_BYTES:
+        raise BadInput(
+            f"region {request.region} has {window.height:,} x {window.width:,} px and up to "
+            f"{len(days)} days, a stack of {size / 2**30:.0f} GiB: ask for at most "
+            f"{MOST_BYTES / 2**30:.0f} GiB at a time"
+        )
+
+
+@contextlib.contextmanager
+def _final_as_bad_input() -> Iterator[None]:
+    """What no further try can help with is bad input; a provider's bad moment is not."""
+    try:
+        yield
+    except (Corrupt, Gone, Incomplete, Refused) as error:
+        way_out = " (allow one more lost scene to go on without it)" if error.scene else ""
+        raise BadInput(f"{error}{way_out}") from None
