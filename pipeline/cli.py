@@ -92,22 +92,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(command: str | None, words: list[str]) -> ExitCode:
     """Run a command that a user may stop."""
     try:
-        parser = build_parser(command)
+        args, rest = build_parser(command).parse_known_args(words)
+        args.beam_arguments, args.words = rest, words
+        return _run(args)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if command not in NEEDING_TRAINING or package not in TRAINING_PACKAGES:
             raise
         hint = "pip install 'tessera-mosaic[training]'"
         return _failed(command, f"{error.name} is not installed: {hint}", ExitCode.BAD_INPUT)
-    args, rest = parser.parse_known_args(words)
-    args.beam_arguments, args.words = rest, words
-    try:
-        return _run(args)
     except BadInput as error:
         # Below the commands, messages name parameters, which here are options.
-        return _failed(args.command, error.of_option, error.exit_code)
+        return _failed(command, error.of_option, error.exit_code)
     except TesseraError as error:
-        return _failed(args.command, str(error), error.exit_code)
+        return _failed(command, str(error), error.exit_code)
     except BrokenPipeError:
         # Python would complain at the end that nobody takes what is left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

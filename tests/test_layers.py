@@ -48,7 +48,7 @@ TABLE = Table(
         "model": {
             "encoder": "engine networks sizes checkpoints cards statistics observations "
             "quantize cores",
-            "engine": "networks sizes statistics observations quantize cores",
+            "engine": "networks precision sizes statistics observations quantize cores",
             "networks": "sizes cores",
             "checkpoints": "networks sizes cores",
             "cards": "sizes statistics cores",
@@ -72,6 +72,7 @@ TABLE = Table(
     never={
         "model": "apache_beam fsspec gcsfs pyogrio rasterio requests s3fs xarray zarr",
         "model.cards": "torch",
+        "model.precision": "torch",
         "model.sizes": "torch",
         "model.statistics": "torch",
         "ledger": "apache_beam torch",
@@ -99,6 +100,7 @@ KNOWN: set[str] = {
     "job.launch -> commands.arguments",
     "job.launch -> commands.run",
     "job.launch -> embedding.embed_tile",
+    "job.launch -> embedding.encoder_card",
     "job.launch -> embedding.encoders",
     "job.launch -> scenes",
     "job.launch -> scenes.scene",
@@ -113,7 +115,6 @@ KNOWN: set[str] = {
 
 SILENT: set[str] = {
     "tessera_mosaic.pipeline.commands",
-    "tessera_mosaic.pipeline.embedding",
     "tessera_mosaic.pipeline.evaluation",
     "tessera_mosaic.pipeline.imagery",
     "tessera_mosaic.pipeline.job",

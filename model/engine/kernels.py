@@ -16,8 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tessera_mosaic.model.networks import ResetFirstGru
+from tessera_mosaic.model.precision import Precision
 
-DTYPES: dict[str, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES: dict[str, torch.dtype] = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16}
 """Types of the numbers in matrix products, by the precision's name."""
 
 STEPS = 64

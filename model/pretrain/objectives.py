@@ -15,16 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tessera_mosaic.model.networks import Network
+from tessera_mosaic.model.pretrain.recipe import MIX, REDUNDANCY
 from tessera_mosaic.model.pretrain.samples import Samples
 from tessera_mosaic.model.pretrain.tokens import mixed, random_view
 from tessera_mosaic.model.quantize import LIMIT
 from tessera_mosaic.model.statistics import Statistics
-
-REDUNDANCY = 5e-3
-"""Weight of the off-diagonal terms of the cross-correlation (TESSERA v1, lambda)."""
-
-MIX = 1.0
-"""Weight of the mix-based term relative to `REDUNDANCY` (TESSERA v1, mixup lambda)."""
 
 PREFIXES = (16, 32, 64, 128)
 """Numbers of leading values of a student from which a head rebuilds the teacher (TESSERA v2)."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -21,8 +21,7 @@ from torch.distributed.checkpoint.state_dict import (
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-Sharding = Literal["ddp", "fsdp"]
-"""How processes share a training: each has all parameters, or each has a part of them."""
+from tessera_mosaic.model.pretrain.recipe import Sharding
 
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 """Asks for states whose parameters are whole and lie in the computer's own memory."""

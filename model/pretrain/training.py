@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import pickle
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from tessera_mosaic.model.pretrain.parallel import (
     whole_state,
     wrap,
 )
+from tessera_mosaic.model.pretrain.recipe import Recipe
 from tessera_mosaic.model.pretrain.shuffle import Shuffled
 
 STATE = "state.pt"
@@ -37,51 +37,6 @@ LAST, BEST = "last.safetensors", "best.safetensors"
 
 class TrainingError(ValueError):
     """A training cannot start or go on. The message says why, in one line."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train. Defaults are TESSERA v1's (paper and reference) unless said otherwise.
-
-    Parameters
-    ----------
-    steps
-        Of the whole training; the papers train for one epoch.
-    batch
-        Pixels a step, of all processes together.
-    seed
-        Of initial weights, order and views.
-    lr
-        Base learning rate, which groups of parameters have shares of.
-    matrix_share, vector_share
-        Shares for parameters of several dimensions, and of one.
-    weight_decay, warmup, clip
-        Of AdamW; share of the steps with a rising rate, after which a cosine falls to 0; largest
-        norm of the gradient.
-    precision
-        Of matrix products: `bf16` (AMP), or `fp32`.
-    every
-        Steps between looks at the encoder, each with a checkpoint (ours).
-    """
-
-    steps: int
-    batch: int = 32_768
-    seed: int = 0
-    lr: float = 2e-3
-    matrix_share: float = 0.2
-    vector_share: float = 0.0048
-    weight_decay: float = 1e-6
-    warmup: float = 0.1
-    clip: float = 2.0
-    precision: Literal["bf16", "fp32"] = "bf16"
-    every: int = 600
-
-    def rate(self, step: int) -> float:
-        """Share of the base learning rate at a step: linear warm-up, then a cosine to 0."""
-        rising = max(round(self.warmup * self.steps), 1)
-        if step < rising:
-            return (step + 1) / rising
-        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(self.steps - rising, 1)))
 
 
 Look = Callable[[Network], dict[str, float]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from tessera_mosaic.model.precision import Precision
 from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, WantedPixels
@@ -56,6 +57,22 @@ def rule_arguments(parser: argparse.ArgumentParser) -> None:
         choices=tuple(PassRule),
         default=PassRule.FIRST,
         help="the value of a pixel that several scenes of a Sentinel-1 pass have (first)",
+    )
+
+
+def encoder_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that choose an encoder, and in which precision it computes."""
+    parser.add_argument(
+        "--model",
+        help="name of a card, whose sizes and statistics apply (see `models`); without it and "
+        "--weights, the encoder that comes with the package",
+    )
+    parser.add_argument("--weights", metavar="F", help="checkpoint file or address")
+    parser.add_argument(
+        "--precision",
+        choices=[each.value for each in Precision],
+        default=Precision.FP32.value,
+        help="in which the encoder computes (%(default)s)",
     )
 
 

@@ -1,21 +1,19 @@
-"""The commands around encoders: `encode` a d-pixel directory, and look after `models`."""
+"""The command `models`: list the encoders that are known; fetch, inspect and convert weights."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tessera_mosaic.model.cards import KNOWN, Card, card_named
-from tessera_mosaic.model.checkpoints.checkpoint import (
-    Checkpoint,
-    read_checkpoint,
-    write_checkpoint,
-)
-from tessera_mosaic.model.networks import parameter_count
-from tessera_mosaic.pipeline.commands.refusals import model_refusals
+from tessera_mosaic.model.cards import KNOWN, Card
+from tessera_mosaic.pipeline.embedding.encoder_card import card_errors, card_of_name
 from tessera_mosaic.pipeline.embedding.weights import local_weights, pull_weights, pulled_weights
 from tessera_mosaic.pipeline.io.urls import plain
+
+if TYPE_CHECKING:
+    from tessera_mosaic.model.checkpoints.checkpoint import Checkpoint
 
 
 def models_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,39 +30,64 @@ def models_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
 
 
-@model_refusals()
 def models_command(args: argparse.Namespace) -> dict[str, Any]:
     """List the cards, or do one of the actions.
 
     Returns
     -------
     The fields of `models --json`.
+
+    Raises
+    ------
+    BadInput
+        If a model is unknown, or weights cannot be fetched, read or written.
     """
-    result: dict[str, Any]
     if args.action == "pull":
-        card = card_named(args.model)
-        path = pull_weights(card)
-        result = {"model": card.name, "path": str(path), "sha256": card.sha256}
-        line = f"{card.name}: {path}, sha256 as published"
+        result, line = _pulled(card_of_name(args.model))
     elif args.action == "inspect":
-        path = local_weights(args.file)
-        described = describe_checkpoint(read_checkpoint(path))
-        result = {"file": plain(args.file), "bytes": path.stat().st_size, **described}
-        line = "\n".join(f"{name:11} {value}" for name, value in result.items())
+        result, line = _inspected(args.file)
     elif args.action == "convert":
-        checkpoint = read_checkpoint(local_weights(args.file))
-        write_checkpoint(checkpoint, args.out)
-        result = {"out": args.out} | describe_checkpoint(read_checkpoint(args.out))
-        line = f"{args.out}: {result['family']}, sha256 {result['sha256']}"
+        result, line = _converted(args.file, args.out)
     else:
-        result = {"models": [describe_card(card) for card in KNOWN.values()]}
+        result = {"models": [_card(card) for card in KNOWN.values()]}
         line = _table(result["models"])
     if not args.json:
         print(line)
     return result
 
 
-def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+def _pulled(card: Card) -> tuple[dict[str, Any], str]:
+    path = pull_weights(card)
+    result = {"model": card.name, "path": str(path), "sha256": card.sha256}
+    return result, f"{card.name}: {path}, sha256 as published"
+
+
+def _inspected(file: str) -> tuple[dict[str, Any], str]:
+    path = local_weights(file)
+    checkpoint = _read(path)
+    result = {"file": plain(file), "bytes": path.stat().st_size, **_checkpoint(checkpoint)}
+    return result, "\n".join(f"{name:11} {value}" for name, value in result.items())
+
+
+def _converted(file: str, out: str) -> tuple[dict[str, Any], str]:
+    from tessera_mosaic.model.checkpoints.checkpoint import write_checkpoint
+
+    checkpoint = _read(local_weights(file))
+    with card_errors():
+        write_checkpoint(checkpoint, out)
+    result = {"out": out, **_checkpoint(_read(Path(out)))}
+    return result, f"{out}: {result['family']}, sha256 {result['sha256']}"
+
+
+def _read(path: Path) -> Checkpoint:
+    # Imported here, so that listing models does not load PyTorch.
+    from tessera_mosaic.model.checkpoints.checkpoint import read_checkpoint
+
+    with card_errors():
+        return read_checkpoint(path)
+
+
+def _checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     """What a weights file is."""
     published = [card.name for card in KNOWN.values() if card.sha256 == checkpoint.sha256]
     return {
@@ -77,17 +100,14 @@ def describe_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def describe_card(card: Card) -> dict[str, Any]:
-    """A card, how many parameters its encoder has, and where its weights are on this machine."""
+def _card(card: Card) -> dict[str, Any]:
+    """A card, and where its weights are on this machine."""
     here = pulled_weights(card)
-    return dataclasses.asdict(card) | {
-        "parameters": parameter_count(card.family, card.sizes),
-        "pulled": None if here is None else str(here),
-    }
+    return dataclasses.asdict(card) | {"pulled": None if here is None else str(here)}
 
 
 def _table(models: list[dict[str, Any]]) -> str:
-    """The cards, a line each, and what there is to know of each."""
+    """A line for each card, and below them what there is to know of each."""
     lines = [
         f"{'model':14} {'parameters':>13}  {'values':18} {'imagery':9} {'kernel':9} {'licence':10} "
         "weights"

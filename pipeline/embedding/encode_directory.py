@@ -1,12 +1,13 @@
-"""A directory of d-pixel arrays to codes and scales, a band of rows at a time."""
+"""A folder of d-pixel arrays to codes and scales, a band of rows at a time."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import os
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,88 +15,158 @@ import numpy as np
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from numpy.typing import DTypeLike, NDArray
 
-from tessera_mosaic.model.encoder import Encoder
+from tessera_mosaic.model.engine.packing import SAMPLING
 from tessera_mosaic.model.observations import Origin, Stack
 from tessera_mosaic.model.quantize import Fidelity, fidelity
-from tessera_mosaic.pipeline.embedding.encoders import encoder_errors
+from tessera_mosaic.pipeline.embedding.encoder_card import card_errors
+from tessera_mosaic.pipeline.embedding.encoder_requests import EncodeRequest
+from tessera_mosaic.pipeline.embedding.encoders import Encoder
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.local_files import make_directory
-
-log = logging.getLogger(__name__)
-
+from tessera_mosaic.pipeline.scenes.dpixel_catalog import DESCRIPTION, Description, read_description
+from tessera_mosaic.pipeline.stacks.dpixel_files import read_stack_directory
 
 BAND_PIXELS = 1 << 16
 """Pixels, in whole rows, whose embeddings are in memory at once."""
-
 
 Shape = tuple[tuple[int, ...], DTypeLike]
 """Shape and type of an array."""
 
 
-def encode_directory(
-    stack: Stack,
-    out: str | Path,
-    encoder: Encoder,
-    at: Origin | None = None,
-    dims: int | None = None,
-    floats: bool = False,
-    report: bool = False,
-) -> tuple[int, Fidelity | None]:
-    """Embed a stack into `codes.npy`, `scales.npy` and, if asked for, `embedding.npy`.
+@dataclass(frozen=True)
+class Encoded:
+    """What became of a folder of d-pixels.
 
     Parameters
     ----------
-    stack
-        Of any size; worked on in bands of whole rows.
-    out
-        Directory, which is made.
-    encoder
-        With which.
-    at
-        Where and when the stack is, for encoders that draw by place.
-    dims
-        Values to keep; None for all.
-    floats, report
-        Whether to write values before quantization, and to compare codes with them.
+    model
+        Name of the card that was used.
+    weights_sha256
+        Hexadecimal digest of the weights file.
+    shape
+        Number of rows, of columns, and of values of an embedding.
+    embedded
+        Number of pixels that have an embedding.
+    seconds
+        Seconds that embedding and writing took.
+    report
+        How faithful quantization was, if that was asked for and there was any pixel.
+    """
 
-    Returns
-    -------
-    Number of embedded pixels, and how faithful quantization was if that was asked for.
+    model: str
+    weights_sha256: str
+    shape: tuple[int, int, int]
+    embedded: int
+    seconds: float
+    report: Fidelity | None
+
+
+def encode_directory(request: EncodeRequest, band_pixels: int = BAND_PIXELS) -> Encoded:
+    """Embed d-pixel arrays into `codes.npy`, `scales.npy` and, if asked for, `embedding.npy`.
+
+    Parameters
+    ----------
+    request
+        Which arrays, where to, and with which encoder.
+    band_pixels
+        Number of pixels whose embeddings are in memory at once, to whole rows.
 
     Raises
     ------
-    BadEmbedding, OutOfMemory, DeviceError
-        As `encoder_errors` tells them apart.
     BadInput
-        If the directory cannot be made or written to.
-    CardError
-        If the encoder has no embeddings of so many values.
+        If the arrays, the encoder or the folder for what comes out cannot be used.
+    BadEmbedding, OutOfMemory, DeviceError
+        As `Encoder.embed`.
     """
+    stack = read_stack_directory(request.stack)
+    place = _place(request, stack)
+    encoder = Encoder.open(
+        request.model,
+        request.weights,
+        request.precision,
+        device=request.device,
+        imagery=_imagery(request, place),
+    )
+    at = None
+    if place is not None:
+        at = Origin(place.window.zone, place.window.row, place.window.col, place.year)
+    elif encoder.card.family in SAMPLING:
+        raise BadInput(
+            f"{encoder.card.name} draws observations by place, and {request.stack} has no "
+            f"{DESCRIPTION} that says where it is"
+        )
+    with card_errors():
+        dims = encoder.card.check_depth(request.dim)
+    began = time.monotonic()
+    embedded, report = _embed(stack, at, encoder, request, dims, band_pixels)
+    return Encoded(
+        encoder.card.name,
+        encoder.weights_sha256,
+        (*stack.shape, dims),
+        embedded,
+        time.monotonic() - began,
+        report,
+    )
+
+
+def _place(request: EncodeRequest, stack: Stack) -> Description | None:
+    """What `stack.json` says, where there is one: d-pixels of others come without."""
+    if not (Path(request.stack) / DESCRIPTION).exists():
+        return None
+    place = read_description(request.stack)
+    if place.window.shape != stack.shape:
+        raise BadInput(
+            f"{request.stack}: {DESCRIPTION} says {place.window.shape} pixels, and the arrays have "
+            f"{stack.shape}"
+        )
+    return place
+
+
+def _imagery(request: EncodeRequest, place: Description | None) -> str | None:
+    """Where the imagery is from, as the stack or the user says."""
+    if place is None:
+        return request.source
+    if request.source not in (None, place.imagery):
+        raise BadInput(
+            f"{request.stack}/{DESCRIPTION} says that this is imagery of {place.imagery}",
+            "source",
+            request.source,
+        )
+    return place.imagery
+
+
+def _embed(
+    stack: Stack,
+    at: Origin | None,
+    encoder: Encoder,
+    request: EncodeRequest,
+    dims: int,
+    band_pixels: int,
+) -> tuple[int, Fidelity | None]:
+    """Embed a stack into the arrays of the request; count its pixels, and compare their codes."""
     height, width = stack.shape
-    kept = encoder.card.check_depth(dims)
-    make_directory(out)
+    make_directory(request.out)
     arrays: dict[str, Shape] = {
-        "codes": ((height, width, kept), np.int8),
+        "codes": ((height, width, dims), np.int8),
         "scales": ((height, width), np.float32),
     }
-    if floats:
-        arrays["embedding"] = (height, width, kept), np.float32
+    if request.floats:
+        arrays["embedding"] = (height, width, dims), np.float32
     embedded, faith = 0, None
-    with _new_arrays(Path(out), arrays) as append:
-        rows = max(BAND_PIXELS // max(width, 1), 1)
+    with _new_arrays(Path(request.out), arrays) as append:
+        rows = max(band_pixels // max(width, 1), 1)
         for top in range(0, height, rows):
             band = slice(top, min(top + rows, height))
             here = at and dataclasses.replace(at, row=at.row + top)
-            with encoder_errors():
-                made = encoder.embed(_rows(stack, band), here, floats or report, dims)
+            made = encoder.embed(_rows(stack, band), here, request.floats or request.report, dims)
             append("codes", made.codes)
             append("scales", made.scales)
             embedded += int(np.isfinite(made.scales).sum())
             if made.values is None:
                 continue
-            if floats:
+            if request.floats:
                 append("embedding", made.values)
-            if report and (part := fidelity(made.values, made.codes, made.scales)):
+            if request.report and (part := fidelity(made.values, made.codes, made.scales)):
                 faith = part if faith is None else faith + part
     return embedded, faith
 

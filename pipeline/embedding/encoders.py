@@ -1,4 +1,4 @@
-"""The encoder that a command's `--model` and `--weights` name, and its errors in our classes."""
+"""Encoders opened by a model's name or a weights file, whose errors have our classes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,140 @@ from dataclasses import dataclass
 
 import torch
 
-from tessera_mosaic.model.cards import SHIPPED, Card, card_named, card_of_weights
+from tessera_mosaic.model.cards import Card, card_of_weights
 from tessera_mosaic.model.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint
-from tessera_mosaic.model.encoder import Encoder, encoder_identity
+from tessera_mosaic.model.encoder import Embedding, encoder_identity
+from tessera_mosaic.model.encoder import Encoder as CardEncoder
 from tessera_mosaic.model.engine.kernels import UnusableDevice, find_place
+from tessera_mosaic.model.observations import Origin, Stack
+from tessera_mosaic.pipeline.embedding.encoder_card import card_errors, card_of_name
 from tessera_mosaic.pipeline.embedding.weights import local_weights, pulled_weights
 from tessera_mosaic.pipeline.errors import BadEmbedding, BadInput, DeviceError, OutOfMemory
 from tessera_mosaic.pipeline.io.urls import plain
-from tessera_mosaic.pipeline.mosaic.layout import depths_to_store
+
+
+class Encoder(CardEncoder):
+    """An encoder that turns a year of observations into embeddings.
+
+    `Encoder.open` finds one by its name or its weights. One encoder serves all threads of a
+    process.
+
+    Attributes
+    ----------
+    card
+        What is known of the model: which imagery it takes, the number of values of its
+        embeddings, the licence of its weights.
+    weights_sha256
+        Hexadecimal digest of its weights file.
+    precision
+        Precision of its matrix products, `fp32` or `bf16`.
+    threads
+        Number of threads that compute at once on the CPU.
+
+    Examples
+    --------
+    Embed two pixels that Sentinel-2 saw clear on three days, and Sentinel-1 on none:
+
+    >>> import numpy as np
+    >>> from tessera_mosaic.model.observations import Stack
+    >>> stack = Stack(
+    ...     bands=np.full((3, 1, 2, 10), 1500, np.uint16),
+    ...     masks=np.ones((3, 1, 2), np.uint8),
+    ...     doys=np.array([40, 150, 230], np.uint16),
+    ...     sar_ascending=np.zeros((0, 1, 2, 2), np.int16),
+    ...     sar_ascending_doy=np.zeros(0, np.int16),
+    ...     sar_descending=np.zeros((0, 1, 2, 2), np.int16),
+    ...     sar_descending_doy=np.zeros(0, np.int16),
+    ... )
+    >>> made = Encoder.open(threads=1).embed(stack, values=True)
+    >>> made.codes.shape, made.codes.dtype, made.scales.shape
+    ((1, 2, 128), dtype('int8'), (1, 2))
+    >>> np.abs(made.codes * made.scales[..., None] - made.values).max() < made.scales.max()
+    np.True_
+    """
+
+    @classmethod
+    def open(
+        cls,
+        model: str | None = None,
+        weights: str | None = None,
+        precision: str = "fp32",
+        threads: int | None = None,
+        device: str = "cpu",
+        imagery: str | None = None,
+    ) -> Encoder:
+        """Open an encoder.
+
+        Parameters
+        ----------
+        model
+            Name of the card whose statistics apply, such as `v2-nano`; `tessera-mosaic models`
+            lists them. None for the card of the weights, or for the shipped encoder.
+        weights
+            Path or address of a weights file; None for the model's own, which are shipped with
+            the package or were fetched by `tessera-mosaic models pull`.
+        precision
+            Precision of matrix products: `fp32` (the same bytes whatever the batch, threads and
+            order) or `bf16` (faster where the device has it).
+        threads
+            Number of threads that compute at once on the CPU, whoever calls; None for one a core.
+        device
+            Name of the device that computes: `cpu`, `cuda` or `cuda:N`.
+        imagery
+            Source of the imagery that will be embedded, `mpc` or `aws`, where it is known; a model
+            that was trained on other imagery is refused.
+
+        Raises
+        ------
+        BadInput
+            If model, weights and imagery do not go together, the weights are not there or are
+            none, or the device is not there.
+        """
+        checkpoint, card = find_checkpoint(model, weights, imagery=imagery)
+        with device_errors():
+            return cls(checkpoint, card, precision, device, threads)
+
+    def embed(
+        self,
+        stack: Stack,
+        at: Origin | None = None,
+        values: bool = False,
+        dims: int | None = None,
+    ) -> Embedding:
+        """Embed every pixel of a stack.
+
+        Parameters
+        ----------
+        stack
+            Observations of H x W pixels in one year.
+        at
+            Where and when the stack is; only models of v1.0, which draw observations by place,
+            need it.
+        values
+            Whether to return the embeddings before quantization too.
+        dims
+            Number of leading values to keep, one of the card's `depths`; None for all.
+
+        Returns
+        -------
+        Embedding
+            `codes` : int8 (H, W, D); `scales` : float32 (H, W), +inf where nothing was seen; and
+            `values` : float32 (H, W, D) in the units of the embedding, if asked for. A pixel's
+            embedding is its codes times its scale.
+
+        Raises
+        ------
+        BadInput
+            If the model has no embeddings of so many values, or needs to know where the stack is.
+        BadEmbedding
+            If what came out is not finite or too large to store.
+        OutOfMemory
+            If not even one pixel fits into the memory of the device.
+        DeviceError
+            If the device fails.
+        """
+        with card_errors(), encoder_errors():
+            return super().embed(stack, at, values, dims)
 
 
 @dataclass(frozen=True)
@@ -25,11 +151,11 @@ class Choice:
     Parameters
     ----------
     card
-        With the sizes of the weights.
+        Card of the encoder, with the sizes of the weights.
     weights_sha256
-        Of the weights file.
+        Hexadecimal digest of the weights file.
     precision
-        Of matrix products.
+        Precision of matrix products: `fp32` or `bf16`.
     """
 
     card: Card
@@ -37,43 +163,32 @@ class Choice:
     precision: str
 
     def identity(self) -> dict[str, object]:
-        """All that decides an embedding's bytes, as JSON: the same as the encoder's own."""
+        """All that decides an embedding's bytes, as JSON takes it: the same as the encoder's."""
         return encoder_identity(self.card, self.weights_sha256, self.precision)
 
 
 def choose_encoder(
     model: str | None, weights: str | None, precision: str = "fp32", imagery: str | None = None
 ) -> Choice:
-    """What `load_encoder` would load with the same options, for those who do not encode.
+    """Choose what `Encoder.open` would open, for those who do not encode.
 
-    Raises
-    ------
-    BadInput, CardError, CheckpointError
-        As `load_encoder`, but for what the device has to say: see `check_device`.
-    """
-    checkpoint, card = find_checkpoint(model, weights, imagery=imagery)
-    return Choice(card, checkpoint.sha256, precision)
-
-
-def card_of_options(model: str | None, weights: str | None) -> Card:
-    """Card of the encoder that the same options choose, whose own weights need not be here."""
-    if weights is None:
-        return card_named(model or SHIPPED.name)
-    return choose_encoder(model, weights).card
-
-
-def check_device(device: str, precision: str) -> None:
-    """Refuse a device that this machine does not have, or that cannot compute in a precision.
+    Parameters
+    ----------
+    model, weights, precision, imagery
+        As for `Encoder.open`.
 
     Raises
     ------
     BadInput
-        If so.
+        As `Encoder.open`, but for what the device has to say: see `check_device`.
+
+    Examples
+    --------
+    >>> choose_encoder(None, None).card.name
+    'flanders-nano'
     """
-    try:
-        find_place(device, precision)
-    except UnusableDevice as error:
-        raise BadInput(str(error)) from None
+    checkpoint, card = find_checkpoint(model, weights, imagery=imagery)
+    return Choice(card, checkpoint.sha256, precision)
 
 
 def load_encoder(
@@ -81,44 +196,32 @@ def load_encoder(
     weights: str | None,
     precision: str = "fp32",
     threads: int | None = None,
-    sha256: str | None = None,
+    sha256: str = "",
     device: str = "cpu",
     imagery: str | None = None,
 ) -> Encoder:
-    """Load an encoder.
+    """Open an encoder on a worker, which has to be the one that the launcher chose.
 
     Parameters
     ----------
-    model
-        Name of the card whose statistics apply; None for the weights' own, or the shipped encoder.
-    weights
-        Checkpoint file or address; None for the model's own, or the shipped encoder.
-    precision, threads, device
-        As for `Encoder`.
+    model, weights, precision, threads, device, imagery
+        As for `Encoder.open`.
     sha256
-        Digest that the weights must have, where it was taken before.
-    imagery
-        Source of the imagery to come, `mpc` or `aws`, where it is known.
+        Hexadecimal digest of the weights that the launcher chose; empty where nobody did.
 
     Raises
     ------
     BadInput
-        If the device is not there, or the file has changed.
-    CardError
-        If model, weights and imagery do not go together.
-    CheckpointError
-        If the weights are none.
+        As `Encoder.open`, or if the worker has other weights than the launcher.
     """
-    try:
-        checkpoint, card = find_checkpoint(model, weights, sha256 or "", imagery)
-        encoder = Encoder(checkpoint, card, precision, device, threads)
-    except UnusableDevice as error:
-        raise BadInput(str(error)) from None
-    if sha256 is not None and encoder.weights_sha256 != sha256:
+    checkpoint, card = find_checkpoint(model, weights, sha256, imagery)
+    if sha256 and checkpoint.sha256 != sha256:
         raise BadInput("the encoder has changed since the run began: its sha256 is another")
-    return encoder
+    with device_errors():
+        return Encoder(checkpoint, card, precision, device, threads)
 
 
+@card_errors()
 def find_checkpoint(
     model: str | None, weights: str | None, sha256: str = "", imagery: str | None = None
 ) -> tuple[Checkpoint, Card]:
@@ -126,30 +229,25 @@ def find_checkpoint(
 
     Parameters
     ----------
-    model, weights
-        As for `load_encoder`.
+    model, weights, imagery
+        As for `Encoder.open`.
     sha256
-        Digest that a file of weights must have, where it is known.
-    imagery
-        Source of the imagery to come, where it is known.
+        Hexadecimal digest that a weights file must have; empty where it is not known.
 
     Raises
     ------
     BadInput
-        If there are no weights.
-    CardError
-        If model, weights and imagery do not go together.
-    CheckpointError
-        If the file is not what it should be.
+        If there are no weights, they are not what they should be, or model, weights and imagery do
+        not go together.
     """
     if weights is not None:
-        checkpoint = _named_weights(weights, sha256)
+        found = _named_weights(weights, sha256)
     else:
-        checkpoint = _own_weights(card_named(model or SHIPPED.name))
-    card = card_of_weights(checkpoint.family, checkpoint.sizes, checkpoint.sha256, model, imagery)
+        found = _own_weights(card_of_name(model))
+    card = card_of_weights(found.family, found.sizes, found.sha256, model, imagery)
     if imagery is not None:
         card.accepts(imagery)
-    return checkpoint, card
+    return found, card
 
 
 def _named_weights(location: str, sha256: str) -> Checkpoint:
@@ -169,7 +267,7 @@ def _own_weights(card: Card) -> Checkpoint:
         raise BadInput(
             f"the weights of {card.name} are not on this machine: "
             f"{how if card.repository else f'get {card.file} from {card.page} and '}"
-            "name a file with --weights"
+            "name the file that holds them"
         )
     try:
         return read_checkpoint(path, card.sha256)
@@ -177,6 +275,38 @@ def _own_weights(card: Card) -> Checkpoint:
         raise CheckpointError(
             f"{error}; fetch it again with `tessera-mosaic models pull {card.name}`"
         ) from None
+
+
+def check_device(device: str, precision: str) -> None:
+    """Check that this machine has a device, and that it can compute in a precision.
+
+    Parameters
+    ----------
+    device, precision
+        As for `Encoder.open`.
+
+    Raises
+    ------
+    BadInput
+        If not.
+    """
+    with device_errors():
+        find_place(device, precision)
+
+
+@contextmanager
+def device_errors() -> Iterator[None]:
+    """Give a device that cannot be used the class of what a user gave and cannot be used.
+
+    Raises
+    ------
+    BadInput
+        If the device is not there, or cannot compute as asked.
+    """
+    try:
+        yield
+    except UnusableDevice as error:
+        raise BadInput(str(error)) from None
 
 
 @contextmanager
@@ -206,8 +336,3 @@ def encoder_errors() -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def check_depths(card: Card, asked: bool) -> None:
-    """Refuse shorter embeddings of an encoder that has none."""
-    depths_to_store(asked, card.depths, card.name)

@@ -18,9 +18,10 @@ import urllib3
 from fsspec.callbacks import Callback, NoOpCallback, TqdmCallback
 
 from tessera_mosaic.model.cards import SHIPPED, Card
-from tessera_mosaic.model.checkpoints.checkpoint import file_digest, refuse_withdrawn
+from tessera_mosaic.model.checkpoints.files import file_digest, refuse_withdrawn
 from tessera_mosaic.model.data import WEIGHTS
 from tessera_mosaic.pipeline import __version__
+from tessera_mosaic.pipeline.embedding.encoder_card import card_errors
 from tessera_mosaic.pipeline.errors import BadInput, Gone, SceneError
 from tessera_mosaic.pipeline.io.buckets import Buckets
 from tessera_mosaic.pipeline.io.http import ORDINARY
@@ -33,38 +34,37 @@ PIECE = 1 << 22
 """Bytes that are read at once."""
 
 MOST_BYTES = 16 << 30
-"""More than any published weights have."""
+"""Longest file that is fetched: more than any published weights have."""
 
 
 def cache_folder() -> Path:
-    """Where fetched weights are kept: `tessera-mosaic/weights` of the user's cache."""
+    """Folder where fetched weights are kept: `tessera-mosaic/weights` of the user's cache."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "tessera-mosaic" / "weights"
 
 
+@card_errors()
 def local_weights(location: str, sha256: str = "") -> Path:
     """A local file of weights that may lie anywhere.
 
     Parameters
     ----------
     location
-        A path, or an address that can be read: `gs://`, `s3://`, `https://`.
+        Path of the file, or an address that can be read: `gs://`, `s3://`, `https://`.
     sha256
-        Digest of the file, where it is known: then it is fetched once, and fetching goes on where
-        it was interrupted.
+        Hexadecimal digest of the file; empty where it is not known. A file of a known digest is
+        fetched once, and fetching goes on where it was interrupted.
 
     Returns
     -------
     Path
-        Of the file itself, or of its copy in the cache, whose name is its digest.
+        Path of the file itself, or of its copy in the cache, whose name is its digest.
 
     Raises
     ------
     BadInput
-        If the address cannot be read or holds another file than the digest says, or if the cache
-        cannot be written to.
-    CheckpointError
-        If the file is known as withdrawn.
+        If the address cannot be read, or holds another file than the digest says or one that is
+        withdrawn; or if the cache cannot be written to.
     """
     if is_local(location):
         return Path(local_path(location))
@@ -81,17 +81,39 @@ def local_weights(location: str, sha256: str = "") -> Path:
 
 
 def pulled_weights(card: Card) -> Path | None:
-    """The weights of a model, if they came with the package or `models pull` has fetched them."""
+    """Path of a model's weights, if they came with the package or `models pull` has fetched them.
+
+    Parameters
+    ----------
+    card
+        Card of the model.
+
+    Returns
+    -------
+    Path or None
+        None if the weights are not on this machine.
+    """
     if card is SHIPPED:
         return WEIGHTS
     kept = cache_folder() / card.sha256
     return kept if card.sha256 and kept.is_file() else None
 
 
+@card_errors()
 def pull_weights(card: Card) -> Path:
     """Fetch the weights of a model from the Hugging Face Hub if they are not here, and check them.
 
     `HF_ENDPOINT` names a mirror, as it does for the Hub's own client.
+
+    Parameters
+    ----------
+    card
+        Card of the model.
+
+    Returns
+    -------
+    Path
+        Path of the weights file.
 
     Raises
     ------
@@ -102,7 +124,7 @@ def pull_weights(card: Card) -> Path:
         if not _is(WEIGHTS, card.sha256):
             raise BadInput(f"{WEIGHTS} is damaged: install tessera-mosaic again")
         return WEIGHTS
-    by_hand = f"get {card.file} from {card.page} and name it with --weights"
+    by_hand = f"get {card.file} from {card.page} and name it as the weights"
     if not card.repository:
         raise BadInput(f"{card.name} is not on the Hugging Face Hub: {by_hand}")
     hub = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
@@ -186,11 +208,11 @@ class _Source:
     Parameters
     ----------
     start
-        Where in the file they begin.
+        Number of the byte of the file that they begin with, from 0.
     size
-        Of the whole file, where it is told.
+        Length of the whole file in bytes; None where it is not told.
     pieces
-        To its end.
+        Bytes to the end of the file, some at a time.
     """
 
     start: int

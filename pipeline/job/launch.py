@@ -19,7 +19,8 @@ from tessera_mosaic.pipeline.commands.arguments import area_request
 from tessera_mosaic.pipeline.commands.run import expect
 from tessera_mosaic.pipeline.console import own_options
 from tessera_mosaic.pipeline.embedding.embed_tile import blocks_of
-from tessera_mosaic.pipeline.embedding.encoders import check_depths, check_device, choose_encoder
+from tessera_mosaic.pipeline.embedding.encoder_card import check_depths
+from tessera_mosaic.pipeline.embedding.encoders import check_device, choose_encoder
 from tessera_mosaic.pipeline.errors import BadInput, BrokenOff, StoreError
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors

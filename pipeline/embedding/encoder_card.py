@@ -1,0 +1,66 @@
+"""The card that a model's name stands for, for those who do not encode: PyTorch is not loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tessera_mosaic.model.cards import SHIPPED, Card, CardError, card_named
+from tessera_mosaic.model.checkpoints.files import CheckpointError
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.mosaic.layout import depths_to_store
+
+
+@contextmanager
+def card_errors() -> Iterator[None]:
+    """Give what cards and weights files raise the class of what a user gave and cannot be used.
+
+    Raises
+    ------
+    BadInput
+        If a model, its weights and its imagery do not go together, or a weights file holds none.
+    """
+    try:
+        yield
+    except (CardError, CheckpointError) as error:
+        raise BadInput(str(error)) from None
+
+
+@card_errors()
+def card_of_name(model: str | None) -> Card:
+    """The card of a model's name.
+
+    Parameters
+    ----------
+    model
+        Name of a card; None for that of the shipped encoder.
+
+    Raises
+    ------
+    BadInput
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> card_of_name(None).name
+    'flanders-nano'
+    """
+    return card_named(model or SHIPPED.name)
+
+
+def check_depths(card: Card, asked: bool) -> None:
+    """Check that an encoder has shorter embeddings, where they are asked for.
+
+    Parameters
+    ----------
+    card
+        Card of the encoder.
+    asked
+        Whether the embeddings that its first values are shall be stored too.
+
+    Raises
+    ------
+    BadInput
+        If they are asked for and there are none.
+    """
+    depths_to_store(asked, card.depths, card.name)
