@@ -23,6 +23,7 @@ from tessera_mosaic.pipeline.io.throttle import Account, Accounts
 from tessera_mosaic.pipeline.io.urls import plain
 
 SCHEMES = ("gs", "gcs", "s3")
+"""Schemes of addresses that lead to object stores."""
 
 T = TypeVar("T")
 
@@ -33,9 +34,9 @@ class Buckets:
     Parameters
     ----------
     accounts
-        Whose turn it is.
+        Number of requests that each bucket bears at a time, and the pauses that it asks for.
     file_system
-        Opens the file system of a scheme, with options for it.
+        Function that opens the file system of a scheme with options for it.
     """
 
     def __init__(
@@ -50,9 +51,9 @@ class Buckets:
         Parameters
         ----------
         url
-            Of one of `SCHEMES`.
+            Address of one of `SCHEMES`.
         request
-            Is given the file system of the address.
+            Function that is given the file system of the address and returns what it answers.
 
         Raises
         ------
@@ -93,7 +94,17 @@ def _amazon_options() -> dict[str, Any]:
 
 
 def _scene_error(error: Exception, where: str, account: Account) -> SceneError:
-    """What an object store's library raised, as an error of its class."""
+    """Find the class of what an object store's library raised.
+
+    Parameters
+    ----------
+    error
+        What was raised.
+    where
+        Address that was asked, for the message.
+    account
+        Of the bucket; told where it asks for patience.
+    """
     name = type(error).__name__
     said = f"{where}: {name}: {error}"[:300]
     code = str(getattr(error, "code", getattr(error, "status", None)))

@@ -1,7 +1,7 @@
 """Bytes of objects by their addresses, for catalogues that nobody vouches for.
 
-An address is only followed where its catalogue may point, and every failure has a class of
-`errors`, by which it is tried again.
+An address is only followed where its catalogue may point. Every failure has a class of `errors`,
+which says how often the request is tried again.
 """
 
 from __future__ import annotations
@@ -39,10 +39,13 @@ from tessera_mosaic.pipeline.io.throttle import LONGEST_PAUSE, Accounts
 from tessera_mosaic.pipeline.io.urls import WEB, is_local, local_path, plain, scheme_of
 
 MAX_REDIRECTS = 5
+"""Most places to which one address may lead in a row."""
+
 MOST_MOVED = 10_000
-"""Addresses of which it is remembered where they led."""
+"""Number of addresses of which it is remembered where they led."""
 
 CREDENTIALS = ("authorization", "cookie")
+"""Headers that are sent to the host of the address alone, not to where it leads."""
 
 T = TypeVar("T")
 
@@ -87,7 +90,18 @@ class Remote:
         self._lock = threading.Lock()
 
     def read(self, access: Access, start: int, length: int) -> bytes:
-        """Read part of an object; fewer bytes than asked for only where it ends.
+        """Read a part of an object.
+
+        Parameters
+        ----------
+        access
+            Address of the object.
+        start, length
+            First byte, and number of bytes.
+
+        Returns
+        -------
+        So many bytes; fewer only where the object ends before.
 
         Raises
         ------
@@ -109,7 +123,13 @@ class Remote:
             raise
 
     def read_all(self, access: Access, limit: int) -> bytes:
-        """Read a whole object of at most so many bytes."""
+        """Read a whole object.
+
+        Raises
+        ------
+        SceneError
+            Of the class of what went wrong; `Corrupt` if it has more bytes than the limit.
+        """
         url = access.url
         scheme = self.check(url)
         if not scheme:
@@ -123,17 +143,17 @@ class Remote:
         return data
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str], limit: int) -> Answer:
-        """Send a document and read the answer of at most so many bytes."""
+        """Send a document, and read at most so many bytes of the answer."""
         self.check(url)
         return self._request("POST", url, headers, limit, body)
 
     def get(self, access: Access, limit: int) -> Answer:
-        """Read an answer of at most so many bytes with its headers."""
+        """Read the headers of an answer, and at most so many bytes of its body."""
         self.check(access.url)
         return self._request("GET", access.url, access.headers, limit)
 
     def size(self, access: Access) -> int:
-        """Bytes of an object."""
+        """Number of bytes of an object."""
         url = access.url
         scheme = self.check(url)
         if not scheme:
@@ -151,7 +171,7 @@ class Remote:
 
         Returns
         -------
-        Its scheme, empty for a file of this machine: by it, and by nothing else, it is followed.
+        Its scheme, empty for a file of this machine. Callers go by it alone.
 
         Raises
         ------
@@ -187,16 +207,22 @@ class Remote:
         url: str,
         answer: Callable[[SceneError], None] = lambda error: None,
     ) -> T:
-        """Do some work on an object as often as the class of its failure deserves.
+        """Do some work on an object again while the class of its failure says that this may help.
 
         Parameters
         ----------
         work
-            Raises a `SceneError` where it fails.
+            Function that raises a `SceneError` where it fails.
         url
-            Of the object. What a local disk answers is final.
+            Address of the object. What a local disk answers is final.
         answer
-            Told each failure before the next try, to renew, refresh or forget.
+            Function that is told each failure before the next try, for example to renew a
+            credential.
+
+        Raises
+        ------
+        SceneError
+            The last failure, once there were `request_tries` of its class.
         """
         failures: Counter[type[SceneError]] = Counter()
         while True:
@@ -213,7 +239,7 @@ class Remote:
                 time.sleep(min(wait, LONGEST_PAUSE))
 
     def _tries(self, kind: type[SceneError], url: str) -> int:
-        """How often an object may fail in one way: a disk's word is final."""
+        """Number of failures of one class after which an object is given up."""
         if is_local(url):
             return 1
         # The libraries of the object stores have tried several times before they give up.
@@ -227,7 +253,7 @@ class Remote:
         limit: int,
         body: bytes | None = None,
     ) -> Answer:
-        """Send a request to where its address was found to lead, and read so many bytes."""
+        """Send a request to where its address was found to lead before, or to the address."""
         with self._lock:
             target = self._moved.get(url, url)
         if target != url:
@@ -248,7 +274,7 @@ class Remote:
         limit: int,
         body: bytes | None,
     ) -> Answer:
-        """Follow an address from where it is thought to lead, and remember where it did."""
+        """Send a request, follow where the answers lead, and remember where they did."""
         for _ in range(MAX_REDIRECTS + 1):
             answer = self._web.ask(method, target, _for_host(headers, url, target), limit, body)
             if answer.status not in (301, 302, 303, 307, 308):
@@ -275,7 +301,7 @@ class Remote:
 
 
 def _for_host(headers: Mapping[str, str], url: str, target: str) -> dict[str, str]:
-    """Headers without the credentials, if they are for another host than the target's."""
+    """Headers for a target; without the credentials where it is on another host than the URL."""
     here, there = urlsplit(url), urlsplit(target)
     if (here.scheme, here.netloc) == (there.scheme, there.netloc):
         return dict(headers)
@@ -283,6 +309,7 @@ def _for_host(headers: Mapping[str, str], url: str, target: str) -> dict[str, st
 
 
 def _read_file(path: str, start: int, length: int) -> bytes:
+    """Read a part of a file of this machine, which must be a regular one."""
     try:
         # Not to wait for whoever might write into what is no file.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

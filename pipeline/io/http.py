@@ -1,4 +1,4 @@
-"""HTTP requests whose every failure has a class, and that go to no private address unasked."""
+"""HTTP requests whose every failure has a class, and that reach no private address unasked."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ ORDINARY = Patience()
 
 @dataclass(frozen=True)
 class Answer:
-    """What an HTTP server said."""
+    """What an HTTP server said: status, headers, and as much of the body as was asked for."""
 
     status: int
     headers: Mapping[str, str]
@@ -81,7 +81,7 @@ class Web:
     trusted
         Hosts that may have private addresses, in lower case.
     accounts
-        Whose turn it is.
+        Number of requests that each server bears at a time, and the pauses that it asks for.
     patience
         How long servers are waited for.
     """
@@ -95,7 +95,20 @@ class Web:
     def ask(
         self, method: str, url: str, headers: Mapping[str, str], limit: int, body: bytes | None
     ) -> Answer:
-        """Send one request and read at most so many bytes of the answer.
+        """Send one request and read the answer.
+
+        Parameters
+        ----------
+        method
+            `GET` or `POST`.
+        url
+            Address to ask.
+        headers
+            Names and values to send beside `User-Agent`.
+        limit
+            Most bytes of the body that are read.
+        body
+            Bytes to send; None for none.
 
         Raises
         ------
@@ -205,7 +218,20 @@ def _through(proxy: str, patience: Patience) -> urllib3.PoolManager:
 
 
 def refuse_private(address: str, host: str) -> None:
-    """Refuse an address of a private network; names pass, until they have led to an address."""
+    """Refuse an address of a private network, or of this machine.
+
+    Parameters
+    ----------
+    address
+        Number of version 4 or 6, or a name: names pass, until they have led to a number.
+    host
+        What the catalogue calls the place, for the message.
+
+    Raises
+    ------
+    Refused
+        If it is one.
+    """
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -223,7 +249,7 @@ def refuse_private(address: str, host: str) -> None:
 def _carried(
     ip: ipaddress.IPv6Address,
 ) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The address that one of version 6 carries of version 4 and leads to; itself if none."""
+    """Address of version 4 that one of version 6 carries and leads to; itself if it has none."""
     for network in CARRYING:
         if ip in network:
             return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
@@ -260,7 +286,22 @@ def drain(response: urllib3.BaseHTTPResponse, limit: int, patience: float) -> by
 
 
 def ranged(answer: Answer, where: str, start: int, length: int) -> bytes:
-    """The bytes of a ranged answer, if they are those that were asked for."""
+    """Bytes of an answer to a request for a part of a file.
+
+    Parameters
+    ----------
+    answer
+        Of the server.
+    where
+        Address that was asked, for the message.
+    start, length
+        First byte, and number of bytes, that were asked for.
+
+    Raises
+    ------
+    Corrupt
+        If they are others.
+    """
     data = answer.data
     if answer.status == 200:
         if start == 0 and len(data) < length:
@@ -278,7 +319,13 @@ def ranged(answer: Answer, where: str, start: int, length: int) -> bytes:
 
 
 def whole_size(answer: Answer, where: str) -> int:
-    """Bytes of the whole of which a ranged answer has a part."""
+    """Number of bytes of the whole file of which an answer has a part.
+
+    Raises
+    ------
+    Corrupt
+        If the answer does not say.
+    """
     match = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
     if match is None or match["total"] == "*":
         raise Corrupt(f"{where}: the server does not read parts of files")

@@ -15,13 +15,13 @@ _NAME, _END = f'"{SEAL}": '.encode(), b"\n}\n"
 
 
 def seal(fields: dict[str, Any]) -> bytes:
-    """JSON of the fields, a line each, with their digest as the last."""
+    """JSON object of some fields, each on a line of its own, with their digest as the last."""
     digest = hashlib.sha256(_lines(fields)).hexdigest()
     return _lines(fields | {SEAL: digest})
 
 
 def unseal(data: bytes) -> dict[str, Any]:
-    """The fields of a sealed object.
+    """Fields of a sealed object, without the digest.
 
     Raises
     ------

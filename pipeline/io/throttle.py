@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterator
 
 IN_FLIGHT = 64
-"""Most requests to one account at a time, until it asks for patience."""
+"""Largest number of requests to one provider at a time, until it asks for patience."""
 
 LONGEST_PAUSE = 300.0
-"""Most seconds between two tries, where the provider does not say how many."""
+"""Most seconds between two tries of a request, where the provider does not say how many."""
 
 LONGEST_ASKED = 3600.0
-"""Most seconds that a provider is left alone at its own word."""
+"""Most seconds for which a provider is left alone because it says so."""
 
 
 class Account:
@@ -44,7 +44,7 @@ class Account:
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for a turn, and hold it for one request."""
+        """Wait until one more request may be sent, and count it as under way in the block."""
         with self._turn:
             while (wait := self.rest) > 0 or self._running >= max(1, int(self._limit)):
                 self._turn.wait(wait if wait > 0 else None)
@@ -57,13 +57,19 @@ class Account:
                 self._turn.notify()
 
     def served(self) -> None:
-        """Take note of an answer that was no throttling."""
+        """Take note of an answer that did not ask for patience."""
         with self._turn:
             self._throttled = 0
             self._limit = min(self._limit + 1.0 / self._limit, self._most)
 
     def throttled(self, retry_after: float | None) -> None:
-        """Take note of a throttling, and of the seconds that the provider asks for."""
+        """Take note of an answer that asked for patience.
+
+        Parameters
+        ----------
+        retry_after
+            Seconds that the provider asks for; None if it does not say.
+        """
         with self._turn:
             now = time.monotonic()
             if now >= self._not_before:

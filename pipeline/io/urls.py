@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import logging
 from urllib.parse import urlsplit, urlunsplit
 
-log = logging.getLogger(__name__)
-
-
 WEB = ("http", "https")
+"""Schemes of addresses that are asked over HTTP."""
 
 
 def is_local(url: str) -> bool:
-    """Whether an address is a file of this machine."""
+    """Tell whether an address is that of a file of this machine."""
     return "://" not in url or url.startswith("file://")
 
 
 def scheme_of(url: str) -> str:
-    """Scheme of an address, as it is written there; empty for a file of this machine."""
+    """Scheme of an address as it is written there; empty for a file of this machine."""
     return "" if is_local(url) else url.partition("://")[0]
 
 
 def local_path(url: str) -> str:
-    """Path of a local address."""
+    """Path of the file that a local address names."""
     return url.removeprefix("file://")
 
 
 def plain(url: str) -> str:
-    """An address without its query, which may hold a credential, for messages and names."""
+    """Address for messages and names: without query and user, which may be credentials."""
     if "://" not in url:
         return url
     try:

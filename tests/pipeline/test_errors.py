@@ -1,12 +1,79 @@
-"""What errors say, and to whom."""
+"""Each class of error says its own answer, and bad input says to whom it speaks."""
+
+from __future__ import annotations
 
 import pickle
+from collections import Counter
+from collections.abc import Iterator
 from enum import StrEnum
 
 import pytest
 
 from tessera_mosaic.pipeline.cli import main
-from tessera_mosaic.pipeline.errors import BadInput, NoScenes, chosen
+from tessera_mosaic.pipeline.errors import (
+    FAULTS,
+    Altered,
+    BadInput,
+    Corrupt,
+    DeviceError,
+    ExitCode,
+    Expired,
+    Fault,
+    NoScenes,
+    OutOfMemory,
+    SceneError,
+    TesseraError,
+    Throttled,
+    chosen,
+    classed,
+)
+
+
+def below(kind: type[TesseraError]) -> Iterator[type[TesseraError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from below(child)
+
+
+CLASSES = [kind for kind in below(TesseraError) if kind.__module__ == TesseraError.__module__]
+
+
+def test_records_tell_every_class_from_the_others() -> None:
+    kinds = Counter(kind.kind for kind in CLASSES if kind is not Altered)
+    assert set(kinds.values()) == {1}
+    assert set(FAULTS) == set(kinds)
+
+
+def test_bad_input_alone_ends_a_command_with_exit_code_2() -> None:
+    ending = {kind for kind in CLASSES if kind.exit_code is ExitCode.BAD_INPUT}
+    assert ending == set(below(BadInput))
+    assert {kind.exit_code for kind in CLASSES} == {ExitCode.BAD_INPUT, ExitCode.FAILED}
+
+
+def test_another_device_might_do_where_a_device_is_at_fault() -> None:
+    assert {kind for kind, fault in FAULTS.items() if fault is Fault.DEVICE} == {
+        DeviceError.kind,
+        OutOfMemory.kind,
+    }
+
+
+def test_a_scene_that_its_provider_still_has_is_not_lost() -> None:
+    lost = {kind for kind in CLASSES if kind.loses_scene}
+    assert lost == set(below(SceneError)) - {Expired, Throttled}
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "message"),
+    [
+        (Corrupt("what came", "a", "B04"), "corrupt", "a B04: what came"),
+        (BadInput("choose 1", "tile", 0), "bad-input", "tile 0: choose 1"),
+        (MemoryError(), "out-of-memory", "MemoryError"),
+        (KeyError("who"), "internal", "KeyError: 'who'"),
+    ],
+)
+def test_whatever_is_raised_has_a_class(raised: Exception, kind: str, message: str) -> None:
+    for error in (classed(raised), pickle.loads(pickle.dumps(classed(raised)))):  # noqa: S301
+        assert (error.kind, str(error)) == (kind, message)
 
 
 class Colour(StrEnum):
