@@ -72,6 +72,8 @@ class BarlowTwins(nn.Module):
         saved.
     quantize
         Whether the loss sees representations as they come back from int8.
+    watched
+        Number of pixels of a batch whose projection's rank is monitored.
     """
 
     def __init__(
@@ -83,13 +85,14 @@ class BarlowTwins(nn.Module):
         redundancy: float = REDUNDANCY,
         mix: float = MIX,
         quantize: bool = True,
+        watched: int = WATCHED,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.projector = projector(encoder.sizes.representation, projector_width)
         self.tables, self.lengths = statistics.tables(), lengths
         self.redundancy, self.mix, self.quantize = redundancy, mix, quantize
-        self._projected = torch.zeros(0)
+        self.watched, self._projected = watched, torch.zeros(0)
 
     def draw(self, samples: Samples, rng: np.random.Generator) -> tuple[Tensor, ...]:
         """Two views of each sensor, and how they are mixed: one share a batch, from Beta(1, 1)."""
@@ -124,7 +127,7 @@ class BarlowTwins(nn.Module):
             z = fake_quantize(z)
         projected = [self.projector(part) for part in z.chunk(len(optical))]
         one, two, *mix = (standardize(part.float()) for part in projected)
-        self._projected = one[:WATCHED].detach().clone()
+        self._projected = one[: self.watched].detach().clone()
         invariance, redundancy = barlow_twins(correlate(one, two))
         parts = {"invariance": invariance, "redundancy": self.redundancy * redundancy}
         if mix:

@@ -56,7 +56,7 @@ class Shuffled:
                 f"{len(self.files)} files of d-pixels cannot be shared by {self.processes} "
                 "processes: sample into more shards"
             )
-        if not self._steps(0):
+        if not self.steps(0):
             raise SamplesError(
                 f"{sum(self.files.values())} d-pixels in {len(self.files)} files do not fill a "
                 f"batch of {self.batch} for each of {self.processes} processes"
@@ -65,8 +65,8 @@ class Shuffled:
     def batches(self, start: int = 0) -> Iterator[Samples]:
         """Batches, from the one of step `start` on."""
         epoch = 0
-        while start >= self._steps(epoch):
-            start -= self._steps(epoch)
+        while start >= self.steps(epoch):
+            start -= self.steps(epoch)
             epoch += 1
         while True:
             yield from self._epoch(epoch, start)
@@ -77,8 +77,11 @@ class Shuffled:
         rng = np.random.default_rng([self.seed, epoch])
         return [names[at] for at in rng.permutation(len(names))]
 
-    def _steps(self, epoch: int) -> int:
-        """Batches of an epoch; the pixels that do not fill one more wait for the next epoch."""
+    def steps(self, epoch: int) -> int:
+        """Number of batches of an epoch, the same for each process.
+
+        The pixels that do not fill one more wait for the next epoch.
+        """
         order = self._order(epoch)
         shares = (order[rank :: self.processes] for rank in range(self.processes))
         return min(sum(self.files[name] for name in share) for share in shares) // self.batch
@@ -95,7 +98,7 @@ class Shuffled:
 
     def _epoch(self, epoch: int, start: int) -> Iterator[Samples]:
         """The epoch's batches from step `start` on; a batch may span two buffers."""
-        wanted = self._steps(epoch) - start
+        wanted = self.steps(epoch) - start
         skip = start * self.batch
         held: list[Samples] = []
         for number, names in enumerate(self._buffers(epoch)):
