@@ -7,7 +7,7 @@ ones stand beside them to show how much that matters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -215,36 +215,60 @@ def _balanced(labels: Labels, predicted: Labels) -> float:
     )
 
 
+@dataclass(frozen=True)
+class ProbeScore:
+    """What one head gets with one share of the labels, under one kind of folds.
+
+    Parameters
+    ----------
+    folds
+        What the folds do not cut, such as `field`; `random` for nothing.
+    head
+        Name of the head, one of `HEADS`.
+    fraction
+        Share of the training labels that it was fitted with, 0 to 1.
+    seed
+        Seed of the draws.
+    accuracy, balanced_accuracy
+        Share of the pixels whose class is right, 0 to 1, and its mean over the classes.
+    """
+
+    folds: str
+    head: str
+    fraction: float
+    seed: int
+    accuracy: float
+    balanced_accuracy: float
+
+
 def learning_curves(
-    features: Features, labels: Labels, groups: dict[str, Labels], seeds: int
-) -> Iterator[dict[str, str | float]]:
+    features: Features,
+    labels: Labels,
+    groups: dict[str, Labels],
+    seeds: int,
+    heads: Sequence[str] = HEADS,
+    fractions: Sequence[float] = FRACTIONS,
+) -> Iterator[ProbeScore]:
     """Score every head with every share of the labels under every kind of folds.
 
     Parameters
     ----------
-    features, labels
-        (P, D) and (P,).
+    features : float32 (P, D)
+        Vector of each pixel.
+    labels : int32 (P,)
+        Class of each pixel.
     groups
         Kinds of groups, such as `field`, that folds must not cut; `random` folds are added.
     seeds
-        How often to draw shares, random folds and initial weights.
-
-    Yields
-    ------
-    Rows with `folds`, `head`, `fraction`, `seed`, `accuracy` and `balanced_accuracy`.
+        Number of times to draw shares, random folds and initial weights.
+    heads, fractions
+        Names of the heads, and shares of the training labels that they are fitted with.
     """
     for seed in range(seeds):
         kinds = {kind: grouped_folds(numbers) for kind, numbers in groups.items()}
         kinds["random"] = random_folds(labels, seed)
         for kind, folds in kinds.items():
-            for head in HEADS:
-                for fraction in FRACTIONS:
+            for head in heads:
+                for fraction in fractions:
                     got = score(head, features, labels, folds, fraction, seed)
-                    yield {
-                        "folds": kind,
-                        "head": head,
-                        "fraction": fraction,
-                        "seed": seed,
-                        "accuracy": got.accuracy,
-                        "balanced_accuracy": got.balanced,
-                    }
+                    yield ProbeScore(kind, head, fraction, seed, got.accuracy, got.balanced)

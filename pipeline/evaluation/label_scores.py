@@ -1,136 +1,186 @@
-"""The `evaluate` command: what light heads get from a mosaic's embeddings on labelled ground."""
+"""What light heads get from a mosaic's embeddings on labelled ground."""
 
 from __future__ import annotations
 
-import contextlib
-from collections import defaultdict
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tessera_mosaic.model.quantize import dequantize
+from tessera_mosaic.model import probes
+from tessera_mosaic.model.probes import ProbeScore
 from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.evaluation.raw_features import Features, fill_gaps, monthly_medians
-from tessera_mosaic.pipeline.imagery.label_raster import Labels
-from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
-from tessera_mosaic.pipeline.mosaic.store import Mosaic
-from tessera_mosaic.pipeline.scenes import Source
-from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
-from tessera_mosaic.pipeline.tiling.lattice import lonlat_bounds
+from tessera_mosaic.pipeline.evaluation.labelled_pixels import (
+    LabelledPixels,
+    gather,
+    rules_of,
+)
+from tessera_mosaic.pipeline.evaluation.score_tables import (
+    LabelScore,
+    MeanScore,
+    draw_curves,
+    mean_scores,
+    write_table,
+)
+from tessera_mosaic.pipeline.imagery.label_raster import read_labels
+from tessera_mosaic.pipeline.io.local_files import make_directory
+from tessera_mosaic.pipeline.mosaic.store import mosaic_at
+from tessera_mosaic.pipeline.scenes import open_catalogue
 
-BLOCK = 16
-"""Side in pixels of the squares that spatial folds do not cut."""
+SEEDS = 5
+"""Repetitions with other draws, unless the request says otherwise."""
 
-READ_BLOCK = 256
-"""Side in pixels of the blocks in which imagery is read."""
+TABLE, PICTURE = "evaluation.csv", "evaluation.png"
+"""Names of the files in the folder of an evaluation."""
 
-MOST_PIXELS = 1 << 20
-"""Labelled pixels that are scored at most: about a gigabyte of features (ours)."""
-
-
-Numbers = NDArray[np.int32]
+Watch = Callable[[Iterable[LabelScore], int], Iterable[LabelScore]]
+"""Passes on scores as they come, of which there are so many, and may show how far they are."""
 
 
-def gather(
-    mosaic: Mosaic, labels: Labels, year: int, source: Source | None
-) -> tuple[dict[str, Features], Numbers, dict[str, Numbers]]:
-    """Features, classes and groups of all labelled pixels that the mosaic holds.
-
-    Of one tile after the other what is labelled is kept, so memory is bounded by a tile and
-    `MOST_PIXELS`.
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """What is to be evaluated.
 
     Parameters
     ----------
-    mosaic, year
-        Whose embeddings.
+    store
+        Path or URL of the mosaic.
     labels
-        Of the ground.
-    source
-        Imagery for the raw features beside them, if any.
-
-    Returns
-    -------
-    Features by kind, float32 (P, D); classes, int32 (P,); and numbers of fields and of spatial
-    blocks, int32 (P,).
+        Path of a raster of class codes; 0 is unlabelled.
+    year
+        Calendar year of the embeddings.
+    fields
+        Path of a raster of field numbers on the grid of the labels; None for the connected pixels
+        of a class.
+    catalog
+        Catalogue of imagery for raw features beside the embeddings; None for no raw features.
+    out
+        Folder for the table and the picture.
+    seeds
+        Number of repetitions with other draws.
 
     Raises
     ------
     BadInput
-        If there are none, or more than `MOST_PIXELS`.
+        If there is no repetition.
     """
-    parts: dict[str, list[Any]] = defaultdict(list)
-    pixels = 0
-    for part in _labelled_parts(mosaic, labels, year, source):
-        pixels += len(part["class"])
-        if pixels > MOST_PIXELS:
-            raise BadInput(f"the labels have more than {MOST_PIXELS:,} pixels: thin them")
-        for name, values in part.items():
-            parts[name].append(values)
-    if not parts:
-        raise BadInput(f"{mosaic.storage.url} has no embeddings of {year} where the labels are")
-    joined = {name: np.concatenate(values) for name, values in parts.items()}
-    _, blocks = np.unique(joined.pop("block"), axis=0, return_inverse=True)
-    groups = {"field": joined.pop("field"), "block": blocks.astype(np.int32).ravel()}
-    classes = joined.pop("class")
-    if "raw" in joined:
-        joined["raw"] = fill_gaps(joined["raw"])
-    return joined, classes, groups
+
+    store: str
+    labels: str
+    year: int
+    fields: str | None = None
+    catalog: str | None = None
+    out: str = "evaluation"
+    seeds: int = SEEDS
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise BadInput("at least one", "seeds", self.seeds)
 
 
-def _labelled_parts(
-    mosaic: Mosaic, labels: Labels, year: int, source: Source | None
-) -> Iterator[dict[str, Any]]:
-    """What `gather` joins, block by block of the tiles that the mosaic has."""
-    with contextlib.ExitStack() as stack:
-        reader = stack.enter_context(contextlib.closing(SceneReader(source))) if source else None
-        for tile in labels.tiles(mosaic.layout.side):
-            window = tile.window
-            classes, fields = labels.on(window)
-            if not classes.any() or not mosaic.storage.exists(mosaic.keys(tile, year)[-1]):
-                continue
-            held = mosaic.read(tile, year)
-            keep = (classes > 0) & np.isfinite(held.scales)
-            scenes = source.search(lonlat_bounds(window), year) if source and keep.any() else []
-            for block in window.blocks(READ_BLOCK):
-                here = block.within(window)
-                kept = keep[here]
-                if not kept.any():
-                    continue
-                row, col = np.nonzero(kept)
-                places = [(block.row + row) // BLOCK, (block.col + col) // BLOCK]
-                part = {
-                    "embedding": dequantize(held.codes[here][kept], held.scales[here][kept]),
-                    "block": np.stack([np.full_like(row, block.zone), *places], axis=1),
-                    "class": classes[here][kept],
-                    "field": fields[here][kept],
-                }
-                if source is not None and reader is not None:
-                    annual = read_stack(block, scenes, _rules(mosaic, source), reader)
-                    part["raw"] = monthly_medians(annual.stack, year)[kept]
-                yield part
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of an evaluation.
 
+    Parameters
+    ----------
+    pixels, classes, fields
+        Numbers of the pixels that were scored, of their classes and of their fields.
+    table, picture
+        Paths of the table of all scores (CSV) and of the learning curves (PNG).
+    scores
+        Means of the scores over the repetitions.
+    """
 
-def _rules(mosaic: Mosaic, source: Source) -> Preprocessing:
-    """Those that the mosaic was made with, so that both kinds of features are of one stack."""
-    return Preprocessing.of_identity(mosaic.identity["rules"], source.imagery)
+    pixels: int
+    classes: int
+    fields: int
+    table: Path
+    picture: Path
+    scores: tuple[MeanScore, ...]
 
-
-def summarize(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and standard deviation over the seeds."""
-    keys = ("features", "folds", "head", "fraction")
-    by: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        by[tuple(row[key] for key in keys)].append(row)
-    return [
-        {
-            **dict(zip(keys, key, strict=True)),
-            "accuracy": round(float(np.mean([row["accuracy"] for row in members])), 4),
-            "spread": round(float(np.std([row["accuracy"] for row in members])), 4),
-            "balanced_accuracy": round(
-                float(np.mean([row["balanced_accuracy"] for row in members])), 4
-            ),
+    def to_json(self) -> dict[str, Any]:
+        """The fields of `evaluate --json`."""
+        return {
+            "pixels": self.pixels,
+            "classes": self.classes,
+            "fields": self.fields,
+            "table": str(self.table),
+            "picture": str(self.picture),
+            "scores": [dataclasses.asdict(score) for score in self.scores],
         }
-        for key, members in by.items()
-    ]
+
+
+def evaluate(
+    request: EvaluateRequest,
+    watch: Watch = lambda scores, _: scores,
+    learning_curves: Callable[..., Iterator[ProbeScore]] = probes.learning_curves,
+) -> Evaluation:
+    """Score what light heads get from a mosaic's embeddings on labelled ground.
+
+    Parameters
+    ----------
+    request
+        What is to be evaluated.
+    watch
+        Passes on the scores as they come.
+    learning_curves
+        Scores one kind of features, as `model.probes.learning_curves` does.
+
+    Raises
+    ------
+    BadInput
+        If the labels cannot be used with the mosaic, or the folder cannot be made.
+    """
+    labels = read_labels(request.labels, request.fields)
+    mosaic = mosaic_at(request.store)
+    mosaic.step(request.year)
+    source = open_catalogue(request.catalog) if request.catalog else None
+    if source is not None:
+        rules_of(mosaic, source).check(source)
+    try:
+        pixels = _worth_probing(gather(mosaic, labels, request.year, source))
+    except probes.ProbeError as error:
+        raise BadInput(
+            f"{request.labels}, where {request.store} has embeddings of {request.year}: {error}"
+        ) from None
+    out = Path(request.out)
+    make_directory(out)
+    scored = (
+        LabelScore(kind, row)
+        for kind, values in pixels.features.items()
+        for row in learning_curves(values, pixels.classes, pixels.groups, request.seeds)
+    )
+    folds = len(pixels.groups) + 1
+    each = folds * len(probes.HEADS) * len(probes.FRACTIONS) * request.seeds
+    rows = tuple(watch(scored, each * len(pixels.features)))
+    scores = mean_scores(rows)
+    write_table(rows, out / TABLE)
+    draw_curves(scores, out / PICTURE)
+    return Evaluation(
+        len(pixels.classes),
+        len(np.unique(pixels.classes)),
+        len(np.unique(pixels.groups["field"])),
+        out / TABLE,
+        out / PICTURE,
+        tuple(scores),
+    )
+
+
+def _worth_probing(pixels: LabelledPixels) -> LabelledPixels:
+    """The pixels of classes that heads can learn.
+
+    Raises
+    ------
+    ProbeError
+        If there are too few of them, or too few groups for folds.
+    """
+    keep = probes.worth_probing(pixels.classes, pixels.groups["field"])
+    groups = {kind: numbers[keep] for kind, numbers in pixels.groups.items()}
+    for numbers in groups.values():
+        probes.grouped_folds(numbers)
+    features = {kind: values[keep] for kind, values in pixels.features.items()}
+    return LabelledPixels(features, pixels.classes[keep], groups)

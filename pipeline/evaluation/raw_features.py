@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.model.observations import Stack
 
-log = logging.getLogger(__name__)
-
-
 MONTHS = range(2, 10)
 """Whose medians are the raw features: February to September, a northern season."""
 
-
 Features = NDArray[np.float32]
+"""Vectors of pixels, one value a column."""
 
 
 def monthly_medians(stack: Stack, year: int) -> Features:
     """What the pixels look like without an encoder: medians of each month's valid observations.
+
+    Parameters
+    ----------
+    stack
+        Annual stack of a block.
+    year
+        Calendar year of the stack.
 
     Returns
     -------

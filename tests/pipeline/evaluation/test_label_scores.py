@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,14 @@ from rasterio.transform import Affine
 from tessera_mosaic.model import probes
 from tessera_mosaic.model.observations import Stack
 from tessera_mosaic.model.quantize import dequantize
-from tessera_mosaic.pipeline.commands.evaluate import evaluate_arguments, evaluate_command
+from tessera_mosaic.pipeline.commands.evaluate import (
+    evaluate_arguments,
+    evaluate_command,
+    print_scores,
+)
 from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.evaluation.label_scores import gather
+from tessera_mosaic.pipeline.evaluation.label_scores import EvaluateRequest, evaluate
+from tessera_mosaic.pipeline.evaluation.labelled_pixels import gather
 from tessera_mosaic.pipeline.evaluation.raw_features import fill_gaps, monthly_medians
 from tessera_mosaic.pipeline.imagery.label_raster import read_labels
 from tessera_mosaic.pipeline.mosaic.store import mosaic_at
@@ -177,34 +184,27 @@ def test_fields_have_to_lie_on_the_labels_grid(tmp_path: Path) -> None:
         read_labels(labels, fields)
 
 
-def evaluate(*words: str) -> dict[str, Any]:
-    parser = argparse.ArgumentParser()
-    evaluate_arguments(parser)
-    args = parser.parse_args(words)
-    args.json = False
-    return evaluate_command(args)
+FEW = functools.partial(probes.learning_curves, heads=("knn",), fractions=(0.1, 1.0))
+"""Probes that take little time."""
 
 
 def test_a_mosaic_is_scored_beside_raw_features(
-    archive: Path,
-    finished: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    archive: Path, finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(probes, "HEADS", ("knn",))
-    monkeypatch.setattr(probes, "FRACTIONS", (0.1, 1.0))
     name = f"{jobs.GRANULE.name}_{jobs.YEAR}.tif"
     truth = archive.parent / "ground_truth"
-    told = evaluate(
-        f"--store={finished}",
-        f"--labels={truth / f'land_cover_{name}'}",
-        f"--fields={truth / f'parcels_{name}'}",
-        f"--year={jobs.YEAR}",
-        f"--catalog={archive}",
-        f"--out={tmp_path / 'out'}",
-        "--seeds=1",
+    request = EvaluateRequest(
+        str(finished),
+        str(truth / f"land_cover_{name}"),
+        jobs.YEAR,
+        fields=str(truth / f"parcels_{name}"),
+        catalog=str(archive),
+        out=str(tmp_path / "out"),
+        seeds=1,
     )
+    found = evaluate(request, learning_curves=FEW)
+    print_scores(found.scores)
+    told = found.to_json()
     with open(told["table"], newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 3 * 2
@@ -221,15 +221,20 @@ def test_a_mosaic_is_scored_beside_raw_features(
 
 
 def test_a_folder_that_cannot_be_made_is_told_before_the_work(
-    archive: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    archive: Path, finished: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(probes, "learning_curves", None)
+    def never(*_: object) -> Iterator[probes.ProbeScore]:
+        raise AssertionError("the work has begun")
+
     taken = tmp_path / "out"
     taken.touch()
     truth = archive.parent / "ground_truth"
     labels = truth / f"land_cover_{jobs.GRANULE.name}_{jobs.YEAR}.tif"
     with pytest.raises(BadInput, match="out cannot be made a directory"):
-        evaluate(f"--store={finished}", f"--labels={labels}", "--year=2024", f"--out={taken}")
+        evaluate(
+            EvaluateRequest(str(finished), str(labels), 2024, out=str(taken)),
+            learning_curves=never,
+        )
 
 
 def crossing(tmp_path: Path) -> Path:
@@ -242,31 +247,37 @@ def crossing(tmp_path: Path) -> Path:
 
 def test_labels_without_embeddings_are_left_out(finished: Path, tmp_path: Path) -> None:
     mosaic = mosaic_at(str(finished))
-    features, classes, groups = gather(mosaic, read_labels(crossing(tmp_path)), jobs.YEAR, None)
+    found = gather(mosaic, read_labels(crossing(tmp_path)), jobs.YEAR)
     window = window_of_bounds(31, (499_360, 5_633_080, 499_560, 5_633_280))
     held = mosaic.read_window(window, jobs.YEAR)
     there = np.isfinite(held.scales)
-    assert 0 < len(classes) == there.sum() == len(groups["field"])
+    assert 0 < len(found.classes) == there.sum() == len(found.groups["field"])
     wanted = dequantize(held.codes[there], held.scales[there])
-    assert np.array_equal(np.sort(features["embedding"], axis=0), np.sort(wanted, axis=0))
-    assert len(np.unique(groups["block"])) >= 4
+    assert np.array_equal(np.sort(found.features["embedding"], axis=0), np.sort(wanted, axis=0))
+    assert len(np.unique(found.groups["block"])) >= 4
 
 
-def test_what_cannot_be_scored_is_refused(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_cannot_be_scored_is_refused(finished: Path, tmp_path: Path) -> None:
     away = {"transform": Affine(10, 0, 411_360, 0, -10, 5_629_680)}
-    far = write_raster(tmp_path / "far.tif", np.ones((30, 30), np.uint8), **away)
-    store, year = f"--store={finished}", f"--year={jobs.YEAR}"
+    far = str(write_raster(tmp_path / "far.tif", np.ones((30, 30), np.uint8), **away))
+    near, store, year = str(crossing(tmp_path)), str(finished), jobs.YEAR
     with pytest.raises(BadInput, match="no embeddings of 2024 where the labels are"):
-        evaluate(store, f"--labels={far}", year)
-    near = crossing(tmp_path)
+        evaluate(EvaluateRequest(store, far, year))
     with pytest.raises(BadInput, match="no two classes with 60 labelled pixels in 2 fields"):
-        evaluate(store, f"--labels={near}", f"--fields={near}", year)
+        evaluate(EvaluateRequest(store, near, year, fields=near))
     with pytest.raises(BadInput, match="holds no mosaic"):
-        evaluate(f"--store={tmp_path}", f"--labels={near}", year)
+        evaluate(EvaluateRequest(str(tmp_path), near, year))
     with pytest.raises(BadInput, match="has no year 1999"):
-        evaluate(store, f"--labels={near}", "--year=1999")
-    monkeypatch.setattr("tessera_mosaic.pipeline.evaluation.label_scores.MOST_PIXELS", 10)
+        evaluate(EvaluateRequest(store, near, 1999))
     with pytest.raises(BadInput, match="more than 10 pixels"):
-        evaluate(store, f"--labels={near}", year)
+        gather(mosaic_at(store), read_labels(near), year, most_pixels=10)
+    with pytest.raises(BadInput, match=r"^seeds 0: at least one$"):
+        EvaluateRequest(store, near, year, seeds=0)
+
+
+def test_the_command_makes_a_request_of_its_options() -> None:
+    parser = argparse.ArgumentParser()
+    evaluate_arguments(parser)
+    args = parser.parse_args(["--store=none", "--labels=none", "--year=2024", "--seeds=0"])
+    with pytest.raises(BadInput, match=r"^seeds 0: "):
+        evaluate_command(args)
