@@ -22,28 +22,32 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 
-from benchmarks.standins import constant_embedding
+from benchmarks.standins import ConstantEncoder, constant_embedding
+from tessera_mosaic.launching import prepare_run
 from tessera_mosaic.model.encoder import Embedding
-from tessera_mosaic.pipeline.commands.run import run_arguments
-from tessera_mosaic.pipeline.embedding import embed_tile
-from tessera_mosaic.pipeline.imagery.scene_reader import REMOTE_THREADS, SceneReader
-from tessera_mosaic.pipeline.job.job_spec import JobSpec
+from tessera_mosaic.model.observations import Origin, Stack
+from tessera_mosaic.pipeline.embedding.embed_tile import EmbedMaker
+from tessera_mosaic.pipeline.embedding.named_inputs import CatalogName, EncoderName
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
+from tessera_mosaic.pipeline.io.fetcher import Remote
+from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.launch import launch
-from tessera_mosaic.pipeline.job.worker import Workshop
-from tessera_mosaic.pipeline.ledger import records
-from tessera_mosaic.pipeline.ledger.records import Record
-from tessera_mosaic.pipeline.scenes import open_catalogue
+from tessera_mosaic.pipeline.job.maker import TileMaker
+from tessera_mosaic.pipeline.ledger.metrics import Meter
+from tessera_mosaic.pipeline.ledger.records import Record, TileResult
+from tessera_mosaic.pipeline.scenes import Source, open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
-from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack, Preprocessing, read_stack
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack, read_stack
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
+from tessera_mosaic.requests import RunRequest
 
 YEAR, ZONE = 2024, 31
 
@@ -61,11 +65,13 @@ PARTS = ("whole", "read", "encode")
 
 
 @dataclass(frozen=True)
-class PartOfJob(JobSpec):
-    """A job of which some parts cost nothing.
+class PartOfJob:
+    """Makes a mosaic's tiles with some parts that cost nothing.
 
     Parameters
     ----------
+    whole
+        What makes the mosaic.
     part
         One of `PARTS`.
     latency
@@ -74,85 +80,161 @@ class PartOfJob(JobSpec):
         Folder of the blocks' stacks, for encoding alone.
     times
         Folder in which each process says how long it has worked.
-    stand_in
+    device
         Seconds a megapixel of an accelerator that stands in for the encoder; 0 for none.
     """
 
-    part: str = "whole"
-    latency: float = 0.0
-    stacks: str = ""
-    times: str = ""
-    stand_in: float = 0.0
+    whole: EmbedMaker
+    part: str
+    latency: float
+    stacks: str
+    times: str
+    device: float
 
-    def open(self) -> Workshop:
-        """The workshop of this process, in which the other parts are stubs."""
-        shop = super().open()
-        source = shop.reader().source
-        source.remote.read = _late(source.remote.read, self.latency)  # type: ignore[method-assign]
-        # As many at once as where each read waits for a network.
-        reader = SceneReader(source, REMOTE_THREADS)
-        shop = dataclasses.replace(shop, reader=lambda: reader)
+    @property
+    def fingerprint(self) -> str:
+        """That of the mosaic."""
+        return self.whole.fingerprint
+
+    def steps(self, tile: Tile) -> int:
+        """Number of blocks in which a tile is made."""
+        return self.whole.steps(tile)
+
+    def open(self, storage: Storage, threads: int) -> TimedMaker:
+        """Open what this process needs, in which the other parts are stubs."""
+        maker = dataclasses.replace(
+            self.whole,
+            catalog=LateCatalog(self.whole.catalog, self.latency),
+            encoder=PartEncoder(self.whole.encoder, self.device, self.part != "read"),
+        )
         if self.part == "encode":
-            embed_tile.read_stack = functools.partial(_kept_stack, Path(self.stacks))
-        if self.stand_in:
-            embed_tile.encode = functools.partial(_on_device, threading.Lock(), self.stand_in)
+            maker = dataclasses.replace(maker, read=functools.partial(_kept_stack, self.stacks))
         if self.part != "whole":
-            embed_tile.encode = functools.partial(_encode, embed_tile.encode, self.part == "encode")
-        said = Path(self.times) / str(os.getpid())
-        records.write_record = _timed(records.write_record, said)
-        return shop
+            maker = dataclasses.replace(maker, encoder=Unwritten(maker.encoder))
+        return TimedMaker(maker.open(storage, threads), Path(self.times) / str(os.getpid()))
 
 
-def _timed(write: Callable[..., Record], said: Path) -> Callable[..., Record]:
-    """Say after each record how long this process has worked since now, and on the CPU."""
-    began, before, turn = time.monotonic(), time.process_time(), threading.Lock()
+class TimedMaker:
+    """Says after each tile how long this process has worked since it opened, and on the CPU."""
 
-    def write_timed(*args: Any) -> Record:
-        written = write(*args)
-        with turn:
-            spent = time.monotonic() - began, time.process_time() - before
-            said.write_text(json.dumps(spent))
-        return written
+    def __init__(self, maker: TileMaker, said: Path) -> None:
+        self._maker, self._said, self._turn = maker, said, threading.Lock()
+        self._began, self._before = time.monotonic(), time.process_time()
 
-    return write_timed
+    def make(
+        self, tile: Tile, before: Record | None, meter: Meter, writing: Callable[[], None]
+    ) -> TileResult | None:
+        """Make a tile, and say how long."""
+        made = self._maker.make(tile, before, meter, writing)
+        with self._turn:
+            spent = time.monotonic() - self._began, time.process_time() - self._before
+            self._said.write_text(json.dumps(spent))
+        return made
+
+    def keys(self, tile: Tile) -> Iterable[str]:
+        """Those of the mosaic."""
+        return self._maker.keys(tile)
+
+    def renew(self) -> None:
+        """As the mosaic's maker."""
+        self._maker.renew()
 
 
-def _on_device(
-    turn: threading.Lock, device: float, annual: AnnualStack, block: Window, *rest: Any
-) -> Embedding:
-    """Wait as long as an accelerator takes, one block at a time; codes that compress badly."""
-    with turn:
-        time.sleep(device * block.height * block.width / 1e6)
-    made = constant_embedding(block.shape, rest[1].card.dims, 0.5)
-    codes = np.random.default_rng(0).integers(-127, 128, made.codes.shape, np.int8)
-    return dataclasses.replace(made, codes=codes)
+@dataclass(frozen=True)
+class LateCatalog:
+    """A catalogue of which every answer of the archive comes late."""
+
+    catalog: CatalogName
+    latency: float
+
+    def open(self) -> Source:
+        """The catalogue, read by as many threads as one behind a network."""
+        source = self.catalog.open()
+        source.remote = LateRemote(source.remote, self.latency)  # type: ignore[assignment]
+        return source
 
 
-def _late(read: Callable[..., bytes], latency: float) -> Callable[..., bytes]:
-    def read_late(*args: Any) -> bytes:
-        time.sleep(latency)
-        return read(*args)
+class LateRemote:
+    """Reads as another does, and waits before each answer."""
 
-    return read_late
+    is_local = False
+
+    def __init__(self, remote: Remote, latency: float) -> None:
+        self._remote, self._latency = remote, latency
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._remote, name)
+
+    def read(self, *args: Any) -> bytes:
+        """Read a range, late."""
+        time.sleep(self._latency)
+        return self._remote.read(*args)
+
+
+@dataclass(frozen=True)
+class PartEncoder:
+    """The encoder, an accelerator that stands in for it, or none."""
+
+    encoder: EncoderName
+    device: float
+    wanted: bool
+
+    def load(self, threads: int) -> Any:
+        """Load it."""
+        if self.device and self.wanted:
+            return StandIn(self.device)
+        return self.encoder.load(threads) if self.wanted else ConstantEncoder()
+
+
+class StandIn:
+    """Waits as long as an accelerator takes, one block at a time; its codes compress badly."""
+
+    def __init__(self, device: float) -> None:
+        self._device, self._turn = device, threading.Lock()
+        self.card = ConstantEncoder().card
+
+    def embed(self, stack: Stack, at: Origin | None = None) -> Embedding:
+        """Wait, and give random codes."""
+        height, width = stack.shape
+        with self._turn:
+            time.sleep(self._device * height * width / 1e6)
+        made = constant_embedding(stack.shape, self.card.dims, 0.5)
+        codes = np.random.default_rng(0).integers(-127, 128, made.codes.shape, np.int8)
+        return dataclasses.replace(made, codes=codes)
+
+
+@dataclass(frozen=True)
+class Unwritten:
+    """An encoder whose embeddings come to nothing that has to be written."""
+
+    encoder: EncoderName
+
+    def load(self, threads: int) -> NothingToWrite:
+        """Load it."""
+        return NothingToWrite(self.encoder.load(threads))
+
+
+class NothingToWrite:
+    """Encodes, and gives a block without embeddings."""
+
+    def __init__(self, encoder: Any) -> None:
+        self._encoder = encoder
+
+    def embed(self, stack: Stack, at: Origin | None = None) -> Embedding:
+        """Encode, and drop it."""
+        self._encoder.embed(stack, at)
+        return constant_embedding(stack.shape, self._encoder.card.dims, float("inf"))
 
 
 def _stack_file(folder: Path, block: Window) -> Path:
     return folder / f"{block.row}-{block.col}.pickle"
 
 
-def _kept_stack(folder: Path, block: Window, *_: object) -> AnnualStack:
+def _kept_stack(folder: str, block: Window, *_: object) -> AnnualStack:
     # This process's parent wrote it.
-    kept: AnnualStack = pickle.loads(_stack_file(folder, block).read_bytes())  # noqa: S301
+    path = _stack_file(Path(folder), block)
+    kept: AnnualStack = pickle.loads(path.read_bytes())  # noqa: S301
     return kept
-
-
-def _encode(
-    real: Callable[..., Embedding], wanted: bool, annual: AnnualStack, block: Window, *rest: Any
-) -> Embedding:
-    """Embed or not, and give nothing to write."""
-    if wanted:
-        real(annual, block, *rest)
-    return constant_embedding(block.shape, rest[1].card.dims, float("inf"))
 
 
 def main(argv: list[str]) -> None:
@@ -223,21 +305,21 @@ def _run(args: argparse.Namespace) -> dict[str, float]:
         tempfile.TemporaryDirectory(dir=args.folder) as store,
         tempfile.TemporaryDirectory(dir=args.folder) as times,
     ):
-        parser = argparse.ArgumentParser()
-        run_arguments(parser)
-        words = [f"--catalog={args.folder / 'archive/catalog.json'}", f"--store={store}/mosaic"]
-        words += [f"--region={','.join(map(str, bounds))}", f"--year={YEAR}", f"--tile={SIDE}"]
-        words += [f"--workers={args.workers[0]}", f"--block={args.block[0]}"]
-        job = functools.partial(
-            PartOfJob,
-            part=args.part,
-            latency=args.latency,
-            stacks=str(args.folder / "stacks"),
-            times=times,
-            stand_in=args.device,
+        prepared = prepare_run(
+            RunRequest(
+                catalog=str(args.folder / "archive/catalog.json"),
+                region=",".join(map(str, bounds)),
+                year=YEAR,
+                store=f"{store}/mosaic",
+                tile=SIDE,
+                block=args.block[0],
+                workers=args.workers[0],
+            )
         )
-        with mock.patch("tessera_mosaic.pipeline.job.launch.Job", job):
-            outcome = launch(parser.parse_args(words), [])
+        prepared.create_store()
+        stacks = str(args.folder / "stacks")
+        part = PartOfJob(prepared.maker, args.part, args.latency, stacks, times, args.device)
+        outcome = launch(prepared.job, part)
         assert outcome.done == outcome.tiles == rows * cols, outcome
         spent = [json.loads(said.read_text()) for said in Path(times).iterdir()]
         return {

@@ -12,7 +12,8 @@ worker in a process of its own, which tells the worker's memory from the launche
 from __future__ import annotations
 
 import argparse
-import functools
+import dataclasses
+import itertools
 import json
 import math
 import os
@@ -26,18 +27,26 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from benchmarks.chart import Chart, draw_chart
-from benchmarks.standins import ConstantEncoder, ConstantSource, constant_stack
-from tessera_mosaic.pipeline.commands.run import run_arguments
-from tessera_mosaic.pipeline.embedding import embed_tile
+from benchmarks.standins import (
+    ConstantCatalog,
+    ConstantEncoder,
+    ConstantEncoderName,
+    constant_stack,
+)
+from tessera_mosaic.pipeline.embedding.embed_tile import EmbedMaker
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.job.job_spec import JobSpec
+from tessera_mosaic.pipeline.job.job_request import JobRequest
 from tessera_mosaic.pipeline.job.launch import launch
-from tessera_mosaic.pipeline.job.worker import Workshop
 from tessera_mosaic.pipeline.ledger.standing import standing
+from tessera_mosaic.pipeline.ledger.tile_lists import TileList
+from tessera_mosaic.pipeline.mosaic.identity import fingerprint, run_identity
+from tessera_mosaic.pipeline.mosaic.layout import Layout
+from tessera_mosaic.pipeline.mosaic.store import create_store
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack
+from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
 from tessera_mosaic.pipeline.tiling.lattice import Window, to_lonlat
 
 SIDE = 32
@@ -89,36 +98,33 @@ def main(argv: list[str]) -> None:
 
 
 @dataclass(frozen=True)
-class StubbedJob(JobSpec):
-    """A job whose tiles cost nothing but what a tile costs beside its pixels.
+class WatchedReading:
+    """Gives a constant stack, and says how much memory the process holds as tiles go by.
 
     Parameters
     ----------
     tiles
-        That it has.
+        Number of tiles of the job.
     resident
         Folder in which a worker says how much memory it holds when another tenth of the tiles was
         read.
     """
 
-    embed_tile: int = 0
-    resident: str = ""
+    tiles: int
+    resident: str
 
-    def open(self) -> Workshop:
-        """The workshop of this process, with stubs."""
-        watch = _Watch(self.tiles, Path(self.resident))
-        embed_tile.read_stack = watch.read_stack
-        with (
-            mock.patch(
-                "tessera_mosaic.pipeline.job.worker.open_catalogue", return_value=ConstantSource()
-            ),
-            mock.patch(
-                "tessera_mosaic.pipeline.job.worker.load_encoder", return_value=ConstantEncoder()
-            ),
-        ):
-            shop = super().open()
-            shop.reader()  # Which keeps the stub.
-            return shop
+    def __call__(self, window: Window, *_: object) -> AnnualStack:
+        """The constant stack of a tile."""
+        with COUNTING:
+            number = next(READ)
+            tenth, before = (10 * n // self.tiles for n in (number, number - 1))
+            if tenth > before:
+                Path(self.resident, str(tenth)).write_text(str(_resident()))
+        return constant_stack(window)
+
+
+READ, COUNTING = itertools.count(1), threading.Lock()
+"""Numbers the tiles that this process has read."""
 
 
 def measure(tiles: int, place: Path | None, apart: bool = False) -> dict[str, Any]:
@@ -133,33 +139,34 @@ def measure(tiles: int, place: Path | None, apart: bool = False) -> dict[str, An
     with tempfile.TemporaryDirectory(prefix="tessera-scale-", dir=place) as folder:
         resident = Path(folder) / "resident"
         resident.mkdir()
-        job = functools.partial(StubbedJob, tiles=embed_tile, resident=str(resident))
-        with (
-            mock.patch(
-                "tessera_mosaic.pipeline.job.launch.open_catalogue", return_value=ConstantSource()
-            ),
-            mock.patch(
-                "tessera_mosaic.pipeline.job.launch.choose_encoder", return_value=ConstantEncoder()
-            ),
-            mock.patch("tessera_mosaic.pipeline.job.launch.Job", job),
-        ):
-            return _measure(Path(folder), embed_tile, APART if apart else ())
+        return _measure(Path(folder), tiles, APART if apart else ())
 
 
 def _measure(folder: Path, tiles: int, beam_arguments: tuple[str, ...]) -> dict[str, Any]:
     region, store = folder / "region.json", folder / "mosaic.zarr"
-    region.write_text(json.dumps(_region(embed_tile)))
-    parser = argparse.ArgumentParser()
-    run_arguments(parser)
-    words = ["--catalog=stand-in", f"--region={region}", f"--store={store}", f"--year={YEAR}"]
-    args = parser.parse_args([*words, f"--tile={SIDE}"])
+    region.write_text(json.dumps(_region(tiles)))
+    asked = read_area(AreaRequest(str(region), SIDE))
+    identity = run_identity({"card": "stand-in"}, "mpc", {}, asked.margin)
+    maker = EmbedMaker(
+        catalog=ConstantCatalog(),
+        encoder=ConstantEncoderName(),
+        year=YEAR,
+        rules=Preprocessing("mpc"),
+        fingerprint=fingerprint(identity),
+        block=SIDE,
+        margin=asked.margin,
+        read=WatchedReading(tiles, str(folder / "resident")),
+    )
     began, before = time.monotonic(), time.process_time()
-    outcome = launch(args, list(beam_arguments))
+    job = JobRequest(str(store), YEAR, TileList.of(asked.tiles()), beam_options=beam_arguments)
+    layout = Layout(SIDE, ConstantEncoder().card.dims, ())
+    create_store(Storage(str(store)), layout, identity, [YEAR], job.tiles.zones)
+    outcome = launch(job, maker)
     command, cpu = time.monotonic() - began, time.process_time() - before
     launcher = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     assert outcome.failed == 0, outcome.failures
     began = time.monotonic()
-    assert launch(args, []).done == outcome.tiles
+    assert launch(dataclasses.replace(job, beam_options=()), maker).done == outcome.tiles
     again = time.monotonic() - began
     began = time.monotonic()
     assert standing(Storage(str(store)), YEAR).done == outcome.tiles
@@ -181,8 +188,8 @@ def _measure(folder: Path, tiles: int, beam_arguments: tuple[str, ...]) -> dict[
 def _region(tiles: int) -> dict[str, Any]:
     """About so many tiles, in a square a zone, as one GeoJSON geometry."""
     squares = []
-    for zone in range(1, -(-embed_tile // ZONE_TILES) + 1):
-        count = min(ZONE_TILES, embed_tile - (zone - 1) * ZONE_TILES)
+    for zone in range(1, -(-tiles // ZONE_TILES) + 1):
+        count = min(ZONE_TILES, tiles - (zone - 1) * ZONE_TILES)
         rows = math.isqrt(count)
         # Ten metres inside, so that no neighbour is touched.
         west, south, east, north = Window(
@@ -191,23 +198,6 @@ def _region(tiles: int) -> dict[str, Any]:
         corners = [(west, south), (east, south), (east, north), (west, north), (west, south)]
         squares.append([[to_lonlat(zone).transform(*corner) for corner in corners]])
     return {"type": "MultiPolygon", "coordinates": squares}
-
-
-class _Watch:
-    """Notes how much memory this process holds at each tenth of the tiles."""
-
-    def __init__(self, tiles: int, folder: Path) -> None:
-        self._tiles, self._folder, self._read = embed_tile, folder, 0
-        self._lock = threading.Lock()
-
-    def read_stack(self, window: Window, *_: object) -> AnnualStack:
-        """The constant stack of a tile."""
-        with self._lock:
-            self._read += 1
-            tenth, before = (10 * n // self._tiles for n in (self._read, self._read - 1))
-            if tenth > before:
-                (self._folder / str(tenth)).write_text(str(_resident()))
-        return constant_stack(window)
 
 
 def _resident() -> float:

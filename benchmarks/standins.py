@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,22 +33,29 @@ class ConstantSource:
         return [SCENE]
 
 
+@dataclass(frozen=True)
+class ConstantCatalog:
+    """Names the catalogue with one scene."""
+
+    def open(self) -> ConstantSource:
+        """The catalogue."""
+        return ConstantSource()
+
+
+@dataclass(frozen=True)
+class ConstantEncoderName:
+    """Names the encoder that gives every pixel the same embedding."""
+
+    def load(self, threads: int) -> ConstantEncoder:
+        """The encoder."""
+        return ConstantEncoder()
+
+
 class ConstantEncoder:
     """Gives every pixel the same embedding."""
 
-    weights_sha256 = "0" * 64
-
     def __init__(self) -> None:
         self.card = card_named("v2-nano")
-
-    def identity(self) -> dict[str, Any]:
-        """Of no real encoder."""
-        return {
-            "card": self.card.identity(),
-            "weights_sha256": self.weights_sha256,
-            "weights_published": False,
-            "precision": "fp32",
-        }
 
     def embed(self, stack: Stack, at: Origin | None = None) -> Embedding:
         """Ones, at a scale of a half."""

@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from tessera_mosaic.pipeline import cli
 from tessera_mosaic.pipeline.commands import run
@@ -36,10 +37,23 @@ def run_words(given: Sequence[str]) -> list[str]:
 
 def options() -> dict[str, argparse.Action]:
     """The options of `run` by the template's names for them."""
-    parser = argparse.ArgumentParser(add_help=False)
+    parser = Declared(add_help=False)
     run.run_arguments(parser)
-    named = {action.dest: action for action in parser._actions}
+    named = {action.dest: action for action in parser.declared}
     return {"area": named.pop("region"), **named}
+
+
+class Declared(argparse.ArgumentParser):
+    """A parser that remembers what was declared."""
+
+    def __init__(self, **more: Any) -> None:
+        self.declared: list[argparse.Action] = []
+        super().__init__(**more)
+
+    def add_argument(self, *names: Any, **more: Any) -> argparse.Action:  # type: ignore[override]
+        """Declare an option."""
+        self.declared.append(super().add_argument(*names, **more))
+        return self.declared[-1]
 
 
 if __name__ == "__main__":

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from tessera_mosaic.model.cards import card_named
 from tessera_mosaic.model.engine.batches import GPU_SHARE, GPU_SLABS
-from tessera_mosaic.pipeline.job.launch import DEFAULT_BLOCK
 from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_SIDE
+from tessera_mosaic.requests import DEFAULT_BLOCK
 
 VARIABLES = Path(__file__).with_name("terraform") / "workers.auto.tfvars.json"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -63,3 +65,15 @@ def remote(request: pytest.FixtureRequest) -> Storage:
     """A place on each kind of object store."""
     request.getfixturevalue({"gs": "gcs", "s3": "s3"}[request.param])
     return Storage(f"{request.param}://bucket/tests")
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> jobs.Run:
+    """Run a command here, with `--json`; its exit code and its result."""
+
+    def run(*words: str) -> tuple[int, dict[str, Any]]:
+        capsys.readouterr()
+        code = jobs.run_here([*words, "--json"])
+        return code, json.loads(capsys.readouterr().out or "{}")
+
+    return run

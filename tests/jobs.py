@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import json
@@ -17,10 +18,21 @@ from typing import Any
 
 import torch
 
+from tessera_mosaic.launching import PreparedRun, prepare_run
 from tessera_mosaic.model.checkpoints.checkpoint import random_checkpoint
 from tessera_mosaic.model.sizes import Sizes
-from tessera_mosaic.pipeline.cli import main
+from tessera_mosaic.pipeline.cli import main, some_failed, with_values
+from tessera_mosaic.pipeline.commands.run import run_arguments, run_request
+from tessera_mosaic.pipeline.embedding.embed_tile import EmbedMaker
+from tessera_mosaic.pipeline.errors import ExitCode
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.job.launch import launch
+from tessera_mosaic.pipeline.job.local_runner import GraphRuns
+from tessera_mosaic.pipeline.job.maker import Maker
+from tessera_mosaic.pipeline.job.pacing import Pacing
+from tessera_mosaic.pipeline.ledger.records import Record, read_record
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
+from tessera_mosaic.pipeline.tiling.lattice import parse_tile
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -32,6 +44,12 @@ GRANULE = Footprint("31UDS", 32631, 499_360, 5_633_280, 96, 128)
 
 REGION = "2.9911,50.8429,3.0086,50.8510"
 """A box that touches these twelve tiles and no other."""
+
+FIRST, LAST = "utm31-r11580-c1086", "utm31-r11582-c1089"
+"""The corner tiles of the job."""
+
+Run = Callable[..., tuple[int, dict[str, Any]]]
+"""What the fixture `run` gives."""
 
 TIMES = (
     "seconds",
@@ -92,6 +110,42 @@ def run_process(words: list[str], timeout: float = 300) -> Ended:
         timeout=timeout,
     )
     return Ended(done.returncode, done.stdout, done.stderr)
+
+
+QUICK = Pacing(pauses=0.001, device_hold=0.1)
+"""For jobs whose tiles fail and are tried again."""
+
+
+def prepared(words: list[str], pacing: Pacing = QUICK) -> PreparedRun:
+    """The run that a command's words ask for, with its store made."""
+    parser = argparse.ArgumentParser()
+    run_arguments(parser)
+    args, args.beam_arguments = parser.parse_known_args(with_values(words[1:]))
+    run = prepare_run(dataclasses.replace(run_request(args), pacing=pacing))
+    run.create_store()
+    return run
+
+
+def launched(
+    words: list[str],
+    change: Callable[[EmbedMaker], Maker] = lambda maker: maker,
+    pacing: Pacing = QUICK,
+    runs: GraphRuns | None = None,
+) -> tuple[int, dict[str, Any]]:
+    """Run the job that a command's words ask for with another maker; its exit code and result.
+
+    Parameters
+    ----------
+    words
+        The command's.
+    change
+        Makes the maker of the tiles from that of the mosaic.
+    pacing, runs
+        Of the job.
+    """
+    run = prepared(words, pacing)
+    result = launch(run.job, change(run.maker), runs).to_json()
+    return (ExitCode.SOME_TILES_FAILED if some_failed(result) else ExitCode.DONE), result
 
 
 def run_here(words: list[str]) -> int:
@@ -217,3 +271,10 @@ def _without_times(key: str, fields: dict[str, Any]) -> dict[str, Any]:
     if "/summary/" in key:
         return {tile: _without_times("", row) for tile, row in kept.items()}
     return kept
+
+
+def record_of(store: Path, name: str) -> Record:
+    """The record of a tile, which has to be there."""
+    found = read_record(Storage(str(store)), YEAR, parse_tile(name, SIDE))
+    assert found is not None
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tessera_mosaic.model.precision import Precision
+from tessera_mosaic.pipeline.job.job_request import DEFAULT_FAILED_SHARE
 from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, WantedPixels
@@ -90,4 +91,29 @@ def catalogue_arguments(parser: argparse.ArgumentParser, required: bool = True) 
         default=[],
         metavar="HOST",
         help="host of a private address that the catalogue may point to (repeatable)",
+    )
+
+
+def job_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of a tile job: which of its tiles it makes, and on what."""
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="make failed tiles again, and no others"
+    )
+    parser.add_argument(
+        "--overwrite",
+        nargs="+",
+        default=[],
+        metavar="TILE",
+        help="make these tiles again although they are done",
+    )
+    parser.add_argument(
+        "--max-failed-share",
+        type=float,
+        default=DEFAULT_FAILED_SHARE,
+        metavar="X",
+        help="begin no more tiles once more than this share failed (%(default)s)",
+    )
+    parser.add_argument("--runner", default="direct", help="direct (default), or a Beam runner")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes of the local runner (%(default)s)"
     )

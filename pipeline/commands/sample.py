@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
-import logging
 from typing import Any
 
-from tessera_mosaic.pipeline.commands.arguments import catalogue_arguments
+from tessera_mosaic.launching import sample
+from tessera_mosaic.pipeline.commands.arguments import catalogue_arguments, job_arguments
+from tessera_mosaic.pipeline.commands.refusals import model_refusals
+from tessera_mosaic.pipeline.commands.run import print_outcome, retry_command
 from tessera_mosaic.pipeline.console import own_options
-from tessera_mosaic.pipeline.embedding.sample_tile import (
-    FRACTION,
-    RECIPE,
-    Sampling,
-    draw,
-    read_index,
-    tiles_of_zone,
-)
-from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.imagery.label_raster import read_labels
 from tessera_mosaic.pipeline.imagery.resample import Kernel
-from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.job.beam_options import beam_options
-from tessera_mosaic.pipeline.scenes import open_catalogue
-from tessera_mosaic.pipeline.scenes.scene import check_year
-from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing
+from tessera_mosaic.pipeline.job.beam_options import check_beam_arguments
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
-from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_SIDE, check_side
-from tessera_mosaic.pipeline.tiling.ownership import zones_touched
-from tessera_mosaic.pipeline.tiling.region import read_region
-
-log = logging.getLogger(__name__)
+from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_SIDE
+from tessera_mosaic.requests import DEFAULT_FRACTION, SampleRequest
 
 
 def sample_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +24,7 @@ def sample_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--year", required=True, type=int)
     parser.add_argument("--out", required=True, help="folder or URL for the d-pixels")
     parser.add_argument(
-        "--fraction", type=float, default=FRACTION, help="share of the pixels (%(default)s)"
+        "--fraction", type=float, default=DEFAULT_FRACTION, help="share of the pixels (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--labels", help="raster of class codes: draw labelled pixels only")
@@ -50,76 +34,50 @@ def sample_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--kernel", choices=tuple(Kernel), default=Kernel.BILINEAR)
     parser.add_argument("--offset", choices=tuple(OffsetRule), default=OffsetRule.REFERENCE)
-    parser.add_argument("--runner", default="direct", help="direct (default), or a Beam runner")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="processes of the local runner (%(default)s)"
-    )
+    job_arguments(parser)
 
 
-def sample_command(args: argparse.Namespace) -> dict[str, Any]:
-    """Draw d-pixels.
-
-    Returns
-    -------
-    `tiles` asked for, `files` and `pixels` in the folder, and tiles that `failed`.
+def sample_request(args: argparse.Namespace) -> SampleRequest:
+    """The request that the options of `sample` come to.
 
     Raises
     ------
     BadInput
-        On anything that cannot be used, or a folder whose d-pixels were drawn otherwise.
+        If one of them cannot be used.
     """
-    options = beam_options(args.runner, args.workers, args.beam_arguments, own_options(args))
-    check_side(args.tile)
-    check_year(args.year)
-    if not 0 < args.fraction <= 1:
-        raise BadInput(f"--fraction {args.fraction}: choose a share above 0 and up to 1")
-    if args.fields and not args.labels:
-        raise BadInput("--fields numbers the fields of --labels: name both")
-    if args.labels:
-        read_labels(args.labels, args.fields)
-    source = open_catalogue(args.catalog, args.allow_host)
-    rules = Preprocessing(source.imagery, args.kernel, args.offset)
-    rules.check(source)
-    sampling = Sampling(
+    check_beam_arguments(args.beam_arguments, own_options(args))
+    return SampleRequest(
         catalog=args.catalog,
-        allow_hosts=tuple(args.allow_host),
+        region=args.region,
         year=args.year,
         out=args.out,
-        region=read_region(args.region),
-        side=args.tile,
+        allow_hosts=tuple(args.allow_host),
+        tile=args.tile,
         fraction=args.fraction,
         seed=args.seed,
-        rules=rules,
         labels=args.labels,
         fields=args.fields,
+        kernel=args.kernel,
+        offset=args.offset,
+        retry_failed=args.retry_failed,
+        overwrite=tuple(args.overwrite),
+        max_failed_share=args.max_failed_share,
+        runner=args.runner,
+        workers=args.workers,
+        beam_options=tuple(args.beam_arguments),
     )
-    zones = zones_touched(sampling.region)
-    tiles = sum(1 for zone in zones for _ in tiles_of_zone(zone, sampling))
-    storage = Storage(args.out)
-    _settle_recipe(storage, args, rules)
-    draw(zones, sampling, options)
-    index = read_index(storage)
-    pixels = sum(index["files"].values())
+
+
+@model_refusals()
+def sample_command(args: argparse.Namespace) -> dict[str, Any]:
+    """Draw d-pixels, tell what came of it, and return the fields of `sample --json`."""
+    drawn = sample(sample_request(args))
+    outcome, index = drawn.outcome, drawn.index
+    retry = retry_command(args.words) if outcome.failed or outcome.missing else None
     if not args.json:
-        print(f"{args.out}: {pixels:,} d-pixels of {len(index['files'])} of {tiles} tiles")
-        for tile, why in index["failed"].items():
+        pixels = sum(index.files.values())
+        what = f"{pixels:,} d-pixels in {len(index.files)} files"
+        print_outcome(args.out, outcome, what, retry)
+        for tile, why in index.failed.items():
             print(f"  {tile} failed: {why}")
-    return {
-        "tiles": tiles,
-        "files": len(index["files"]),
-        "pixels": pixels,
-        "failed": len(index["failed"]),
-    }
-
-
-def _settle_recipe(storage: Storage, args: argparse.Namespace, rules: Preprocessing) -> None:
-    """Write what the d-pixels are drawn from, or refuse to add to others."""
-    asked = ("catalog", "region", "year", "fraction", "seed", "labels", "fields", "tile")
-    recipe = {name: getattr(args, name) for name in asked}
-    recipe |= {"imagery": rules.imagery, **rules.identity()}
-    text = (json.dumps(recipe, indent=1) + "\n").encode()
-    if not storage.create(RECIPE, text) and storage.read(RECIPE) != text:
-        raise BadInput(
-            f"{storage.url} holds d-pixels drawn with other options (see its {RECIPE}): "
-            "name another folder"
-        )
+    return {**drawn.to_json(), "retry": retry}

@@ -1,8 +1,9 @@
 """How does a tile's ground become embeddings in a store, and with which encoder?
 
-Read `embed_tile` and `sample_tile` (the makers: one fills a mosaic, the other a folder of
-d-pixels), then what chooses and opens an encoder: `encoder_card` (which card, without PyTorch),
-`encoders`, `weights` (files fetched and kept). Beside the makers stand `encode_directory` (d-pixels
-to codes) and `pretraining` (d-pixels to weights), and `encoder_requests`, what these two can be
-asked for.
+Read `embed_tile` and `sample_tile` (the makers: one fills a mosaic, the other a folder of d-pixels,
+of which `sample_index` says what it holds) and `named_inputs` (the catalogue and the encoder that
+makers name and workers open); then what chooses and opens an encoder: `encoder_card` (which card,
+without PyTorch), `encoders`, `weights` (files fetched and kept). Beside the makers stand
+`encode_directory` (d-pixels to codes) and `pretraining` (d-pixels to weights), and
+`encoder_requests`, what these two can be asked for.
 """

@@ -24,7 +24,7 @@ from tessera_mosaic.model.pretrain.tokens import embed_samples
 from tessera_mosaic.model.pretrain.training import BEST, LAST, Look, Recipe, TrainingError, train
 from tessera_mosaic.pipeline.embedding.encoder_card import card_errors
 from tessera_mosaic.pipeline.embedding.encoder_requests import PretrainRequest
-from tessera_mosaic.pipeline.embedding.sample_tile import read_index
+from tessera_mosaic.pipeline.embedding.sample_index import read_index
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
 
@@ -91,7 +91,7 @@ class SampleFolders:
         files = {
             f"{number}/{key}": length
             for number, storage in enumerate(storages)
-            for key, length in read_index(storage)["files"].items()
+            for key, length in read_index(storage).files.items()
         }
         if not files:
             raise BadInput(f"{' and '.join(folders)}: no d-pixels were drawn there")

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-
 from apache_beam.metrics import Metrics
 
 from tessera_mosaic.pipeline.ledger.metrics import measures_of
 from tessera_mosaic.pipeline.ledger.records import Record
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
-
-log = logging.getLogger(__name__)
-
 
 NAMESPACE = "tessera"
 """Of the job's Beam metrics."""

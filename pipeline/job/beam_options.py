@@ -14,6 +14,7 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     StandardOptions,
     TestOptions,
+    WorkerOptions,
 )
 from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
@@ -126,10 +127,20 @@ def sharing_processes(options: PipelineOptions) -> int:
     return int(asked.get("sdk_worker_parallelism", 1))
 
 
+def runs_here(options: PipelineOptions) -> bool:
+    """Whether the options ask for the local runner."""
+    return options.view_as(StandardOptions).runner == FnApiRunner.__name__
+
+
+def machine_type(options: PipelineOptions) -> str:
+    """The kind of machine that a cloud's runner is asked for; empty where there is none."""
+    return options.view_as(WorkerOptions).machine_type or ""
+
+
 def elements_to_spread(options: PipelineOptions) -> int:
     """Elements that should come of a zone before workers are given several tiles at a time."""
-    local = options.view_as(StandardOptions).runner == FnApiRunner.__name__
-    return ELEMENTS_A_WORKER * (sharing_processes(options) or 1) if local else ELEMENTS
+    each = ELEMENTS_A_WORKER * (sharing_processes(options) or 1)
+    return each if runs_here(options) else ELEMENTS
 
 
 def job_name(store: str, year: int) -> str:
@@ -194,21 +205,30 @@ def check_beam_arguments(arguments: list[str], own: Sequence[str] = ()) -> None:
     BadInput
         Naming the first of them and the option that was probably meant, of Beam's and `own`.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser = _BeamParser()
     for options in _subclasses(PipelineOptions):
-        declared = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
         if "_add_argparse_args" in vars(options):
-            options._add_argparse_args(declared)
-        for action in declared._actions:
-            known = parser._option_string_actions
-            if not any(name in known for name in action.option_strings):
-                parser._add_action(action)
+            options._add_argparse_args(parser)
     try:
         _, unknown = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
         raise BadInput(str(error)) from None
     if unknown:
-        raise BadInput(unknown_option(unknown[0], [*own, *parser._option_string_actions]))
+        raise BadInput(unknown_option(unknown[0], [*own, *parser.names]))
+
+
+class _BeamParser(argparse.ArgumentParser):
+    """Takes what all of Beam's classes of options declare, some of it more than once."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        super().__init__(
+            add_help=False, allow_abbrev=False, exit_on_error=False, conflict_handler="resolve"
+        )
+
+    def add_argument(self, *names: Any, **more: Any) -> argparse.Action:
+        self.names += names
+        return super().add_argument(*names, **more)
 
 
 def _subclasses(base: Any) -> list[Any]:

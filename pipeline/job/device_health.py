@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import threading
 
 from tessera_mosaic.pipeline.errors import DeviceError
-from tessera_mosaic.pipeline.job.job_spec import DEVICE_KINDS
+from tessera_mosaic.pipeline.job.job_spec import failed_by_device
 from tessera_mosaic.pipeline.ledger.records import Record
-
-log = logging.getLogger(__name__)
-
 
 STRIKES = 3
 """Tiles in a row that may fail by a worker's device before it takes no more work."""
-
-
-DEVICE_HOLD = 600.0
-"""Seconds for which a worker without a device keeps what a runner of many machines hands it. If it
-gave that back at once it would be handed the same again, until the runner gives up the job."""
 
 
 class DeviceHealth:
@@ -52,11 +43,10 @@ class DeviceHealth:
 
     def serves(self, record: Record) -> bool:
         """Count a tile that was made, or that failed by the device; whether that may go on."""
-        error = record.error
         with self._lock:
-            if error is not None and error.kind in DEVICE_KINDS:
+            if record.error is not None and failed_by_device(record.error.kind):
                 self._strikes += 1
-                self._said = error.message
+                self._said = record.error.message
             elif self._strikes < STRIKES:
                 self._strikes = 0
             return self._strikes < STRIKES

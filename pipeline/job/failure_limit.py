@@ -9,14 +9,11 @@ from collections import Counter
 
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.monitor import made
+from tessera_mosaic.pipeline.job.pacing import Pacing
 from tessera_mosaic.pipeline.ledger.keys import stop_key
-from tessera_mosaic.pipeline.ledger.tally import TALLY_SECONDS, Tally, pause, read_tallies
+from tessera_mosaic.pipeline.ledger.tally import Tally, pause, read_tallies
 
 log = logging.getLogger(__name__)
-
-
-ENOUGH_TILES = 10
-"""Tiles that have to be made before the share of failed ones says anything."""
 
 
 SUSPICIOUS_TILES = 3
@@ -35,12 +32,22 @@ class FailureLimit:
     storage, year, launch
         The store and the launch.
     share
-        Of the tiles made that may fail.
+        Share, 0 to 1, of the tiles made that may fail.
+    pacing
+        How often the store is asked, and how many tiles have to be made before the share says
+        anything.
     """
 
-    def __init__(self, storage: Storage, year: int, launch: str, share: float = 1.0) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        year: int,
+        launch: str,
+        share: float = 1.0,
+        pacing: Pacing | None = None,
+    ) -> None:
         self._storage, self._year, self._launch = storage, year, launch
-        self._share = share
+        self._share, self._pacing = share, pacing or Pacing()
         self._key = stop_key(year, launch)
         self._began = time.monotonic()
         self._asked_at = self._weighed_at = -math.inf
@@ -51,7 +58,7 @@ class FailureLimit:
         self._said = True
         self._storage.write(self._key, b"")
 
-    def asked(self, tally: Tally) -> bool:
+    def reached(self, tally: Tally) -> bool:
         """Whether no more are to be begun; the store is asked now and then.
 
         Parameters
@@ -60,10 +67,12 @@ class FailureLimit:
             Of the process that asks.
         """
         now = time.monotonic()
-        if not self._said and now - self._asked_at > TALLY_SECONDS:
+        if not self._said and now - self._asked_at > self._pacing.tally_seconds:
             self._asked_at = now
             self._said = self._storage.exists(self._key)
-        if not self._said and now - self._weighed_at > pause(now - self._began):
+        if not self._said and now - self._weighed_at > pause(
+            now - self._began, self._pacing.tally_seconds
+        ):
             self._weighed_at = now
             self._weigh(tally)
         return self._said
@@ -73,9 +82,9 @@ class FailureLimit:
             return
         tally.put()
         total = read_tallies(self._storage, self._year, self._launch)
-        if self._hopeless(total, ENOUGH_TILES):
+        if self._hopeless(total, self._pacing.enough_tiles):
             log.error(
-                "%d of %d tiles failed, more than --max-failed-share %g: no more are begun",
+                "%d of %d tiles failed, more than max_failed_share %g: no more are begun",
                 total["tiles_failed"],
                 made(total),
                 self._share,

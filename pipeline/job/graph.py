@@ -1,4 +1,4 @@
-"""The Beam graph: tiles in, a shard of the mosaic and a record for each out.
+"""The Beam graph of a tile job: zones in, the objects and the record of each tile out.
 
 Only zones and tiles are elements; pixels never leave the worker that read them, and what became
 of a tile lies in the store. Everything may happen twice, at once or be lost half way: each effect
@@ -7,42 +7,59 @@ is the same the second time.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineResult
 from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
-from tessera_mosaic.pipeline.embedding.embed_tile import leave_tile, make_tile
 from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.job.beam_metrics import NAMESPACE, count_in_beam
 from tessera_mosaic.pipeline.job.beam_options import only_writes_graph, runner_errors
 from tessera_mosaic.pipeline.job.job_spec import JobSpec
-from tessera_mosaic.pipeline.job.neighbourhoods import Numbers, neighbours, tiles_of
+from tessera_mosaic.pipeline.job.make_tile import leave_tile, make_tile
+from tessera_mosaic.pipeline.job.neighbourhoods import Numbers, elements_of, tiles_of
 from tessera_mosaic.pipeline.job.outcome import STANDING, UNRECORDED
 from tessera_mosaic.pipeline.job.tile_slots import SideBySide
-from tessera_mosaic.pipeline.ledger import keys, records, tile_lists
+from tessera_mosaic.pipeline.job.worker import open_worker
 from tessera_mosaic.pipeline.ledger.journal import Journal, compact
-from tessera_mosaic.pipeline.ledger.records import Record
+from tessera_mosaic.pipeline.ledger.keys import request_key
+from tessera_mosaic.pipeline.ledger.records import Record, read_records
 from tessera_mosaic.pipeline.ledger.summary import read_summary
 from tessera_mosaic.pipeline.ledger.tally import Tally
+from tessera_mosaic.pipeline.ledger.tile_lists import decode_tiles
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
 log = logging.getLogger(__name__)
 
 
-def run_graph(job: JobSpec, zones: list[int], options: PipelineOptions) -> Counter[str]:
+def run_graph(
+    job: JobSpec,
+    zones: list[int],
+    options: PipelineOptions,
+    told: Callable[[PipelineResult], object] | None = None,
+    step: Callable[[beam.DoFn], beam.PTransform] = beam.ParDo,
+) -> Counter[str]:
     """Run the graph over zones and wait for its end, unless all that is wanted is the graph.
+
+    Parameters
+    ----------
+    job, zones, options
+        What is made, the zones that have tiles of it, and the runner.
+    told
+        Told the runner's result at the end.
+    step
+        Makes a step of the graph from what is done with a zone.
 
     Returns
     -------
@@ -55,11 +72,13 @@ def run_graph(job: JobSpec, zones: list[int], options: PipelineOptions) -> Count
     """
     with runner_errors():
         pipeline = beam.Pipeline(options=options)
-        _ = pipeline | "zones" >> beam.Create(zones) | "embed zones" >> EmbedZones(job)
+        _ = pipeline | "zones" >> beam.Create(zones) | "make zones" >> MakeZones(job, step)
         result = pipeline.run()
         if only_writes_graph(options):
             return Counter()
         result.wait_until_finish()
+        if told is not None:
+            told(result)
     counters = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
     return Counter(
         {
@@ -70,36 +89,38 @@ def run_graph(job: JobSpec, zones: list[int], options: PipelineOptions) -> Count
     )
 
 
-class EmbedZones(beam.PTransform):
-    """Zones -> the same zones, with every tile's shard and record in the store.
+class MakeZones(beam.PTransform):
+    """Zones -> the same zones, with every tile's objects and record in the store.
 
     Tiles that need not be made are dropped first; the rest is spread over the workers, a few
     neighbours at a time.
     """
 
-    def __init__(self, job: JobSpec) -> None:
+    def __init__(
+        self, job: JobSpec, step: Callable[[beam.DoFn], beam.PTransform] = beam.ParDo
+    ) -> None:
         super().__init__()
-        self._job = job
+        self._job, self._step = job, step
 
     def expand(self, zones: beam.PCollection) -> beam.PCollection:
         made = (
             zones
-            | "read request" >> beam.ParDo(ReadRequest(self._job))
+            | "read request" >> self._step(ReadRequest(self._job))
             | "spread over workers" >> beam.Reshuffle()
             | "tile by tile" >> beam.FlatMap(tiles_of)
-            | "embed" >> beam.ParDo(EmbedTile(self._job))
+            | "make" >> beam.ParDo(MakeTile(self._job))
         )
         # The grouping waits for a zone's last tile.
         return (
             (zones | "of itself" >> beam.Map(lambda zone: (zone, None)), made)
             | "ended" >> beam.Flatten()
             | "by zone" >> beam.GroupByKey()
-            | "compact" >> beam.ParDo(CompactZone(self._job))
+            | "compact" >> self._step(CompactZone(self._job))
         )
 
 
 class ReadRequest(beam.DoFn):
-    """A zone -> the tiles of it that the run has to make, a few neighbours at a time."""
+    """A zone -> the tiles of it that the job has to make, a few neighbours at a time."""
 
     def __init__(self, job: JobSpec) -> None:
         self._job = job
@@ -111,10 +132,10 @@ class ReadRequest(beam.DoFn):
         tally = Tally(storage, job.year, job.launch, name)
         journal = Journal(storage, job.year)
         wanted = []
-        request = storage.read(keys.request_key(job.year, job.request, zone))
+        request = storage.read(request_key(job.year, job.request, zone))
         summed_up = read_summary(storage, job.year, zone)
-        tiles = filter(job.takes, tile_lists.decode_tiles(request))
-        for tile, record in records.read_records(storage, job.year, tiles):
+        tiles = filter(job.takes, decode_tiles(request))
+        for tile, record in read_records(storage, job.year, tiles):
             row = TileSummary.of(record) if record else None
             if job.wants(row):
                 wanted.append(tile)
@@ -126,34 +147,34 @@ class ReadRequest(beam.DoFn):
                 journal.add(zone, row)
         journal.put()
         tally.put()
-        for near in neighbours(wanted, job.elements):
-            yield tuple(dataclasses.astuple(tile) for tile in near)
+        yield from elements_of(wanted, job.elements)
 
 
-class EmbedTile(beam.DoFn):
-    """Tiles -> the zones that they are of, with their shards and records in the store."""
+class MakeTile(beam.DoFn):
+    """Tiles -> the zones that they are of, with their objects and records in the store."""
 
     def __init__(self, job: JobSpec) -> None:
         self._job = job
         self._shared = Shared()
 
     def setup(self) -> None:
-        self._shop = self._shared.acquire(self._job.open, tag=self._job.launch)
-        self._tiles = SideBySide[Record | None](self._shop.turns)
+        job = self._job
+        self._worker = self._shared.acquire(lambda: open_worker(job), tag=job.launch)
+        self._tiles = SideBySide[Record | None](self._worker.slots)
 
     def start_bundle(self) -> None:
         self._zones: set[int] = set()
 
     def process(self, tile: Tile) -> None:
         self._zones.add(tile.zone)
-        for record in self._tiles.start(make_tile, tile, self._job, self._shop):
+        for record in self._tiles.start(make_tile, tile, self._job, self._worker):
             self._count(record)
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         for record in self._tiles.finish():
             self._count(record)
-        self._shop.tally.put()
-        self._shop.journal.put()
+        self._worker.tally.put()
+        self._worker.journal.put()
         for zone in sorted(self._zones):
             yield GlobalWindows.windowed_value((zone, None))
 

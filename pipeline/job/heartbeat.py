@@ -18,17 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.job.pacing import Pacing
 from tessera_mosaic.pipeline.ledger.keys import launch_prefix, launcher_key, launches_prefix
 from tessera_mosaic.pipeline.ledger.records import READ_THREADS
 
 log = logging.getLogger(__name__)
-
-BEAT_SECONDS = 5.0
-"""Between two puts of a launcher's sign."""
-
-SILENT_SECONDS = 60.0
-"""After which a launcher that has not put up its sign again counts as dead: more than a store that
-is throttled makes a put wait."""
 
 
 class Heartbeat:
@@ -40,8 +34,11 @@ class Heartbeat:
     nothing that it does not put again.
     """
 
-    def __init__(self, storage: Storage, year: int, launch: str) -> None:
+    def __init__(
+        self, storage: Storage, year: int, launch: str, pacing: Pacing | None = None
+    ) -> None:
         self._storage, self._year, self._launch = storage, year, launch
+        self._pacing = pacing or Pacing()
         self._arrived = time.monotonic()
         self._silent: set[str] = set()
         self._over = threading.Event()
@@ -77,7 +74,7 @@ class Heartbeat:
                 log.warning("another launcher is at work on %s: %s", self._storage.url, who)
                 log.warning("this one joins it: neither makes a tile that the other has made")
                 self._silent.discard(launch)
-        if time.monotonic() - self._arrived > SILENT_SECONDS:
+        if time.monotonic() - self._arrived > self._pacing.silent_seconds:
             self._bury()
 
     def leave(self) -> None:
@@ -85,7 +82,7 @@ class Heartbeat:
         clear(self._storage, launch_prefix(self._year, self._launch))
 
     def _beat_on(self) -> None:
-        while not self._over.wait(BEAT_SECONDS):
+        while not self._over.wait(self._pacing.beat_seconds):
             try:
                 self.beat()
             except Exception as error:

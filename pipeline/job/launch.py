@@ -1,168 +1,80 @@
-"""From a command's options to a finished run: check, plan, create the store, start the job.
+"""A checked request and a maker, to what came of the job.
 
-All that can be wrong with what the user gave is found here, before the store is touched. The
-launcher alone writes the store's metadata; workers write shards and records.
+The launcher writes the list of tiles into the store, starts the graph, shows progress and adds up.
+What the store is (its metadata, its identity) is settled before, by whoever puts request and maker
+together.
 """
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import logging
 import time
 import uuid
 from collections import Counter
 
-import shapely
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 
-from tessera_mosaic.pipeline.commands.arguments import area_request
-from tessera_mosaic.pipeline.commands.run import expect
-from tessera_mosaic.pipeline.console import own_options
-from tessera_mosaic.pipeline.embedding.embed_tile import blocks_of
-from tessera_mosaic.pipeline.embedding.encoder_card import check_depths
-from tessera_mosaic.pipeline.embedding.encoders import check_device, choose_encoder
-from tessera_mosaic.pipeline.errors import BadInput, BrokenOff, StoreError
+from tessera_mosaic.pipeline.errors import BrokenOff, StoreError
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.job.beam_options import (
     beam_options,
     elements_to_spread,
-    runner_name,
+    runs_here,
     sharing_processes,
 )
-from tessera_mosaic.pipeline.job.device_health import DEVICE_HOLD
 from tessera_mosaic.pipeline.job.graph import run_graph
 from tessera_mosaic.pipeline.job.heartbeat import Heartbeat
+from tessera_mosaic.pipeline.job.job_request import JobRequest
 from tessera_mosaic.pipeline.job.job_spec import JobSpec
-from tessera_mosaic.pipeline.job.local_runner import here, on_many_machines, run_here
+from tessera_mosaic.pipeline.job.local_runner import GraphRuns, on_many_machines, run_here
+from tessera_mosaic.pipeline.job.maker import Maker
 from tessera_mosaic.pipeline.job.monitor import Monitor, made
 from tessera_mosaic.pipeline.job.outcome import Outcome, add_up
+from tessera_mosaic.pipeline.job.pacing import Pacing
 from tessera_mosaic.pipeline.ledger import in_progress
-from tessera_mosaic.pipeline.ledger.forecast import write_forecast
 from tessera_mosaic.pipeline.ledger.journal import compact
-from tessera_mosaic.pipeline.ledger.keys import REGION
 from tessera_mosaic.pipeline.ledger.summary import LOOK_UP, find_summaries, forget
-from tessera_mosaic.pipeline.ledger.tile_lists import Request
-from tessera_mosaic.pipeline.mosaic.identity import fingerprint, run_identity
-from tessera_mosaic.pipeline.mosaic.layout import Layout
-from tessera_mosaic.pipeline.mosaic.store import create_store
-from tessera_mosaic.pipeline.scenes import open_catalogue
-from tessera_mosaic.pipeline.scenes.scene import check_year
-from tessera_mosaic.pipeline.stacks.losses import check_losses
-from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.tiling.area import Area, read_area
-from tessera_mosaic.pipeline.tiling.lattice import CHUNK, Tile
 
 log = logging.getLogger(__name__)
 
-DEFAULT_BLOCK = 256
-"""Side of a block in pixels: a year of one is some 150 MB, and it fills many device batches."""
 
+def launch(request: JobRequest, maker: Maker, runs: GraphRuns | None = None) -> Outcome:
+    """Make the tiles of a request that are not done, and wait for the end.
 
-COMPACT_SECONDS = 120.0
-"""Between two looks of the launcher for rows that the summaries do not have yet."""
+    Parameters
+    ----------
+    request
+        The list of tiles, the store, and the runner.
+    maker
+        What is made of each tile.
+    runs
+        How the local runner runs the graph.
 
-
-def launch(args: argparse.Namespace, beam_arguments: list[str]) -> Outcome:
-    """Run the job that a command's options ask for, and wait for its end.
+    Returns
+    -------
+    Outcome
+        Tiles done, failed and missing, failures by class, and the measures of this launch.
 
     Raises
     ------
     BadInput
-        Before the store is touched, on anything that cannot be used.
-    """
-    options = beam_options(args.runner, args.workers, beam_arguments, own_options(args))
-    check_numbers(args)
-    area = read_area(area_request(args))
-    source = open_catalogue(args.catalog, args.allow_host)
-    if options.view_as(StandardOptions).runner == runner_name("direct"):
-        check_device(args.device, args.precision)
-    encoder = choose_encoder(args.model, args.weights, args.precision, source.imagery)
-    check_depths(encoder.card, args.depths)
-    tiles = list(area.tiles())
-    request = Request.of(tiles)
-    expected = expect(args, area, encoder.card, source, options)
-    redo = tiles_to_redo(args.overwrite, tiles)
-    offset = args.offset or encoder.card.offset
-    rules = Preprocessing.of_identity(
-        {"kernel": encoder.card.kernel, "offset": offset, "s1_mosaic": args.s1_mosaic},
-        source.imagery,
-    )
-    rules.check(source)
-    inside = region_inside(area)
-    identity = run_identity(
-        encoder.identity(), source.imagery, rules.identity(), args.margin, inside
-    )
-    storage = Storage(args.store)
-    zones = sorted({tile.zone for tile in tiles})
-    layout = Layout(args.tile, encoder.card.dims, encoder.card.depths if args.depths else ())
-    with store_errors(args.store):
-        create_store(storage, layout, identity, [args.year], zones)
-        if inside is not None:
-            storage.write(REGION, inside)
-        request.write(storage, args.year)
-        write_forecast(storage, args.year, request.id, expected)
-    job = JobSpec(
-        catalog=args.catalog,
-        allow_hosts=tuple(args.allow_host),
-        year=args.year,
-        store=args.store,
-        model=args.model,
-        weights=args.weights,
-        weights_sha256=encoder.weights_sha256,
-        precision=args.precision,
-        device=args.device,
-        rules=rules,
-        fingerprint=fingerprint(identity),
-        request=request.id,
-        launch=uuid.uuid4().hex[:12],
-        block=min(args.block, args.tile),
-        margin=args.margin,
-        inside=inside,
-        allow_lost_scenes=args.allow_lost_scenes,
-        processes=sharing_processes(options),
-        elements=elements_to_spread(options),
-        redo=redo,
-        refresh=args.refresh,
-        only_failed=args.retry_failed,
-        max_failed_share=args.max_failed_share,
-        device_hold=DEVICE_HOLD if on_many_machines(options) else 0.0,
-    )
-    return run_job(job, tiles, storage, options)
-
-
-def run_job(
-    job: JobSpec,
-    tiles: list[Tile],
-    storage: Storage,
-    options: PipelineOptions,
-) -> Outcome:
-    """Run the graph over a written request, show progress, and add up what came of it.
-
-    Raises
-    ------
+        If the runner or its options cannot be used; the store is not touched.
     BrokenOff
         If the runner gave up before all tiles were tried.
     """
-    zones = sorted({tile.zone for tile in tiles})
-    blocks = sum(blocks_of(tile, job.block) for tile in tiles)
-    with store_errors(job.store):
-        for zone in zones:
+    options = beam_options(request.runner, request.workers, list(request.beam_options))
+    job = job_spec(request, maker, options)
+    storage = Storage(request.store)
+    with store_errors(request.store):
+        request.tiles.write(storage, request.year)
+        for zone in request.tiles.zones:
             compact(storage, job.year, zone)
-        forget(storage, job.year, [t for t in tiles if job.refresh or t.name in job.redo])
-    compaction = Compaction(job, storage, zones)
-    began = time.monotonic()
-    with (
-        store_errors(job.store),
-        Heartbeat(storage, job.year, job.launch),
-        Monitor(storage, job.year, job.launch, len(tiles), blocks, compaction) as monitor,
-    ):
-        if here(options):
-            unrecorded = run_here(job, tiles, options, lambda: made(monitor.counts()))
-        else:
-            unrecorded = run_graph(job, zones, options)
-        seconds = time.monotonic() - began
-    found = find_summaries(storage, job.year, tiles, LOOK_UP)
+        again = [tile for tile in request.tiles if job.refresh or tile.name in job.redo]
+        forget(storage, job.year, again)
+    seconds, unrecorded = _run(job, request, storage, options, runs)
+    found = find_summaries(storage, job.year, request.tiles, LOOK_UP)
     try:
         outcome, ended = add_up(job.launch, found, seconds, unrecorded)
     except StoreError as error:
@@ -174,48 +86,79 @@ def run_job(
     return outcome
 
 
+def job_spec(request: JobRequest, maker: Maker, options: PipelineOptions) -> JobSpec:
+    """What the workers of a launch have to know."""
+    pacing = request.pacing
+    if not on_many_machines(options):
+        # Nobody else would make what this machine leaves.
+        pacing = dataclasses.replace(pacing, device_hold=0.0)
+    return JobSpec(
+        maker=maker,
+        store=request.store,
+        year=request.year,
+        request=request.tiles.id,
+        launch=uuid.uuid4().hex[:12],
+        processes=sharing_processes(options),
+        elements=elements_to_spread(options),
+        redo=frozenset(request.overwrite),
+        refresh=request.refresh,
+        only_failed=request.retry_failed,
+        max_failed_share=request.max_failed_share,
+        pacing=pacing,
+    )
+
+
+def _run(
+    job: JobSpec,
+    request: JobRequest,
+    storage: Storage,
+    options: PipelineOptions,
+    runs: GraphRuns | None,
+) -> tuple[float, Counter[str]]:
+    """Run the graph and show progress; seconds, and failures of which the store has no record."""
+    steps = sum(map(job.maker.steps, request.tiles))
+    compaction = Compaction(storage, job.year, request.tiles.zones, job.pacing.compact_seconds)
+    began = time.monotonic()
+    with (
+        store_errors(job.store),
+        Heartbeat(storage, job.year, job.launch, job.pacing),
+        Monitor(
+            storage,
+            job.year,
+            job.launch,
+            len(request.tiles),
+            steps,
+            compaction,
+            pacing=job.pacing,
+        ) as monitor,
+    ):
+        if runs_here(options):
+            tiles = list(request.tiles)
+            unrecorded = run_here(job, tiles, options, lambda: made(monitor.counts()), runs)
+        else:
+            unrecorded = run_graph(job, request.tiles.zones, options)
+        return time.monotonic() - began, unrecorded
+
+
 class Compaction:
     """Brings what the workers put into the journal into the summaries, now and then.
 
     Parameters
     ----------
-    job, storage, zones
-        Of which job.
+    storage, year, zones
+        The store, the year, and the zones whose journals are looked at.
+    seconds
+        Between two looks.
     """
 
-    def __init__(self, job: JobSpec, storage: Storage, zones: list[int]) -> None:
-        self._job, self._storage, self._zones = job, storage, zones
+    def __init__(
+        self, storage: Storage, year: int, zones: list[int], seconds: float = Pacing.compact_seconds
+    ) -> None:
+        self._storage, self._year, self._zones, self._seconds = storage, year, zones, seconds
         self._compacted_at = time.monotonic()
 
     def __call__(self, counts: Counter[str]) -> None:
-        if time.monotonic() - self._compacted_at > COMPACT_SECONDS:
+        if time.monotonic() - self._compacted_at > self._seconds:
             self._compacted_at = time.monotonic()
             for zone in self._zones:
-                compact(self._storage, self._job.year, zone)
-
-
-def region_inside(area: Area) -> bytes | None:
-    """The region as WKB where only its own pixels are wanted, for every worker."""
-    return bytes(shapely.to_wkb(area.region)) if area.inside else None
-
-
-def tiles_to_redo(names: list[str], tiles: list[Tile]) -> frozenset[str]:
-    """Names of tiles to overwrite, which have to lie in the region."""
-    unknown = set(names) - {tile.name for tile in tiles}
-    if unknown:
-        raise BadInput(
-            f"--overwrite {min(unknown)}: the region has no such tile; its first is {tiles[0].name}"
-        )
-    return frozenset(names)
-
-
-def check_numbers(args: argparse.Namespace) -> None:
-    """Refuse sides, margins and counts that do not fit the lattice or the machine."""
-    if args.block < CHUNK or args.block % CHUNK:
-        raise BadInput(f"--block {args.block}: a block is a whole number of {CHUNK} px chunks")
-    if args.workers < 1:
-        raise BadInput(f"--workers {args.workers}: at least one process has to work")
-    if not 0 <= args.max_failed_share <= 1:
-        raise BadInput(f"--max-failed-share {args.max_failed_share}: choose 0 to 1")
-    check_losses(args.allow_lost_scenes)
-    check_year(args.year)
+                compact(self._storage, self._year, zone)

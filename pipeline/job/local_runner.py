@@ -19,6 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -28,10 +29,12 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from tessera_mosaic.pipeline.console import set_up_logging
 from tessera_mosaic.pipeline.errors import BrokenOff
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.job.beam_options import runs_here
 from tessera_mosaic.pipeline.job.graph import run_graph
 from tessera_mosaic.pipeline.job.job_spec import JobSpec
-from tessera_mosaic.pipeline.ledger import in_progress, keys, records
+from tessera_mosaic.pipeline.ledger import in_progress, records
 from tessera_mosaic.pipeline.ledger.in_progress import DEATHS
+from tessera_mosaic.pipeline.ledger.keys import note_key
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
@@ -47,8 +50,30 @@ SERVICE = "apache_beam.runners.portability.local_job_service"
 """Logger through which the runner repeats what its workers log."""
 
 
+@dataclass(frozen=True)
+class GraphRuns:
+    """How the local runner runs the graph.
+
+    Parameters
+    ----------
+    here
+        In this process, with the runner's options; see `run_graph`.
+    apart
+        In a process of its own, with the options by name; see `run_apart`.
+    """
+
+    here: Callable[[JobSpec, list[int], PipelineOptions], Counter[str]] = run_graph
+    apart: Callable[[JobSpec, list[int], dict[str, Any]], Counter[str] | None] = field(
+        default_factory=lambda: run_apart
+    )
+
+
 def run_here(
-    job: JobSpec, tiles: list[Tile], options: PipelineOptions, made: Callable[[], float]
+    job: JobSpec,
+    tiles: list[Tile],
+    options: PipelineOptions,
+    made: Callable[[], float],
+    runs: GraphRuns | None = None,
 ) -> Counter[str]:
     """Run the graph on this machine, again when a worker process dies.
 
@@ -64,6 +89,8 @@ def run_here(
         That the job was asked for.
     made
         Gives the number of tiles made so far: as long as it grows, there is hope.
+    runs
+        How the graph is run in this process, and in one of its own.
 
     Returns
     -------
@@ -74,6 +101,7 @@ def run_here(
     BrokenOff
         If the runner fails otherwise, or workers die without making tiles.
     """
+    runs = runs or GraphRuns()
     storage = Storage(job.store)
     flags = options.get_all_options(drop_default=True)
     found: dict[str, Tile] = {}
@@ -83,21 +111,21 @@ def run_here(
         found = suspects(job, tiles, storage)
         others = dataclasses.replace(job, suspects=frozenset(found))
         if apart(options):
-            return _run_in_process(others, _zones(tiles), flags)
-        return run_graph(others, _zones(tiles), options)
+            return runs.apart(others, _zones(tiles), flags)
+        return runs.here(others, _zones(tiles), options)
 
     def make_suspects() -> Counter[str] | None:
         last = dataclasses.replace(job, suspects=frozenset(found), last=True, processes=1)
         alone = {name: value for name, value in flags.items() if name not in SPREADING}
-        return _run_in_process(last, _zones(found.values()), alone)
+        return runs.apart(last, _zones(found.values()), alone)
 
     try:
         unrecorded = _until_ended(make_others, made)
         if found and (found := suspects(job, list(found.values()), storage)):
             log.warning("%d tiles that were begun and never ended come last, apart", len(found))
-            notes = [keys.note_key(job.year, tile) for tile in found.values()]
+            left = [note_key(job.year, tile) for tile in found.values()]
             unrecorded += _until_ended(
-                make_suspects, lambda: [in_progress.read_note(storage, key) for key in notes]
+                make_suspects, lambda: [in_progress.read_note(storage, key) for key in left]
             )
     except KeyboardInterrupt:
         in_progress.clear_launch(storage, job.year, job.launch)
@@ -132,7 +160,7 @@ def _until_ended(
     return ended
 
 
-def _run_in_process(job: JobSpec, zones: list[int], flags: dict[str, Any]) -> Counter[str] | None:
+def run_apart(job: JobSpec, zones: list[int], flags: dict[str, Any]) -> Counter[str] | None:
     """Run the graph in a process of its own; None if that died, or one of its workers."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -206,11 +234,6 @@ def _in_plain_words(record: logging.LogRecord) -> bool:
     return "semi_persistent_directory" not in record.getMessage()
 
 
-def here(options: PipelineOptions) -> bool:
-    """Whether the options ask for the local runner."""
-    return options.view_as(StandardOptions).runner == "FnApiRunner"
-
-
 def on_many_machines(options: PipelineOptions) -> bool:
     """Whether another machine may make what one leaves."""
     return options.view_as(StandardOptions).runner not in ("FnApiRunner", "BundleBasedDirectRunner")
@@ -218,4 +241,7 @@ def on_many_machines(options: PipelineOptions) -> bool:
 
 def apart(options: PipelineOptions) -> bool:
     """Whether the options ask for the local runner with worker processes."""
-    return here(options) and options.get_all_options()["direct_running_mode"] == "multi_processing"
+    return (
+        runs_here(options)
+        and options.get_all_options()["direct_running_mode"] == "multi_processing"
+    )

@@ -18,7 +18,8 @@ from typing import Any, TextIO
 
 from tessera_mosaic.pipeline.console import ERASE, clock, number
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.ledger.tally import TALLY_SECONDS, pause, read_tallies
+from tessera_mosaic.pipeline.job.pacing import Pacing
+from tessera_mosaic.pipeline.ledger.tally import pause, read_tallies
 
 log = logging.getLogger(__name__)
 
@@ -26,9 +27,6 @@ log = logging.getLogger(__name__)
 GAP = "  "
 """Between the parts of the line."""
 
-
-LOG_SECONDS = 60.0
-"""Between two lines where standard error is no terminal."""
 
 RECENT_SECONDS = 300.0
 """Over which rates are taken, time left, and the shares of where the time goes."""
@@ -57,6 +55,8 @@ class Monitor:
         Called with each sum of the tallies.
     stream
         Where the line goes: rewritten in place on a terminal, one line a minute elsewhere.
+    pacing
+        How often tallies are read and lines are written.
     """
 
     storage: Storage
@@ -66,6 +66,7 @@ class Monitor:
     blocks: int
     on_count: Callable[[Counter[str]], None] | None = None
     stream: TextIO = field(default_factory=lambda: sys.stderr)
+    pacing: Pacing = field(default_factory=Pacing)
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
@@ -99,7 +100,9 @@ class Monitor:
     def _pause(self) -> float:
         """Seconds until the next look: no later than the next line is due."""
         now = time.monotonic()
-        return min(pause(now - self._began), max(self._shown + LOG_SECONDS - now, TALLY_SECONDS))
+        least = self.pacing.tally_seconds
+        due = self._shown + self.pacing.log_seconds - now
+        return min(pause(now - self._began, least), max(due, least))
 
     def _look(self) -> None:
         counts = self.counts()
@@ -113,7 +116,7 @@ class Monitor:
         if self.stream.isatty():
             width = shutil.get_terminal_size().columns - 1
             self._show(ERASE + fitting(parts, width))
-        elif time.monotonic() - self._shown >= LOG_SECONDS:
+        elif time.monotonic() - self._shown >= self.pacing.log_seconds:
             self._show(GAP.join(parts) + "\n")
 
     def _show(self, text: str) -> None:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import zlib
 from collections.abc import Iterable, Iterator
 
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
-log = logging.getLogger(__name__)
-
-
 MOST_NEIGHBOURS = 8
 """Tiles that a worker is given at a time, at most: hours of work on a CPU, minutes on a GPU."""
-
 
 NEIGHBOURHOOD = 16_384
 """Side in pixels of the squares whose tiles are made one after the other: 164 km, one and a half
 Sentinel-2 scenes."""
 
-
 Numbers = tuple[int, int, int, int]
 """A tile as an element: the local runner holds all elements at once, and several times, and
 numbers take a sixth of what a pickled tile does."""
+
+
+def elements_of(tiles: Iterable[Tile], elements: int) -> Iterator[tuple[Numbers, ...]]:
+    """Tiles of a zone as elements of the graph; see `neighbours`."""
+    for near in neighbours(tiles, elements):
+        yield tuple((tile.zone, tile.row, tile.col, tile.side) for tile in near)
 
 
 def tiles_of(element: tuple[Numbers, ...]) -> Iterator[Tile]:

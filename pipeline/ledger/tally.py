@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from tessera_mosaic.pipeline.io.storage import Storage
@@ -25,13 +26,13 @@ MOST_TALLY_SECONDS = 60.0
 """The same once they have been at work for an hour."""
 
 
-def pause(at_work: float) -> float:
+def pause(at_work: float, least: float = TALLY_SECONDS) -> float:
     """Seconds between two puts or looks of one that has been at work so long.
 
     So news are never older than a 60th of the time that the work has taken, and a fleet that works
     for days puts no more than a tally a minute each.
     """
-    return min(max(at_work / 60, TALLY_SECONDS), MOST_TALLY_SECONDS)
+    return min(max(at_work / 60, least), MOST_TALLY_SECONDS)
 
 
 class Tally:
@@ -44,21 +45,34 @@ class Tally:
     name
         Of counts that are the same whoever counts them: the last put stands. Others have a name of
         their own, because processes in containers cannot be told apart by host and number.
+    seconds
+        Between two puts, at first.
+    clock
+        Seconds from some moment on.
     """
 
-    def __init__(self, storage: Storage, year: int, launch: str, name: str = "") -> None:
-        self._storage = storage
+    def __init__(
+        self,
+        storage: Storage,
+        year: int,
+        launch: str,
+        name: str = "",
+        seconds: float = TALLY_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._storage, self._seconds = storage, seconds
         self._key = tally_key(year, launch, name or uuid.uuid4().hex)
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._began = self._put_at = time.monotonic()
+        self._began = self._put_at = clock()
 
     def add(self, **counts: float) -> None:
         """Add to the counts; now and then, put them where the launcher sees them."""
         with self._lock:
             self._counts.update(counts)
-            now = time.monotonic()
-            due = now - self._put_at > pause(now - self._began)
+            now = self._clock()
+            due = now - self._put_at > pause(now - self._began, self._seconds)
         if due:
             self.put()
 
@@ -71,7 +85,7 @@ class Tally:
         """Put the counts into the store. Progress is never worth a tile, so errors are logged."""
         with self._lock:
             data = json.dumps(dict(self._counts)).encode()
-            self._put_at = time.monotonic()
+            self._put_at = self._clock()
         try:
             self._storage.write(self._key, data)
         except Exception as error:

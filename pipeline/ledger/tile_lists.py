@@ -12,7 +12,6 @@ from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.ledger import keys, tile_lists
 from tessera_mosaic.pipeline.ledger.keys import (
     planned_key,
     planned_lock,
@@ -25,36 +24,56 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Request:
-    """The tiles that a run is asked for, as the store holds them.
+class TileList:
+    """The tiles that a job is asked for, zone by zone, as the store holds them.
 
     Parameters
     ----------
     id
         The same for the same tiles.
-    tiles
-        By zone.
+    by_zone
+        Tiles by zone, in order.
     encoded
         The same, as they are stored.
     """
 
     id: str
-    tiles: dict[int, list[Tile]]
+    by_zone: dict[int, list[Tile]]
     encoded: dict[int, bytes]
 
     @classmethod
-    def of(cls, tiles: Iterable[Tile]) -> Request:
-        """Of some tiles, zone by zone."""
+    def of(cls, tiles: Iterable[Tile]) -> TileList:
+        """Of some tiles, those of a zone one after another."""
         by_zone = {zone: list(of) for zone, of in itertools.groupby(tiles, lambda tile: tile.zone)}
-        encoded = {zone: tile_lists.encode_tiles(members) for zone, members in by_zone.items()}
+        encoded = {zone: encode_tiles(members) for zone, members in by_zone.items()}
         digest = hashlib.sha256(b"".join(encoded.values())).hexdigest()
         return cls(digest[:16], by_zone, encoded)
+
+    def __iter__(self) -> Iterator[Tile]:
+        return itertools.chain.from_iterable(self.by_zone.values())
+
+    def __len__(self) -> int:
+        return sum(map(len, self.by_zone.values()))
+
+    @property
+    def zones(self) -> list[int]:
+        """Zones that have tiles, in order."""
+        return sorted(self.by_zone)
+
+    def names(self) -> set[str]:
+        """Names of all tiles."""
+        return {tile.name for tile in self}
 
     def write(self, storage: Storage, year: int) -> None:
         """Write the tiles where workers find them, and add them to those ever planned."""
         for zone, data in self.encoded.items():
-            storage.write(keys.request_key(year, self.id, zone), data)
-            tile_lists.add_planned(storage, year, self.tiles[zone], self.id)
+            storage.write(request_key(year, self.id, zone), data)
+            add_planned(storage, year, self.by_zone[zone], self.id)
+
+
+def ever_planned(storage: Storage, year: int, zones: Iterable[int]) -> bool:
+    """Whether any job was asked for tiles of some zones before."""
+    return any(storage.exists(planned_key(year, zone)) for zone in zones)
 
 
 def encode_tiles(tiles: Iterable[Tile], requests: Iterable[str] = ()) -> bytes:

@@ -37,14 +37,14 @@ for words in json.loads(sys.argv[1]):
 
 ANNUAL = """
 import argparse, json, sys
-from tessera_mosaic.pipeline.commands import annual
-annual.BUSY_PAUSE = annual.ROUND_PAUSE = 0
-annual.ROUNDS = 2
+from tessera_mosaic.pipeline.commands.annual import annual_arguments
+from tessera_mosaic.pipeline.commands.run import run_request
+from tessera_mosaic.yearly import AnnualPacing, annual
 parser = argparse.ArgumentParser()
-annual.annual_arguments(parser)
+annual_arguments(parser)
 args, args.beam_arguments = parser.parse_known_args(json.loads(sys.argv[1]))
-args.json = True
-print(json.dumps(annual.annual_command(args)))
+pacing = AnnualPacing(rounds=2, round_pause=0, busy_pause=0)
+print(json.dumps(annual(run_request(args), pacing=pacing).to_json()))
 """
 
 

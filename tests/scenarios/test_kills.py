@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import shutil
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,23 +17,21 @@ from typing import Any
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from tessera_mosaic.pipeline.job import local_runner
 from tessera_mosaic.pipeline.job.graph import run_graph
 from tessera_mosaic.pipeline.job.job_spec import JobSpec
+from tessera_mosaic.pipeline.job.local_runner import GraphRuns
 from tests import jobs
 
 MOST_MILLISECONDS = 300
 
 
-@pytest.fixture(autouse=True)
-def suspects_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reruns make the tiles that were under way in this process: another takes seconds to start,
-    and `test_faults` has it."""
+def in_this_process(job: JobSpec, zones: list[int], flags: dict[str, Any]) -> Counter[str]:
+    """Run the graph here: another process takes seconds to start, and `test_resumed` has it."""
+    return run_graph(job, zones, PipelineOptions.from_dictionary(flags))
 
-    def run(job: JobSpec, zones: list[int], flags: dict[str, Any]) -> Any:
-        return run_graph(job, zones, PipelineOptions.from_dictionary(flags))
 
-    monkeypatch.setattr(local_runner, "_run_in_process", run)
+SUSPECTS_HERE = GraphRuns(apart=in_this_process)
+"""Reruns make the tiles that were under way in this process."""
 
 
 def end_in_the_same_store(
@@ -64,7 +63,8 @@ def end_in_the_same_store(
     for seed, code in ends:
         assert code in (None, 0 if whom == "worker" else -9), f"seed {seed}"
         store = folder / f"{seed}"
-        assert jobs.run_here(jobs.options(archive, store)) == 0, f"seed {seed}"
+        code, _ = jobs.launched(jobs.options(archive, store), runs=SUSPECTS_HERE)
+        assert code == 0, f"seed {seed}"
         assert jobs.contents(store) == jobs.contents(finished), f"seed {seed}"
         shutil.rmtree(store)
     killed = [seed for seed, code in ends if code is not None]

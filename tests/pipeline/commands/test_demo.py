@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ import pytest
 from PIL import Image
 
 from tessera_mosaic.model.quantize import dequantize
-from tessera_mosaic.pipeline import cli
 from tessera_mosaic.pipeline.commands import demo
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.mosaic.store import read_mosaic
@@ -21,29 +18,26 @@ WEST = replace(demo.GRANULES[0], west=499_680, north=5_632_320, height=64, width
 EAST = replace(demo.GRANULES[1], west=499_980, north=5_632_320, height=64, width=34)
 
 
-@pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo on a land of 64 px a side, with few passes."""
-    granules = (WEST, EAST)
-    window = window_of_bounds(31, (499_680, 5_631_680, 500_320, 5_632_320))
-    archive = replace(demo.ARCHIVE, footprints=granules, s2_days=8, s1_days=6)
-    for name, value in {"GRANULES": granules, "WINDOW": window, "ARCHIVE": archive}.items():
-        monkeypatch.setattr(demo, name, value)
+SMALL = demo.Land(
+    replace(demo.LAND.archive, footprints=(WEST, EAST), s2_days=8, s1_days=6),
+    window_of_bounds(31, (499_680, 5_631_680, 500_320, 5_632_320)),
+)
+"""A land of 64 px a side, with few passes."""
 
 
 def test_the_granules_overlap_and_fill_the_window() -> None:
-    covered = np.zeros(demo.WINDOW.shape, int)
+    window = demo.LAND.window
+    covered = np.zeros(window.shape, int)
     for granule in demo.GRANULES:
-        covered[window_of_bounds(31, granule.bounds).within(demo.WINDOW)] += 1
+        covered[window_of_bounds(31, granule.bounds).within(window)] += 1
     assert covered.min() == 1
     assert (covered == 2).any()
 
 
 def run(out: Path, json_output: bool = False) -> dict[str, Any]:
-    return demo.demo_command(argparse.Namespace(out=str(out), json=json_output))
+    return demo.make_demo(out, SMALL, quiet=json_output)
 
 
-@pytest.mark.usefixtures("small")
 def test_the_demo_makes_what_it_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = run(tmp_path / "demo")
     told = capsys.readouterr().out
@@ -61,7 +55,7 @@ def test_the_demo_makes_what_it_names(tmp_path: Path, capsys: pytest.CaptureFixt
     lines = told[told.index("  import zarr") :].splitlines()
     space: dict[str, Any] = {}
     exec("\n".join(line.strip() for line in lines), space)
-    pixels = read_mosaic(Storage(result["store"])).read_window(demo.WINDOW, demo.YEAR)
+    pixels = read_mosaic(Storage(result["store"])).read_window(SMALL.window, demo.YEAR)
     middle = dequantize(pixels.codes, pixels.scales)[32, 32]
     assert np.array_equal(space["embedding"], middle)
     assert np.abs(middle).max() > 0
@@ -71,7 +65,6 @@ def test_the_demo_makes_what_it_names(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (np.isfinite(pixels.scales) == (sum(pixels.counts.values()) > 0)).all()
 
 
-@pytest.mark.usefixtures("small")
 def test_a_second_demo_finds_its_work_done(tmp_path: Path) -> None:
     first = run(tmp_path / "demo", json_output=True)
     Path(first["picture"]).unlink()
@@ -80,10 +73,9 @@ def test_a_second_demo_finds_its_work_done(tmp_path: Path) -> None:
     assert Path(again["picture"]).exists()
 
 
-@pytest.mark.usefixtures("small")
 def test_json_is_alone_on_standard_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(["demo", "--out", str(tmp_path / "demo"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    told = run(tmp_path / "demo", json_output=True)
     assert told["picture"] == str(tmp_path / "demo" / "mosaic.png")
+    assert capsys.readouterr().out == ""

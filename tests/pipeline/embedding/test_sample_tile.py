@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,41 +12,51 @@ import numpy as np
 import pytest
 import rasterio
 
+from tessera_mosaic.launching import SampleOutcome, prepare_sample, sample
 from tessera_mosaic.model.pretrain.samples import Samples, concatenate, decode_samples
-from tessera_mosaic.pipeline.commands.sample import sample_arguments, sample_command
-from tessera_mosaic.pipeline.embedding.sample_tile import read_index
+from tessera_mosaic.pipeline.embedding.sample_index import index_of, read_index
+from tessera_mosaic.pipeline.embedding.sample_tile import SampleMaker
 from tessera_mosaic.pipeline.errors import BadInput, BrokenOff, Expired, Throttled
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.scenes import Scene, Source, open_catalogue
-from tessera_mosaic.pipeline.scenes.credentials import Signer
+from tessera_mosaic.pipeline.job.launch import launch
+from tessera_mosaic.pipeline.job.maker import Maker
+from tessera_mosaic.pipeline.scenes import Scene, open_catalogue
 from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
-from tessera_mosaic.pipeline.tiling.lattice import Window, lonlat_bounds
+from tessera_mosaic.pipeline.tiling.boxes import Box
+from tessera_mosaic.pipeline.tiling.lattice import Window, lonlat_bounds, parse_tile
+from tessera_mosaic.requests import SampleRequest
 from tests import jobs
+from tests.makers import Renewing, Unopened, named, searching
 
 
-def sample(catalog: Path, out: Path, *more: str) -> dict[str, Any]:
-    parser = argparse.ArgumentParser()
-    sample_arguments(parser)
-    words = [f"--catalog={catalog}", f"--region={jobs.REGION}", f"--year={jobs.YEAR}"]
-    words += [f"--tile={jobs.SIDE}", f"--out={out}", *more]
-    args = parser.parse_args(words)
-    args.json, args.beam_arguments = True, []
-    return sample_command(args)
+def request(catalog: Path, out: Path, **more: Any) -> SampleRequest:
+    asked = {"region": jobs.REGION, "year": jobs.YEAR, "tile": jobs.SIDE} | more
+    return SampleRequest(catalog=str(catalog), out=str(out), pacing=jobs.QUICK, **asked)
+
+
+def drawn_by(catalog: Path, out: Path, **more: Any) -> SampleOutcome:
+    return sample(request(catalog, out, **more))
+
+
+def numbers(told: SampleOutcome) -> tuple[int, int, int, int]:
+    """Tiles, files, pixels in the folder, and tiles that failed."""
+    fields = told.to_json()
+    return fields["tiles"], fields["files"], fields["pixels"], fields["failed"]
 
 
 def drawn(out: Path) -> Samples:
     storage = Storage(str(out))
     return concatenate(
-        [decode_samples(storage.read(key), key) for key in read_index(storage)["files"]]
+        [decode_samples(storage.read(key), key) for key in read_index(storage).files]
     )
 
 
 @pytest.fixture(scope="module")
 def sampled(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("sampled") / "d-pixels"
-    told = sample(archive, out, "--fraction=0.05")
-    assert told == {"tiles": 12, "files": 12, "pixels": len(drawn(out)), "failed": 0}
+    told = drawn_by(archive, out, fraction=0.05)
+    assert numbers(told) == (12, 12, len(drawn(out)), 0)
     return out
 
 
@@ -78,8 +88,8 @@ def test_pixels_are_drawn_evenly_once_and_from_the_region(sampled: Path) -> None
 def test_another_run_draws_the_same_bytes_and_another_seed_others(
     sampled: Path, archive: Path, tmp_path: Path
 ) -> None:
-    sample(archive, tmp_path / "again", "--fraction=0.05", "--workers=2")
-    sample(archive, tmp_path / "other", "--fraction=0.05", "--seed=1")
+    drawn_by(archive, tmp_path / "again", fraction=0.05, workers=2)
+    drawn_by(archive, tmp_path / "other", fraction=0.05, seed=1)
     files = sorted(path.relative_to(sampled) for path in sampled.glob("d-pixels/*"))
     assert len(files) == 12
     for file in files:
@@ -90,7 +100,7 @@ def test_another_run_draws_the_same_bytes_and_another_seed_others(
 
 def test_other_options_do_not_mix_with_the_d_pixels_there(sampled: Path, archive: Path) -> None:
     with pytest.raises(BadInput, match="drawn with other options"):
-        sample(archive, sampled, "--fraction=0.06")
+        drawn_by(archive, sampled, fraction=0.06)
 
 
 def test_labels_choose_pixels_and_go_with_them(archive: Path, tmp_path: Path) -> None:
@@ -105,7 +115,7 @@ def test_labels_choose_pixels_and_go_with_them(archive: Path, tmp_path: Path) ->
     with rasterio.open(cover, "w", **profile) as file:
         file.write(classes, 1)
     fields = truth / f"parcels_{name}"
-    sample(archive, tmp_path / "out", "--fraction=0.3", f"--labels={cover}", f"--fields={fields}")
+    drawn_by(archive, tmp_path / "out", fraction=0.3, labels=str(cover), fields=str(fields))
     samples = drawn(tmp_path / "out")
     with rasterio.open(fields) as file:
         numbers = file.read(1)
@@ -122,95 +132,113 @@ def test_a_tile_that_cannot_be_read_is_named(archive: Path, tmp_path: Path) -> N
     shutil.copytree(archive.parent, broken)
     for band in broken.glob("sentinel-2-l2a/*/B04.tif"):
         band.write_bytes(b"II*\x00 and nothing more")
-    told = sample(broken / "catalog.json", tmp_path / "out", "--fraction=0.01")
+    told = drawn_by(broken / "catalog.json", tmp_path / "out", fraction=0.01, max_failed_share=1)
     failed = json.loads((tmp_path / "out" / "index.json").read_text())["failed"]
-    assert told["failed"] == len(failed) > 0
+    assert told.outcome.failed == len(failed) > 0
     assert all("B04" in why for why in failed.values())
 
 
-def test_a_damaged_file_is_drawn_again(sampled: Path, archive: Path, tmp_path: Path) -> None:
+def test_a_damaged_file_is_named_and_drawn_again(
+    sampled: Path, archive: Path, tmp_path: Path, run: jobs.Run
+) -> None:
     again = tmp_path / "again"
     shutil.copytree(sampled, again)
     first, second, *_ = sorted(again.glob("d-pixels/*.npz"))
     whole = {path: path.read_bytes() for path in (first, second)}
     first.write_bytes(whole[first][:-100])
     second.write_bytes(b"")
-    told = sample(archive, again, "--fraction=0.05")
-    assert told == {"tiles": 12, "files": 12, "pixels": len(drawn(sampled)), "failed": 0}
+    code, found = run("verify", f"--store={again}")
+    names = {path.name.removesuffix(f"-{jobs.YEAR}.npz") for path in whole}
+    assert (code, {problem["tile"] for problem in found["problems"]}) == (3, names)
+    told = drawn_by(archive, again, fraction=0.05, overwrite=tuple(names))
+    assert numbers(told) == (12, 12, len(drawn(sampled)), 0)
     assert {path: path.read_bytes() for path in whole} == whole
+    assert run("verify", f"--store={again}")[0] == 0
 
 
-class Unsteady:
-    """A catalogue whose first searches fail."""
-
-    def __init__(self, source: Source, failures: list[Exception]) -> None:
-        self._source, self._failures = source, failures
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._source, name)
-
-    def search(self, bounds: tuple[float, float, float, float], year: int) -> list[Scene]:
-        if self._failures:
-            raise self._failures.pop(0)
-        return self._source.search(bounds, year)
-
-
-def test_what_passes_is_waited_for(
-    sampled: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_damaged_file_of_a_folder_without_records_is_drawn_again(
+    sampled: Path, archive: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(sampled, again)
+    shutil.rmtree(again / "records")
+    first, second, third, *_ = sorted(again.glob("d-pixels/*.npz"))
+    whole = {path: path.read_bytes() for path in (first, second, third)}
+    first.write_bytes(whole[first][:-100])
+    second.write_bytes(b"")
+    third.unlink()
+    told = drawn_by(archive, again, fraction=0.05)
+    assert numbers(told) == (12, 12, len(drawn(sampled)), 0)
+    assert {path: path.read_bytes() for path in whole} == whole
+    assert caplog.text.count("it is drawn again") == 2
+
+
+def test_a_second_run_draws_nothing_that_is_there(
+    sampled: Path, archive: Path, tmp_path: Path
+) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(sampled, again)
+    gone = sorted(again.glob("records/*/tiles/*/*.json"))[3]
+    gone.unlink()
+    for path in again.glob("records/*/summary/*.json"):
+        path.unlink()
+    others = {path: path.stat().st_mtime_ns for path in again.glob("d-pixels/*")}
+    told = drawn_by(archive, again, fraction=0.05)
+    assert told.outcome.measures["tiles_kept"] == 11
+    changed = [path for path, then in others.items() if path.stat().st_mtime_ns != then]
+    assert [path.name for path in changed] == [f"{gone.stem}-{jobs.YEAR}.npz"]
+
+
+def test_what_passes_is_waited_for(sampled: Path, archive: Path, tmp_path: Path) -> None:
     failures: list[Exception] = [Expired("x"), Throttled("x"), ValueError("y")]
-    source = Unsteady(open_catalogue(str(archive)), failures)
-    monkeypatch.setattr(
-        "tessera_mosaic.pipeline.embedding.sample_tile.open_catalogue", lambda *_: source
-    )
-    monkeypatch.setattr("tessera_mosaic.pipeline.embedding.sample_tile.RETRY_PAUSE", 0.01)
-    renewed: list[Signer] = []
-    monkeypatch.setattr(Signer, "renew", lambda signer: renewed.append(signer))
-    told = sample(archive, tmp_path / "out", "--fraction=0.05")
-    assert (told["files"], told["failed"], len(renewed)) == (11, 1, 1)
-    (why,) = read_index(Storage(str(tmp_path / "out")))["failed"].values()
+    renewed: list[int] = []
+
+    def search(real: Callable[..., list[Scene]], box: Box, year: int) -> list[Scene]:
+        if failures:
+            raise failures.pop(0)
+        return real(box, year)
+
+    def change(maker: SampleMaker) -> Maker:
+        return Renewing(searching(search)(maker), named(renewed.append))
+
+    out = tmp_path / "out"
+    job, maker = prepare_sample(request(archive, out, fraction=0.05))
+    outcome = launch(job, change(maker))
+    assert (outcome.done, outcome.failed, len(renewed)) == (11, 1, 1)
+    (why,) = index_of(Storage(str(out)), jobs.YEAR).failed.values()
     assert why == "internal: ValueError: y"
-    assert sample(archive, tmp_path / "out", "--fraction=0.05")["files"] == 12
+    assert len(drawn_by(archive, out, fraction=0.05, retry_failed=True).index.files) == 12
     for file in sampled.glob("d-pixels/*"):
-        assert (tmp_path / "out" / "d-pixels" / file.name).read_bytes() == file.read_bytes()
+        assert (out / "d-pixels" / file.name).read_bytes() == file.read_bytes()
 
 
-def test_what_does_not_pass_fails_the_tile(
-    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = Unsteady(open_catalogue(str(archive)), [Throttled("patience")] * 3)
-    monkeypatch.setattr(
-        "tessera_mosaic.pipeline.embedding.sample_tile.open_catalogue", lambda *_: source
-    )
-    monkeypatch.setattr("tessera_mosaic.pipeline.embedding.sample_tile.RETRY_PAUSE", 0.01)
-    told = sample(archive, tmp_path / "out", "--fraction=0.05")
-    assert (told["files"], told["failed"]) == (11, 1)
-    (why,) = read_index(Storage(str(tmp_path / "out")))["failed"].values()
+def test_what_does_not_pass_fails_the_tile(archive: Path, tmp_path: Path) -> None:
+    failures: list[Exception] = [Throttled("patience")] * 3
+
+    def search(real: Callable[..., list[Scene]], box: Box, year: int) -> list[Scene]:
+        if failures and box == lonlat_bounds(parse_tile(jobs.FIRST, jobs.SIDE).window):
+            raise failures.pop()
+        return real(box, year)
+
+    job, maker = prepare_sample(request(archive, tmp_path / "out", fraction=0.05))
+    outcome = launch(job, searching(search)(maker))
+    assert (outcome.done, outcome.failures) == (11, {"throttled": 1})
+    (why,) = index_of(Storage(str(tmp_path / "out")), jobs.YEAR).failed.values()
     assert why == "throttled: patience"
 
 
-def test_a_runner_that_gives_up_is_one_line(
-    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def gone(*_: object) -> Source:
-        raise OSError("no such machine")
-
-    opened = open_catalogue(str(archive))
-    catalogues = [lambda: opened]
-    monkeypatch.setattr(
-        "tessera_mosaic.pipeline.embedding.sample_tile.open_catalogue",
-        lambda *_: (catalogues.pop() if catalogues else gone)(),
-    )
+def test_a_runner_that_gives_up_is_one_line(archive: Path, tmp_path: Path) -> None:
+    job, _ = prepare_sample(request(archive, tmp_path / "out", fraction=0.05))
     with pytest.raises(BrokenOff, match=r"^the runner gave up: .*no such machine[^\n]*$"):
-        sample(archive, tmp_path / "out", "--fraction=0.05")
+        launch(job, Unopened())
 
 
 def test_a_year_without_scenes_is_refused(archive: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="year 1999"):
-        sample(archive, tmp_path / "out", "--year=1999")
+        drawn_by(archive, tmp_path / "out", year=1999)
     assert not (tmp_path / "out").exists()
 
 
 def test_a_share_that_is_none_is_refused(archive: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="share above 0"):
-        sample(archive, tmp_path, "--fraction=1.5")
+        drawn_by(archive, tmp_path, fraction=1.5)

@@ -16,7 +16,6 @@ import pytest
 import shapely
 import torch
 
-from tessera_mosaic.pipeline.commands.annual import TOLD
 from tessera_mosaic.pipeline.commands.run import retry_command
 from tessera_mosaic.pipeline.commands.verify import verify_command
 from tessera_mosaic.pipeline.io.storage import Storage
@@ -27,6 +26,7 @@ from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.tiling.lattice import Window
 from tessera_mosaic.pipeline.tiling.ownership import region_window
 from tessera_mosaic.pipeline.tiling.region import pixels_inside, read_region
+from tessera_mosaic.yearly import TOLD
 from tests import jobs
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,17 @@ import pytest
 
 from tessera_mosaic.pipeline.console import ERASE, set_up_logging
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.job import heartbeat, monitor
 from tessera_mosaic.pipeline.job.failure_limit import FailureLimit
 from tessera_mosaic.pipeline.job.heartbeat import Heartbeat
 from tessera_mosaic.pipeline.job.monitor import GAP, Monitor, Sight, fitting, progress_parts
-from tessera_mosaic.pipeline.ledger.tally import Tally, pause, read_tallies
+from tessera_mosaic.pipeline.job.pacing import Pacing
+from tessera_mosaic.pipeline.ledger.tally import (
+    MOST_TALLY_SECONDS,
+    TALLY_SECONDS,
+    Tally,
+    pause,
+    read_tallies,
+)
 
 
 def test_tallies_of_several_workers_add_up(tmp_path: Path) -> None:
@@ -52,11 +59,7 @@ def test_the_monitor_leaves_nothing_in_the_store(tmp_path: Path) -> None:
     assert list(storage.list("")) == []
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor, "TALLY_SECONDS", 0.01)
-    monkeypatch.setattr(heartbeat, "BEAT_SECONDS", 0.01)
-    monkeypatch.setattr(heartbeat, "SILENT_SECONDS", 0.5)
+QUICK = Pacing(tally_seconds=0.01, beat_seconds=0.01, silent_seconds=0.5)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -66,53 +69,61 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_launcher_notices_the_living_and_buries_the_dead(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage = Storage(str(tmp_path))
     Heartbeat(storage, 2024, "dead").arrive()
     Tally(storage, 2024, "dead").put()
-    with Heartbeat(storage, 2024, "first"), Heartbeat(storage, 2024, "second"):
+    with Heartbeat(storage, 2024, "first", QUICK), Heartbeat(storage, 2024, "second", QUICK):
         wait_for(lambda: "another launcher is at work" in caplog.text)
         wait_for(lambda: "launch dead ended without a word" in caplog.text)
-        assert not list(storage.list("records/2024/progress/dead"))
+        wait_for(lambda: not list(storage.list("records/2024/progress/dead")))
         assert list(storage.list("records/2024/progress/first"))
     assert "launch first ended" not in caplog.text
     assert list(storage.list("")) == []
 
 
-@pytest.mark.usefixtures("quick")
 def test_workers_hear_when_one_says_stop(tmp_path: Path) -> None:
     storage = Storage(str(tmp_path))
     tally = Tally(storage, 2024, "r")
-    heard, said = FailureLimit(storage, 2024, "r"), FailureLimit(storage, 2024, "r")
-    assert not heard.asked(tally)
+    heard, said = FailureLimit(storage, 2024, "r", 1.0, QUICK), FailureLimit(storage, 2024, "r")
+    assert not heard.reached(tally)
     said.say()
-    wait_for(lambda: heard.asked(tally))
-    assert not FailureLimit(storage, 2024, "other").asked(tally)
+    wait_for(lambda: heard.reached(tally))
+    assert not FailureLimit(storage, 2024, "other").reached(tally)
 
 
-@pytest.mark.usefixtures("quick")
-def test_workers_stop_once_too_many_tiles_of_all_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+class CountingStorage(Storage):
+    """A store that counts how often it is listed."""
+
+    listed = 0
+
+    def list(self, prefix: str) -> Iterator[str]:
+        self.listed += 1
+        return super().list(prefix)
+
+
+def test_workers_stop_once_too_many_tiles_of_all_failed(tmp_path: Path) -> None:
     """And only a worker that fails itself looks how the others fare."""
-    storage = Storage(str(tmp_path))
+    storage = CountingStorage(str(tmp_path))
+
+    def reached(tally: Tally) -> bool:
+        return FailureLimit(storage, 2024, "r", 0.5, QUICK).reached(tally)
+
     good, bad = Tally(storage, 2024, "r"), Tally(storage, 2024, "r")
     good.add(tiles_done=30)
     good.put()
     bad.add(tiles_failed=12)
-    assert not FailureLimit(storage, 2024, "r", 0.5).asked(bad)
+    assert not reached(bad)
     bad.add(tiles_failed=19)
-    monkeypatch.setattr(Storage, "list", None)
-    assert not FailureLimit(storage, 2024, "r", 0.5).asked(good)
-    monkeypatch.undo()
-    assert FailureLimit(storage, 2024, "r", 0.5).asked(bad)
-    wait_for(lambda: FailureLimit(storage, 2024, "r", 0.5).asked(good))
+    listed = storage.listed
+    assert not reached(good)
+    assert storage.listed == listed
+    assert reached(bad)
+    wait_for(lambda: reached(good))
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_store_that_fails_does_not_end_the_watch(tmp_path: Path) -> None:
     counted: list[Counter[str]] = []
 
@@ -120,12 +131,12 @@ def test_a_store_that_fails_does_not_end_the_watch(tmp_path: Path) -> None:
         counted.append(counts)
         raise OSError("for a moment")
 
-    with Monitor(Storage(str(tmp_path)), 2024, "r", 1, 1, count, io.StringIO()):
+    with Monitor(Storage(str(tmp_path)), 2024, "r", 1, 1, count, io.StringIO(), QUICK):
         wait_for(lambda: len(counted) > 2)
 
 
 def test_a_launcher_shows_itself_whatever_its_tallies_take(
-    tmp_path: Path, quick: None, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     storage, over = Storage(str(tmp_path)), threading.Event()
 
@@ -133,34 +144,34 @@ def test_a_launcher_shows_itself_whatever_its_tallies_take(
         assert over.wait(30)
 
     with (
-        Heartbeat(storage, 2024, "first"),
-        Monitor(storage, 2024, "first", 1, 1, count, io.StringIO()),
-        Heartbeat(storage, 2024, "second"),
+        Heartbeat(storage, 2024, "first", QUICK),
+        Monitor(storage, 2024, "first", 1, 1, count, io.StringIO(), QUICK),
+        Heartbeat(storage, 2024, "second", QUICK),
     ):
         wait_for(lambda: "another launcher is at work" in caplog.text)
         over.set()
     assert "without a word" not in caplog.text
 
 
-def test_news_come_more_seldom_as_the_work_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_news_come_more_seldom_as_the_work_goes_on(tmp_path: Path) -> None:
     clock, puts = [0.0], []
-    monkeypatch.setattr(monitor.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(Storage, "write", lambda *_: puts.append(clock[0]))
-    tally = Tally(Storage(str(tmp_path)), 2024, "r")
+
+    class TimingStorage(Storage):
+        def write(self, key: str, data: bytes) -> None:
+            puts.append(clock[0])
+
+    tally = Tally(TimingStorage(str(tmp_path)), 2024, "r", clock=lambda: clock[0])
     for second in range(3 * 24 * 3600):
         clock[0] = float(second)
         tally.add(blocks=1)
     between = np.diff(puts)
-    assert between[0] == tally.TALLY_SECONDS + 1
+    assert between[0] == TALLY_SECONDS + 1
     assert all(
-        step <= then / 60 + tally.TALLY_SECONDS + 1
-        for then, step in zip(puts[1:], between, strict=True)
+        step <= then / 60 + TALLY_SECONDS + 1 for then, step in zip(puts[1:], between, strict=True)
     )
     # A fleet of a thousand for three days puts five million, not a hundred million.
     assert len(puts) < 5_000
-    assert pause(1e9) == tally.MOST_TALLY_SECONDS
+    assert pause(1e9) == MOST_TALLY_SECONDS
 
 
 EARLIER = Sight(60.0, Counter(blocks=30, blocks_kept=30, pixels_embedded=60_000, tiles_done=2))
@@ -236,7 +247,6 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.mark.usefixtures("quick")
 def test_a_terminal_has_one_line_that_fits_and_is_gone_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,11 +260,10 @@ def test_a_terminal_has_one_line_that_fits_and_is_gone_at_the_end(
     assert "\n" not in terminal.getvalue()
 
 
-@pytest.mark.usefixtures("quick")
-def test_a_log_has_a_line_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tessera_mosaic.pipeline.job.monitor.LOG_SECONDS", 0.2)
+def test_a_log_has_a_line_now_and_then(tmp_path: Path) -> None:
+    pacing = dataclasses.replace(QUICK, log_seconds=0.2)
     log, began = io.StringIO(), time.monotonic()
-    with Monitor(Storage(str(tmp_path)), 2024, "r", 1, 1, stream=log):
+    with Monitor(Storage(str(tmp_path)), 2024, "r", 1, 1, stream=log, pacing=pacing):
         wait_for(lambda: log.getvalue().count("\n") >= 2)
     lines = log.getvalue().splitlines()
     assert all(line.startswith("tiles 0/1") for line in lines)

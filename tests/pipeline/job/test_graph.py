@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copyreg
 import itertools
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import numpy as np
@@ -21,19 +22,19 @@ from apache_beam.runners.worker.bundle_processor import DataInputOperation
 
 from tessera_mosaic.pipeline.errors import Corrupt
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.job import local_runner
-from tessera_mosaic.pipeline.job.graph import CompactZone, ReadRequest
-from tessera_mosaic.pipeline.job.heartbeat import Heartbeat
+from tessera_mosaic.pipeline.job.graph import ReadRequest, run_graph
 from tessera_mosaic.pipeline.job.job_spec import JobSpec
+from tessera_mosaic.pipeline.job.local_runner import GraphRuns
 from tessera_mosaic.pipeline.job.monitor import made
-from tessera_mosaic.pipeline.job.neighbourhoods import MOST_NEIGHBOURS, tiles_of
+from tessera_mosaic.pipeline.job.neighbourhoods import MOST_NEIGHBOURS, elements_of, tiles_of
 from tessera_mosaic.pipeline.ledger import keys, records, tile_lists
-from tessera_mosaic.pipeline.ledger.keys import summary_key
+from tessera_mosaic.pipeline.ledger.journal import Journal, compact
 from tessera_mosaic.pipeline.ledger.records import Record, State
 from tessera_mosaic.pipeline.ledger.tally import read_tallies
-from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 from tests import jobs
+from tests.makers import Nothing
 from tests.pipeline.ledger.test_metrics import beam_sums
 
 MEGABYTE = 2**20
@@ -46,24 +47,11 @@ def a_job(store: Path, tiles: list[Tile], **more: Any) -> JobSpec:
     request = keys.request_key(jobs.YEAR, "asked", ZONE)
     Storage(str(store)).write(request, tile_lists.encode_tiles(tiles))
     return JobSpec(
-        catalog="none",
-        allow_hosts=(),
-        year=jobs.YEAR,
+        maker=Nothing(),
         store=str(store),
-        model=None,
-        weights=None,
-        weights_sha256="",
-        precision="fp32",
-        device="cpu",
-        rules=Preprocessing("mpc"),
-        fingerprint="f",
+        year=jobs.YEAR,
         request="asked",
         launch="this",
-        block=32,
-        margin=0,
-        inside=None,
-        allow_lost_scenes=0,
-        processes=1,
         **more,
     )
 
@@ -108,15 +96,9 @@ def encoded_size(element: object) -> int:
     return len(coders.registry.get_coder(Any).encode(element))
 
 
-def test_no_element_of_a_request_of_any_size_is_large(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def none_made(_: Storage, __: int, tiles: Iterator[Tile]) -> Iterator[tuple[Tile, None]]:
-        return ((tile, None) for tile in tiles)
-
-    monkeypatch.setattr(records, "read_records", none_made)
+def test_no_element_of_a_request_of_any_size_is_large() -> None:
     tiles = square(2_000, 200, side=512)
-    given = list(ReadRequest(a_job(tmp_path, tiles, elements=1_000)).process(ZONE))
+    given = list(elements_of(tiles, 1_000))
     assert sum(map(len, given)) == 400_000
     assert max(map(encoded_size, given[::100])) < 20 * MOST_NEIGHBOURS
     # At worst, a runner makes each tile a bundle of its own, and each tells of its zone.
@@ -153,61 +135,51 @@ def test_no_pixels_leave_their_worker(
     assert pickled
 
 
-def watched(
-    monkeypatch: pytest.MonkeyPatch, store: Path
-) -> tuple[list[Counter[str]], list[PipelineResult]]:
-    """Sums of the tallies at the end of launches, and results of graphs."""
-    tallies: list[Counter[str]] = []
-    results: list[PipelineResult] = []
-    leave, run = Heartbeat.leave, beam.Pipeline.run
+@dataclass
+class Watched:
+    """Runs the graph, and keeps the sums of the tallies after it and what Beam counted."""
 
-    def told(presence: Heartbeat) -> None:
-        tallies.append(read_tallies(Storage(str(store)), jobs.YEAR, presence._launch))
-        leave(presence)
+    store: Path
+    times: int = 1
+    tallies: Counter[str] = field(default_factory=Counter)
+    results: list[PipelineResult] = field(default_factory=list)
 
-    def kept(pipeline: beam.Pipeline, *args: Any) -> PipelineResult:
-        results.append(run(pipeline, *args))
-        return results[-1]
+    @property
+    def runs(self) -> GraphRuns:
+        """How the local runner runs the graph."""
+        return GraphRuns(here=self._here)
 
-    monkeypatch.setattr(Heartbeat, "leave", told)
-    monkeypatch.setattr(beam.Pipeline, "run", kept)
-    return tallies, results
+    def _here(self, job: JobSpec, zones: list[int], options: PipelineOptions) -> Counter[str]:
+        for _ in range(self.times):
+            # More than once as when a worker died, and the graph is run again.
+            unrecorded = run_graph(job, zones, options, self.results.append)
+        self.tallies = read_tallies(Storage(str(self.store)), jobs.YEAR, job.launch)
+        return unrecorded
 
 
-def test_a_second_pass_counts_nothing_twice(
-    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_pass_counts_nothing_twice(archive: Path, tmp_path: Path) -> None:
     assert jobs.run_here(jobs.options(archive, tmp_path)) == 0
     for path in sorted(tmp_path.glob("records/*/tiles/*/*.json"))[:8]:
         path.unlink()
     for path in tmp_path.glob("records/*/summary/*.json"):
         path.unlink()
-    tallies, results = watched(monkeypatch, tmp_path)
-    once = local_runner.run_graph
-
-    def twice(*arguments: Any) -> Counter[str]:
-        # As when a worker died, and the graph is run again.
-        once(*arguments)
-        return once(*arguments)
-
-    monkeypatch.setattr(local_runner, "run_graph", twice)
-    assert jobs.run_here(jobs.options(archive, tmp_path)) == 0
-    (counts,) = tallies
+    watched = Watched(tmp_path, times=2)
+    assert jobs.launched(jobs.options(archive, tmp_path), runs=watched.runs)[0] == 0
+    counts = watched.tallies
     assert (counts["tiles_kept"], counts["blocks_kept"]) == (4, 4)
     assert (made(counts), counts["blocks"]) == (8, 8)
-    first, second = map(beam_sums, results)
+    first, second = map(beam_sums, watched.results)
     assert (first["tiles_kept"], first["tiles_done"]) == (4, 8)
     assert second == {"tiles_kept": 4}
 
 
-def test_tiles_that_a_refresh_leaves_are_kept(
-    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tiles_that_a_refresh_leaves_are_kept(archive: Path, tmp_path: Path) -> None:
     assert jobs.run_here(jobs.options(archive, tmp_path)) == 0
-    tallies, results = watched(monkeypatch, tmp_path)
-    assert jobs.run_here(jobs.options(archive, tmp_path, "--refresh")) == 0
-    assert tallies[0]["tiles_kept"] == tallies[0]["blocks_kept"] == 12
-    assert beam_sums(results[0]) == {"tiles_kept": 12}
+    watched = Watched(tmp_path)
+    words = jobs.options(archive, tmp_path, "--refresh")
+    assert jobs.launched(words, runs=watched.runs)[0] == 0
+    assert watched.tallies["tiles_kept"] == watched.tallies["blocks_kept"] == 12
+    assert beam_sums(watched.results[0]) == {"tiles_kept": 12}
 
 
 def test_what_is_neither_made_nor_finished_is_not_kept(tmp_path: Path) -> None:
@@ -230,63 +202,77 @@ def test_what_is_neither_made_nor_finished_is_not_kept(tmp_path: Path) -> None:
     assert told(only_failed=True) == ([tiles[2]], Counter(tiles_kept=2, blocks_kept=3))
 
 
-Process = Callable[[Any, Any], Iterator[Any]]
+class Twice(beam.PTransform):
+    """A step of which the first attempt at each element is lost, and two more run at once."""
+
+    def __init__(self, dofn: beam.DoFn) -> None:
+        super().__init__()
+        self._dofn = dofn
+
+    def expand(self, elements: beam.PCollection) -> beam.PCollection:
+        return elements | beam.FlatMap(lost_and_at_once, self._dofn)
 
 
-def lost_and_at_once(process: Process) -> Process:
-    """Work of which the first attempt is lost, and two more run at once."""
-
-    def run(dofn: Any, element: Any) -> Iterator[Any]:
-        first = list(process(dofn, element))
-        with ThreadPoolExecutor(2) as pool:
-            both = list(pool.map(lambda _: list(process(dofn, element)), range(2)))
-        assert both == [first, first]
-        yield from first
-
-    return run
+def lost_and_at_once(element: Any, dofn: beam.DoFn) -> list[Any]:
+    """What two attempts at once give after one that was lost."""
+    first = list(dofn.process(element))
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda _: list(dofn.process(element)), range(2)))
+    assert both == [first, first]
+    return first
 
 
 def test_bundles_of_zones_may_be_lost_and_run_at_once(
-    archive: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    archive: Path, finished: Path, tmp_path: Path
 ) -> None:
-    for dofn in (ReadRequest, CompactZone):
-        monkeypatch.setattr(dofn, "process", lost_and_at_once(dofn.process))
+    def here(job: JobSpec, zones: list[int], options: PipelineOptions) -> Counter[str]:
+        return run_graph(job, zones, options, step=Twice)
+
     for gone in (12, 4):
-        assert jobs.run_here(jobs.options(archive, tmp_path)) == 0
+        words = jobs.options(archive, tmp_path)
+        assert jobs.launched(words, runs=GraphRuns(here=here))[0] == 0
         assert jobs.contents(tmp_path) == jobs.contents(finished), gone
         for path in sorted(tmp_path.glob("records/*/tiles/*/*.json"))[:gone]:
             path.unlink()
 
 
-def test_a_summary_may_be_broken_off_anywhere(
-    archive: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class BrokenOffError(BaseException):
-        """The process ends."""
+class BrokenOffError(BaseException):
+    """The process ends."""
 
-    compact_zone, broken = CompactZone.process, []
 
-    def breaking(verb: Callable[..., Any], marker: str) -> Callable[..., Any]:
-        def run(storage: Storage, key: str, *data: bytes) -> Any:
-            if marker in key and marker not in broken:
-                broken.append(marker)
-                raise BrokenOffError
-            return verb(storage, key, *data)
+class BreakingStorage(Storage):
+    """A store whose process ends once at each of two moments."""
 
-        return run
+    broken: ClassVar[list[str]] = []
 
-    def again_and_again(dofn: CompactZone, ended: tuple[int, object]) -> Iterator[int]:
-        while True:
-            try:
-                yield from list(compact_zone(dofn, ended))
-                return
-            except BrokenOffError:
-                continue
+    def write(self, key: str, data: bytes) -> None:
+        self._break(key, keys.summary_key(jobs.YEAR, ZONE))
+        super().write(key, data)
 
-    summary = summary_key(jobs.YEAR, ZONE)
-    monkeypatch.setattr(CompactZone, "process", again_and_again)
-    monkeypatch.setattr(Storage, "write", breaking(Storage.write, summary))
-    monkeypatch.setattr(Storage, "delete", breaking(Storage.delete, "/journal/"))
-    assert jobs.run_here(jobs.options(archive, tmp_path)) == 0
-    assert broken == [summary, "/journal/"]
-    assert jobs.contents(tmp_path) == jobs.contents(finished)
+    def delete(self, key: str) -> None:
+        self._break(key, "/journal/")
+        super().delete(key)
+
+    def _break(self, key: str, marker: str) -> None:
+        if marker in key and marker not in self.broken:
+            self.broken.append(marker)
+            raise BrokenOffError
+
+
+def test_a_summary_may_be_broken_off_anywhere(finished: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(finished, store)
+    storage = BreakingStorage(str(store))
+    journal = Journal(storage, jobs.YEAR)
+    for tile in tile_lists.planned_tiles(storage, jobs.YEAR):
+        record = records.read_record(storage, jobs.YEAR, tile)
+        assert record is not None
+        journal.add(ZONE, TileSummary.of(record))
+    journal.put()
+    Path(store, keys.summary_key(jobs.YEAR, ZONE)).unlink()
+    for _ in range(2):
+        with pytest.raises(BrokenOffError):
+            compact(storage, jobs.YEAR, ZONE)
+    compact(storage, jobs.YEAR, ZONE)
+    assert len(storage.broken) == 2
+    assert jobs.contents(store) == jobs.contents(finished)

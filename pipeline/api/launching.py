@@ -1,0 +1,305 @@
+"""Plan, then run: a request becomes a maker, a store that can take its tiles, and a job.
+
+All that can be wrong with what the user gave is found before the store is touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import shapely
+
+from tessera_mosaic.model.cards import Card
+from tessera_mosaic.pipeline.embedding.embed_tile import EmbedMaker
+from tessera_mosaic.pipeline.embedding.encoder_card import check_depths
+from tessera_mosaic.pipeline.embedding.encoders import check_device, choose_encoder
+from tessera_mosaic.pipeline.embedding.named_inputs import CatalogAddress, ChosenEncoder
+from tessera_mosaic.pipeline.embedding.sample_index import SampleIndex, index_of, write_index
+from tessera_mosaic.pipeline.embedding.sample_tile import SampleMaker
+from tessera_mosaic.pipeline.errors import BadInput, NoScenes
+from tessera_mosaic.pipeline.imagery.label_raster import read_labels
+from tessera_mosaic.pipeline.imagery.resample import Kernel
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.store_errors import store_errors
+from tessera_mosaic.pipeline.job.beam_options import beam_options, machine_type, runs_here
+from tessera_mosaic.pipeline.job.job_request import JobRequest
+from tessera_mosaic.pipeline.job.launch import launch
+from tessera_mosaic.pipeline.job.outcome import Outcome
+from tessera_mosaic.pipeline.ledger.forecast import Ranges, write_forecast
+from tessera_mosaic.pipeline.ledger.keys import RECIPE, REGION
+from tessera_mosaic.pipeline.ledger.tile_lists import TileList, ever_planned
+from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, run_identity
+from tessera_mosaic.pipeline.mosaic.layout import Layout
+from tessera_mosaic.pipeline.mosaic.store import create_store
+from tessera_mosaic.pipeline.planning.estimate import forecast, make_plan
+from tessera_mosaic.pipeline.planning.revisits import ground_of
+from tessera_mosaic.pipeline.scenes import Source
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
+from tessera_mosaic.pipeline.tiling.area import Area, read_area
+from tessera_mosaic.pipeline.tiling.lattice import Tile
+from tessera_mosaic.pipeline.tiling.ownership import tiles_touched, zones_touched
+from tessera_mosaic.pipeline.tiling.region import read_region
+from tessera_mosaic.requests import RunRequest, SampleRequest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A run that was found to be possible; the store is not touched yet.
+
+    Parameters
+    ----------
+    job
+        What is asked of the tile job.
+    maker
+        What is made of each tile.
+    layout, identity
+        Of the mosaic.
+    expected
+        What the plan says of the run; empty where there is no plan.
+    """
+
+    job: JobRequest
+    maker: EmbedMaker
+    layout: Layout
+    identity: Identity
+    expected: Ranges
+
+    def create_store(self) -> None:
+        """Write the store's metadata, or check that it is the mosaic of this run.
+
+        Raises
+        ------
+        StoreMismatch
+            If the store was made by another encoder or other rules.
+        """
+        storage, job = Storage(self.job.store), self.job
+        with store_errors(job.store):
+            create_store(storage, self.layout, self.identity, [job.year], job.tiles.zones)
+            if self.maker.inside is not None:
+                storage.write(REGION, self.maker.inside)
+            write_forecast(storage, job.year, job.tiles.id, self.expected)
+
+
+def run(request: RunRequest) -> Outcome:
+    """Embed a region's year into a mosaic; run again, it resumes.
+
+    Returns
+    -------
+    Outcome
+        Tiles done, failed and missing, failures by class, and what was measured.
+
+    Raises
+    ------
+    BadInput
+        Before the store is touched, on anything that cannot be used.
+    BrokenOff
+        If the runner gave up before all tiles were tried. What is done stays done.
+    """
+    prepared = prepare_run(request)
+    prepared.create_store()
+    return launch(prepared.job, prepared.maker)
+
+
+def prepare_run(request: RunRequest) -> PreparedRun:
+    """Check a request against catalogue, encoder, region and runner.
+
+    Raises
+    ------
+    BadInput
+        On anything that cannot be used.
+    """
+    options = beam_options(request.runner, request.workers, list(request.beam_options))
+    area = read_area(request.area)
+    catalog = CatalogAddress(request.catalog, request.allow_hosts)
+    source = catalog.open()
+    if runs_here(options):
+        check_device(request.device, request.precision)
+    encoder = choose_encoder(request.model, request.weights, request.precision, source.imagery)
+    card = encoder.card
+    check_depths(card, request.depths)
+    tiles = TileList.of(area.tiles())
+    expected = expect(request, area, card, source, machine_type(options))
+    job = JobRequest(
+        store=request.store,
+        year=request.year,
+        tiles=tiles,
+        retry_failed=request.retry_failed,
+        overwrite=request.overwrite,
+        refresh=request.refresh,
+        max_failed_share=request.max_failed_share,
+        runner=request.runner,
+        workers=request.workers,
+        beam_options=request.beam_options,
+        pacing=request.pacing,
+    )
+    offset = request.offset or OffsetRule(card.offset)
+    rules = Preprocessing(source.imagery, Kernel(card.kernel), offset, request.s1_mosaic)
+    rules.check(source)
+    inside = bytes(shapely.to_wkb(area.region)) if area.inside else None
+    identity = run_identity(
+        encoder.identity(), source.imagery, rules.identity(), request.margin, inside
+    )
+    maker = EmbedMaker(
+        catalog=catalog,
+        encoder=ChosenEncoder(
+            request.model,
+            request.weights,
+            encoder.weights_sha256,
+            request.precision,
+            request.device,
+            source.imagery,
+        ),
+        year=request.year,
+        rules=rules,
+        fingerprint=fingerprint(identity),
+        block=min(request.block, request.tile),
+        margin=request.margin,
+        inside=inside,
+        allow_lost_scenes=request.allow_lost_scenes,
+    )
+    layout = Layout(request.tile, card.dims, card.depths if request.depths else ())
+    return PreparedRun(job, maker, layout, identity, expected)
+
+
+def expect(request: RunRequest, area: Area, card: Card, source: Source, machine: str) -> Ranges:
+    """What the plan says of a run, for `status` to set beside its outcome; empty for no plan.
+
+    Raises
+    ------
+    BadInput
+        If the catalogue has nothing of the year in the region.
+    """
+    try:
+        plan = make_plan(
+            ground_of(area), request.year, card, request.precision, source, depths=request.depths
+        )
+    except NoScenes:
+        boxes = [part.bounds for part in shapely.get_parts(area.region)]
+        if any(source.search(bounds, request.year) for bounds in boxes):
+            log.warning("the catalogue covers little of the region: there is no plan of this run")
+            return {}
+        raise BadInput(
+            f"{source.name} has no scenes of {request.year} in region {request.region}: "
+            "check the year, the order west,south,east,north, and the catalogue's extent"
+        ) from None
+    return forecast(plan, machine)
+
+
+@dataclass(frozen=True)
+class SampleOutcome:
+    """What a folder of d-pixels came to.
+
+    Parameters
+    ----------
+    outcome
+        Of the tile job.
+    index
+        Files with their numbers of d-pixels, and failed tiles with their reasons.
+    """
+
+    outcome: Outcome
+    index: SampleIndex
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of `sample --json`: those of `run`, but `pixels` counts the whole folder."""
+        return self.outcome.to_json() | {
+            "files": len(self.index.files),
+            "pixels": sum(self.index.files.values()),
+        }
+
+
+def sample(request: SampleRequest) -> SampleOutcome:
+    """Draw pixels of a region's year for training; run again, it resumes.
+
+    Returns
+    -------
+    SampleOutcome
+        What came of the tiles, and the index of the folder.
+
+    Raises
+    ------
+    BadInput
+        On anything that cannot be used, or a folder whose d-pixels were drawn otherwise.
+    BrokenOff
+        If the runner gave up before all tiles were tried. What is done stays done.
+    """
+    job, maker = prepare_sample(request)
+    outcome = launch(job, maker)
+    storage = Storage(request.out)
+    with store_errors(request.out):
+        index = index_of(storage, request.year)
+        write_index(storage, index)
+    return SampleOutcome(outcome, index)
+
+
+def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
+    """Check a request, and settle the recipe of the folder that its d-pixels go to.
+
+    Raises
+    ------
+    BadInput
+        On anything that cannot be used, or a folder whose d-pixels were drawn otherwise.
+    """
+    beam_options(request.runner, request.workers, list(request.beam_options))
+    if request.labels:
+        read_labels(request.labels, request.fields)
+    catalog = CatalogAddress(request.catalog, request.allow_hosts)
+    source = catalog.open()
+    rules = Preprocessing(source.imagery, request.kernel, request.offset)
+    rules.check(source)
+    region = read_region(request.region)
+    tiles = TileList.of(
+        Tile(zone, row, col, request.tile)
+        for zone in zones_touched(region)
+        for row, col in tiles_touched(zone, region, request.tile, margin=0).tolist()
+    )
+    job = JobRequest(
+        store=request.out,
+        year=request.year,
+        tiles=tiles,
+        retry_failed=request.retry_failed,
+        overwrite=request.overwrite,
+        max_failed_share=request.max_failed_share,
+        runner=request.runner,
+        workers=request.workers,
+        beam_options=request.beam_options,
+        pacing=request.pacing,
+    )
+    recipe = recipe_of(request, rules)
+    storage = Storage(request.out)
+    with store_errors(request.out):
+        begun = not storage.create(RECIPE, recipe)
+        if begun and storage.read(RECIPE) != recipe:
+            raise BadInput(
+                f"{storage.url} holds d-pixels drawn with other options (see its {RECIPE}): "
+                "name another folder"
+            )
+        without_records = begun and not ever_planned(storage, request.year, tiles.zones)
+    maker = SampleMaker(
+        catalog=catalog,
+        year=request.year,
+        region=region,
+        fraction=request.fraction,
+        seed=request.seed,
+        rules=rules,
+        fingerprint=hashlib.sha256(recipe).hexdigest(),
+        labels=request.labels,
+        fields=request.fields,
+        without_records=without_records,
+    )
+    return job, maker
+
+
+def recipe_of(request: SampleRequest, rules: Preprocessing) -> bytes:
+    """What decides which d-pixels are drawn, as the folder keeps it."""
+    asked = ("catalog", "region", "year", "fraction", "seed", "labels", "fields", "tile")
+    recipe = {name: getattr(request, name) for name in asked}
+    recipe |= {"imagery": rules.imagery, **rules.identity()}
+    return (json.dumps(recipe, indent=1) + "\n").encode()

@@ -1,0 +1,218 @@
+"""What jobs can be asked for, checked: the same from the command line, from Python, from a test.
+
+Each request is a frozen dataclass. What cannot be used is refused when it is made, with a message
+that names the parameter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tessera_mosaic.model.precision import Precision
+from tessera_mosaic.pipeline.errors import BadInput, chosen
+from tessera_mosaic.pipeline.imagery.resample import Kernel
+from tessera_mosaic.pipeline.job.job_request import DEFAULT_FAILED_SHARE, check_job_numbers
+from tessera_mosaic.pipeline.job.pacing import Pacing
+from tessera_mosaic.pipeline.scenes.scene import check_year
+from tessera_mosaic.pipeline.stacks.losses import check_losses
+from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
+from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
+from tessera_mosaic.pipeline.tiling.area import AreaRequest, WantedPixels
+from tessera_mosaic.pipeline.tiling.lattice import CHUNK, DEFAULT_MARGIN, DEFAULT_SIDE, check_side
+
+DEFAULT_BLOCK = 256
+"""Side of a block in pixels: a year of one is some 150 MB, and it fills many device batches."""
+
+DEFAULT_FRACTION = 1 / 400
+"""Share of a tile's pixels that `sample` draws (TESSERA v1)."""
+
+
+class Device(StrEnum):
+    """Where workers encode."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """A region's year to embed into a mosaic.
+
+    Parameters
+    ----------
+    catalog
+        STAC API, static catalogue or STAC GeoParquet index, as a path or URL, or the name of a
+        public one.
+    region
+        `west,south,east,north` in degrees, a vector file, a country, a Sentinel-2 tile, a list of
+        tiles (.txt), or `global`.
+    year
+        Calendar year.
+    store
+        Path or URL of the mosaic.
+    allow_hosts
+        Hosts of private addresses that the catalogue may point to.
+    land
+        `coast`, `everywhere` or a mask file: no tile outside of it is made. By default `coast` for
+        the region `global`, and `everywhere` for others.
+    pixels
+        `all` of the tiles that touch the region, or only those `inside` it.
+    tile
+        Side of a tile in pixels.
+    margin
+        Number of pixels written beyond a zone's meridians.
+    model, weights
+        Name of the card whose sizes and statistics apply, and the checkpoint's path or URL. Without
+        both, the encoder that comes with the package.
+    block
+        Side in pixels of the blocks in which a tile is read and encoded.
+    depths
+        Whether the shorter embeddings that the model's first values are get stored, too.
+    offset
+        How the radiometric offset of Sentinel-2 is taken out; by default as the model was trained.
+    s1_mosaic
+        The value of a pixel that several scenes of a Sentinel-1 pass have.
+    precision
+        The arithmetic of the encoder: `fp32` or `bf16`.
+    device
+        Where workers encode: `cpu` or `cuda`.
+    allow_lost_scenes
+        Number of scenes that a tile may lose for good before it fails.
+    retry_failed
+        Whether failed tiles are made again, and no others.
+    overwrite
+        Names of tiles that are made again although they are done.
+    refresh
+        Whether done tiles are made again for which the catalogue lists other scenes now.
+    max_failed_share
+        Share, 0 to 1, of the tiles made that may fail before no more are begun.
+    runner
+        `direct`, or the name of a Beam runner.
+    workers
+        Number of processes of the local runner.
+    beam_options
+        Beam's own options, as words of a command line.
+    pacing
+        The waiting times of the job.
+
+    Raises
+    ------
+    BadInput
+        If a value is out of range.
+    """
+
+    catalog: str
+    region: str
+    year: int
+    store: str
+    allow_hosts: tuple[str, ...] = ()
+    land: str | None = None
+    pixels: WantedPixels = WantedPixels.ALL
+    tile: int = DEFAULT_SIDE
+    margin: int = DEFAULT_MARGIN
+    model: str | None = None
+    weights: str | None = None
+    block: int = DEFAULT_BLOCK
+    depths: bool = False
+    offset: OffsetRule | None = None
+    s1_mosaic: PassRule = PassRule.FIRST
+    precision: Precision = Precision.FP32
+    device: Device = Device.CPU
+    allow_lost_scenes: int = 0
+    retry_failed: bool = False
+    overwrite: tuple[str, ...] = ()
+    refresh: bool = False
+    max_failed_share: float = DEFAULT_FAILED_SHARE
+    runner: str = "direct"
+    workers: int = 1
+    beam_options: tuple[str, ...] = ()
+    pacing: Pacing = field(default_factory=Pacing)
+
+    def __post_init__(self) -> None:
+        _ = self.area
+        choose(self, s1_mosaic=PassRule, precision=Precision, device=Device)
+        if self.offset is not None:
+            choose(self, offset=OffsetRule)
+        if self.block < CHUNK or self.block % CHUNK:
+            raise BadInput(f"a block is a whole number of {CHUNK} px chunks", "block", self.block)
+        check_job_numbers(self.workers, self.max_failed_share)
+        check_losses(self.allow_lost_scenes)
+        check_year(self.year)
+
+    @property
+    def area(self) -> AreaRequest:
+        """Which tiles and pixels are asked for."""
+        return AreaRequest(self.region, self.tile, self.margin, self.pixels, self.land)
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """Pixels of a region's year to draw for training.
+
+    Parameters
+    ----------
+    catalog, region, year, allow_hosts, tile, offset, runner, workers, beam_options, pacing
+        As in `RunRequest`.
+    out
+        Folder or URL for the d-pixels.
+    fraction
+        Share of the pixels to draw, above 0 and up to 1.
+    seed
+        Of the drawing.
+    labels
+        Path of a raster of class codes, if only labelled pixels are to be drawn.
+    fields
+        Path of a raster of field numbers on the grid of `labels`.
+    kernel
+        How coarser pixels are resampled to 10 m.
+    retry_failed, overwrite, max_failed_share
+        As in `RunRequest`.
+
+    Raises
+    ------
+    BadInput
+        If a value is out of range.
+    """
+
+    catalog: str
+    region: str
+    year: int
+    out: str
+    allow_hosts: tuple[str, ...] = ()
+    tile: int = DEFAULT_SIDE
+    fraction: float = DEFAULT_FRACTION
+    seed: int = 0
+    labels: str | None = None
+    fields: str | None = None
+    kernel: Kernel = Kernel.BILINEAR
+    offset: OffsetRule = OffsetRule.REFERENCE
+    retry_failed: bool = False
+    overwrite: tuple[str, ...] = ()
+    max_failed_share: float = DEFAULT_FAILED_SHARE
+    runner: str = "direct"
+    workers: int = 1
+    beam_options: tuple[str, ...] = ()
+    pacing: Pacing = field(default_factory=Pacing)
+
+    def __post_init__(self) -> None:
+        choose(self, kernel=Kernel, offset=OffsetRule)
+        check_side(self.tile)
+        check_year(self.year)
+        check_job_numbers(self.workers, self.max_failed_share)
+        if not 0 < self.fraction <= 1:
+            raise BadInput("choose a share above 0 and up to 1", "fraction", self.fraction)
+        if self.fields and not self.labels:
+            raise BadInput("it numbers the fields of the labels: name both", "fields", self.fields)
+
+
+def choose(request: RunRequest | SampleRequest, **kinds: type[StrEnum]) -> None:
+    """Bring fields that may be given as words into their kinds.
+
+    Raises
+    ------
+    BadInput
+        Naming the field, if its kind has no such word.
+    """
+    for name, kind in kinds.items():
+        object.__setattr__(request, name, chosen(kind, getattr(request, name), name))

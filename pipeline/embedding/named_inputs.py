@@ -1,0 +1,125 @@
+"""What makers name and workers open: a catalogue with its reader, and an encoder."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Protocol
+
+from tessera_mosaic.model.encoder import Encoder
+from tessera_mosaic.pipeline.embedding.encoders import load_encoder
+from tessera_mosaic.pipeline.errors import BadInput, NoCatalogue
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
+from tessera_mosaic.pipeline.scenes import Source, open_catalogue
+
+
+class CatalogName(Protocol):
+    """A catalogue by its name; small and picklable."""
+
+    def open(self) -> Source:
+        """Open the catalogue."""
+
+
+class EncoderName(Protocol):
+    """An encoder by its name; small and picklable."""
+
+    def load(self, threads: int) -> Encoder:
+        """Load the encoder, for a number of threads."""
+
+
+@dataclass(frozen=True)
+class CatalogAddress:
+    """Where a catalogue is.
+
+    Parameters
+    ----------
+    address
+        Path, URL, or the name of a public catalogue.
+    allow_hosts
+        Hosts of private addresses that the catalogue may point to.
+    """
+
+    address: str
+    allow_hosts: tuple[str, ...] = ()
+
+    def open(self) -> Source:
+        """Open the catalogue.
+
+        Raises
+        ------
+        BadInput
+            If it cannot be used.
+        """
+        return open_catalogue(self.address, self.allow_hosts)
+
+
+@dataclass(frozen=True)
+class ChosenEncoder:
+    """The encoder that a run was asked for, by what names it.
+
+    Parameters
+    ----------
+    model, weights
+        Name of the card, and the checkpoint's file or URL; None for the shipped ones.
+    weights_sha256
+        Digest that the checkpoint has to have.
+    precision, device
+        The arithmetic (`fp32` or `bf16`), and where it is done (`cpu` or `cuda`).
+    imagery
+        Of the scenes: `mpc` or `aws`.
+    """
+
+    model: str | None
+    weights: str | None
+    weights_sha256: str
+    precision: str
+    device: str
+    imagery: str
+
+    def load(self, threads: int) -> Encoder:
+        """Load the encoder, for a number of threads."""
+        return load_encoder(
+            self.model,
+            self.weights,
+            self.precision,
+            threads,
+            self.weights_sha256,
+            self.device,
+            self.imagery,
+        )
+
+
+class LazyReader:
+    """Opens the catalogue when the first tile needs it, so that an outage fails tiles, not the job.
+
+    Parameters
+    ----------
+    catalog
+        Which catalogue.
+    threads
+        Number of threads that read where the catalogue is on this machine.
+    """
+
+    def __init__(self, catalog: CatalogName, threads: int) -> None:
+        self._catalog, self._threads = catalog, threads
+        self._reader: SceneReader | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> SceneReader:
+        """The process's one reader.
+
+        Raises
+        ------
+        NoCatalogue
+            If the catalogue cannot be opened now. The launcher opened it, so it may come back.
+        """
+        with self._lock:
+            if self._reader is None:
+                try:
+                    source = self._catalog.open()
+                except BadInput as error:
+                    raise NoCatalogue(str(error)) from error
+                self._reader = SceneReader(
+                    source, self._threads if source.remote.is_local else None
+                )
+            return self._reader

@@ -1,0 +1,69 @@
+"""The index of a folder of d-pixels: what each of its files holds, and which tiles failed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger.keys import INDEX, dpixels_key
+from tessera_mosaic.pipeline.ledger.records import State
+from tessera_mosaic.pipeline.ledger.summary import find_summaries
+from tessera_mosaic.pipeline.ledger.tile_lists import planned_tiles
+
+
+@dataclass(frozen=True)
+class SampleIndex:
+    """What a folder of d-pixels holds.
+
+    Parameters
+    ----------
+    files
+        Number of d-pixels by key of the file.
+    failed
+        Reason by name of the tile.
+    """
+
+    files: dict[str, int]
+    failed: dict[str, str]
+
+
+def index_of(storage: Storage, year: int) -> SampleIndex:
+    """The index that the records of a folder come to."""
+    files, failed = {}, {}
+    for found in find_summaries(storage, year, planned_tiles(storage, year)):
+        row = found.summary
+        if row is None:
+            continue
+        if row.state is State.DONE:
+            files[dpixels_key(found.tile, year)] = row.pixels["drawn"]
+        elif row.error is not None:
+            failed[found.tile.name] = f"{row.error.kind}: {row.error.message}"
+    return SampleIndex(dict(sorted(files.items())), dict(sorted(failed.items())))
+
+
+def write_index(storage: Storage, index: SampleIndex) -> None:
+    """Write a folder's index."""
+    fields = {"files": index.files, "failed": index.failed}
+    storage.write(INDEX, (json.dumps(fields, indent=1) + "\n").encode())
+
+
+def read_index(storage: Storage) -> SampleIndex:
+    """The index of a folder of d-pixels.
+
+    Raises
+    ------
+    BadInput
+        If the folder has none, or it is damaged.
+    """
+    try:
+        index = json.loads(storage.read(INDEX))
+        return SampleIndex(
+            {str(key): int(length) for key, length in index["files"].items()},
+            {str(tile): str(why) for tile, why in index["failed"].items()},
+        )
+    except FileNotFoundError:
+        raise BadInput(f"{storage.url} has no {INDEX}: make d-pixels with `sample`") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInput(f"{storage.url}/{INDEX} is damaged: {error}") from None

@@ -1,0 +1,82 @@
+"""What any tile job can be asked for, whatever it makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.job.pacing import Pacing
+from tessera_mosaic.pipeline.ledger.tile_lists import TileList
+
+DEFAULT_FAILED_SHARE = 0.5
+"""Share of the tiles made that may fail before no more are begun."""
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """A list of tiles in a store, which of them to make, and on what.
+
+    Parameters
+    ----------
+    store
+        Path or URL of the store.
+    year
+        Calendar year.
+    tiles
+        The tiles that are asked for.
+    retry_failed
+        Whether only tiles that failed before are made.
+    overwrite
+        Names of tiles that are made again although they are done.
+    refresh
+        Whether done tiles are made again where the maker finds other sources now.
+    max_failed_share
+        Share, 0 to 1, of the tiles made that may fail before no more are begun.
+    runner
+        `direct`, or the name of a Beam runner.
+    workers
+        Number of processes of the local runner.
+    beam_options
+        Beam's own options, as words of a command line.
+    pacing
+        The waiting times of the job.
+
+    Raises
+    ------
+    BadInput
+        If a value is out of range, or a tile to overwrite is not among those asked for.
+    """
+
+    store: str
+    year: int
+    tiles: TileList
+    retry_failed: bool = False
+    overwrite: tuple[str, ...] = ()
+    refresh: bool = False
+    max_failed_share: float = DEFAULT_FAILED_SHARE
+    runner: str = "direct"
+    workers: int = 1
+    beam_options: tuple[str, ...] = ()
+    pacing: Pacing = field(default_factory=Pacing)
+
+    def __post_init__(self) -> None:
+        check_job_numbers(self.workers, self.max_failed_share)
+        if self.overwrite and (unknown := set(self.overwrite) - self.tiles.names()):
+            first = next(iter(self.tiles)).name
+            raise BadInput(
+                f"the region has no such tile; its first is {first}", "overwrite", min(unknown)
+            )
+
+
+def check_job_numbers(workers: int, max_failed_share: float) -> None:
+    """Refuse numbers that no job can have.
+
+    Raises
+    ------
+    BadInput
+        Naming the parameter.
+    """
+    if workers < 1:
+        raise BadInput("at least one process has to work", "workers", workers)
+    if not 0 <= max_failed_share <= 1:
+        raise BadInput("choose 0 to 1", "max_failed_share", max_failed_share)
