@@ -234,7 +234,7 @@ MADE_UP = {
     "pipeline/mosaic/layout.py": "from tessera_mosaic.model.cores import usable_cores",
     "pipeline/planning/__init__.py": """
         from tessera_mosaic.pipeline.mosaic.layout import Layout
-        from tessera_mosaic.pipeline.mosaic.store import store
+        from tessera_mosaic.pipeline.mosaic import store
         from tessera_mosaic import plan
     """,
     "model/__init__.py": "",
