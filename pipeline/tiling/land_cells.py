@@ -60,13 +60,16 @@ def cells_touched(areas: NDArray[np.object_]) -> NDArray[np.bool_]:
     return touched.astype(bool)
 
 
-def read_mask(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+def read_mask(path: Path, most_pixels: int = MAX_PIXELS) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     """Read which cells a map of land touches.
 
     Parameters
     ----------
     path
-        A vector file of areas, or a GeoTIFF that is neither zero nor without data on land.
+        Path of a vector file of areas, or of a GeoTIFF that is neither zero nor without data on
+        land.
+    most_pixels
+        Largest number of pixels of a GeoTIFF.
 
     Yields
     ------
@@ -83,12 +86,12 @@ def read_mask(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
         for zone in zones_touched(region):
             yield zone, cells_touched(shapely.get_parts(project_region(zone, region)))
     elif suffix in RASTERS:
-        yield from _of_raster(path)
+        yield from _of_raster(path, most_pixels)
     else:
         raise BadInput(f"use one of {', '.join((*FORMATS, *RASTERS))}", "land", path)
 
 
-def _of_raster(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+def _of_raster(path: Path, most_pixels: int) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     if not path.is_file():
         raise BadInput("this is a folder: give the file in it", "land", path)
     with path.open("rb") as file:
@@ -99,7 +102,7 @@ def _of_raster(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
             rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
             rasterio.open(path, driver="GTiff") as raster,
         ):
-            for zone in zones_touched(shapely.box(*_bounds(raster))):
+            for zone in zones_touched(shapely.box(*_bounds(raster, most_pixels))):
                 found = np.zeros(SHAPE, np.float32)
                 reproject(
                     **_source(raster, zone),
@@ -114,11 +117,11 @@ def _of_raster(path: Path) -> Iterator[tuple[int, NDArray[np.bool_]]]:
         raise BadInput(f"this is no raster that can be read: {error}", "land", path) from None
 
 
-def _bounds(raster: rasterio.DatasetReader) -> tuple[float, float, float, float]:
+def _bounds(raster: rasterio.DatasetReader, most_pixels: int) -> tuple[float, float, float, float]:
     """Degrees that a raster covers, if it can be a mask."""
-    if raster.height * raster.width > MAX_PIXELS:
+    if raster.height * raster.width > most_pixels:
         raise BadInput(
-            f"it has {raster.height:,} x {raster.width:,} pixels, more than {MAX_PIXELS:,}: make "
+            f"it has {raster.height:,} x {raster.width:,} pixels, more than {most_pixels:,}: make "
             "it coarser",
             "land",
             raster.name,

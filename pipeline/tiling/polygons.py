@@ -19,8 +19,19 @@ MAX_VERTICES = 2_000_000
 quarter of that."""
 
 
-def checked(shapes: NDArray[np.object_], name: str) -> NDArray[np.object_]:
+def checked(
+    shapes: NDArray[np.object_], name: str, most_corners: int = MAX_VERTICES
+) -> NDArray[np.object_]:
     """The single polygons of some shapes, after the checks that hold in any reference system.
+
+    Parameters
+    ----------
+    shapes
+        Shapes of any kind.
+    name
+        Name of the region, for messages.
+    most_corners
+        Largest number of their corners.
 
     Raises
     ------
@@ -34,9 +45,9 @@ def checked(shapes: NDArray[np.object_], name: str) -> NDArray[np.object_]:
     if not (shapely.get_type_id(parts) == shapely.GeometryType.POLYGON).all():
         raise BadInput(f"region {name} has points or lines: a region is made of areas")
     corners = int(shapely.get_num_coordinates(parts).sum())
-    if corners > MAX_VERTICES:
+    if corners > most_corners:
         raise BadInput(
-            f"region {name} has {corners:,} corners, more than {MAX_VERTICES:,}: simplify it first"
+            f"region {name} has {corners:,} corners, more than {most_corners:,}: simplify it first"
         )
     if not np.isfinite(shapely.get_coordinates(parts)).all():
         raise BadInput(f"region {name} has a coordinate that is not a number")

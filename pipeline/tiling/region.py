@@ -10,6 +10,7 @@ import gzip
 import os
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -143,11 +144,10 @@ def country(name: str) -> BaseGeometry:
         If there is none, with the names that are like it, or it is too small to be drawn.
     """
     names, grounds = countries()
-    plain = _plain(name)
-    chosen = [k for k, known in enumerate(names) if _spellings(known).fullmatch(plain)]
+    chosen = spelt_like(name, names)
     if not chosen:
         known = {_plain(known): known for known in names}
-        close = difflib.get_close_matches(plain, known, n=3)
+        close = difflib.get_close_matches(_plain(name), known, n=3)
         hint = f"; did you mean {' or '.join(known[key] for key in close)}?" if close else ""
         raise BadInput(
             f"region {_short(name)} is no file here, no west,south,east,north box in degrees, no "
@@ -160,6 +160,12 @@ def country(name: str) -> BaseGeometry:
             "west,south,east,north in degrees"
         )
     return joined(np.concatenate(outlines), name)
+
+
+def spelt_like(name: str, names: Iterable[str]) -> list[int]:
+    """Indices of the names that a user may have written in this way."""
+    plain = _plain(name)
+    return [k for k, known in enumerate(names) if _spellings(known).fullmatch(plain)]
 
 
 def _plain(name: str) -> str:

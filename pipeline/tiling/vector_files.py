@@ -61,8 +61,19 @@ Rings = list[list[Any]]
 """Of a polygon: for each ring its positions, longitude or easting first."""
 
 
-def read_vector(path: Path) -> BaseGeometry:
+def read_vector(
+    path: Path, most_bytes: int = MAX_BYTES, most_corners: int = MAX_VERTICES
+) -> BaseGeometry:
     """Read all areas of a vector file as one region in degrees.
+
+    Parameters
+    ----------
+    path
+        Path of the file, which nobody vouches for.
+    most_bytes
+        Size of the largest file that is opened.
+    most_corners
+        Largest number of corners.
 
     Raises
     ------
@@ -70,7 +81,7 @@ def read_vector(path: Path) -> BaseGeometry:
         In one line, if the file is too large, cannot be read, declares no reference system, has
         no area, has coordinates that are not finite or out of range, or has several layers.
     """
-    kind = check_file(path)
+    kind = check_file(path, most_bytes)
     name = str(path)
     if kind in MAGIC:
         layer = read_layer(path)
@@ -87,11 +98,11 @@ def read_vector(path: Path) -> BaseGeometry:
         except (ValueError, RecursionError, ElementTree.ParseError):
             raise BadInput(f"region {path} is no {kind} file") from None
         shapes = _of_rings(polygons, name)
-    parts = checked(shapes, name)
+    parts = checked(shapes, name, most_corners)
     return joined(to_degrees(parts, _crs(declared, name), name), name)
 
 
-def check_file(path: Path) -> str:
+def check_file(path: Path, most_bytes: int = MAX_BYTES) -> str:
     """Refuse what should not be opened at all; the name of the format."""
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
@@ -99,8 +110,8 @@ def check_file(path: Path) -> str:
     if not path.is_file():
         raise BadInput(f"region {path} is a folder: give the file in it")
     size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise BadInput(f"region {path} has {size:,} bytes, more than {MAX_BYTES:,}: simplify it")
+    if size > most_bytes:
+        raise BadInput(f"region {path} has {size:,} bytes, more than {most_bytes:,}: simplify it")
     with path.open("rb") as file:
         head = file.read(16)
     if kind in MAGIC and not re.match(MAGIC[kind], head):
