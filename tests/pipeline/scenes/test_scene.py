@@ -11,10 +11,10 @@ import shapely
 from tessera_mosaic.pipeline.errors import Incomplete
 from tessera_mosaic.pipeline.scenes import S2_ASSETS, Scene
 from tessera_mosaic.pipeline.scenes.opera import orbit_state, orbit_turn, scene_of_granule
-from tessera_mosaic.pipeline.scenes.scene import settle
+from tessera_mosaic.pipeline.scenes.scene import OrbitState, RadiometricOffset, Sensor, settle
 from tessera_mosaic.pipeline.scenes.stac_items import resolve, scene_of_item, utc
 from tessera_mosaic.pipeline.scenes.static_catalog import imagery_of
-from tessera_mosaic.pipeline.tiling.boxes import padded, spans, touches
+from tessera_mosaic.pipeline.tiling.boxes import Box, padded, spans, touches
 
 REAL = {
     "cdse_sentinel-2-l2a_stac110.json": {"s2": 1, "unusable": 1},
@@ -176,6 +176,27 @@ def test_scenes_that_share_an_id_are_all_there() -> None:
     # Whose name is whose does not depend on the others.
     assert settle(scenes[4:], 2024) == found[4:6]
     assert [scene.id for scene in settle(scenes[:1] * 2, 2024)] == ["same"]
+
+
+def test_ids_that_are_told_apart_stay_as_stored_records_have_them() -> None:
+    place: Box = (1.0, 2.0, 3.0, 4.0)
+    noon = "2024-05-01T10:30:31.024000Z"
+    optical = Scene(
+        "a",
+        Sensor.S2,
+        noon,
+        place,
+        {"B04": "x'y"},
+        epsg=32631,
+        baseline="05.11",
+        offset=RadiometricOffset.KEPT,
+        twin=("a", "b"),
+        made="z",
+    )
+    radar = Scene("a", Sensor.S1, noon, place, {"vv": "x"}, OrbitState.ASCENDING)
+    later = Scene("a", Sensor.S1, "2024-05-02T10:30:31.024000Z", place, {"vv": "x"})
+    found = settle([optical, radar, later], 2024)
+    assert [scene.id for scene in found] == ["a#8cc5f261", "a#915d030e", "a#a9acb693"]
 
 
 def test_scenes_of_other_years_are_dropped_and_those_of_none_stay() -> None:
