@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from tessera_mosaic.model.cards import Card, card_of_weights
-from tessera_mosaic.model.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint
+from tessera_mosaic.model.checkpoints.checkpoint import Checkpoint, read_checkpoint
+from tessera_mosaic.model.checkpoints.files import CheckpointError
 from tessera_mosaic.model.encoder import Embedding, encoder_identity
 from tessera_mosaic.model.encoder import Encoder as CardEncoder
 from tessera_mosaic.model.engine.kernels import UnusableDevice, find_place

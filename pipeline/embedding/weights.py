@@ -92,6 +92,11 @@ def pulled_weights(card: Card) -> Path | None:
     -------
     Path or None
         None if the weights are not on this machine.
+
+    Examples
+    --------
+    >>> pulled_weights(SHIPPED).name
+    'flanders_nano.safetensors'
     """
     if card is SHIPPED:
         return WEIGHTS

@@ -37,7 +37,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from benchmarks.server import serving
-from tessera_mosaic.model.checkpoints.checkpoint import CheckpointError, read_checkpoint
+from tessera_mosaic.model.checkpoints.checkpoint import read_checkpoint
+from tessera_mosaic.model.checkpoints.files import CheckpointError
 from tessera_mosaic.pipeline.errors import BadInput, StoreError
 from tessera_mosaic.pipeline.imagery.label_raster import read_labels
 from tessera_mosaic.pipeline.io.storage import Storage
