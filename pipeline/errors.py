@@ -7,7 +7,8 @@ the command with exit code 1, or fails the tile under the name of its class.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from enum import Enum, IntEnum, StrEnum
 from typing import ClassVar, TypeVar
 
@@ -316,6 +317,34 @@ FAULTS: Mapping[str, Fault] = {
     if isinstance(each, type) and issubclass(each, TesseraError)
 }
 """Whose fault a failure is, by the `kind` that its record names."""
+
+
+@contextmanager
+def as_bad_input(*kinds: type[Exception]) -> Iterator[None]:
+    """Give errors of modules that know none of ours the class of what a user gave.
+
+    Parameters
+    ----------
+    kinds
+        Classes of exceptions whose messages say in one line what cannot be used.
+
+    Raises
+    ------
+    BadInput
+        With the message of an exception of these classes.
+
+    Examples
+    --------
+    >>> with as_bad_input(KeyError):
+    ...     raise KeyError("no such model")
+    Traceback (most recent call last):
+        ...
+    tessera_mosaic.pipeline.errors.BadInput: 'no such model'
+    """
+    try:
+        yield
+    except kinds as error:
+        raise BadInput(str(error)) from None
 
 
 def chosen(kind: type[ChoiceT], value: str, parameter: str) -> ChoiceT:

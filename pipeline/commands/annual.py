@@ -6,7 +6,6 @@ import argparse
 import datetime
 from typing import Any
 
-from tessera_mosaic.pipeline.commands.refusals import model_refusals
 from tessera_mosaic.pipeline.commands.run import run_options, run_request
 from tessera_mosaic.yearly import annual, last_complete_year
 
@@ -17,7 +16,6 @@ def annual_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--year", type=int, help="by default the last year that is complete")
 
 
-@model_refusals()
 def annual_command(args: argparse.Namespace) -> dict[str, Any]:
     """Bring a store up to date with the last complete year.
 

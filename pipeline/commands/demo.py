@@ -17,7 +17,6 @@ from tessera_mosaic.launching import run
 from tessera_mosaic.model.encoder import Encoder
 from tessera_mosaic.model.observations import Stack
 from tessera_mosaic.model.quantize import dequantize
-from tessera_mosaic.pipeline.commands.refusals import model_refusals
 from tessera_mosaic.pipeline.embedding.encoders import load_encoder
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.local_files import make_directory
@@ -80,7 +79,6 @@ def demo_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", default="demo", help="folder for all that it makes (demo)")
 
 
-@model_refusals()
 def demo_command(args: argparse.Namespace) -> dict[str, Any]:
     """Simulate an archive, make its mosaic, draw a picture, and say what is where.
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from tessera_mosaic.pipeline.commands.refusals import model_refusals
 from tessera_mosaic.pipeline.evaluation.label_scores import SEEDS, EvaluateRequest, evaluate
 from tessera_mosaic.pipeline.evaluation.score_tables import LabelScore, MeanScore
 
@@ -29,7 +28,6 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@model_refusals()
 def evaluate_command(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluate a mosaic on labels, tell, and return the fields of `evaluate --json`."""
     request = EvaluateRequest(

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tessera_mosaic.model.cards import KNOWN, Card
-from tessera_mosaic.pipeline.embedding.encoder_card import card_errors, card_of_name
+from tessera_mosaic.model.checkpoints.files import CheckpointError
+from tessera_mosaic.pipeline.embedding.encoder_card import card_of_name
 from tessera_mosaic.pipeline.embedding.weights import local_weights, pull_weights, pulled_weights
+from tessera_mosaic.pipeline.errors import as_bad_input
 from tessera_mosaic.pipeline.io.urls import plain
 
 if TYPE_CHECKING:
@@ -73,7 +75,7 @@ def _converted(file: str, out: str) -> tuple[dict[str, Any], str]:
     from tessera_mosaic.model.checkpoints.checkpoint import write_checkpoint
 
     checkpoint = _read(local_weights(file))
-    with card_errors():
+    with as_bad_input(CheckpointError):
         write_checkpoint(checkpoint, out)
     result = {"out": out, **_checkpoint(_read(Path(out)))}
     return result, f"{out}: {result['family']}, sha256 {result['sha256']}"
@@ -83,7 +85,7 @@ def _read(path: Path) -> Checkpoint:
     # Imported here, so that listing models does not load PyTorch.
     from tessera_mosaic.model.checkpoints.checkpoint import read_checkpoint
 
-    with card_errors():
+    with as_bad_input(CheckpointError):
         return read_checkpoint(path)
 
 

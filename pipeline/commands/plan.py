@@ -13,7 +13,6 @@ from tessera_mosaic.pipeline.commands.arguments import (
     area_request,
     catalogue_arguments,
 )
-from tessera_mosaic.pipeline.commands.refusals import model_refusals
 from tessera_mosaic.pipeline.planning.estimate import Bill, Plan, likely
 from tessera_mosaic.pipeline.planning.plan_request import PRECISIONS, PlanRequest, plan, plan_fields
 from tessera_mosaic.pipeline.planning.priors import Drawn
@@ -34,7 +33,6 @@ def plan_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-@model_refusals()
 def plan_command(args: argparse.Namespace) -> dict[str, Any]:
     """Reckon, tell, and return the fields of `plan --json`."""
     request = PlanRequest(

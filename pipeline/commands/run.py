@@ -14,7 +14,6 @@ from tessera_mosaic.pipeline.commands.arguments import (
     job_arguments,
     rule_arguments,
 )
-from tessera_mosaic.pipeline.commands.refusals import model_refusals
 from tessera_mosaic.pipeline.console import own_options
 from tessera_mosaic.pipeline.io.urls import plain
 from tessera_mosaic.pipeline.job.beam_options import check_beam_arguments
@@ -100,7 +99,6 @@ def run_request(args: argparse.Namespace) -> RunRequest:
     )
 
 
-@model_refusals()
 def run_command(args: argparse.Namespace) -> dict[str, Any]:
     """Run the job, tell what came of it, and return the fields of `run --json`."""
     outcome = run(run_request(args))

@@ -7,7 +7,6 @@ from typing import Any
 
 from tessera_mosaic.launching import sample
 from tessera_mosaic.pipeline.commands.arguments import catalogue_arguments, job_arguments
-from tessera_mosaic.pipeline.commands.refusals import model_refusals
 from tessera_mosaic.pipeline.commands.run import print_outcome, retry_command
 from tessera_mosaic.pipeline.console import own_options
 from tessera_mosaic.pipeline.imagery.resample import Kernel
@@ -68,7 +67,6 @@ def sample_request(args: argparse.Namespace) -> SampleRequest:
     )
 
 
-@model_refusals()
 def sample_command(args: argparse.Namespace) -> dict[str, Any]:
     """Draw d-pixels, tell what came of it, and return the fields of `sample --json`."""
     drawn = sample(sample_request(args))

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.lib.format import dtype_to_descr, write_array_header_1_0
 from numpy.typing import DTypeLike, NDArray
 
+from tessera_mosaic.model.cards import CardError
 from tessera_mosaic.model.engine.packing import SAMPLING
 from tessera_mosaic.model.observations import Origin, Stack
 from tessera_mosaic.model.quantize import Fidelity, fidelity
-from tessera_mosaic.pipeline.embedding.encoder_card import card_errors
 from tessera_mosaic.pipeline.embedding.encoder_requests import EncodeRequest
 from tessera_mosaic.pipeline.embedding.encoders import Encoder
-from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.errors import BadInput, as_bad_input
 from tessera_mosaic.pipeline.io.local_files import make_directory
 from tessera_mosaic.pipeline.scenes.dpixel_catalog import DESCRIPTION, Description, read_description
 from tessera_mosaic.pipeline.stacks.dpixel_files import read_stack_directory
@@ -95,7 +95,7 @@ def encode_directory(request: EncodeRequest, band_pixels: int = BAND_PIXELS) -> 
             f"{encoder.card.name} draws observations by place, and {request.stack} has no "
             f"{DESCRIPTION} that says where it is"
         )
-    with card_errors():
+    with as_bad_input(CardError):
         dims = encoder.card.check_depth(request.dim)
     began = time.monotonic()
     embedded, report = _embed(stack, at, encoder, request, dims, band_pixels)

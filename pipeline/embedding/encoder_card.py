@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from tessera_mosaic.model.cards import SHIPPED, Card, CardError, card_named
-from tessera_mosaic.model.checkpoints.files import CheckpointError
-from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.errors import as_bad_input
 from tessera_mosaic.pipeline.mosaic.layout import depths_to_store
 
 
-@contextmanager
-def card_errors() -> Iterator[None]:
-    """Give what cards and weights files raise the class of what a user gave and cannot be used.
-
-    Raises
-    ------
-    BadInput
-        If a model, its weights and its imagery do not go together, or a weights file holds none.
-    """
-    try:
-        yield
-    except (CardError, CheckpointError) as error:
-        raise BadInput(str(error)) from None
-
-
-@card_errors()
+@as_bad_input(CardError)
 def card_of_name(model: str | None) -> Card:
     """The card of a model's name.
 

@@ -8,16 +8,22 @@ from dataclasses import dataclass
 
 import torch
 
-from tessera_mosaic.model.cards import Card, card_of_weights
+from tessera_mosaic.model.cards import Card, CardError, card_of_weights
 from tessera_mosaic.model.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from tessera_mosaic.model.checkpoints.files import CheckpointError
 from tessera_mosaic.model.encoder import Embedding, encoder_identity
 from tessera_mosaic.model.encoder import Encoder as CardEncoder
 from tessera_mosaic.model.engine.kernels import UnusableDevice, find_place
 from tessera_mosaic.model.observations import Origin, Stack
-from tessera_mosaic.pipeline.embedding.encoder_card import card_errors, card_of_name
+from tessera_mosaic.pipeline.embedding.encoder_card import card_of_name
 from tessera_mosaic.pipeline.embedding.weights import local_weights, pulled_weights
-from tessera_mosaic.pipeline.errors import BadEmbedding, BadInput, DeviceError, OutOfMemory
+from tessera_mosaic.pipeline.errors import (
+    BadEmbedding,
+    BadInput,
+    DeviceError,
+    OutOfMemory,
+    as_bad_input,
+)
 from tessera_mosaic.pipeline.io.urls import plain
 
 
@@ -99,7 +105,7 @@ class Encoder(CardEncoder):
             none, or the device is not there.
         """
         checkpoint, card = find_checkpoint(model, weights, imagery=imagery)
-        with device_errors():
+        with as_bad_input(UnusableDevice):
             return cls(checkpoint, card, precision, device, threads)
 
     def embed(
@@ -141,7 +147,7 @@ class Encoder(CardEncoder):
         DeviceError
             If the device fails.
         """
-        with card_errors(), encoder_errors():
+        with as_bad_input(CardError), encoder_errors():
             return super().embed(stack, at, values, dims)
 
 
@@ -218,11 +224,11 @@ def load_encoder(
     checkpoint, card = find_checkpoint(model, weights, sha256, imagery)
     if sha256 and checkpoint.sha256 != sha256:
         raise BadInput("the encoder has changed since the run began: its sha256 is another")
-    with device_errors():
+    with as_bad_input(UnusableDevice):
         return Encoder(checkpoint, card, precision, device, threads)
 
 
-@card_errors()
+@as_bad_input(CardError, CheckpointError)
 def find_checkpoint(
     model: str | None, weights: str | None, sha256: str = "", imagery: str | None = None
 ) -> tuple[Checkpoint, Card]:
@@ -291,23 +297,8 @@ def check_device(device: str, precision: str) -> None:
     BadInput
         If not.
     """
-    with device_errors():
+    with as_bad_input(UnusableDevice):
         find_place(device, precision)
-
-
-@contextmanager
-def device_errors() -> Iterator[None]:
-    """Give a device that cannot be used the class of what a user gave and cannot be used.
-
-    Raises
-    ------
-    BadInput
-        If the device is not there, or cannot compute as asked.
-    """
-    try:
-        yield
-    except UnusableDevice as error:
-        raise BadInput(str(error)) from None
 
 
 @contextmanager

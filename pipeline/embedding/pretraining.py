@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from tessera_mosaic.model import probes
-from tessera_mosaic.model.cards import Card, card_for, card_named
+from tessera_mosaic.model.cards import Card, CardError, card_for, card_named
 from tessera_mosaic.model.checkpoints.checkpoint import random_checkpoint, read_checkpoint
+from tessera_mosaic.model.checkpoints.files import CheckpointError
 from tessera_mosaic.model.networks import Network
 from tessera_mosaic.model.pretrain.objectives import BarlowTwins, Distillation, Objective, rank_me
 from tessera_mosaic.model.pretrain.parallel import Processes, processes
@@ -22,10 +23,9 @@ from tessera_mosaic.model.pretrain.samples import Samples, SamplesError, concate
 from tessera_mosaic.model.pretrain.shuffle import Shuffled
 from tessera_mosaic.model.pretrain.tokens import embed_samples
 from tessera_mosaic.model.pretrain.training import BEST, LAST, Look, Recipe, TrainingError, train
-from tessera_mosaic.pipeline.embedding.encoder_card import card_errors
 from tessera_mosaic.pipeline.embedding.encoder_requests import PretrainRequest
 from tessera_mosaic.pipeline.embedding.sample_index import read_index
-from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.errors import BadInput, as_bad_input
 from tessera_mosaic.pipeline.io.storage import Storage
 
 LOOKED_AT = 512
@@ -138,14 +138,11 @@ def pretrain(request: PretrainRequest) -> Pretrained | None:
     BadInput
         If the d-pixels, the weights or the folder cannot be used, or the loss is no number.
     """
-    with processes() as here:
-        try:
-            return _pretrain(request, here)
-        except (SamplesError, TrainingError) as error:
-            raise BadInput(str(error)) from None
+    refused = CardError, CheckpointError, SamplesError, TrainingError
+    with processes() as here, as_bad_input(*refused):
+        return _pretrain(request, here)
 
 
-@card_errors()
 def _pretrain(request: PretrainRequest, here: Processes) -> Pretrained | None:
     if request.batch % here.count:
         raise BadInput(f"it cannot be shared by {here.count} processes", "batch", request.batch)

@@ -18,11 +18,14 @@ import urllib3
 from fsspec.callbacks import Callback, NoOpCallback, TqdmCallback
 
 from tessera_mosaic.model.cards import SHIPPED, Card
-from tessera_mosaic.model.checkpoints.files import file_digest, refuse_withdrawn
+from tessera_mosaic.model.checkpoints.files import (
+    CheckpointError,
+    file_digest,
+    refuse_withdrawn,
+)
 from tessera_mosaic.model.data import WEIGHTS
 from tessera_mosaic.pipeline import __version__
-from tessera_mosaic.pipeline.embedding.encoder_card import card_errors
-from tessera_mosaic.pipeline.errors import BadInput, Gone, SceneError
+from tessera_mosaic.pipeline.errors import BadInput, Gone, SceneError, as_bad_input
 from tessera_mosaic.pipeline.io.buckets import Buckets
 from tessera_mosaic.pipeline.io.http import ORDINARY
 from tessera_mosaic.pipeline.io.throttle import Accounts
@@ -43,7 +46,7 @@ def cache_folder() -> Path:
     return Path(home) / "tessera-mosaic" / "weights"
 
 
-@card_errors()
+@as_bad_input(CheckpointError)
 def local_weights(location: str, sha256: str = "") -> Path:
     """A local file of weights that may lie anywhere.
 
@@ -104,7 +107,7 @@ def pulled_weights(card: Card) -> Path | None:
     return kept if card.sha256 and kept.is_file() else None
 
 
-@card_errors()
+@as_bad_input(CheckpointError)
 def pull_weights(card: Card) -> Path:
     """Fetch the weights of a model from the Hugging Face Hub if they are not here, and check them.
 

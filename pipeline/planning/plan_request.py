@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from tessera_mosaic.model.cards import SHIPPED, Card, card_named
+from tessera_mosaic.model.cards import SHIPPED, Card, CardError, card_named
 from tessera_mosaic.pipeline.console import rounded
-from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.errors import BadInput, as_bad_input
 from tessera_mosaic.pipeline.planning.estimate import Bill, Plan, likely, make_plan
 from tessera_mosaic.pipeline.planning.priors import read_priors
 from tessera_mosaic.pipeline.planning.revisits import ground_of
@@ -75,6 +75,7 @@ class PlanRequest:
             raise BadInput(f"prices are known of {', '.join(names)}", "machine", self.machine)
 
 
+@as_bad_input(CardError)
 def plan(request: PlanRequest, card: Card | None = None) -> Plan:
     """Reckon what a run would take.
 
@@ -88,10 +89,9 @@ def plan(request: PlanRequest, card: Card | None = None) -> Plan:
     Raises
     ------
     BadInput
-        If the area or the catalogue cannot be used, there are no scenes, or nobody has measured an
-        encoder on such a machine.
-    CardError
-        If there is no such model, or it was not trained on the catalogue's imagery.
+        If the area or the catalogue cannot be used, there is no such model or it was not trained
+        on the catalogue's imagery, there are no scenes, or nobody has measured an encoder on such
+        a machine.
     Unavailable
         If the catalogue's provider does not serve at the moment.
     """
