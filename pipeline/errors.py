@@ -369,3 +369,22 @@ def chosen(kind: type[ChoiceT], value: str, parameter: str) -> ChoiceT:
     except ValueError:
         known = ", ".join(kind)
         raise BadInput(f"choose one of {known}", parameter, value) from None
+
+
+def choose(request: object, **kinds: type[StrEnum]) -> None:
+    """Bring fields of a frozen request, which may be given by value, into their enumerations.
+
+    Parameters
+    ----------
+    request
+        The request, which is being made.
+    kinds
+        Enumerations by the names of the fields.
+
+    Raises
+    ------
+    BadInput
+        If a field is the value of no member.
+    """
+    for name, kind in kinds.items():
+        object.__setattr__(request, name, chosen(kind, getattr(request, name), name))

@@ -31,7 +31,10 @@ TABLE = Table(
         "stacks": (5, "imagery scenes tiling io model.observations"),
         "publishing": (4, "mosaic ledger tiling io contracts model.cards model.observations"),
         "imagery": (4, "scenes tiling io"),
-        "planning": (4, "scenes mosaic.layout ledger tiling io model.cards model.observations"),
+        "planning": (
+            4,
+            "scenes mosaic.layout ledger tiling io model.cards model.observations model.precision",
+        ),
         "scenes": (3, "tiling io model.observations"),
         "mosaic": (3, "tiling io contracts"),
         "ledger": (3, "tiling io contracts"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tessera_mosaic.model.precision import Precision
-from tessera_mosaic.pipeline.errors import BadInput, chosen
+from tessera_mosaic.pipeline.errors import BadInput, choose
 from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.job.job_request import DEFAULT_FAILED_SHARE, check_job_numbers
 from tessera_mosaic.pipeline.job.pacing import Pacing
@@ -204,15 +204,3 @@ class SampleRequest:
             raise BadInput("choose a share above 0 and up to 1", "fraction", self.fraction)
         if self.fields and not self.labels:
             raise BadInput("it numbers the fields of the labels: name both", "fields", self.fields)
-
-
-def choose(request: RunRequest | SampleRequest, **kinds: type[StrEnum]) -> None:
-    """Bring fields that may be given as words into their kinds.
-
-    Raises
-    ------
-    BadInput
-        Naming the field, if its kind has no such word.
-    """
-    for name, kind in kinds.items():
-        object.__setattr__(request, name, chosen(kind, getattr(request, name), name))

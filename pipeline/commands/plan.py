@@ -12,9 +12,10 @@ from tessera_mosaic.pipeline.commands.arguments import (
     area_arguments,
     area_request,
     catalogue_arguments,
+    encoder_arguments,
 )
 from tessera_mosaic.pipeline.planning.estimate import Bill, Plan, likely
-from tessera_mosaic.pipeline.planning.plan_request import PRECISIONS, PlanRequest, plan, plan_fields
+from tessera_mosaic.pipeline.planning.plan_request import PlanRequest, plan, plan_fields
 from tessera_mosaic.pipeline.planning.priors import Drawn
 
 
@@ -23,9 +24,7 @@ def plan_arguments(parser: argparse.ArgumentParser) -> None:
     catalogue_arguments(parser, required=False)
     area_arguments(parser)
     parser.add_argument("--year", required=True, type=int)
-    parser.add_argument("--model", help="card of the encoder (see `models`)")
-    parser.add_argument("--weights", help="checkpoint file or URL")
-    parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
+    encoder_arguments(parser)
     parser.add_argument("--depths", action="store_true", help="with the shorter embeddings too")
     parser.add_argument("--machine", help="kind of machine; the cheapest by default")
     parser.add_argument(

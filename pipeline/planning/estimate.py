@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tessera_mosaic.model.cards import Card
+from tessera_mosaic.model.precision import Precision
 from tessera_mosaic.pipeline.console import rounded
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.ledger.forecast import Ranges
@@ -113,7 +114,7 @@ class Plan:
     """
 
     model: str
-    precision: str
+    precision: Precision
     workers: int
     tiles: int
     pixels: int
@@ -150,7 +151,7 @@ def make_plan(
     ground: Ground,
     year: int,
     card: Card,
-    precision: str = "fp32",
+    precision: Precision = Precision.FP32,
     source: Source | None = None,
     workers: int = 1,
     depths: bool = False,

@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 
 from tessera_mosaic.model.cards import SHIPPED, Card, CardError, card_named
+from tessera_mosaic.model.precision import Precision
 from tessera_mosaic.pipeline.console import rounded
-from tessera_mosaic.pipeline.errors import BadInput, as_bad_input
+from tessera_mosaic.pipeline.errors import BadInput, as_bad_input, choose
 from tessera_mosaic.pipeline.planning.estimate import Bill, Plan, likely, make_plan
 from tessera_mosaic.pipeline.planning.priors import read_priors
 from tessera_mosaic.pipeline.planning.revisits import ground_of
 from tessera_mosaic.pipeline.scenes import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import check_year
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
-
-PRECISIONS = ("fp32", "bf16")
-"""Precisions of which throughputs are known."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class PlanRequest:
     model
         Name of the encoder's card; None for the encoder that comes with the package.
     precision
-        Precision that the encoder computes in, `fp32` or `bf16`.
+        Precision that the encoder computes in.
     depths
         Whether the shorter embeddings are stored too.
     machine
@@ -59,7 +57,7 @@ class PlanRequest:
     catalog: str | None = None
     allow_hosts: tuple[str, ...] = ()
     model: str | None = None
-    precision: str = "fp32"
+    precision: Precision = Precision.FP32
     depths: bool = False
     machine: str | None = None
     workers: int = 1
@@ -68,8 +66,7 @@ class PlanRequest:
         if self.workers < 1:
             raise BadInput("at least one machine has to work", "workers", self.workers)
         check_year(self.year)
-        if self.precision not in PRECISIONS:
-            raise BadInput(f"choose one of {', '.join(PRECISIONS)}", "precision", self.precision)
+        choose(self, precision=Precision)
         names = [machine.name for machine in read_priors().machines]
         if self.machine not in (None, *names):
             raise BadInput(f"prices are known of {', '.join(names)}", "machine", self.machine)
@@ -89,16 +86,14 @@ def plan(request: PlanRequest, card: Card | None = None) -> Plan:
     Raises
     ------
     BadInput
-        If the area or the catalogue cannot be used, there is no such model or it was not trained
-        on the catalogue's imagery, there are no scenes, or nobody has measured an encoder on such
-        a machine.
+        If the area, the catalogue or the model cannot be used, there are no scenes, or nobody has
+        measured an encoder on such a machine.
     Unavailable
         If the catalogue's provider does not serve at the moment.
     """
     card = card or card_named(request.model or SHIPPED.name)
-    source = None
-    if request.catalog:
-        source = open_catalogue(request.catalog, request.allow_hosts)
+    source = open_catalogue(request.catalog, request.allow_hosts) if request.catalog else None
+    if source is not None:
         card.accepts(source.imagery)
     found = make_plan(
         ground_of(read_area(request.area)),

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.model.cards import Card, card_named
+from tessera_mosaic.model.precision import Precision
 
 DATA = Path(__file__).parent / "data"
 FIGURES = DATA / "figures.toml"
@@ -145,7 +146,7 @@ def operations(card: Card) -> float:
 
 
 def tokens_per_second(
-    machine: Machine, card: Card, precision: str, priors: Priors, figure: Figures
+    machine: Machine, card: Card, precision: Precision, priors: Priors, figure: Figures
 ) -> tuple[Drawn, str] | None:
     """How fast a machine encodes, and who says so; None where nothing was ever measured on it."""
     rows = [row for row in priors.throughputs if row.device == machine.device]

@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
-from tessera_mosaic.pipeline.errors import BadInput, chosen
+from tessera_mosaic.pipeline.errors import BadInput, choose
 from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.scenes import Source
 from tessera_mosaic.pipeline.scenes.scene import Imagery
 from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
-
-CHOICES: Mapping[str, type[StrEnum]] = {
-    "imagery": Imagery,
-    "kernel": Kernel,
-    "offset": OffsetRule,
-    "s1_mosaic": PassRule,
-}
-"""Fields of `Preprocessing`, and what can be chosen for each."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +41,7 @@ class Preprocessing:
     s1_mosaic: PassRule = PassRule.FIRST
 
     def __post_init__(self) -> None:
-        for name, kind in CHOICES.items():
-            object.__setattr__(self, name, chosen(kind, getattr(self, name), name))
+        choose(self, imagery=Imagery, kernel=Kernel, offset=OffsetRule, s1_mosaic=PassRule)
 
     @classmethod
     def of_identity(cls, identity: Mapping[str, Any], imagery: Imagery) -> Preprocessing:

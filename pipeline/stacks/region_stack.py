@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS
-from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Gone, Incomplete, Refused, chosen
+from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Gone, Incomplete, Refused, choose
 from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.local_files import make_directory
@@ -18,7 +18,7 @@ from tessera_mosaic.pipeline.scenes.scene import Sensor, check_year
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.stacks.dpixel_files import write_stack_directory
 from tessera_mosaic.pipeline.stacks.losses import Losses, check_losses
-from tessera_mosaic.pipeline.stacks.preprocessing import CHOICES, Preprocessing
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
@@ -74,8 +74,7 @@ class StackRequest:
     def __post_init__(self) -> None:
         check_year(self.year)
         check_losses(self.allow_lost_scenes)
-        for name in ("kernel", "offset", "s1_mosaic"):
-            object.__setattr__(self, name, chosen(CHOICES[name], getattr(self, name), name))
+        choose(self, kernel=Kernel, offset=OffsetRule, s1_mosaic=PassRule)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from tessera_mosaic.pipeline.errors import BadInput, chosen
+from tessera_mosaic.pipeline.errors import BadInput, choose
 from tessera_mosaic.pipeline.tiling.land import Land, read_land
 from tessera_mosaic.pipeline.tiling.lattice import (
     DEFAULT_MARGIN,
@@ -89,7 +89,7 @@ class AreaRequest:
     land: str | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "pixels", chosen(WantedPixels, self.pixels, "pixels"))
+        choose(self, pixels=WantedPixels)
         check_side(self.tile)
         if not 0 <= self.margin <= MAX_MARGIN:
             raise BadInput(f"choose 0 to {MAX_MARGIN} px", "margin", self.margin)

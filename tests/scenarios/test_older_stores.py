@@ -45,9 +45,7 @@ def test_a_killed_run_goes_on_and_what_was_made_stays(older: Path, run: jobs.Run
     assert run(*words)[1]["pixels"] == 0
 
 
-def test_a_folder_of_d_pixels_goes_on_and_what_was_drawn_stays(
-    older: Path, run: jobs.Run
-) -> None:
+def test_a_folder_of_d_pixels_goes_on_and_what_was_drawn_stays(older: Path, run: jobs.Run) -> None:
     drawn = {path: path.read_bytes() for path in Path("samples/d-pixels").glob("*")}
     before = json.loads(Path("samples/index.json").read_text())
     for path in sorted(drawn)[:4]:
