@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -39,7 +40,7 @@ from tessera_mosaic.model.engine.packing import RECURRENT, SAMPLING
 from tessera_mosaic.model.networks import FUSION_LAYERS, S1_CHANNELS, S2_CHANNELS
 from tessera_mosaic.model.observations import DRAWN, Origin, Stack
 from tessera_mosaic.model.sizes import Family, Sizes
-from tessera_mosaic.pipeline.planning.priors import Throughput, record_throughput
+from tessera_mosaic.pipeline.planning.priors import THROUGHPUT, Throughput, record_throughput
 
 MODELS = tuple(name for name in CARDS if name not in ("v1.1-aws", "v2-teacher"))
 """Measured by default. v1.1-aws is the same network as v1.1-mpc."""
@@ -78,8 +79,28 @@ HEADER = (
 T = TypeVar("T")
 
 
-def main(argv: Sequence[str]) -> int:
+@dataclass(frozen=True)
+class Gauges:
+    """What measures.
+
+    Parameters
+    ----------
+    measure
+        Gives the rows of a subject, by path; see `measure`.
+    peak
+        Gives the largest product of a device, precision and number of threads; see `peak_flops`.
+    book
+        The file of throughputs that `--record` writes to.
+    """
+
+    measure: Callable[[Subject, dict[str, float]], dict[str, Row]]
+    peak: Callable[[str, str, int], float]
+    book: Path = THROUGHPUT
+
+
+def main(argv: Sequence[str], gauges: Gauges | None = None) -> int:
     """Measure and print a table."""
+    gauges = gauges or Gauges(measure, peak_flops)
     parser = argparse.ArgumentParser(prog="python -m benchmarks encode")
     parser.add_argument("--model", nargs="+", default=MODELS, choices=list(CARDS), metavar="M")
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
@@ -97,7 +118,7 @@ def main(argv: Sequence[str]) -> int:
         peaks = {}
         for precision in args.precision:
             try:
-                peaks[precision] = peak_flops(args.device, precision, args.threads)
+                peaks[precision] = gauges.peak(args.device, precision, args.threads)
             except UnusableDevice as error:
                 print(f"{precision} is left out: {error}")
     except UnusableDevice as error:
@@ -110,9 +131,9 @@ def main(argv: Sequence[str]) -> int:
     for name in args.model:
         card = card_named(name)
         for depth in DEPTHS[:1] if card.family in SAMPLING else DEPTHS:
-            rows = measure(Subject(card, depth, args.device, args.threads), peaks)
+            rows = gauges.measure(Subject(card, depth, args.device, args.threads), peaks)
             if args.record and depth == DEPTHS[0]:
-                record(args.record, rows)
+                record(args.record, rows, gauges.book)
             if DTYPES.keys() <= rows.keys():
                 close &= is_close(rows["fp32"], rows["bf16"])
     return 0 if close else 1
@@ -128,12 +149,17 @@ class Spent:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: an encoder on a device, with so many observations a pixel."""
+    """What is measured: an encoder on a device, with so many observations a pixel.
+
+    `work` and `fewest` are operations and pixels of a run, at least; 0 for those of the device.
+    """
 
     card: Card
     depth: tuple[int, int]
     device: str
     threads: int
+    work: float = 0.0
+    fewest: int = 0
 
     @property
     def lengths(self) -> tuple[int, int]:
@@ -149,8 +175,9 @@ class Subject:
     def side(self) -> int:
         """Of the block, in pixels."""
         teacher = self.card.family == "v2-teacher"
-        fewest = FEWEST_OF_TEACHER if teacher else FEWEST_PIXELS
-        return int(max(WORK[self.device.partition(":")[0]] / self.flops, fewest) ** 0.5)
+        fewest = self.fewest or (FEWEST_OF_TEACHER if teacher else FEWEST_PIXELS)
+        work = self.work or WORK[self.device.partition(":")[0]]
+        return int(max(work / self.flops, fewest) ** 0.5)
 
 
 @dataclass(frozen=True)
@@ -190,13 +217,13 @@ def measure(subject: Subject, peaks: dict[str, float]) -> dict[str, Row]:
     for path in paths:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, spawn) as process:
-            rows[path] = process.submit(_row, subject, path).result()
+            rows[path] = process.submit(run_path, subject, path).result()
         peak = peaks.get("fp32" if path == REFERENCE else path)
-        print(_line(rows[path], peak, rows.get(REFERENCE)), flush=True)
+        print(told(rows[path], peak, rows.get(REFERENCE)), flush=True)
     return rows
 
 
-def _row(subject: Subject, path: str) -> Row:
+def run_path(subject: Subject, path: str) -> Row:
     run = _reference(subject) if path == REFERENCE else _encoder(subject, path)
     (pixels, values, scales), spent = best(run)
     values = values.reshape(-1, subject.card.dims)[:COMPARED].copy()
@@ -249,7 +276,7 @@ def _memory(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _line(row: Row, peak: float | None, reference: Row | None) -> str:
+def told(row: Row, peak: float | None, reference: Row | None) -> str:
     """A row of the table."""
     subject, (s2, s1) = row.subject, row.subject.lengths
     flops = row.rate * subject.flops
@@ -262,14 +289,14 @@ def _line(row: Row, peak: float | None, reference: Row | None) -> str:
     )
 
 
-def record(device: str, rows: dict[str, Row]) -> None:
+def record(device: str, rows: dict[str, Row], book: Path = THROUGHPUT) -> None:
     """Put measured rates where plans find them."""
     for path, row in rows.items():
         if path != REFERENCE:
             tokens = float(sum(row.subject.lengths))
             rate, today = round(row.rate, 1), f"{dt.date.today():%Y-%m}"
             name, source = row.subject.card.name, "python -m benchmarks encode"
-            record_throughput(Throughput(device, name, path, tokens, rate, source, today))
+            record_throughput(Throughput(device, name, path, tokens, rate, source, today), book)
 
 
 def synthetic_stack(shape: tuple[int, int], depth: tuple[int, int]) -> Stack:

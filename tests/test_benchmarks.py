@@ -18,7 +18,7 @@ from tessera_mosaic.model.cards import card_named
 from tessera_mosaic.model.checkpoints.checkpoint import random_checkpoint
 from tessera_mosaic.model.engine.kernels import UnusableDevice
 from tessera_mosaic.model.sizes import Family, Sizes
-from tessera_mosaic.pipeline.planning.priors import THROUGHPUT, read_priors, record_throughput
+from tessera_mosaic.pipeline.planning.priors import THROUGHPUT, read_priors
 
 SIZES = Sizes(latent=12, layers=2, heads=4, feedforward=56, representation=40)
 
@@ -27,8 +27,8 @@ def test_one_failed_gate_fails_all(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, code in (("good", 0), ("bad", 1), ("silent", None)):
         module = types.SimpleNamespace(main=lambda argv, code=code: code)
         monkeypatch.setitem(benchmarks.sys.modules, f"benchmarks.{name}", module)
-    monkeypatch.setattr(benchmarks, "NAMES", {"good": "", "bad": "", "silent": ""})
-    codes = [benchmarks.main([name]) for name in ("good", "bad", "silent", "all", "worse")]
+    names = {"good": "", "bad": "", "silent": ""}
+    codes = [benchmarks.main([name], names) for name in ("good", "bad", "silent", "all", "worse")]
     assert codes == [0, 1, 0, 1, 2]
 
 
@@ -47,18 +47,16 @@ def a_row(path: str, values: np.ndarray) -> encode.Row:
 
 @pytest.mark.parametrize(("noise", "code"), [(0, 0), (0.05, 1)])
 def test_bf16_that_strays_fails_and_rates_are_recorded(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, noise: float, code: int
+    tmp_path: Path, noise: float, code: int
 ) -> None:
     draw = np.random.default_rng(0)
     exact = draw.normal(size=(200, 128)).astype(np.float32)
     fast = exact + noise * draw.normal(size=exact.shape).astype(np.float32)
     rows = {"fp32": a_row("fp32", exact), "bf16": a_row("bf16", fast)}
-    monkeypatch.setattr(encode, "measure", lambda subject, peaks: rows)
-    monkeypatch.setattr(encode, "peak_flops", lambda *_: 1e12)
     book = tmp_path / "throughput.json"
     book.write_text(THROUGHPUT.read_text())
-    monkeypatch.setattr(encode, "record_throughput", lambda row: record_throughput(row, book))
-    assert benchmarks.main(["encode", "--model", "v2-nano", "--record", "mine"]) == code
+    gauges = encode.Gauges(lambda subject, peaks: rows, lambda *_: 1e12, book)
+    assert encode.main(["--model", "v2-nano", "--record", "mine"], gauges) == code
     known = [row for row in read_priors(throughput=book).throughputs if row.device == "mine"]
     assert {(row.model, row.precision, row.tokens) for row in known} == {
         ("v2-nano", "fp32", 176),
@@ -68,7 +66,7 @@ def test_bf16_that_strays_fails_and_rates_are_recorded(
 
 
 def test_a_precision_that_the_machine_lacks_is_left_out(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def peak(device: str, precision: str, threads: int) -> float:
         if precision == "bf16":
@@ -81,9 +79,7 @@ def test_a_precision_that_the_machine_lacks_is_left_out(
         measured.append((subject.card.name, list(peaks)))
         return {}
 
-    monkeypatch.setattr(encode, "peak_flops", peak)
-    monkeypatch.setattr(encode, "measure", measure)
-    assert encode.main(["--threads", "1"]) == 0
+    assert encode.main(["--threads", "1"], encode.Gauges(measure, peak)) == 0
     assert "bf16 is left out: this CPU has no bf16 arithmetic" in capsys.readouterr().out
     assert {name for name, _ in measured} == {
         *("v1.0", "v1.0-float", "v1.1-mpc"),
@@ -92,16 +88,14 @@ def test_a_precision_that_the_machine_lacks_is_left_out(
     assert all(paths == ["fp32"] for _, paths in measured)
 
 
-def test_every_path_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(encode, "WORK", {"cpu": 1.0})
-    monkeypatch.setattr(encode, "FEWEST_PIXELS", 16)
+def test_every_path_is_measured() -> None:
     card = dataclasses.replace(card_named("v1.0"), sizes=SIZES, dims=40)
-    subject = encode.Subject(card, (9, 8), "cpu", torch.get_num_threads())
-    rows = {path: encode._row(subject, path) for path in ("reference", "fp32")}
+    subject = encode.Subject(card, (9, 8), "cpu", torch.get_num_threads(), 1.0, 16)
+    rows = {path: encode.run_path(subject, path) for path in ("reference", "fp32")}
     assert rows["reference"].pixels == rows["fp32"].pixels == 16
     assert rows["fp32"].values.shape == (16, 40)
     assert np.isfinite(rows["fp32"].scales).all()
-    line = encode._line(rows["fp32"], 1e12, rows["reference"])
+    line = encode.told(rows["fp32"], 1e12, rows["reference"])
     assert line.split()[:3] == ["v1.0", "40+40", "fp32"]
 
 

@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 from apache_beam import coders
 from apache_beam.coders import coder_impl
+from apache_beam.metrics.metric import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineResult
 from apache_beam.runners.worker.bundle_processor import DataInputOperation
 
 from tessera_mosaic.pipeline.errors import Corrupt
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.job.beam_metrics import NAMESPACE
 from tessera_mosaic.pipeline.job.graph import ReadRequest, run_graph
 from tessera_mosaic.pipeline.job.job_spec import JobSpec
 from tessera_mosaic.pipeline.job.local_runner import GraphRuns
@@ -29,13 +31,13 @@ from tessera_mosaic.pipeline.job.monitor import made
 from tessera_mosaic.pipeline.job.neighbourhoods import MOST_NEIGHBOURS, elements_of, tiles_of
 from tessera_mosaic.pipeline.ledger import keys, records, tile_lists
 from tessera_mosaic.pipeline.ledger.journal import Journal, compact
+from tessera_mosaic.pipeline.ledger.metrics import MEASURES, measures_of
 from tessera_mosaic.pipeline.ledger.records import Record, State
 from tessera_mosaic.pipeline.ledger.tally import read_tallies
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 from tests import jobs
 from tests.makers import Nothing
-from tests.pipeline.ledger.test_metrics import beam_sums
 
 MEGABYTE = 2**20
 
@@ -135,6 +137,13 @@ def test_no_pixels_leave_their_worker(
     assert pickled
 
 
+def beam_sums(result: PipelineResult) -> dict[str, float]:
+    """Beam's metrics of a job, each summed up."""
+    found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))
+    counters = {counter.key.metric.name: counter.result for counter in found["counters"]}
+    return counters | {each.key.metric.name: each.result.sum for each in found["distributions"]}
+
+
 @dataclass
 class Watched:
     """Runs the graph, and keeps the sums of the tallies after it and what Beam counted."""
@@ -155,6 +164,35 @@ class Watched:
             unrecorded = run_graph(job, zones, options, self.results.append)
         self.tallies = read_tallies(Storage(str(self.store)), jobs.YEAR, job.launch)
         return unrecorded
+
+
+def test_all_places_agree(archive: Path, tmp_path: Path) -> None:
+    """What is measured has the same names and sums in records, tallies, Beam and `--json`."""
+    watched = Watched(tmp_path)
+    code, printed = jobs.launched(jobs.options(archive, tmp_path), runs=watched.runs)
+    assert code == 0
+    paths = sorted(tmp_path.glob("records/*/tiles/*/*.json"))
+    found = [Record.from_json(path.read_bytes()) for path in paths]
+    summed: Counter[str] = Counter()
+    for record in found:
+        summed.update(measures_of(TileSummary.of(record)))
+    from_beam = beam_sums(watched.results[0])
+
+    assert len(paths) == summed["tiles_done"] == 12
+    assert summed["pixels_embedded"] == 12 * jobs.SIDE**2
+    assert summed["bytes_read"] > 0
+    assert summed["bytes_written"] == sum(
+        (tmp_path / entry.key).stat().st_size for record in found for entry in record.objects
+    )
+    assert set(summed) <= set(MEASURES) <= set(printed)
+    for name, value in summed.items():
+        if name.startswith("seconds_"):
+            thousandths = from_beam[name.replace("seconds", "milliseconds")]
+            assert thousandths / 1000 == pytest.approx(value, abs=0.1)
+        else:
+            assert from_beam[name] == value
+        assert watched.tallies[name] == pytest.approx(value, abs=0.1)
+        assert printed[name] == pytest.approx(value, abs=0.1)
 
 
 def test_a_second_pass_counts_nothing_twice(archive: Path, tmp_path: Path) -> None:
