@@ -26,6 +26,7 @@ from tessera_mosaic.pipeline.commands.run import run_arguments, run_request
 from tessera_mosaic.pipeline.embedding.embed_tile import EmbedMaker
 from tessera_mosaic.pipeline.errors import ExitCode
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.job import runner_process
 from tessera_mosaic.pipeline.job.launch import launch
 from tessera_mosaic.pipeline.job.local_runner import GraphRuns
 from tessera_mosaic.pipeline.job.maker import Maker
@@ -208,7 +209,7 @@ def kill_when(
 
 RUNNING = {
     "worker": (b"apache_beam.runners.worker.sdk_worker_main",),
-    "launcher": (b"--multiprocessing-fork",),
+    "launcher": (runner_process.PROGRAM.encode(),),
 }
 """Words of the processes that have to run before somebody is killed."""
 

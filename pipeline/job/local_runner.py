@@ -7,31 +7,21 @@ their notes.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
-import multiprocessing
-import os
-import re
-import signal
-import sys
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from dataclasses import dataclass
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from tessera_mosaic.pipeline.console import set_up_logging
 from tessera_mosaic.pipeline.errors import BrokenOff
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.beam_options import runs_here
 from tessera_mosaic.pipeline.job.graph import run_graph
 from tessera_mosaic.pipeline.job.job_spec import JobSpec
+from tessera_mosaic.pipeline.job.runner_process import run_apart
 from tessera_mosaic.pipeline.ledger import in_progress, records
 from tessera_mosaic.pipeline.ledger.in_progress import DEATHS
 from tessera_mosaic.pipeline.ledger.keys import note_key
@@ -40,14 +30,8 @@ from tessera_mosaic.pipeline.tiling.lattice import Tile
 
 log = logging.getLogger(__name__)
 
-LAUNCHER_POLL = 0.2
-"""Seconds between two looks whether the launcher still lives."""
-
 SPREADING = ("direct_running_mode", "direct_num_workers")
 """Options that give the local runner several threads or processes."""
-
-SERVICE = "apache_beam.runners.portability.local_job_service"
-"""Logger through which the runner repeats what its workers log."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +47,7 @@ class GraphRuns:
     """
 
     here: Callable[[JobSpec, list[int], PipelineOptions], Counter[str]] = run_graph
-    apart: Callable[[JobSpec, list[int], dict[str, Any]], Counter[str] | None] = field(
-        default_factory=lambda: run_apart
-    )
+    apart: Callable[[JobSpec, list[int], dict[str, Any]], Counter[str] | None] = run_apart
 
 
 def run_here(
@@ -158,80 +140,6 @@ def _until_ended(
         if in_vain > DEATHS:
             raise BrokenOff(f"{in_vain} times in a row a worker process died before it made a tile")
     return ended
-
-
-def run_apart(job: JobSpec, zones: list[int], flags: dict[str, Any]) -> Counter[str] | None:
-    """Run the graph in a process of its own; None if that died, or one of its workers."""
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    arguments = (sender, os.getpid(), job, zones, flags)
-    runner = context.Process(target=_run, args=arguments, name="runner")
-    runner.start()
-    sender.close()
-    try:
-        ended = receiver.recv()
-    except EOFError:
-        return None
-    finally:
-        _end_group(runner)
-    if isinstance(ended, BrokenOff):
-        raise ended
-    return ended
-
-
-def _run(
-    sender: Connection, launcher: int, job: JobSpec, zones: list[int], flags: dict[str, Any]
-) -> None:
-    """The runner's process, which leads a group of its own with the workers in it."""
-    os.setsid()
-    threading.excepthook = _end_with_worker
-    threading.Thread(target=_end_with_launcher, args=(launcher,), daemon=True).start()
-    _hush_workers()
-    ended: Counter[str] | BrokenOff
-    try:
-        ended = run_graph(job, zones, PipelineOptions.from_dictionary(flags))
-    except BrokenOff as error:
-        ended = error
-    sender.send(ended)
-
-
-def _end_group(runner: SpawnProcess) -> None:
-    """End the runner's process and its workers, whatever they are at."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(runner.pid or 0, signal.SIGKILL)
-    runner.kill()
-    runner.join()
-
-
-def _end_with_worker(ended: threading.ExceptHookArgs) -> None:
-    """The runner's thread that waits for a worker raises when that worker dies."""
-    if "Worker subprocess exited" in str(ended.exc_value):
-        os.killpg(0, signal.SIGKILL)
-    threading.__excepthook__(ended)
-
-
-def _end_with_launcher(launcher: int) -> None:
-    while os.getppid() == launcher:
-        time.sleep(LAUNCHER_POLL)
-    os.killpg(0, signal.SIGKILL)
-
-
-def _hush_workers() -> None:
-    """Keep the workers' own standard error away: the runner repeats what they warn of."""
-    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    set_up_logging()
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(_in_plain_words)
-
-
-def _in_plain_words(record: logging.LogRecord) -> bool:
-    """Strip what the runner puts around a worker's message; drop what is no matter of ours."""
-    if record.name == SERVICE:
-        said = re.search(r'message: "((?:[^"\\]|\\.)*)"', record.getMessage())
-        record.msg, record.args = (said[1] if said else record.getMessage()), ()
-    return "semi_persistent_directory" not in record.getMessage()
 
 
 def on_many_machines(options: PipelineOptions) -> bool:
