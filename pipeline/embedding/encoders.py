@@ -30,26 +30,31 @@ from tessera_mosaic.pipeline.io.urls import plain
 class Encoder(CardEncoder):
     """An encoder that turns a year of observations into embeddings.
 
-    `Encoder.open` finds one by its name or its weights. One encoder serves all threads of a
-    process.
+    `Encoder.open` opens one by its name or its weights; who has read the weights makes one of
+    them. One encoder serves all threads of a process.
 
-    Attributes
+    Parameters
     ----------
+    checkpoint
+        Parameters of the network, from `read_checkpoint`.
     card
-        What is known of the model: which imagery it takes, the number of values of its
-        embeddings, the licence of its weights.
-    weights_sha256
-        Hexadecimal digest of its weights file.
+        Card with the statistics and rules that they were trained with; afterwards the attribute
+        `card` says which imagery the encoder takes and how many values its embeddings have.
     precision
-        Precision of its matrix products, `fp32` or `bf16`.
+        Precision of matrix products: `fp32` or `bf16`.
+    device
+        Name of the device that computes: `cpu`, `cuda` or `cuda:N`.
     threads
-        Number of threads that compute at once on the CPU.
+        Number of threads that compute at once on the CPU, whoever calls; None for one a core.
+    lay_out
+        Lays the network out for the device.
 
     Examples
     --------
     Embed two pixels that Sentinel-2 saw clear on three days, and Sentinel-1 on none:
 
     >>> import numpy as np
+    >>> import tessera_mosaic as tm
     >>> from tessera_mosaic.model.observations import Stack
     >>> stack = Stack(
     ...     bands=np.full((3, 1, 2, 10), 1500, np.uint16),
@@ -60,11 +65,11 @@ class Encoder(CardEncoder):
     ...     sar_descending=np.zeros((0, 1, 2, 2), np.int16),
     ...     sar_descending_doy=np.zeros(0, np.int16),
     ... )
-    >>> made = Encoder.open(threads=1).embed(stack, values=True)
+    >>> made = tm.Encoder.open(threads=1).embed(stack, values=True)
     >>> made.codes.shape, made.codes.dtype, made.scales.shape
     ((1, 2, 128), dtype('int8'), (1, 2))
-    >>> np.abs(made.codes * made.scales[..., None] - made.values).max() < made.scales.max()
-    np.True_
+    >>> bool(np.abs(made.codes * made.scales[..., None] - made.values).max() < made.scales.max())
+    True
     """
 
     @classmethod
