@@ -130,14 +130,7 @@ def prepare_run(request: RunRequest) -> PreparedRun:
         store=request.store,
         year=request.year,
         tiles=tiles,
-        retry_failed=request.retry_failed,
-        overwrite=request.overwrite,
-        refresh=request.refresh,
-        max_failed_share=request.max_failed_share,
-        runner=request.runner,
-        workers=request.workers,
-        beam_options=request.beam_options,
-        pacing=request.pacing,
+        **request.job_options(),
     )
     offset = request.offset or OffsetRule(card.offset)
     rules = Preprocessing(source.imagery, Kernel(card.kernel), offset, request.s1_mosaic)
@@ -264,13 +257,7 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
         store=request.out,
         year=request.year,
         tiles=tiles,
-        retry_failed=request.retry_failed,
-        overwrite=request.overwrite,
-        max_failed_share=request.max_failed_share,
-        runner=request.runner,
-        workers=request.workers,
-        beam_options=request.beam_options,
-        pacing=request.pacing,
+        **request.job_options(),
     )
     recipe = recipe_of(request, rules)
     storage = Storage(request.out)

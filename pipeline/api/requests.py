@@ -6,14 +6,13 @@ that names the parameter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from tessera_mosaic.model.precision import Precision
 from tessera_mosaic.pipeline.errors import BadInput, choose
 from tessera_mosaic.pipeline.imagery.resample import Kernel
-from tessera_mosaic.pipeline.job.job_request import DEFAULT_FAILED_SHARE, check_job_numbers
-from tessera_mosaic.pipeline.job.pacing import Pacing
+from tessera_mosaic.pipeline.job.job_request import JobOptions
 from tessera_mosaic.pipeline.scenes.scene import check_year
 from tessera_mosaic.pipeline.stacks.losses import check_losses
 from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
@@ -36,7 +35,7 @@ class Device(StrEnum):
 
 
 @dataclass(frozen=True)
-class RunRequest:
+class RunRequest(JobOptions):
     """A region's year to embed into a mosaic.
 
     Parameters
@@ -79,22 +78,8 @@ class RunRequest:
         Where workers encode: `cpu` or `cuda`.
     allow_lost_scenes
         Number of scenes that a tile may lose for good before it fails.
-    retry_failed
-        Whether failed tiles are made again, and no others.
-    overwrite
-        Names of tiles that are made again although they are done.
-    refresh
-        Whether done tiles are made again for which the catalogue lists other scenes now.
-    max_failed_share
-        Share, 0 to 1, of the tiles made that may fail before no more are begun.
-    runner
-        `direct`, or the name of a Beam runner.
-    workers
-        Number of processes of the local runner.
-    beam_options
-        Beam's own options, as words of a command line.
-    pacing
-        The waiting times of the job.
+    retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
+        As in `JobOptions`.
 
     Raises
     ------
@@ -120,23 +105,15 @@ class RunRequest:
     precision: Precision = Precision.FP32
     device: Device = Device.CPU
     allow_lost_scenes: int = 0
-    retry_failed: bool = False
-    overwrite: tuple[str, ...] = ()
-    refresh: bool = False
-    max_failed_share: float = DEFAULT_FAILED_SHARE
-    runner: str = "direct"
-    workers: int = 1
-    beam_options: tuple[str, ...] = ()
-    pacing: Pacing = field(default_factory=Pacing)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _ = self.area
         choose(self, s1_mosaic=PassRule, precision=Precision, device=Device)
         if self.offset is not None:
             choose(self, offset=OffsetRule)
         if self.block < CHUNK or self.block % CHUNK:
             raise BadInput(f"a block is a whole number of {CHUNK} px chunks", "block", self.block)
-        check_job_numbers(self.workers, self.max_failed_share)
         check_losses(self.allow_lost_scenes)
         check_year(self.year)
 
@@ -147,12 +124,12 @@ class RunRequest:
 
 
 @dataclass(frozen=True)
-class SampleRequest:
+class SampleRequest(JobOptions):
     """Pixels of a region's year to draw for training.
 
     Parameters
     ----------
-    catalog, region, year, allow_hosts, tile, offset, runner, workers, beam_options, pacing
+    catalog, region, year, allow_hosts, tile, offset
         As in `RunRequest`.
     out
         Folder or URL for the d-pixels.
@@ -166,8 +143,8 @@ class SampleRequest:
         Path of a raster of field numbers on the grid of `labels`.
     kernel
         How coarser pixels are resampled to 10 m.
-    retry_failed, overwrite, max_failed_share
-        As in `RunRequest`.
+    retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
+        As in `JobOptions`.
 
     Raises
     ------
@@ -187,19 +164,12 @@ class SampleRequest:
     fields: str | None = None
     kernel: Kernel = Kernel.BILINEAR
     offset: OffsetRule = OffsetRule.REFERENCE
-    retry_failed: bool = False
-    overwrite: tuple[str, ...] = ()
-    max_failed_share: float = DEFAULT_FAILED_SHARE
-    runner: str = "direct"
-    workers: int = 1
-    beam_options: tuple[str, ...] = ()
-    pacing: Pacing = field(default_factory=Pacing)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         choose(self, kernel=Kernel, offset=OffsetRule)
         check_side(self.tile)
         check_year(self.year)
-        check_job_numbers(self.workers, self.max_failed_share)
         if not 0 < self.fraction <= 1:
             raise BadInput("choose a share above 0 and up to 1", "fraction", self.fraction)
         if self.fields and not self.labels:

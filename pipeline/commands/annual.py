@@ -7,7 +7,6 @@ import datetime
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.run import run_options, run_request
-from tessera_mosaic.yearly import annual, last_complete_year
 
 
 def annual_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +25,9 @@ def annual_command(args: argparse.Namespace) -> dict[str, Any]:
     and the key of the whole list in `problem_list`; and whether the mosaic was `published`: not
     if what it holds is unsound.
     """
+    # Imported here, so that --help does not load Beam.
+    from tessera_mosaic.yearly import annual, last_complete_year
+
     if args.year is None:
         args.year = last_complete_year(datetime.datetime.now(datetime.UTC).date())
     done = annual(run_request(args), show=not args.json)

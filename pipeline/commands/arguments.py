@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from tessera_mosaic.model.precision import Precision
+from tessera_mosaic.pipeline.console import own_options
 from tessera_mosaic.pipeline.job.job_request import DEFAULT_FAILED_SHARE
 from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
@@ -107,6 +109,11 @@ def job_arguments(parser: argparse.ArgumentParser) -> None:
         help="make these tiles again although they are done",
     )
     parser.add_argument(
+        "--refresh",
+        action="store_true",
+        help="make done tiles again for which the catalogue lists other scenes now",
+    )
+    parser.add_argument(
         "--max-failed-share",
         type=float,
         default=DEFAULT_FAILED_SHARE,
@@ -117,3 +124,26 @@ def job_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=1, help="processes of the local runner (%(default)s)"
     )
+
+
+def job_options(args: argparse.Namespace) -> dict[str, Any]:
+    """What the options of a tile job come to, as fields of `JobOptions`.
+
+    Raises
+    ------
+    BadInput
+        If an option is neither the command's nor Beam's.
+    """
+    # Imported here, so that --help does not load Beam.
+    from tessera_mosaic.pipeline.job.beam_options import check_beam_arguments
+
+    check_beam_arguments(args.beam_arguments, own_options(args))
+    return {
+        "retry_failed": args.retry_failed,
+        "overwrite": tuple(args.overwrite),
+        "refresh": args.refresh,
+        "max_failed_share": args.max_failed_share,
+        "runner": args.runner,
+        "workers": args.workers,
+        "beam_options": tuple(args.beam_arguments),
+    }

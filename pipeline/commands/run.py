@@ -6,17 +6,15 @@ import argparse
 import shlex
 from typing import Any
 
-from tessera_mosaic.launching import run
 from tessera_mosaic.pipeline.commands.arguments import (
     area_arguments,
     catalogue_arguments,
     encoder_arguments,
     job_arguments,
+    job_options,
     rule_arguments,
 )
-from tessera_mosaic.pipeline.console import own_options
 from tessera_mosaic.pipeline.io.urls import plain
-from tessera_mosaic.pipeline.job.beam_options import check_beam_arguments
 from tessera_mosaic.pipeline.job.outcome import Outcome
 from tessera_mosaic.requests import DEFAULT_BLOCK, RunRequest
 
@@ -53,11 +51,6 @@ def run_options(parser: argparse.ArgumentParser) -> None:
         help="scenes of a tile that may be gone, damaged or without answer before it fails; not "
         "where a provider refuses a credential or asks for patience, however long",
     )
-    parser.add_argument(
-        "--refresh",
-        action="store_true",
-        help="make done tiles again for which the catalogue lists other scenes now",
-    )
     job_arguments(parser)
 
 
@@ -69,7 +62,6 @@ def run_request(args: argparse.Namespace) -> RunRequest:
     BadInput
         If one of them cannot be used.
     """
-    check_beam_arguments(args.beam_arguments, own_options(args))
     return RunRequest(
         catalog=args.catalog,
         region=args.region,
@@ -89,18 +81,15 @@ def run_request(args: argparse.Namespace) -> RunRequest:
         precision=args.precision,
         device=args.device,
         allow_lost_scenes=args.allow_lost_scenes,
-        retry_failed=args.retry_failed,
-        overwrite=tuple(args.overwrite),
-        refresh=args.refresh,
-        max_failed_share=args.max_failed_share,
-        runner=args.runner,
-        workers=args.workers,
-        beam_options=tuple(args.beam_arguments),
+        **job_options(args),
     )
 
 
 def run_command(args: argparse.Namespace) -> dict[str, Any]:
     """Run the job, tell what came of it, and return the fields of `run --json`."""
+    # Imported here, so that --help does not load Beam.
+    from tessera_mosaic.launching import run
+
     outcome = run(run_request(args))
     retry = retry_command(args.words) if outcome.failed or outcome.missing else None
     if not args.json:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tessera_mosaic.launching import sample
-from tessera_mosaic.pipeline.commands.arguments import catalogue_arguments, job_arguments
+from tessera_mosaic.pipeline.commands.arguments import (
+    catalogue_arguments,
+    job_arguments,
+    job_options,
+)
 from tessera_mosaic.pipeline.commands.run import print_outcome, retry_command
-from tessera_mosaic.pipeline.console import own_options
 from tessera_mosaic.pipeline.imagery.resample import Kernel
-from tessera_mosaic.pipeline.job.beam_options import check_beam_arguments
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_SIDE
 from tessera_mosaic.requests import DEFAULT_FRACTION, SampleRequest
@@ -44,7 +45,6 @@ def sample_request(args: argparse.Namespace) -> SampleRequest:
     BadInput
         If one of them cannot be used.
     """
-    check_beam_arguments(args.beam_arguments, own_options(args))
     return SampleRequest(
         catalog=args.catalog,
         region=args.region,
@@ -58,17 +58,15 @@ def sample_request(args: argparse.Namespace) -> SampleRequest:
         fields=args.fields,
         kernel=args.kernel,
         offset=args.offset,
-        retry_failed=args.retry_failed,
-        overwrite=tuple(args.overwrite),
-        max_failed_share=args.max_failed_share,
-        runner=args.runner,
-        workers=args.workers,
-        beam_options=tuple(args.beam_arguments),
+        **job_options(args),
     )
 
 
 def sample_command(args: argparse.Namespace) -> dict[str, Any]:
     """Draw d-pixels, tell what came of it, and return the fields of `sample --json`."""
+    # Imported here, so that --help does not load Beam.
+    from tessera_mosaic.launching import sample
+
     drawn = sample(sample_request(args))
     outcome, index = drawn.outcome, drawn.index
     retry = retry_command(args.words) if outcome.failed or outcome.missing else None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.job.pacing import Pacing
@@ -12,24 +13,18 @@ DEFAULT_FAILED_SHARE = 0.5
 """Share of the tiles made that may fail before no more are begun."""
 
 
-@dataclass(frozen=True)
-class JobRequest:
-    """A list of tiles in a store, which of them to make, and on what.
+@dataclass(frozen=True, kw_only=True)
+class JobOptions:
+    """Which of its tiles a job makes, and on what.
 
     Parameters
     ----------
-    store
-        Path or URL of the store.
-    year
-        Calendar year.
-    tiles
-        The tiles that are asked for.
     retry_failed
         Whether only tiles that failed before are made.
     overwrite
         Names of tiles that are made again although they are done.
     refresh
-        Whether done tiles are made again where the maker finds other sources now.
+        Whether done tiles are made again where the catalogue lists other scenes now.
     max_failed_share
         Share, 0 to 1, of the tiles made that may fail before no more are begun.
     runner
@@ -44,12 +39,9 @@ class JobRequest:
     Raises
     ------
     BadInput
-        If a value is out of range, or a tile to overwrite is not among those asked for.
+        If a number is out of range.
     """
 
-    store: str
-    year: int
-    tiles: TileList
     retry_failed: bool = False
     overwrite: tuple[str, ...] = ()
     refresh: bool = False
@@ -60,23 +52,43 @@ class JobRequest:
     pacing: Pacing = field(default_factory=Pacing)
 
     def __post_init__(self) -> None:
-        check_job_numbers(self.workers, self.max_failed_share)
+        if self.workers < 1:
+            raise BadInput("at least one process has to work", "workers", self.workers)
+        if not 0 <= self.max_failed_share <= 1:
+            raise BadInput("choose 0 to 1", "max_failed_share", self.max_failed_share)
+
+    def job_options(self) -> dict[str, Any]:
+        """The options by name, to hand on to the request of the job itself."""
+        return {each.name: getattr(self, each.name) for each in fields(JobOptions)}
+
+
+@dataclass(frozen=True)
+class JobRequest(JobOptions):
+    """A list of tiles in a store, with the options of the job.
+
+    Parameters
+    ----------
+    store
+        Path or URL of the store.
+    year
+        Calendar year.
+    tiles
+        The tiles that are asked for.
+
+    Raises
+    ------
+    BadInput
+        If a number is out of range, or a tile to overwrite is not among those asked for.
+    """
+
+    store: str
+    year: int
+    tiles: TileList
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.overwrite and (unknown := set(self.overwrite) - self.tiles.names()):
             first = next(iter(self.tiles)).name
             raise BadInput(
                 f"the region has no such tile; its first is {first}", "overwrite", min(unknown)
             )
-
-
-def check_job_numbers(workers: int, max_failed_share: float) -> None:
-    """Refuse numbers that no job can have.
-
-    Raises
-    ------
-    BadInput
-        Naming the parameter.
-    """
-    if workers < 1:
-        raise BadInput("at least one process has to work", "workers", workers)
-    if not 0 <= max_failed_share <= 1:
-        raise BadInput("choose 0 to 1", "max_failed_share", max_failed_share)
