@@ -70,7 +70,7 @@ TABLE = Table(
         "commands": "commands cli",
         "cli": "api.__main__",
         "api": "commands",
-        "simulation": "commands.demo",
+        "simulation": "commands.demo_steps",
     },
     never={
         "model": "apache_beam fsspec gcsfs pyogrio rasterio requests s3fs xarray zarr",

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tessera_mosaic.model.quantize import dequantize
-from tessera_mosaic.pipeline.commands import demo
+from tessera_mosaic.pipeline.commands import demo_steps as demo
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.tiling.lattice import window_of_bounds

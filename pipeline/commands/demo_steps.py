@@ -1,0 +1,232 @@
+"""The steps of the demo: simulate an archive, make its mosaic, draw it, and say what is where."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from tessera_mosaic.launching import run
+from tessera_mosaic.model.encoder import Encoder
+from tessera_mosaic.model.observations import Stack
+from tessera_mosaic.model.quantize import dequantize
+from tessera_mosaic.pipeline.embedding.encoders import load_encoder
+from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
+from tessera_mosaic.pipeline.io.local_files import make_directory
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.mosaic.shards import Pixels
+from tessera_mosaic.pipeline.mosaic.store import read_mosaic
+from tessera_mosaic.pipeline.publishing.drawing import (
+    Panel,
+    class_colours,
+    count_colours,
+    draw_figure,
+    principal_components,
+    true_colour,
+)
+from tessera_mosaic.pipeline.scenes import open_catalogue
+from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
+from tessera_mosaic.pipeline.simulation.landscape import COVERS
+from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
+from tessera_mosaic.pipeline.tiling.lattice import (
+    Window,
+    lonlat_bounds,
+    window_of_bounds,
+    zone_group,
+)
+from tessera_mosaic.requests import RunRequest
+
+YEAR, TILE = 2024, 256
+
+
+@dataclass(frozen=True)
+class Land:
+    """The simulated land of a demo.
+
+    Parameters
+    ----------
+    archive
+        What the simulated archive holds.
+    window
+        The ground that its granules cover.
+    """
+
+    archive: Simulation
+    window: Window
+
+
+GRANULES = (
+    Footprint("31UDS", 32631, 498_560, 5_633_440, 288, 238),
+    Footprint("31UES", 32631, 499_980, 5_633_440, 288, 146),
+)
+"""Two granules that overlap by 96 px; together 288 px square, around the corner of four tiles."""
+
+LAND = Land(
+    Simulation(GRANULES, years=(YEAR,), s2_days=40, s1_days=40, seed=0),
+    window_of_bounds(31, (498_560, 5_630_560, 501_440, 5_633_440)),
+)
+
+
+def make_demo(out: Path, land: Land, quiet: bool) -> dict[str, Any]:
+    """Make the demo of a land in a folder; what it prints can be left out."""
+
+    def say(text: str) -> None:
+        if not quiet:
+            print(text, flush=True)
+
+    make_directory(out)
+    store, picture = out / "mosaic.zarr", out / "mosaic.png"
+    encoder = load_encoder(None, None)
+    began = time.monotonic()
+    say(f"Simulating a small Sentinel-1 and Sentinel-2 archive of {YEAR} in {out / 'archive'} ...")
+    catalogue = simulate_archive(out / "archive", land.archive)
+    say(f"Embedding it with {encoder.card.name} on this machine's CPU ...")
+    outcome = run(demo_request(catalogue, store, land.window))
+    say(
+        f"  {outcome.done} of {outcome.tiles} tiles done, {outcome.failed} failed; "
+        f"{outcome.pixels:,} pixels in {outcome.seconds:.0f} s"
+    )
+    for kind, count in outcome.failures.items():
+        say(f"  {kind}: {count} tiles; run the same command again to retry them")
+    say(f"Drawing {picture} ...")
+    draw_mosaic(picture, catalogue, store, encoder.card.name, land)
+    say(_closing(out, store, picture, encoder, land.window, time.monotonic() - began))
+    return outcome.to_json() | {
+        "archive": str(catalogue),
+        "store": str(store),
+        "picture": str(picture),
+    }
+
+
+def demo_request(catalogue: Path, store: Path, window: Window) -> RunRequest:
+    """The run of the demo."""
+    west, south, east, north = lonlat_bounds(window)
+    return RunRequest(
+        catalog=str(catalogue),
+        region=f"{west},{south},{east},{north}",
+        year=YEAR,
+        store=str(store),
+        tile=TILE,
+    )
+
+
+def draw_mosaic(path: Path, catalogue: Path, store: Path, encoder: str, land: Land) -> None:
+    """Draw the embeddings beside what they were made from.
+
+    Parameters
+    ----------
+    path
+        PNG to write.
+    catalogue, store
+        The simulated archive, and its mosaic.
+    encoder
+        Name of the encoder, for the subtitle.
+    land
+        That the archive is of.
+    """
+    window = land.window
+    mosaic = read_mosaic(Storage(str(store)))
+    pixels = mosaic.read_window(window, YEAR)
+    stack = _read_year(catalogue, mosaic.identity["rules"], window)
+    side = window.width * 10 / 1000
+    draw_figure(
+        path,
+        f"TESSERA embeddings of a simulated land, {YEAR}",
+        f"Encoder: {encoder}. The scenes are simulated: no satellite saw this land. "
+        f"{side:g} km square at 10 m, UTM zone {window.zone}; north is up; hatched where "
+        "there is nothing.",
+        [
+            *_what_it_looks_like(pixels, stack, _ground_truth(catalogue.parent, land)),
+            *_how_often_it_was_seen(pixels),
+        ],
+        columns=3,
+        pixel=10,
+    )
+
+
+def _what_it_looks_like(pixels: Pixels, stack: Stack, cover: NDArray[np.uint8]) -> list[Panel]:
+    colours = principal_components(dequantize(pixels.codes, pixels.scales))
+    dims = pixels.codes.shape[-1]
+    return [
+        Panel(
+            "Embeddings",
+            f"Three principal components of {dims} dimensions as red, green and blue.",
+            *colours,
+        ),
+        Panel(
+            "True colour",
+            "Sentinel-2 red, green and blue: median of the clear observations.",
+            *true_colour(stack),
+        ),
+        Panel(
+            "Land cover",
+            "What the simulation put there; the encoder has not seen it.",
+            *class_colours(cover, [kind.colour for kind in COVERS]),
+            classes=tuple((kind.name, kind.colour) for kind in COVERS),
+        ),
+    ]
+
+
+def _how_often_it_was_seen(pixels: Pixels) -> list[Panel]:
+    titles = {
+        "s2": ("Sentinel-2", "Days of the year on which the pixel was seen clear of cloud."),
+        "s1_ascending": ("Sentinel-1, ascending", "Evening passes of the year."),
+        "s1_descending": ("Sentinel-1, descending", "Morning passes of the year."),
+    }
+    panels = []
+    for name, (title, caption) in titles.items():
+        counts = pixels.counts[name]
+        some = counts[counts > 0]
+        bar = (int(some.min()), int(some.max())) if some.size else (0, 0)
+        colours = count_colours(counts, *bar)
+        panels.append(Panel(f"Observations: {title}", caption, *colours, bar=bar))
+    return panels
+
+
+def _read_year(catalogue: Path, rules: dict[str, Any], window: Window) -> Stack:
+    """The annual stack of the demo's ground, by the rules that the mosaic was made with."""
+    source = open_catalogue(str(catalogue))
+    scenes = source.search(lonlat_bounds(window), YEAR)
+    with contextlib.closing(SceneReader(source)) as reader:
+        return read_stack(
+            window, scenes, Preprocessing.of_identity(rules, source.imagery), reader
+        ).stack
+
+
+def _ground_truth(archive: Path, land: Land) -> NDArray[np.uint8]:
+    """Land cover codes of the demo's ground, from the rasters of its granules."""
+    window = land.window
+    cover = np.zeros(window.shape, np.uint8)
+    for granule in land.archive.footprints:
+        place = window_of_bounds(window.zone, granule.bounds).within(window)
+        path = archive / "ground_truth" / f"land_cover_{granule.name}_{YEAR}.tif"
+        with rasterio.open(path) as raster:
+            cover[place] = raster.read(1)
+    return cover
+
+
+def _closing(
+    out: Path, store: Path, picture: Path, encoder: Encoder, window: Window, seconds: float
+) -> str:
+    """What a newcomer wants to know at the end."""
+    step = read_mosaic(Storage(str(store))).step(YEAR)
+    row, col = window.row + window.height // 2, window.col + window.width // 2
+    return f"""
+Made in {seconds:.0f} s:
+  {out / "archive"}  a simulated archive, with its land cover in ground_truth/
+  {store}  the mosaic: int8 codes, a scale a pixel, observation counts
+  {picture}  a picture of it
+
+The encoder is {encoder.card.name}, small and trained on one square in Flanders: enough to see the
+job work. `tessera-mosaic models` lists the published ones.
+
+One pixel's embedding in {YEAR}, in Python:
+  import zarr
+  zone = zarr.open_group("{store / zone_group(window.zone)}", mode="r")
+  embedding = zone["embeddings"][{step}, :, {row}, {col}] * zone["scales"][{step}, {row}, {col}]"""
