@@ -42,10 +42,12 @@ from tessera_mosaic.pipeline.job.launch import launch
 from tessera_mosaic.pipeline.job.maker import TileMaker
 from tessera_mosaic.pipeline.ledger.metrics import Meter
 from tessera_mosaic.pipeline.ledger.records import Record, TileResult
-from tessera_mosaic.pipeline.scenes import Source, open_catalogue
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack, read_stack
+from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
 from tessera_mosaic.requests import RunRequest
 

@@ -58,8 +58,9 @@ def window_around(side: int) -> Window:
 def ours(url: str, window: Window) -> Read:
     """By this project's reader."""
     from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
-    from tessera_mosaic.pipeline.scenes import open_catalogue
-    from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
+    from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+    from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+    from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 
     source = open_catalogue(f"{url}/catalog.json")
     scenes = source.search(lonlat_bounds(window), YEAR)
@@ -269,8 +270,9 @@ def bytes_needed(catalogue: Path, window: Window) -> int:
     """Bytes of the COG blocks without which there is no stack: all classes, days, and passes."""
     from tessera_mosaic.pipeline.imagery.resample import place
     from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
-    from tessera_mosaic.pipeline.scenes import open_catalogue
-    from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
+    from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+    from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+    from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 
     source = open_catalogue(str(catalogue))
     reader = SceneReader(source)

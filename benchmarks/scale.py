@@ -44,8 +44,8 @@ from tessera_mosaic.pipeline.ledger.tile_lists import TileList
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, run_identity
 from tessera_mosaic.pipeline.mosaic.layout import Layout
 from tessera_mosaic.pipeline.mosaic.store import create_store
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
 from tessera_mosaic.pipeline.tiling.lattice import Window, to_lonlat
 

@@ -10,8 +10,8 @@ from tessera_mosaic.model.cards import card_named
 from tessera_mosaic.model.encoder import Embedding
 from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS, Origin, Stack
 from tessera_mosaic.pipeline.io.fetcher import Remote
-from tessera_mosaic.pipeline.scenes import Scene
-from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack
+from tessera_mosaic.pipeline.scenes.scene import Scene
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.tiling.boxes import Box
 from tessera_mosaic.pipeline.tiling.lattice import Window
 

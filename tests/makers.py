@@ -26,8 +26,10 @@ from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.maker import TileMaker
 from tessera_mosaic.pipeline.ledger.metrics import Meter
 from tessera_mosaic.pipeline.ledger.records import Record, TileResult
-from tessera_mosaic.pipeline.scenes import Scene, Source
-from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack, read_stack
+from tessera_mosaic.pipeline.scenes.scene import Scene
+from tessera_mosaic.pipeline.scenes.source import Source
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.boxes import Box
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 

@@ -99,13 +99,6 @@ KNOWN: set[str] = {
 
 SILENT: set[str] = {
     "tessera_mosaic.pipeline.commands",
-    "tessera_mosaic.pipeline.evaluation",
-    "tessera_mosaic.pipeline.imagery",
-    "tessera_mosaic.pipeline.planning",
-    "tessera_mosaic.pipeline.scenes",
-    "tessera_mosaic.pipeline.simulation",
-    "tessera_mosaic.pipeline.stacks",
-    "tessera_mosaic.pipeline.tiling",
 }
 """Modules of today that say too little of themselves, until they do."""
 

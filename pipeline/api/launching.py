@@ -37,7 +37,7 @@ from tessera_mosaic.pipeline.mosaic.layout import Layout
 from tessera_mosaic.pipeline.mosaic.store import create_store
 from tessera_mosaic.pipeline.planning.estimate import forecast, make_plan
 from tessera_mosaic.pipeline.planning.revisits import ground_of
-from tessera_mosaic.pipeline.scenes import Source
+from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 from tessera_mosaic.pipeline.tiling.area import Area, read_area

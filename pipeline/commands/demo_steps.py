@@ -30,10 +30,11 @@ from tessera_mosaic.pipeline.publishing.drawing import (
     principal_components,
     true_colour,
 )
-from tessera_mosaic.pipeline.scenes import open_catalogue
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.simulation.landscape import COVERS
-from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
     lonlat_bounds,

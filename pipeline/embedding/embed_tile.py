@@ -24,13 +24,11 @@ from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.ledger.metrics import Meter
 from tessera_mosaic.pipeline.ledger.records import Record, State, TileResult
 from tessera_mosaic.pipeline.mosaic.store import read_mosaic
-from tessera_mosaic.pipeline.scenes import Scene
-from tessera_mosaic.pipeline.stacks.read_stack import (
-    AnnualStack,
-    Losses,
-    Preprocessing,
-    read_stack,
-)
+from tessera_mosaic.pipeline.scenes.scene import Scene
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.losses import Losses
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
 from tessera_mosaic.pipeline.tiling.region import wanted_pixels
 
@@ -135,7 +133,7 @@ class TileEmbedder:
         blocks = [b for b in tile.window.blocks(maker.block) if mine[b.within(tile.window)].any()]
         meter.add(blocks=maker.steps(tile) - len(blocks))
 
-        reader = reader.told(meter.add)
+        reader = reader.counted_by(meter.add)
 
         def read(block: Window) -> AnnualStack:
             with meter("read"):

@@ -10,7 +10,8 @@ from tessera_mosaic.model.encoder import Encoder
 from tessera_mosaic.pipeline.embedding.encoders import load_encoder
 from tessera_mosaic.pipeline.errors import BadInput, NoCatalogue
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
-from tessera_mosaic.pipeline.scenes import Source, open_catalogue
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+from tessera_mosaic.pipeline.scenes.source import Source
 
 
 class CatalogName(Protocol):

@@ -31,7 +31,8 @@ from tessera_mosaic.pipeline.io.stored_object import StoredObject
 from tessera_mosaic.pipeline.ledger.keys import dpixels_key
 from tessera_mosaic.pipeline.ledger.metrics import Meter
 from tessera_mosaic.pipeline.ledger.records import Record, State, TileResult
-from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
 from tessera_mosaic.pipeline.tiling.ownership import owned
 from tessera_mosaic.pipeline.tiling.region import pixels_inside
@@ -123,7 +124,7 @@ class TileSampler:
             scenes = reader.source.search(lonlat_bounds(tile.window), maker.year)
         if before is not None and before.scenes() == {scene.id for scene in scenes}:
             return None
-        reader = reader.told(meter.add)
+        reader = reader.counted_by(meter.add)
         used: set[str] = set()
         unused: dict[str, str] = {}
         parts: list[Samples] = []

@@ -1,0 +1,6 @@
+"""How good are the embeddings of a mosaic?
+
+Read `label_scores` (what is asked, and what comes of it). `labelled_pixels` gathers the embeddings
+under a user's labels, with the `raw_features` of the same observations beside them;
+`score_tables` holds the scores, and writes and draws them.
+"""

@@ -28,7 +28,7 @@ from tessera_mosaic.pipeline.evaluation.score_tables import (
 from tessera_mosaic.pipeline.imagery.label_raster import read_labels
 from tessera_mosaic.pipeline.io.local_files import make_directory
 from tessera_mosaic.pipeline.mosaic.store import mosaic_at
-from tessera_mosaic.pipeline.scenes import open_catalogue
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 
 SEEDS = 5
 """Repetitions with other draws, unless the request says otherwise."""

@@ -18,7 +18,7 @@ from tessera_mosaic.pipeline.evaluation.raw_features import Features, fill_gaps,
 from tessera_mosaic.pipeline.imagery.label_raster import Labels
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
-from tessera_mosaic.pipeline.scenes import Source
+from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import lonlat_bounds

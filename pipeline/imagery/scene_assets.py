@@ -9,8 +9,9 @@ from typing import Generic, TypeVar
 
 from tessera_mosaic.pipeline.errors import Expired, Gone, SceneError
 from tessera_mosaic.pipeline.imagery.byte_ranges import Fetch
-from tessera_mosaic.pipeline.scenes import Scene, Source
 from tessera_mosaic.pipeline.scenes.credentials import Signer
+from tessera_mosaic.pipeline.scenes.scene import Scene
+from tessera_mosaic.pipeline.scenes.source import Source
 
 MOST_KEPT = 4096
 """Scenes of which something is kept, such as headers: those of a year over one tile, several times

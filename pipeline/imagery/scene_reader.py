@@ -21,9 +21,10 @@ from tessera_mosaic.pipeline.imagery.byte_ranges import Fetch, fetch_run, paste_
 from tessera_mosaic.pipeline.imagery.cog import Header, read_coarsest, read_header
 from tessera_mosaic.pipeline.imagery.resample import Geometry, Kernel, place, resample
 from tessera_mosaic.pipeline.imagery.scene_assets import Count, RecentlyUsed, SceneAssets
-from tessera_mosaic.pipeline.scenes import Box, Scene, Source
 from tessera_mosaic.pipeline.scenes.credentials import Signer
-from tessera_mosaic.pipeline.tiling.boxes import padded, touches
+from tessera_mosaic.pipeline.scenes.scene import Scene
+from tessera_mosaic.pipeline.scenes.source import Source
+from tessera_mosaic.pipeline.tiling.boxes import Box, padded, touches
 from tessera_mosaic.pipeline.tiling.lattice import Window
 
 REMOTE_THREADS = 32
@@ -61,7 +62,7 @@ class SceneReader:
         self._known: RecentlyUsed[Hashable, Any] = RecentlyUsed()
         self._count: Count = lambda **_: None
 
-    def told(self, count: Count) -> SceneReader:
+    def counted_by(self, count: Count) -> SceneReader:
         """The same reader, which counts `bytes_read`, `requests_read` and `retries_<class>`."""
         twin = copy.copy(self)
         twin._count = count

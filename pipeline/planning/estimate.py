@@ -41,7 +41,7 @@ from tessera_mosaic.pipeline.planning.revisits import (
     passes_by_prior,
     passes_in,
 )
-from tessera_mosaic.pipeline.scenes import Source
+from tessera_mosaic.pipeline.scenes.source import Source
 
 LIKELY = 5.0, 95.0
 """Percentiles of the draws between which a result is said to lie."""

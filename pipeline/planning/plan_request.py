@@ -15,7 +15,7 @@ from tessera_mosaic.pipeline.errors import BadInput, as_bad_input, choose
 from tessera_mosaic.pipeline.planning.estimate import Bill, Plan, likely, make_plan
 from tessera_mosaic.pipeline.planning.priors import read_priors
 from tessera_mosaic.pipeline.planning.revisits import ground_of
-from tessera_mosaic.pipeline.scenes import open_catalogue
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import check_year
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
 

@@ -17,8 +17,8 @@ from shapely.geometry.base import BaseGeometry
 
 from tessera_mosaic.pipeline.errors import NoScenes
 from tessera_mosaic.pipeline.planning.priors import DRAWS, Drawn, Figures
-from tessera_mosaic.pipeline.scenes import Source
 from tessera_mosaic.pipeline.scenes.scene import OrbitState, Sensor
+from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.tiling.area import Area
 from tessera_mosaic.pipeline.tiling.boxes import Box, spans
 from tessera_mosaic.pipeline.tiling.lattice import NORTH_EDGE, PIXEL, Tile, lonlat_bounds, to_lonlat

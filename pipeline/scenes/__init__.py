@@ -1,10 +1,7 @@
-"""A catalogue -> the scenes of a tile-year; one small module a source."""
+"""Which scenes are there of a place and a year?
 
-from __future__ import annotations
-
-from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
-from tessera_mosaic.pipeline.scenes.scene import S2_ASSETS, Scene
-from tessera_mosaic.pipeline.scenes.source import Source
-from tessera_mosaic.pipeline.tiling.boxes import Box
-
-__all__ = ["S2_ASSETS", "Box", "Scene", "Source", "open_catalogue"]
+Read `scene` (the record of one scene) and `source` (what every catalogue can be asked), then
+`open_catalog`, which chooses among the catalogues; each has a module: `static_catalog`, `stac_api`,
+`geoparquet`, `planetary_computer`, `earth_search` with `opera`, and `dpixel_catalog`. `stac_items`
+makes scenes of what they list. `credentials` signs the addresses of their files.
+"""

@@ -19,8 +19,7 @@ from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS, Stack
 from tessera_mosaic.pipeline.errors import Incomplete, SceneError
 from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
-from tessera_mosaic.pipeline.scenes import Scene
-from tessera_mosaic.pipeline.scenes.scene import CLASSES, Imagery, OrbitState, Sensor
+from tessera_mosaic.pipeline.scenes.scene import CLASSES, Imagery, OrbitState, Scene, Sensor
 from tessera_mosaic.pipeline.stacks import sentinel1, sentinel2
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.stacks.losses import Losses

@@ -8,8 +8,8 @@ from typing import Any
 
 from tessera_mosaic.pipeline.errors import BadInput, choose
 from tessera_mosaic.pipeline.imagery.resample import Kernel
-from tessera_mosaic.pipeline.scenes import Source
 from tessera_mosaic.pipeline.scenes.scene import Imagery
+from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 

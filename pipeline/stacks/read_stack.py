@@ -9,16 +9,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
-from tessera_mosaic.pipeline.scenes import Scene
-from tessera_mosaic.pipeline.scenes.scene import RadiometricOffset, Sensor
+from tessera_mosaic.pipeline.scenes.scene import RadiometricOffset, Scene, Sensor
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.stacks.block_reader import BlockReader
 from tessera_mosaic.pipeline.stacks.dpixel_files import cut_stack
 from tessera_mosaic.pipeline.stacks.losses import Losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.tiling.lattice import Window
-
-__all__ = ["AnnualStack", "Losses", "Preprocessing", "read_stack"]
 
 
 def read_stack(

@@ -13,8 +13,9 @@ from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Gone, Incomplete, 
 from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.local_files import make_directory
-from tessera_mosaic.pipeline.scenes import Scene, Source, open_catalogue
-from tessera_mosaic.pipeline.scenes.scene import Sensor, check_year
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+from tessera_mosaic.pipeline.scenes.scene import Scene, Sensor, check_year
+from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.stacks.dpixel_files import write_stack_directory
 from tessera_mosaic.pipeline.stacks.losses import Losses, check_losses

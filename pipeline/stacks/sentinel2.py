@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import Incomplete
-from tessera_mosaic.pipeline.scenes import Scene
-from tessera_mosaic.pipeline.scenes.scene import RadiometricOffset
+from tessera_mosaic.pipeline.scenes.scene import RadiometricOffset, Scene
 
 UNCLEAR_CLASSES = (0, 1, 2, 3, 8, 9)
 """TESSERA reference: scene classes that are no observation: no data, defective, dark, cloud

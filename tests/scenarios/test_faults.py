@@ -29,7 +29,7 @@ from tessera_mosaic.pipeline.job.make_tile import make_tile
 from tessera_mosaic.pipeline.job.worker import open_worker
 from tessera_mosaic.pipeline.ledger import in_progress, records
 from tessera_mosaic.pipeline.ledger.records import Record, State
-from tessera_mosaic.pipeline.scenes import Scene
+from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.tiling.boxes import Box
 from tessera_mosaic.pipeline.tiling.lattice import lonlat_bounds, parse_tile
 from tests import jobs

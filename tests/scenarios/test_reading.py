@@ -16,12 +16,16 @@ from tessera_mosaic.pipeline.errors import Expired, SceneError, Throttled, Timed
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.fetcher import Remote
 from tessera_mosaic.pipeline.io.http import Patience
-from tessera_mosaic.pipeline.scenes import Source, open_catalogue
 from tessera_mosaic.pipeline.scenes.geoparquet import ParquetIndex
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.scenes.stac_api import StacApi
 from tessera_mosaic.pipeline.scenes.static_catalog import StaticCatalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
-from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack, Losses, Preprocessing, read_stack
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.losses import Losses
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
     from_lonlat,

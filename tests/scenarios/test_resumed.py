@@ -22,7 +22,7 @@ from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import in_progress, keys, records
 from tessera_mosaic.pipeline.ledger.in_progress import InProgress
 from tessera_mosaic.pipeline.ledger.records import Record, State
-from tessera_mosaic.pipeline.scenes import Scene
+from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.tiling.lattice import parse_tile
 from tests import jobs
 from tests.jobs import FIRST, LAST, Run, record_of

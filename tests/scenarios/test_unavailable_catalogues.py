@@ -10,7 +10,7 @@ import pytest
 from benchmarks.server import serving
 from tessera_mosaic.pipeline.errors import ExitCode, Throttled, TimedOut, Unavailable
 from tessera_mosaic.pipeline.io.http import Patience
-from tessera_mosaic.pipeline.scenes import open_catalogue
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tests import jobs
 from tests.fakes.catalogues import items_of
 from tests.fakes.web import FakeStac, Reply, Request, fake_web

@@ -16,8 +16,9 @@ from tessera_mosaic.model.quantize import dequantize
 from tessera_mosaic.pipeline.evaluation.raw_features import fill_gaps, monthly_medians
 from tessera_mosaic.pipeline.imagery.label_raster import connected
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
-from tessera_mosaic.pipeline.scenes import open_catalogue
-from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import lonlat_bounds, window_of_bounds
 
 BASELINES = {"31UDS_2018": 0.607, "31UES_2019": 0.511}

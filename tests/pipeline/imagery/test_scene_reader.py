@@ -13,9 +13,10 @@ from tessera_mosaic.pipeline.errors import Corrupt
 from tessera_mosaic.pipeline.imagery.block_cache import BlockCache
 from tessera_mosaic.pipeline.imagery.resample import place
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
-from tessera_mosaic.pipeline.scenes import open_catalogue
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
-from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
     from_lonlat,

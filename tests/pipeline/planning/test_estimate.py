@@ -29,7 +29,7 @@ from tessera_mosaic.pipeline.planning.priors import (
     record_throughput,
 )
 from tessera_mosaic.pipeline.planning.revisits import ground_of, s2_passes
-from tessera_mosaic.pipeline.scenes import Scene
+from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 from tessera_mosaic.pipeline.tiling.ownership import owned

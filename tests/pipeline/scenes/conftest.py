@@ -4,11 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tessera_mosaic.pipeline.scenes import (
-    open_catalogue,
-)
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
-from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
     from_lonlat,

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from tessera_mosaic.model.observations import Stack
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
-from tessera_mosaic.pipeline.scenes import (
-    Source,
-)
 from tessera_mosaic.pipeline.scenes.credentials import (
     Signer,
 )
+from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.scenes.stac_items import COMMON_NAMES
-from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack, Preprocessing, read_stack
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
     lonlat_bounds,

@@ -15,9 +15,6 @@ from tessera_mosaic.pipeline.errors import (
     TimedOut,
 )
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
-from tessera_mosaic.pipeline.scenes import (
-    Source,
-)
 from tessera_mosaic.pipeline.scenes.credentials import (
     LOGIN,
     EarthdataToken,
@@ -26,11 +23,12 @@ from tessera_mosaic.pipeline.scenes.credentials import (
 )
 from tessera_mosaic.pipeline.scenes.geoparquet import ParquetIndex
 from tessera_mosaic.pipeline.scenes.opera import OperaGranules
+from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.scenes.stac_api import StacApi
 from tessera_mosaic.pipeline.scenes.static_catalog import (
     StaticCatalogue,
 )
-from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
 )

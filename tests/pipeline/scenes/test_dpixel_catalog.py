@@ -4,11 +4,9 @@ import dataclasses
 from pathlib import Path
 
 from tessera_mosaic.model.observations import Stack
-from tessera_mosaic.pipeline.scenes import (
-    open_catalogue,
-)
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.stacks.dpixel_files import write_stack_directory
-from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
     lonlat_bounds,

@@ -13,11 +13,9 @@ from tessera_mosaic.pipeline.errors import (
     BadInput,
     Corrupt,
 )
-from tessera_mosaic.pipeline.scenes import (
-    open_catalogue,
-)
 from tessera_mosaic.pipeline.scenes.geoparquet import ParquetIndex
-from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
 )

@@ -9,13 +9,10 @@ import pytest
 from tessera_mosaic.pipeline.errors import (
     BadInput,
 )
-from tessera_mosaic.pipeline.scenes import (
-    open_catalogue,
-)
 from tessera_mosaic.pipeline.scenes.earth_search import EarthSearch
-from tessera_mosaic.pipeline.scenes.open_catalog import NAMED
+from tessera_mosaic.pipeline.scenes.open_catalog import NAMED, open_catalogue
 from tessera_mosaic.pipeline.scenes.planetary_computer import PlanetaryComputer
-from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tests.fakes.catalogues import write_index
 from tests.fakes.web import FakeStac, fake_web
 from tests.pipeline.scenes.sources import c1_items

@@ -13,18 +13,16 @@ from tessera_mosaic.pipeline.errors import (
 )
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.fetcher import Remote
-from tessera_mosaic.pipeline.scenes import (
-    S2_ASSETS,
-    Scene,
-    opera,
-)
+from tessera_mosaic.pipeline.scenes import opera
 from tessera_mosaic.pipeline.scenes.credentials import (
     Signer,
 )
 from tessera_mosaic.pipeline.scenes.earth_search import EarthSearch
 from tessera_mosaic.pipeline.scenes.opera import OperaGranules
+from tessera_mosaic.pipeline.scenes.scene import S2_ASSETS, Scene
 from tessera_mosaic.pipeline.scenes.stac_items import COMMON_NAMES
-from tessera_mosaic.pipeline.stacks.read_stack import Preprocessing, read_stack
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.stacks.sentinel1 import code_backscatter
 from tessera_mosaic.pipeline.tiling.lattice import (
     window_of_bounds,

@@ -9,9 +9,15 @@ import pytest
 import shapely
 
 from tessera_mosaic.pipeline.errors import Incomplete
-from tessera_mosaic.pipeline.scenes import S2_ASSETS, Scene
 from tessera_mosaic.pipeline.scenes.opera import orbit_state, orbit_turn, scene_of_granule
-from tessera_mosaic.pipeline.scenes.scene import OrbitState, RadiometricOffset, Sensor, settle
+from tessera_mosaic.pipeline.scenes.scene import (
+    S2_ASSETS,
+    OrbitState,
+    RadiometricOffset,
+    Scene,
+    Sensor,
+    settle,
+)
 from tessera_mosaic.pipeline.scenes.stac_items import resolve, scene_of_item, utc
 from tessera_mosaic.pipeline.scenes.static_catalog import imagery_of
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, spans, touches

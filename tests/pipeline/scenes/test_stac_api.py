@@ -11,12 +11,10 @@ from tessera_mosaic.pipeline.errors import (
 )
 from tessera_mosaic.pipeline.io.fetcher import Remote
 from tessera_mosaic.pipeline.io.http import Patience
-from tessera_mosaic.pipeline.scenes import (
-    open_catalogue,
-)
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.scenes.planetary_computer import PlanetaryComputer
 from tessera_mosaic.pipeline.scenes.stac_api import StacApi
-from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
 )

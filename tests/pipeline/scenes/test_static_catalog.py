@@ -13,16 +13,14 @@ from tessera_mosaic.pipeline.errors import (
 )
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.scenes import (
-    open_catalogue,
-)
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.scenes.static_catalog import (
     READS,
     Limits,
     StaticCatalogue,
     fetched_in_order,
 )
-from tessera_mosaic.pipeline.stacks.read_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
 )

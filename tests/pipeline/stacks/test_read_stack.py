@@ -13,10 +13,12 @@ from tessera_mosaic.model.observations import Stack
 from tessera_mosaic.pipeline.commands.stack import stack_arguments, stack_command
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Gone, Throttled
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
-from tessera_mosaic.pipeline.scenes import open_catalogue
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.stacks.dpixel_files import read_stack_directory
-from tessera_mosaic.pipeline.stacks.read_stack import Losses, Preprocessing, read_stack
+from tessera_mosaic.pipeline.stacks.losses import Losses
+from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import Window
 from tessera_mosaic.pipeline.tiling.ownership import region_window
 
