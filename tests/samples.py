@@ -6,6 +6,7 @@ holes one row and many rows wide, and nested depths.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import journal, keys, records, tile_lists
-from tessera_mosaic.pipeline.ledger.records import Record, State
+from tessera_mosaic.pipeline.ledger.records import Failure, Record, State
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, run_identity
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Layout
@@ -89,7 +90,7 @@ def write_sample(
 
 
 def add_tiles(mosaic: Mosaic, tiles: Iterable[Tile], year: int) -> None:
-    """Put tiles into a mosaic as a run does, and bring the summaries up to date."""
+    """Put tiles into a mosaic as a run does."""
     storage, tiles = mosaic.storage, list(tiles)
     request = f"of-{len(tiles)}"
     for zone in {tile.zone for tile in tiles}:
@@ -98,7 +99,12 @@ def add_tiles(mosaic: Mosaic, tiles: Iterable[Tile], year: int) -> None:
         tile_lists.add_planned(storage, year, here, request)
     for tile in tiles:
         write_tile(mosaic, tile, year, pixels(tile, year))
-    book = journal.Journal(storage, year)
+    refresh(mosaic, year)
+
+
+def refresh(mosaic: Mosaic, year: int) -> None:
+    """Bring the summaries up to date with records that were written or changed."""
+    storage, book = mosaic.storage, journal.Journal(mosaic.storage, year)
     for tile, record in records.read_records(
         storage, year, tile_lists.planned_tiles(storage, year)
     ):
@@ -129,3 +135,18 @@ def write_tile(mosaic: Mosaic, tile: Tile, year: int, put: Pixels) -> Record:
         seconds={"read": 1.5, "encode": 2.5},
     )
     return records.write_record(mosaic.storage, tile, record)
+
+
+def fail_tile(mosaic: Mosaic, tile: Tile, year: int) -> None:
+    """Let a tile have failed in a later run, with a message that has to be escaped in a page."""
+    record = records.read_record(mosaic.storage, year, tile)
+    assert record is not None
+    error = Failure("corrupt", "truncated <block>", "S2", "B04")
+    failed = dataclasses.replace(record, state=State.FAILED, objects=(), error=error)
+    records.write_record(mosaic.storage, tile, dataclasses.replace(failed, launch="again"))
+    refresh(mosaic, year)
+
+
+def contents(storage: Storage, start: str = "") -> dict[str, bytes]:
+    """The objects of a store whose keys begin in a way."""
+    return {key: storage.read(key) for key in storage.list("") if key.startswith(start)}

@@ -5,7 +5,6 @@ All that can be wrong with what the user gave is found before the store is touch
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from dataclasses import dataclass
@@ -29,8 +28,9 @@ from tessera_mosaic.pipeline.job.beam_options import beam_options, machine_type,
 from tessera_mosaic.pipeline.job.job_request import JobRequest
 from tessera_mosaic.pipeline.job.launch import launch
 from tessera_mosaic.pipeline.job.outcome import Outcome
-from tessera_mosaic.pipeline.ledger.forecast import Ranges, write_forecast
+from tessera_mosaic.pipeline.ledger.forecast import Forecast, write_forecast
 from tessera_mosaic.pipeline.ledger.keys import RECIPE, REGION
+from tessera_mosaic.pipeline.ledger.recipe import recipe_fingerprint
 from tessera_mosaic.pipeline.ledger.tile_lists import TileList, ever_planned
 from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, run_identity
 from tessera_mosaic.pipeline.mosaic.layout import Layout
@@ -69,7 +69,7 @@ class PreparedRun:
     maker: EmbedMaker
     layout: Layout
     identity: Identity
-    expected: Ranges
+    expected: Forecast
 
     def create_store(self) -> None:
         """Write the store's metadata, or check that it is the mosaic of this run.
@@ -161,7 +161,7 @@ def prepare_run(request: RunRequest) -> PreparedRun:
     return PreparedRun(job, maker, layout, identity, expected)
 
 
-def expect(request: RunRequest, area: Area, card: Card, source: Source, machine: str) -> Ranges:
+def expect(request: RunRequest, area: Area, card: Card, source: Source, machine: str) -> Forecast:
     """What the plan says of a run, for `status` to set beside its outcome; empty for no plan.
 
     Raises
@@ -276,7 +276,7 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
         fraction=request.fraction,
         seed=request.seed,
         rules=rules,
-        fingerprint=hashlib.sha256(recipe).hexdigest(),
+        fingerprint=recipe_fingerprint(recipe),
         labels=request.labels,
         fields=request.fields,
         without_records=without_records,

@@ -24,7 +24,14 @@ from tessera_mosaic.pipeline.job.outcome import Outcome
 from tessera_mosaic.pipeline.ledger.keys import problems_key
 from tessera_mosaic.pipeline.mosaic.store import mosaic_at
 from tessera_mosaic.pipeline.publishing.publish import publish
-from tessera_mosaic.pipeline.verification.findings import Checked, Verdict
+from tessera_mosaic.pipeline.verification.findings import (
+    HOLES,
+    SUSPICIONS,
+    Checked,
+    Findings,
+    Problem,
+    tell_nobody,
+)
 from tessera_mosaic.pipeline.verification.mosaic_checks import check_objects, check_tiles
 from tessera_mosaic.requests import RunRequest
 
@@ -34,9 +41,8 @@ SETTLING = datetime.timedelta(days=14)
 """After a year's end until it counts as complete: catalogues list a scene within days of its
 sensing, and this leaves room for an outage."""
 
-TOLD = ("failed", "untried", "border", "constant", "histogram")
-"""Problems of tiles with which a mosaic is published: those that failed or were not tried are
-holes, and the others are suspicions, which the ground itself can raise. `verify` names them all."""
+TOLD = HOLES | SUSPICIONS
+"""Kinds of problems with which a mosaic is published; `verify` names them all."""
 
 EXAMPLES = 3
 """Problems of each kind in the report, which has to fit into one entry of a log (256 KB on Google
@@ -108,10 +114,6 @@ def _check_tiles(store: str, year: int) -> Iterable[Checked]:
     return check_tiles(mosaic_at(store), [year])
 
 
-def _publish(store: str) -> object:
-    return publish(mosaic_at(store).storage)
-
-
 def _check_objects(store: str) -> Iterable[Checked]:
     return check_objects(mosaic_at(store))
 
@@ -134,7 +136,7 @@ class AnnualSteps:
 
     run: Callable[[RunRequest], Outcome] = run
     check_tiles: Callable[[str, int], Iterable[Checked]] = _check_tiles
-    publish: Callable[[str], object] = _publish
+    publish: Callable[[str], object] = publish
     check_objects: Callable[[str], Iterable[Checked]] = _check_objects
 
 
@@ -145,7 +147,7 @@ def last_complete_year(today: datetime.date) -> int:
 
 def annual(
     request: RunRequest,
-    show: bool = False,
+    tell: Callable[[Problem], None] = tell_nobody,
     pacing: AnnualPacing | None = None,
     steps: AnnualSteps | None = None,
 ) -> AnnualOutcome:
@@ -155,8 +157,8 @@ def annual(
     ----------
     request
         The run of the year.
-    show
-        Whether problems are printed as they are found.
+    tell
+        Called with each problem as it is found.
     pacing
         How often it tries, and how long it waits.
     steps
@@ -179,15 +181,15 @@ def annual(
         },
     )
     # Whether the mosaic is sound is for its tiles to tell; what else is damaged, `publish` mends.
-    verdict = Verdict()
-    verdict.take(steps.check_tiles(request.store, request.year), show)
-    published = all(problem.problem in TOLD for problem in verdict.problems)
+    findings = Findings()
+    findings.take(steps.check_tiles(request.store, request.year), tell)
+    published = all(problem.kind in TOLD for problem in findings.problems)
     if published:
         steps.publish(request.store)
-    verdict.take(steps.check_objects(request.store), show)
-    verified = shortened(verdict.to_json(), Storage(request.store), request.year)
+    findings.take(steps.check_objects(request.store), tell)
+    verified = shortened(findings.to_json(), Storage(request.store), request.year)
     return AnnualOutcome(
-        request.year, len(rounds), outcome, verified, len(verdict.problems), published
+        request.year, len(rounds), outcome, verified, len(findings.problems), published
     )
 
 

@@ -7,6 +7,8 @@ import datetime
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.run import run_options, run_request
+from tessera_mosaic.pipeline.commands.verify import print_problem
+from tessera_mosaic.pipeline.verification.findings import tell_nobody
 
 
 def annual_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +32,7 @@ def annual_command(args: argparse.Namespace) -> dict[str, Any]:
 
     if args.year is None:
         args.year = last_complete_year(datetime.datetime.now(datetime.UTC).date())
-    done = annual(run_request(args), show=not args.json)
+    done = annual(run_request(args), tell_nobody if args.json else print_problem)
     if not args.json:
         print(
             f"{done.year}: {done.outcome.done} of {done.outcome.tiles} tiles done after "

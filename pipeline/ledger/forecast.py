@@ -1,13 +1,10 @@
-"""What the plan said of a run, kept in the store, and set beside what came of it.
-
-records/<year>/forecast.json    the plan of the run that was asked for last
-"""
+"""What was planned of a run, kept in the store, and set beside what came of it."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tessera_mosaic.pipeline.console import rounded
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
@@ -17,22 +14,54 @@ from tessera_mosaic.pipeline.ledger.tile_lists import requested_tiles
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
-Ranges = dict[str, list[float]]
-"""By name: the value that is expected, and the two between which it is likely to lie."""
+SECONDS_AN_HOUR = 3600
 
 
-def write_forecast(storage: Storage, year: int, request: str, ranges: Ranges) -> None:
+class Range(NamedTuple):
+    """What is expected of a number, and the two between which it is likely to lie."""
+
+    expected: float
+    low: float
+    high: float
+
+
+Forecast = dict[str, Range]
+"""What is expected of a run, by name: `tiles`, `pixels`, `scenes` and so on."""
+
+
+def write_forecast(storage: Storage, year: int, request: str, forecast: Forecast) -> None:
     """Keep the forecast of the run that was asked for last."""
-    storage.write(forecast_key(year), seal({"request": request, "ranges": ranges}))
+    storage.write(forecast_key(year), seal({"request": request, "ranges": forecast}))
 
 
-def read_forecast(storage: Storage, year: int) -> tuple[str, Ranges]:
+def read_forecast(storage: Storage, year: int) -> tuple[str, Forecast]:
     """The request that a year's forecast is of, and the forecast; empty where there is none."""
     try:
         kept = unseal(storage.read(forecast_key(year)))
     except FileNotFoundError:
         return "", {}
-    return kept["request"], kept["ranges"]
+    return kept["request"], {name: Range(*values) for name, values in kept["ranges"].items()}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A number that was planned, and what came of it.
+
+    Parameters
+    ----------
+    planned
+        What was expected, and where it was likely to lie.
+    outcome
+        What came of it so far.
+    """
+
+    planned: Range
+    outcome: float
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of `plan` in `status --json`."""
+        expected, low, high = self.planned
+        return {"planned": expected, "likely": [low, high], "outcome": self.outcome}
 
 
 @dataclass
@@ -41,50 +70,47 @@ class Comparison:
 
     Parameters
     ----------
-    ranges
-        The forecast.
+    forecast
+        What was expected.
     tiles
-        That it is of; None for all that there are.
+        The tiles that it is of; None for all that there are.
     """
 
-    ranges: Ranges
+    forecast: Forecast
     tiles: set[Tile] | None
     _sums: Counter[str] = field(default_factory=Counter)
-    _encode: float = 0.0
+    _encoding: float = 0.0
 
     @classmethod
     def of(cls, storage: Storage, year: int, planned: int) -> Comparison:
-        """Of a year's forecast, on a store with so many planned tiles."""
-        request, ranges = read_forecast(storage, year)
-        everything = not ranges or ranges["tiles"][0] == planned
-        return cls(ranges, None if everything else set(requested_tiles(storage, year, request)))
+        """Begin with a year's forecast, in a store with so many planned tiles."""
+        request, forecast = read_forecast(storage, year)
+        everything = not forecast or forecast["tiles"].expected == planned
+        return cls(forecast, None if everything else set(requested_tiles(storage, year, request)))
 
     def add(self, tile: Tile, row: TileSummary) -> None:
-        """Add a tile by its short record."""
-        if not self.ranges or not (self.tiles is None or tile in self.tiles):
+        """Add what came of a tile."""
+        if not self.forecast or not (self.tiles is None or tile in self.tiles):
             return
         sums = self._sums
         sums["tiles"] += row.finished
         sums["pixels"] += row.pixels.get("embedded", 0)
         sums["owned"] += row.pixels.get("owned", 0)
         sums["scenes"] += row.scenes_used + row.scenes_unused
-        self._encode += row.seconds.get("encode", 0.0)
-        for name in ("tokens", "bytes_read", "requests_read", "bytes_written"):
-            sums[name] += getattr(row, name)
+        sums["tokens"] += row.tokens
+        sums["bytes_read"] += row.bytes_read
+        sums["requests_read"] += row.requests_read
+        sums["bytes_written"] += row.bytes_written
+        self._encoding += row.seconds.get("encode", 0.0)
 
-    def to_json(self) -> dict[str, dict[str, Any]]:
-        """By name: what was planned, where it was likely to lie, and what came of it."""
-        sums = self._sums
+    def compared(self) -> dict[str, Compared]:
+        """What was planned beside what came of it, by name."""
         outcome = {
-            **sums,
-            "tokens_per_pixel": sums["tokens"] / max(sums["owned"], 1),
-            "accelerator_hours": self._encode / 3600,
+            **self._sums,
+            "tokens_per_pixel": self._sums["tokens"] / max(self._sums["owned"], 1),
+            "accelerator_hours": self._encoding / SECONDS_AN_HOUR,
         }
         return {
-            name: {
-                "planned": value,
-                "likely": [low, high],
-                "outcome": rounded(outcome.get(name, 0)),
-            }
-            for name, (value, low, high) in self.ranges.items()
+            name: Compared(planned, rounded(outcome.get(name, 0)))
+            for name, planned in self.forecast.items()
         }

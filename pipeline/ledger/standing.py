@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import tile_lists
-from tessera_mosaic.pipeline.ledger.forecast import Comparison
+from tessera_mosaic.pipeline.ledger.forecast import Compared, Comparison
 from tessera_mosaic.pipeline.ledger.records import Failure, State
 from tessera_mosaic.pipeline.ledger.summary import LOOK_UP, find_summaries
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
-log = logging.getLogger(__name__)
-
 
 @dataclass
 class Standing:
-    """How a year of a store stands.
+    """How the tiles of a year stand.
 
     Parameters
     ----------
-    planned, done, failed, missing
-        Tiles; `done` holds those with nothing to see, `missing` those without a record.
+    planned
+        Number of tiles that any run was asked for.
+    done
+        Number of those that are finished; those with nothing to see are among them.
+    failed
+        Number of those that could not be made.
+    missing
+        Number of those without a record.
     empty
-        Tiles among the done ones with nothing to see.
+        Number of finished tiles with nothing to see.
     failures
-        Tiles by class of error.
+        Number of failed tiles by class of error.
     examples
-        One tile and message for each class.
+        One failed tile and its message for each class of error.
     pixels
-        Embedded.
+        Number of pixels that are embedded.
     uncertain
-        Tiles among the failed and missing ones that a run may have made since the last summary.
+        Number of failed and missing tiles that a run may have made since the last summary.
     comparison
-        What was planned of the latest run, and what came of it.
+        What was planned of the latest run beside what came of it, by name.
     """
 
     planned: int = 0
@@ -49,10 +51,10 @@ class Standing:
     examples: dict[str, str] = field(default_factory=dict)
     pixels: int = 0
     uncertain: int = 0
-    comparison: dict[str, dict[str, Any]] = field(default_factory=dict)
+    comparison: dict[str, Compared] = field(default_factory=dict)
 
     def add(self, tile: Tile, row: TileSummary | None) -> None:
-        """Count one planned tile by its short record, None where there is none."""
+        """Count one planned tile by its summary, None where it has no record."""
         self.planned += 1
         if row is None:
             self.missing += 1
@@ -73,6 +75,13 @@ def standing(storage: Storage, year: int) -> Standing:
     While a run is at work, or after one that was killed, some rows may not be in the summaries
     yet: up to `LOOK_UP` tiles are then asked one by one. Any others are as in the summaries, and
     `uncertain` counts them.
+
+    Parameters
+    ----------
+    storage
+        The store that holds the records.
+    year
+        Calendar year of the tiles.
     """
     result = Standing()
     tiles = list(tile_lists.planned_tiles(storage, year))
@@ -82,5 +91,5 @@ def standing(storage: Storage, year: int) -> Standing:
         result.uncertain += not (found.asked or found.finished)
         if found.summary is not None:
             comparison.add(found.tile, found.summary)
-    result.comparison = comparison.to_json()
+    result.comparison = comparison.compared()
     return result

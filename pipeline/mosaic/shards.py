@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.io.stored_object import StoredObject
+from tessera_mosaic.pipeline.io.stored_object import PIECE, Damage, Damaged, StoredObject
 from tessera_mosaic.pipeline.mosaic.layout import Array, compressor
 
 # Workers have threads of their own; inside a chunk more would only contend.
@@ -33,17 +33,6 @@ CHECKSUM = 4
 
 BLOSC_SIZES = "<4x3I"
 """Where a blosc chunk's header has its sizes: raw, of a block, and compressed."""
-
-PIECE = 32 << 20
-"""Bytes of a shard that are read at once when it is streamed."""
-
-
-class Damaged(Altered):
-    """An object's bytes are not those that were stored; `problem` is the class of damage."""
-
-    def __init__(self, problem: str, message: str) -> None:
-        super().__init__(message)
-        self.problem = problem
 
 
 @dataclass(frozen=True)
@@ -141,9 +130,9 @@ def stream_chunks(
         # One byte more than there should be tells whether the object ends where it should.
         tail = storage.read_range(stored.key, stored.size - size, size + 1)
     except FileNotFoundError:
-        raise Damaged("missing", f"{stored.key} is not there") from None
+        raise Damaged(Damage.MISSING, f"{stored.key} is not there") from None
     if len(tail) != size:
-        raise Damaged("size", f"{stored.key} does not end at {stored.size} bytes")
+        raise Damaged(Damage.SIZE, f"{stored.key} does not end at {stored.size} bytes")
     try:
         index = decode_index(array, tail)
         places = np.argwhere(index[..., 0] != MISSING)
@@ -164,9 +153,9 @@ def stream_chunks(
             at = stop
         digest.update(tail)
     except Altered as error:
-        raise Damaged("unreadable", f"{stored.key}: {error}") from None
+        raise Damaged(Damage.UNREADABLE, f"{stored.key}: {error}") from None
     if digest.hexdigest() != stored.sha256:
-        raise Damaged("checksum", f"{stored.key} has sha256 {digest.hexdigest()}")
+        raise Damaged(Damage.CHECKSUM, f"{stored.key} has sha256 {digest.hexdigest()}")
 
 
 def decode_chunk(array: Array, data: bytes | memoryview) -> NDArray[Any]:

@@ -198,7 +198,17 @@ def mosaic_at(url: str) -> Mosaic:
     BadInput
         If there is none.
     """
-    storage = Storage(url)
+    return mosaic_in(Storage(url))
+
+
+def mosaic_in(storage: Storage) -> Mosaic:
+    """The mosaic that a user means to be in a storage.
+
+    Raises
+    ------
+    BadInput
+        If there is none.
+    """
     try:
         return read_mosaic(storage)
     except FileNotFoundError:

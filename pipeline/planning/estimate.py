@@ -14,7 +14,7 @@ from tessera_mosaic.model.cards import Card
 from tessera_mosaic.model.precision import Precision
 from tessera_mosaic.pipeline.console import rounded
 from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.ledger.forecast import Ranges
+from tessera_mosaic.pipeline.ledger.forecast import Forecast, Range
 from tessera_mosaic.pipeline.mosaic.layout import Layout, depths_to_store
 from tessera_mosaic.pipeline.planning.priors import (
     Drawn,
@@ -238,7 +238,7 @@ def likely(drawn: Drawn) -> tuple[float, float]:
     return float(min(low, drawn[0])), float(max(high, drawn[0]))
 
 
-def forecast(plan: Plan, machine: str) -> Ranges:
+def forecast(plan: Plan, machine: str) -> Forecast:
     """The part of a plan that a run's records can be set beside.
 
     Parameters
@@ -264,7 +264,8 @@ def forecast(plan: Plan, machine: str) -> Ranges:
         if bill.machine.name == machine:
             estimates["accelerator_hours"] = bill.accelerator_hours
     ranges = {
-        name: [rounded(value) for value in (drawn[0], *likely(drawn))]
+        name: Range(*(rounded(value) for value in (drawn[0], *likely(drawn))))
         for name, drawn in estimates.items()
     }
-    return {"tiles": [plan.tiles] * 3, "pixels": [plan.pixels] * 3, **ranges}
+    tiles, pixels = (Range(count, count, count) for count in (plan.tiles, plan.pixels))
+    return {"tiles": tiles, "pixels": pixels, **ranges}

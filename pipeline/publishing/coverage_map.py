@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from tessera_mosaic.pipeline.publishing.drawing import typeface
+from tessera_mosaic.pipeline.publishing.registry import TileState
 from tessera_mosaic.pipeline.publishing.totals import STATES, Ground
 from tessera_mosaic.pipeline.tiling.polygons import cut_at_antimeridian
 from tessera_mosaic.pipeline.tiling.region import countries
@@ -54,7 +55,7 @@ LEAST_TILE = 3
 """Pixels that a tile is drawn with at least, so that one tile of a continent can be seen."""
 
 
-def coverage_map(tiles: Sequence[Ground], counts: Mapping[str, int], title: str) -> bytes:
+def coverage_map(tiles: Sequence[Ground], counts: Mapping[TileState, int], title: str) -> bytes:
     """Draw tiles on a map of their surroundings, as PNG.
 
     Parameters
@@ -151,7 +152,9 @@ def _draw_boxes(
         draw.rectangle((x0, y0, x1, y1), colour, PAPER if x1 - x0 > 12 else None)
 
 
-def _draw_words(picture: Image.Image, title: str, counts: Mapping[str, int], height: int) -> None:
+def _draw_words(
+    picture: Image.Image, title: str, counts: Mapping[TileState, int], height: int
+) -> None:
     """The title above the map, and the legend below it."""
     draw = ImageDraw.Draw(picture)
     draw.text((0, 6), title, INK, typeface(26))

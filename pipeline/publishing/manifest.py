@@ -1,21 +1,21 @@
-"""What `publish` has written, and how it knows that again: digests in small sealed objects.
+"""What was published, and how that is known again: digests in small sealed objects.
 
     published/list.json                size and sha256 of every published object but the picture's
-    published/picture/<place>.json     sha256 of the picture's chunks of one piece of the world
+    published/picture/PLACE.json       sha256 of the picture's chunks of one piece of the world
     published/registry/utmNN.parquet   the registry's rows of a zone
     published/painting/utmNN.json      tiles of a zone that are being painted, until they are listed
 
-A zone's rows count as published once the list has them. It is written after all that it names, so
-a `publish` that was killed does again what it had not listed.
+A zone's rows count as published once the manifest has them. It is written after all that it names,
+so a `publish` that was killed does again what it had not listed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
 
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
@@ -29,39 +29,59 @@ THREADS = 16
 AFRESH = f"remove {MANIFEST} and run `publish`, which then makes all of it afresh"
 
 
-Entry = dict[str, Any]
-"""Size and sha256 of an object."""
+@dataclass(frozen=True)
+class Digest:
+    """How a published object is known again.
+
+    Parameters
+    ----------
+    size
+        Its length in bytes.
+    sha256
+        The digest of its bytes, as 64 hex digits.
+    """
+
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Digest:
+        """The digest of some bytes."""
+        return cls(len(data), hashlib.sha256(data).hexdigest())
 
 
-def entry(data: bytes) -> Entry:
-    """What the list has of an object."""
-    return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+Manifest = dict[str, Digest]
+"""The digests of all that was published, but of the picture's chunks, by key."""
 
 
-def read_list(storage: Storage) -> dict[str, Entry]:
-    """Size and sha256 of each published object; none where nothing was published.
+def read_manifest(storage: Storage) -> Manifest:
+    """What was published; empty where nothing was.
 
     Raises
     ------
     Altered
-        If the list cannot be read.
+        If the manifest cannot be read.
     """
     try:
-        return unseal(storage.read(MANIFEST))
+        listed = unseal(storage.read(MANIFEST))
+        return {key: Digest(entry["size"], entry["sha256"]) for key, entry in listed.items()}
     except FileNotFoundError:
         return {}
+    except (KeyError, TypeError) as error:
+        raise Altered(f"it is no list of what was published: {error!r}") from None
 
 
-def write_list(storage: Storage, listed: dict[str, Entry]) -> None:
-    """Write the list."""
-    put_if_other(storage, MANIFEST, seal(dict(sorted(listed.items()))))
+def write_manifest(storage: Storage, manifest: Manifest) -> None:
+    """Write what was published, in the order of the keys."""
+    listed = {key: vars(digest) for key, digest in sorted(manifest.items())}
+    put_if_other(storage, MANIFEST, seal(listed))
 
 
-def read_listed(storage: Storage, key: str, listed: dict[str, Entry]) -> bytes | None:
+def read_listed(storage: Storage, key: str, manifest: Manifest) -> bytes | None:
     """An object as it was published; None where it is not listed, or no longer the same."""
     with contextlib.suppress(FileNotFoundError):
-        data = storage.read(key) if key in listed else b""
-        return data if entry(data) == listed.get(key) else None
+        data = storage.read(key) if key in manifest else b""
+        return data if Digest.of(data) == manifest.get(key) else None
     return None
 
 
@@ -75,6 +95,13 @@ def put_if_other(storage: Storage, key: str, data: bytes) -> None:
         storage.write(key, data)
 
 
+def put_all(storage: Storage, objects: Iterable[tuple[str, bytes]]) -> None:
+    """Put objects by key, side by side, each unless it is there already."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        for _ in pool.map(lambda entry: put_if_other(storage, *entry), objects):
+            pass
+
+
 def wipe(storage: Storage) -> None:
     """Remove all that is known of what was published, and the picture, painted by whomever."""
     folders = [PUBLISHED, *(f"{GROUP}/{level}/rgb/c/" for level in range(LEVELS))]
@@ -84,14 +111,24 @@ def wipe(storage: Storage) -> None:
             pass
 
 
-def being_painted(storage: Storage, zones: Iterable[int]) -> dict[int, set[str]]:
+def note_painting(storage: Storage, zone: int, names: Iterable[str]) -> None:
+    """Write down which tiles of a zone are about to be painted."""
+    storage.write(painting_key(zone), seal({"tiles": sorted(names)}))
+
+
+def painted(storage: Storage, zone: int) -> None:
+    """Take away the note that tiles of a zone are being painted."""
+    storage.delete(painting_key(zone))
+
+
+def being_painted(storage: Storage, zones: Iterable[int]) -> Mapping[int, frozenset[str]]:
     """Names of tiles, by zone, that a `publish` which was killed may have painted."""
 
-    def names(zone: int) -> set[str]:
+    def names(zone: int) -> frozenset[str]:
         try:
-            return set(unseal(storage.read(painting_key(zone)))["tiles"])
+            return frozenset(unseal(storage.read(painting_key(zone)))["tiles"])
         except FileNotFoundError:
-            return set()
+            return frozenset()
         except Altered as error:
             raise Altered(f"{painting_key(zone)}: {error}; {AFRESH}") from None
 

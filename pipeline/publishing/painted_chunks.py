@@ -1,9 +1,10 @@
-"""Which chunks of the previews are painted."""
+"""The chunks of the picture of the world, and the digests that tell whether they are sound."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,32 +16,51 @@ from tessera_mosaic.pipeline.ledger.keys import PICTURE, picture_key
 from tessera_mosaic.pipeline.mosaic.layout import compressor
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import RGB, SIDE, chunk_key
 from tessera_mosaic.pipeline.mosaic.shards import unpack
-from tessera_mosaic.pipeline.publishing.manifest import AFRESH, Entry, entry, put_if_other
+from tessera_mosaic.pipeline.publishing.manifest import AFRESH, Digest, Manifest, put_if_other
 
 PAGE_LEVEL = 4
 """Level of whose chunks each has one page, of all chunks that it and finer levels have there."""
 
-
 SHAPE = SIDE, SIDE, 4
-"""Of a chunk of the picture."""
+"""Shape of a chunk of the picture."""
 
 
-Place = tuple[int, int, int]
-"""Level, row and column of a chunk of the picture."""
+class Place(NamedTuple):
+    """Which chunk of the picture: its level, and its row and column among the level's chunks."""
+
+    level: int
+    row: int
+    col: int
 
 
-def is_of_picture(key: str) -> bool:
-    """Whether an object of the list is a page of the ledger."""
+def is_page(key: str) -> bool:
+    """Whether a published object is a page of the digests of the picture's chunks."""
     return key.startswith(PICTURE)
 
 
-class Ledger:
-    """The picture's chunks with their digests; several threads may use it.
+def read_page(storage: Storage, key: str) -> dict[str, str]:
+    """The digests of one page by the keys of the chunks; empty where there is no such page.
+
+    Raises
+    ------
+    Altered
+        If the page is damaged.
+    """
+    try:
+        return unseal(storage.read(key))
+    except FileNotFoundError:
+        return {}
+    except Altered as error:
+        raise Altered(f"{key}: {error}; {AFRESH}") from None
+
+
+class PaintedChunks:
+    """The picture's chunks with their digests; several threads may use them.
 
     Parameters
     ----------
     storage
-        Of the mosaic.
+        The store of the mosaic.
     unsure
         Whether a `publish` that was killed may have left chunks newer than their digests.
     """
@@ -90,34 +110,28 @@ class Ledger:
             page.pop(key, None)
             if data:
                 page[key] = hashlib.sha256(data).hexdigest()
-            if place[0] == 0:
+            if place.level == 0:
                 self.painted.add(place)
 
-    def write(self) -> dict[str, Entry]:
-        """Put the pages; their entries in the list."""
-        entries = {}
+    def write_pages(self) -> Manifest:
+        """Put the pages of the chunks that were asked for; their digests for the manifest."""
+        put: Manifest = {}
         for key, page in self._pages.items():
             data = seal(dict(sorted(page.items())))
             put_if_other(self._storage, key, data)
-            entries[key] = entry(data)
-        return entries
+            put[key] = Digest.of(data)
+        return put
 
     def _page(self, place: Place) -> dict[str, str]:
         key = page_key(place)
         if key not in self._pages:
-            try:
-                self._pages[key] = unseal(self._storage.read(key))
-            except FileNotFoundError:
-                self._pages[key] = {}
-            except Altered as error:
-                raise Altered(f"{key}: {error}; {AFRESH}") from None
+            self._pages[key] = read_page(self._storage, key)
         return self._pages[key]
 
 
 def page_key(place: Place) -> str:
     """Key of the page that lists a chunk."""
-    level, row, col = place
-    if level > PAGE_LEVEL:
+    if place.level > PAGE_LEVEL:
         return picture_key("coarse")
-    up = PAGE_LEVEL - level
-    return picture_key(f"{row >> up}-{col >> up}")
+    up = PAGE_LEVEL - place.level
+    return picture_key(f"{place.row >> up}-{place.col >> up}")

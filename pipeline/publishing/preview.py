@@ -27,7 +27,7 @@ from tessera_mosaic.pipeline.mosaic.preview_pyramid import (
 from tessera_mosaic.pipeline.mosaic.shards import stream_chunks
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
 from tessera_mosaic.pipeline.publishing.manifest import THREADS
-from tessera_mosaic.pipeline.publishing.painted_chunks import Ledger, Place
+from tessera_mosaic.pipeline.publishing.painted_chunks import PaintedChunks, Place
 from tessera_mosaic.pipeline.tiling.lattice import PIXEL, Tile, from_lonlat, lonlat_bounds, zone_of
 
 FIT_TILES, FIT_CHUNKS, FIT_PIXELS = 64, 16, 64
@@ -161,7 +161,7 @@ def _scales(mosaic: Mosaic, record: Record) -> NDArray[np.float32]:
     return plane
 
 
-def paint_tile(tile: Tile, image: NDArray[np.uint8], ledger: Ledger, pool: Executor) -> None:
+def paint_tile(tile: Tile, image: NDArray[np.uint8], chunks: PaintedChunks, pool: Executor) -> None:
     """Paint a tile into the finest level: all pixels that are its own, known or not."""
     west, south, east, north = lonlat_bounds(tile.window)
     rows = range(_cell(90.0 - north, HEIGHT), _cell(90.0 - south, HEIGHT) + 1)
@@ -169,13 +169,13 @@ def paint_tile(tile: Tile, image: NDArray[np.uint8], ledger: Ledger, pool: Execu
     columns = range(int((west + 180.0) / STEP) // SIDE, int((east + 180.0) / STEP) // SIDE + 1)
 
     def paint(place: Place) -> None:
-        mine, at = _own_pixels(tile, place[1], place[2])
+        mine, at = _own_pixels(tile, place.row, place.col)
         if mine.any():
-            chunk = ledger.read(place)
+            chunk = chunks.read(place)
             chunk[mine] = image[at]
-            ledger.put(place, chunk)
+            chunks.put(place, chunk)
 
-    places = {(0, row, column % -(-WIDTH // SIDE)) for row in rows for column in columns}
+    places = {Place(0, row, column % -(-WIDTH // SIDE)) for row in rows for column in columns}
     for _ in pool.map(paint, sorted(places)):
         pass
 
@@ -201,7 +201,7 @@ def _own_pixels(
     return mine, (rows[mine], cols[mine])
 
 
-def coarsen(ledger: Ledger) -> None:
+def coarsen(chunks: PaintedChunks) -> None:
     """Bring the coarser levels up to date with chunks of level 0 that were painted."""
 
     def draw(place: Place) -> None:
@@ -209,19 +209,19 @@ def coarsen(ledger: Ledger) -> None:
         fine = np.zeros((2 * SIDE, 2 * SIDE, 4), np.uint8)
         for down in (0, 1):
             for right in (0, 1):
-                part = ledger.read((level - 1, 2 * row + down, 2 * col + right))
+                part = chunks.read(Place(level - 1, 2 * row + down, 2 * col + right))
                 fine[down * SIDE :, right * SIDE :][:SIDE, :SIDE] = part
         coarse = halve(fine)
         height, width = level_shape(level)
         coarse[max(height - row * SIDE, 0) :] = 0
         coarse[:, max(width - col * SIDE, 0) :] = 0
-        ledger.put(place, coarse)
+        chunks.put(place, coarse)
 
-    touched = {(row, col) for _, row, col in ledger.painted}
+    touched = {(row, col) for _, row, col in chunks.painted}
     with ThreadPoolExecutor(THREADS) as pool:
         for level in range(1, LEVELS):
             touched = {(row // 2, col // 2) for row, col in touched}
-            for _ in pool.map(draw, sorted((level, row, col) for row, col in touched)):
+            for _ in pool.map(draw, sorted(Place(level, row, col) for row, col in touched)):
                 pass
 
 

@@ -1,4 +1,4 @@
-"""The command `publish`: what a mosaic shows of itself to people, catalogues and readers.
+"""Bring what a mosaic shows of itself up to date: for people, catalogues and readers.
 
 It goes zone by zone and reads only tiles that are new since it ran last, so its work is that of
 the new tiles and its memory that of a zone. Killed, it goes on with the zone it was at.
@@ -7,16 +7,15 @@ the new tiles and its memory that of a zone. Killed, it goes on with the zone it
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from tessera_mosaic.model.cores import usable_cores
-from tessera_mosaic.pipeline.errors import Altered
+from tessera_mosaic.pipeline.errors import Altered, BadInput
 from tessera_mosaic.pipeline.io.locks import locked
-from tessera_mosaic.pipeline.io.sealed import seal
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import journal, keys, records, summary, tile_lists
 from tessera_mosaic.pipeline.ledger.records import State
@@ -28,22 +27,26 @@ from tessera_mosaic.pipeline.mosaic.store import (
     ROOT,
     Mosaic,
     metadata_objects,
+    mosaic_at,
     read_mosaic,
 )
-from tessera_mosaic.pipeline.publishing import attribution
+from tessera_mosaic.pipeline.publishing.attribution import attribution
 from tessera_mosaic.pipeline.publishing.coverage_map import coverage_map
 from tessera_mosaic.pipeline.publishing.manifest import (
     THREADS,
-    Entry,
+    Digest,
+    Manifest,
     being_painted,
-    entry,
+    note_painting,
+    painted,
+    put_all,
     put_if_other,
-    read_list,
     read_listed,
+    read_manifest,
     wipe,
-    write_list,
+    write_manifest,
 )
-from tessera_mosaic.pipeline.publishing.painted_chunks import Ledger, is_of_picture
+from tessera_mosaic.pipeline.publishing.painted_chunks import PaintedChunks, is_page
 from tessera_mosaic.pipeline.publishing.preview import (
     Picture,
     coarsen,
@@ -52,65 +55,111 @@ from tessera_mosaic.pipeline.publishing.preview import (
     paint_tile,
 )
 from tessera_mosaic.pipeline.publishing.registry import (
-    Key,
     Row,
+    RowKey,
+    TileState,
     decode_rows,
     encode_rows,
     join_parts,
-    make_row,
-    missing_row,
 )
 from tessera_mosaic.pipeline.publishing.report import report_page
-from tessera_mosaic.pipeline.publishing.stac import (
-    Extent,
-    encode_item,
-    make_collection,
-    make_item,
-)
-from tessera_mosaic.pipeline.publishing.totals import Overview
+from tessera_mosaic.pipeline.publishing.stac import Extent, make_collection, make_item
+from tessera_mosaic.pipeline.publishing.totals import Totals
 from tessera_mosaic.pipeline.tiling.lattice import Tile, parse_tile
 
 log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Published:
-    """What a `publish` knows of the store's published objects, and what it did.
+    """What was published of a mosaic.
 
     Parameters
     ----------
-    listed
-        Objects that the list has, as they are now.
-    overview
-        Of the rows so far.
+    tiles
+        Number of tiles and years in the registry.
+    new
+        Number of those whose records were read, because they are new or were made again.
+    painted
+        Number of tiles that were painted into the picture.
+    report, registry
+        Paths or URLs of the report and of the registry.
+    """
+
+    tiles: int
+    new: int
+    painted: int
+    report: str
+    registry: str
+
+    def to_json(self) -> dict[str, int | str]:
+        """The fields of `publish --json`."""
+        return dict(vars(self))
+
+
+def publish(store: str) -> Published:
+    """Bring a mosaic's metadata, registry, STAC catalogue, picture and report up to date.
+
+    Only tiles that are new since it was last published are read. Killed and run again, it goes on
+    where it was.
+
+    Parameters
+    ----------
+    store
+        Path or URL of the mosaic.
+
+    Raises
+    ------
+    BadInput
+        If there is no mosaic, or part of it is damaged.
+
+    Examples
+    --------
+    >>> import tessera_mosaic as tm
+    >>> tm.publish("valley.zarr").report
+    '/home/me/valley.zarr/report.html'
+    """
+    storage = mosaic_at(store).storage
+    try:
+        return publish_mosaic(storage)
+    except Altered as error:
+        raise BadInput(f"{store} is damaged, `verify` names all of it: {error}") from None
+
+
+@dataclass
+class Publication:
+    """What is known, while it is published, of the store's published objects.
+
+    Parameters
+    ----------
+    manifest
+        Objects that the manifest has, as they are now.
+    totals
+        What the rows come to so far.
     items
-        Extents of the catalogue's items by key.
+        What the catalogue's items cover, by their keys.
     kept
         Keys of objects that belong to what is published now.
     new, painted
-        Tiles and years whose records were read, and tiles painted.
+        Numbers of tiles and years whose records were read, and of tiles that were painted.
     """
 
-    listed: dict[str, Entry]
-    overview: Overview = field(default_factory=Overview)
+    manifest: Manifest
+    totals: Totals = field(default_factory=Totals)
     items: dict[str, Extent] = field(default_factory=dict)
     kept: set[str] = field(default_factory=set)
     new: int = 0
     painted: int = 0
 
     def put(self, storage: Storage, key: str, data: bytes) -> None:
-        """Put an object unless it is there already, for the list."""
+        """Put an object unless it is there already, for the manifest."""
         put_if_other(storage, key, data)
-        self.listed[key] = entry(data)
+        self.manifest[key] = Digest.of(data)
         self.kept.add(key)
 
 
-def publish(storage: Storage) -> dict[str, int]:
-    """Bring all that is published of a mosaic up to date with its tiles' records.
-
-    Returns
-    -------
-    `tiles` in the registry, `new` ones among them, and `painted` ones.
+def publish_mosaic(storage: Storage) -> Published:
+    """Publish the mosaic in a store.
 
     Raises
     ------
@@ -121,39 +170,44 @@ def publish(storage: Storage) -> dict[str, int]:
         # Another launcher may add years and zones at any time: nothing that was read before counts.
         mosaic = read_mosaic(storage)
         mosaic = write_metadata(storage, mosaic.colours or fit_colours(mosaic, _done(mosaic)))
-        state = Published(_remembered(storage))
+        state = Publication(_remembered(storage))
         interrupted = being_painted(storage, mosaic.zones)
         for zone in mosaic.zones:
             _publish_zone(mosaic, zone, state, interrupted)
         _publish_whole(mosaic, state)
-    return {"tiles": state.overview.total().tiles, "new": state.new, "painted": state.painted}
+    return Published(
+        tiles=state.totals.total().tiles,
+        new=state.new,
+        painted=state.painted,
+        report=storage.locate(keys.REPORT),
+        registry=storage.locate(keys.REGISTRY),
+    )
 
 
 def write_metadata(storage: Storage, colours: Colours | None) -> Mosaic:
     """Give a mosaic its colours, if it has none, and mend its metadata, the root's last."""
-    with locked(storage, METADATA_LOCK), ThreadPoolExecutor(THREADS) as pool:
+    with locked(storage, METADATA_LOCK):
         mosaic = read_mosaic(storage)
         mosaic = replace(mosaic, colours=mosaic.colours or colours)
-        for _ in pool.map(lambda e: put_if_other(storage, *e), metadata_objects(mosaic)):
-            pass
+        put_all(storage, metadata_objects(mosaic))
         put_if_other(storage, ROOT, encode_json(root_node(mosaic)))
     return mosaic
 
 
-def _remembered(storage: Storage) -> dict[str, Entry]:
-    """The list of what was published; without one that is whole, all is made afresh."""
+def _remembered(storage: Storage) -> Manifest:
+    """What was published; without a manifest that is whole, all is made afresh."""
     try:
-        listed = read_list(storage)
+        manifest = read_manifest(storage)
     except Altered as error:
         log.warning("%s: %s; all is published afresh", keys.MANIFEST, error)
-        listed = {}
-    if not listed:
+        manifest = {}
+    if not manifest:
         wipe(storage)
-    return listed
+    return manifest
 
 
 def _found(mosaic: Mosaic, year: int, zone: int) -> Iterator[Found]:
-    """Every planned tile of a zone and year with its short record."""
+    """Every planned tile of a zone and year with its summary."""
     journal.compact(mosaic.storage, year, zone)
     planned = tile_lists.planned_tiles(mosaic.storage, year, [zone])
     yield from summary.find_summaries(mosaic.storage, year, planned)
@@ -169,137 +223,141 @@ def _done(mosaic: Mosaic) -> Iterator[tuple[Tile, int]]:
 
 
 def _publish_zone(
-    mosaic: Mosaic, zone: int, state: Published, interrupted: dict[int, set[str]]
+    mosaic: Mosaic, zone: int, state: Publication, interrupted: Mapping[int, Set[str]]
 ) -> None:
     """Bring a zone's rows, its part of the picture and its items up to date."""
     storage, key = mosaic.storage, keys.registry_part_key(zone)
-    part = read_listed(storage, key, state.listed)
+    part = read_listed(storage, key, state.manifest)
     known = decode_rows(part) if part is not None else {}
     rows, news = _rows(mosaic, zone, known)
-    unsure = interrupted.get(zone, set())
-    if part is None and key in state.listed:
+    unsure: Set[str] = interrupted.get(zone, frozenset())
+    if part is None and key in state.manifest:
         # What was painted is not known: all tiles are painted, and cleared where they are not done.
-        unsure = {name for name, _ in rows}
+        unsure = {row.tile for row in rows}
     shown = _shown(rows)
     changed = _changed(_shown(known), shown, news) | unsure
     if news or changed:
-        storage.write(keys.painting_key(zone), seal({"tiles": sorted(changed)}))
-        ledger = Ledger(storage, unsure=bool(interrupted))
-        rows |= _paint(mosaic, news, changed, shown, ledger)
-        coarsen(ledger)
-        state.listed |= ledger.write()
+        note_painting(storage, zone, changed)
+        chunks = PaintedChunks(storage, unsure=bool(interrupted))
+        rows |= _paint(mosaic, news, changed, shown, chunks)
+        coarsen(chunks)
+        state.manifest |= chunks.write_pages()
         state.new, state.painted = state.new + len(news), state.painted + len(changed)
     if rows:
         state.put(storage, key, part if part and rows == known else encode_rows(rows.values()))
     for year in mosaic.years:
-        _show(mosaic, zone, year, [rows[each] for each in sorted(rows) if each[1] == year], state)
+        _show(mosaic, zone, year, [rows[each] for each in sorted(rows) if each.year == year], state)
     if news or changed:
-        write_list(storage, state.listed)
-        storage.delete(keys.painting_key(zone))
+        write_manifest(storage, state.manifest)
+        painted(storage, zone)
 
 
-def _rows(mosaic: Mosaic, zone: int, known: dict[Key, Row]) -> tuple[dict[Key, Row], set[Key]]:
+def _rows(
+    mosaic: Mosaic, zone: int, known: Mapping[RowKey, Row]
+) -> tuple[dict[RowKey, Row], set[RowKey]]:
     """The row of every planned tile of a zone, and which of them have to be made of records."""
-    rows: dict[Key, Row] = {}
-    news: set[Key] = set()
+    rows: dict[RowKey, Row] = {}
+    news: set[RowKey] = set()
     for year in mosaic.years:
         for found in _found(mosaic, year, zone):
-            key = found.tile.name, year
+            key = RowKey(found.tile.name, year)
             row = known.get(key)
             if found.summary is None:
-                rows[key] = missing_row(found.tile, year)
-            elif row is not None and row["written"] == found.summary.written:
+                rows[key] = Row.missing(found.tile, year)
+            elif row is not None and row.written == found.summary.written:
                 rows[key] = row
             else:
-                rows[key] = missing_row(found.tile, year) | {"state": found.summary.state.value}
+                state = TileState(found.summary.state)
+                rows[key] = replace(Row.missing(found.tile, year), state=state)
                 news.add(key)
     return rows, news
 
 
-def _shown(rows: dict[Key, Row]) -> dict[str, int]:
+def _shown(rows: Mapping[RowKey, Row]) -> dict[str, int]:
     """What the picture shows of each tile: the newest year that is done."""
-    done = [(year, name) for (name, year), row in rows.items() if row["state"] == State.DONE]
+    done = [(key.year, key.tile) for key, row in rows.items() if row.done]
     return {name: year for year, name in sorted(done)}
 
 
-def _changed(before: dict[str, int], after: dict[str, int], news: set[Key]) -> set[str]:
+def _changed(before: dict[str, int], after: dict[str, int], news: Set[RowKey]) -> set[str]:
     """Names of tiles of which the picture has to show something else, or nothing any more."""
-    other = {n for n, year in after.items() if before.get(n) != year or (n, year) in news}
+    other = {n for n, year in after.items() if before.get(n) != year or RowKey(n, year) in news}
     return other | (before.keys() - after.keys())
 
 
 def _paint(
-    mosaic: Mosaic, news: set[Key], changed: set[str], shown: dict[str, int], ledger: Ledger
-) -> dict[Key, Row]:
+    mosaic: Mosaic,
+    news: Set[RowKey],
+    changed: Set[str],
+    shown: Mapping[str, int],
+    chunks: PaintedChunks,
+) -> dict[RowKey, Row]:
     """Read the new tiles and those to be painted, and paint; the rows of what was read."""
-    rows: dict[Key, Row] = {}
+    rows: dict[RowKey, Row] = {}
     nothing = np.zeros((mosaic.layout.side, mosaic.layout.side, 4), np.uint8)
-    wanted = news | {(name, shown[name]) for name in changed & shown.keys()}
+    wanted = news | {RowKey(name, shown[name]) for name in changed & shown.keys()}
     with ThreadPoolExecutor(THREADS, thread_name_prefix="paint") as pool:
-        for (name, year), row, picture in _looks(mosaic, sorted(wanted)):
-            rows[name, year] = row
-            if name in changed and shown.get(name) == year:
+        for row, picture in _looks(mosaic, sorted(wanted)):
+            rows[row.key] = row
+            if row.tile in changed and shown.get(row.tile) == row.year:
                 image = nothing if picture is None else picture.image
-                paint_tile(parse_tile(name, mosaic.layout.side), image, ledger, pool)
+                paint_tile(parse_tile(row.tile, mosaic.layout.side), image, chunks, pool)
         for name in sorted(changed - shown.keys()):
-            paint_tile(parse_tile(name, mosaic.layout.side), nothing, ledger, pool)
+            paint_tile(parse_tile(name, mosaic.layout.side), nothing, chunks, pool)
     return rows
 
 
-def _looks(mosaic: Mosaic, wanted: list[Key]) -> Iterator[tuple[Key, Row, Picture | None]]:
+def _looks(mosaic: Mosaic, wanted: list[RowKey]) -> Iterator[tuple[Row, Picture | None]]:
     """Row and picture of tiles, the picture of those that are done; drawn with every core."""
     colours, threads = mosaic.colours, usable_cores()
 
-    def look(key: Key) -> tuple[Key, Row, Picture | None]:
-        tile, year = parse_tile(key[0], mosaic.layout.side), key[1]
+    def look(key: RowKey) -> tuple[Row, Picture | None]:
+        tile, year = parse_tile(key.tile, mosaic.layout.side), key.year
         record = records.read_record(mosaic.storage, year, tile)
         if record is None:
-            return key, missing_row(tile, year), None
-        row = make_row(tile, year, record)
+            return Row.missing(tile, year), None
+        row = Row.of(tile, year, record)
         if colours is None or record.state is not State.DONE:
-            return key, row, None
+            return row, None
         try:
             picture = draw_tile(mosaic, record, colours)
         except Altered as error:
             raise Altered(f"tile {tile.name} of {year}: {error}") from None
-        told = {"code_power": picture.code_power, "scale_median": picture.scale}
-        return key, row | told, picture
+        return replace(row, code_power=picture.code_power, scale_median=picture.scale), picture
 
     with ThreadPoolExecutor(threads, thread_name_prefix="draw") as pool:
         for start in range(0, len(wanted), threads):
             yield from pool.map(look, wanted[start : start + threads])
 
 
-def _show(mosaic: Mosaic, zone: int, year: int, rows: list[Row], state: Published) -> None:
-    """Add a zone and year to the overview, and put its item."""
-    state.overview.add(zone, year, rows)
-    made = [row for row in rows if row["state"] == State.DONE]
+def _show(mosaic: Mosaic, zone: int, year: int, rows: list[Row], state: Publication) -> None:
+    """Add a zone and year to the totals, and put its item."""
+    state.totals.add(zone, year, rows)
+    made = [row for row in rows if row.done]
     if made:
-        item, key = make_item(mosaic, zone, year, made), keys.item_key(zone, year)
-        state.items[key] = Extent(item["bbox"], year)
-        state.put(mosaic.storage, key, encode_item(item))
+        item = make_item(mosaic, zone, year, made)
+        state.items[item.key] = item.extent
+        state.put(mosaic.storage, item.key, item.data)
 
 
-def _publish_whole(mosaic: Mosaic, state: Published) -> None:
-    """Put what is told of all zones together, remove what is no longer told, and write the list."""
-    storage, overview = mosaic.storage, state.overview
+def _publish_whole(mosaic: Mosaic, state: Publication) -> None:
+    """Put what is told of all zones together, remove what is no longer told, and list the rest."""
+    storage, totals = mosaic.storage, state.totals
     maps = {
-        year: coverage_map(overview.grounds[year], overview.total(year).states, f"Tiles of {year}")
-        for year in overview.years
+        year: coverage_map(totals.grounds[year], totals.total(year).states, f"Tiles of {year}")
+        for year in totals.years
     }
     parts = [keys.registry_part_key(zone) for zone in mosaic.zones]
-    state.put(
-        storage, keys.REGISTRY, join_parts(storage.read(key) for key in parts if key in state.kept)
-    )
-    text = attribution.attribution(mosaic.identity, overview.made)
-    state.put(storage, keys.ATTRIBUTION, text.encode())
-    state.put(storage, keys.REPORT, report_page(mosaic, overview, maps).encode())
+    registry = join_parts(storage.read(key) for key in parts if key in state.kept)
+    state.put(storage, keys.REGISTRY, registry)
+    state.put(storage, keys.ATTRIBUTION, attribution(mosaic.identity, totals.made).encode())
+    state.put(storage, keys.REPORT, report_page(mosaic, totals, maps).encode())
     if maps:
-        state.put(storage, keys.COVERAGE_MAP, maps[overview.years[-1]])
+        state.put(storage, keys.COVERAGE_MAP, maps[totals.years[-1]])
     if state.items:
-        items = dict(sorted(state.items.items()))
-        state.put(storage, keys.COLLECTION, encode_item(make_collection(mosaic, items)))
-    for key in [key for key in state.listed if not (is_of_picture(key) or key in state.kept)]:
+        extents = dict(sorted(state.items.items()))
+        state.put(storage, keys.COLLECTION, make_collection(mosaic, extents))
+    for key in [key for key in state.manifest if not (is_page(key) or key in state.kept)]:
         storage.delete(key)
-        del state.listed[key]
-    write_list(storage, state.listed)
+        del state.manifest[key]
+    write_manifest(storage, state.manifest)

@@ -6,10 +6,12 @@ It is put together from a file for each zone, with the same columns, which are t
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,17 +25,6 @@ from tessera_mosaic.pipeline.ledger.records import Record
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS
 from tessera_mosaic.pipeline.publishing.manifest import AFRESH
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
-
-Row = dict[str, Any]
-
-Key = tuple[str, int]
-"""Of a row: a tile's name and a year."""
-
-_COUNTS = [
-    (f"observations_{name}_{of}", pa.float64() if of == "mean" else pa.int64())
-    for name in COUNTS
-    for of in ("mean", "max")
-]
 
 SCHEMA = pa.schema(
     [
@@ -49,7 +40,12 @@ SCHEMA = pa.schema(
         ("error", pa.string()),
         ("pixels_owned", pa.int64()),
         ("pixels_embedded", pa.int64()),
-        *_COUNTS,
+        ("observations_s2_mean", pa.float64()),
+        ("observations_s2_max", pa.int64()),
+        ("observations_s1_ascending_mean", pa.float64()),
+        ("observations_s1_ascending_max", pa.int64()),
+        ("observations_s1_descending_mean", pa.float64()),
+        ("observations_s1_descending_max", pa.int64()),
         ("scenes_used", pa.int32()),
         ("scenes_unused", pa.int32()),
         ("code_power", pa.float64()),
@@ -63,54 +59,143 @@ SCHEMA = pa.schema(
         ("fingerprint", pa.string()),
     ]
 )
-"""Columns, in order. `code_power` is the mean square of the embedded codes and `scale_median` the
-median of the scales; both come from the tile itself. Counts are means over embedded pixels."""
+"""Columns of the file, in order: the fields of `Row`."""
 
 
-def make_row(tile: Tile, year: int, record: Record) -> Row:
-    """A tile's row as far as its record tells it, without `code_power` and `scale_median`."""
-    sizes = {stored.key.split("/")[1]: stored.size for stored in record.objects}
-    embedded = max(record.pixels.get("embedded", 0), 1)
-    counts: Row = {}
-    for name in COUNTS:
-        seen = record.observations.get(name, {"sum": 0, "max": 0})
-        counts[f"observations_{name}_mean"] = seen["sum"] / embedded
-        counts[f"observations_{name}_max"] = seen["max"]
-    return missing_row(tile, year) | {
-        "state": record.state.value,
-        "error_class": record.error and record.error.kind,
-        "error": record.error and record.error.message,
-        "pixels_owned": record.pixels.get("owned", 0),
-        "pixels_embedded": record.pixels.get("embedded", 0),
-        **counts,
-        "scenes_used": len(record.scenes_used),
-        "scenes_unused": len(record.scenes_unused),
-        "bytes": sum(sizes.values()),
-        "bytes_by_array": json.dumps(sizes),
-        "seconds": round(sum(record.seconds.values()), 3),
-        "seconds_by_step": json.dumps(record.seconds),
-        "digest": digest(record),
-        "written": record.written,
-        "fingerprint": record.fingerprint,
-    }
+class TileState(enum.StrEnum):
+    """How a planned tile stands, in the order in which people are told."""
+
+    DONE = "done"
+    EMPTY = "empty"
+    FAILED = "failed"
+    MISSING = "missing"
+    """It has no record."""
 
 
-def missing_row(tile: Tile, year: int) -> Row:
-    """The row of a tile that was planned and has no record."""
-    return dict.fromkeys(SCHEMA.names) | {
-        "tile": tile.name,
-        "year": year,
-        "zone": tile.zone,
-        "row": tile.row,
-        "col": tile.col,
-        "side": tile.side,
-        "geometry": shapely.to_wkb(footprint(tile.window)),
-        "state": "missing",
-    }
+class RowKey(NamedTuple):
+    """Which row: a tile's name and a year."""
+
+    tile: str
+    year: int
 
 
-def digest(record: Record) -> str:
-    """sha256 over the keys, sizes and digests of a tile's objects."""
+@dataclass(frozen=True)
+class Row:
+    """A tile and year in the registry; what has no record, or no pixels, leaves fields open.
+
+    Parameters
+    ----------
+    tile, year
+        Name of the tile, and calendar year.
+    zone, row, col, side
+        Place of the tile, and its side in pixels.
+    geometry
+        Ground of the tile in degrees, as WKB.
+    state
+        How the tile stands.
+    error_class, error
+        Kind and message of what failed it.
+    pixels_owned, pixels_embedded
+        Number of its pixels that its zone owns, with the margin, and that have an embedding.
+    observations_s2_mean, observations_s1_ascending_mean, observations_s1_descending_mean
+        Observations of a pixel, as a mean over its embedded pixels.
+    observations_s2_max, observations_s1_ascending_max, observations_s1_descending_max
+        Observations of the pixel that was seen most often.
+    scenes_used, scenes_unused
+        Numbers of scenes.
+    code_power
+        Mean square of the embedded codes, which only the tile itself tells.
+    scale_median
+        Median of the scales, which only the tile itself tells.
+    bytes, bytes_by_array
+        Size in bytes of its objects together, and by array as JSON.
+    seconds, seconds_by_step
+        Time in seconds that its work took together, and by kind of work as JSON.
+    digest
+        sha256 over the keys, sizes and digests of its objects, as 64 hex digits.
+    written, fingerprint
+        The fields of the same names of its record.
+    """
+
+    tile: str
+    year: int
+    zone: int
+    row: int
+    col: int
+    side: int
+    geometry: bytes
+    state: TileState
+    error_class: str | None = None
+    error: str | None = None
+    pixels_owned: int | None = None
+    pixels_embedded: int | None = None
+    observations_s2_mean: float | None = None
+    observations_s2_max: int | None = None
+    observations_s1_ascending_mean: float | None = None
+    observations_s1_ascending_max: int | None = None
+    observations_s1_descending_mean: float | None = None
+    observations_s1_descending_max: int | None = None
+    scenes_used: int | None = None
+    scenes_unused: int | None = None
+    code_power: float | None = None
+    scale_median: float | None = None
+    bytes: int | None = None
+    bytes_by_array: str | None = None
+    seconds: float | None = None
+    seconds_by_step: str | None = None
+    digest: str | None = None
+    written: str | None = None
+    fingerprint: str | None = None
+
+    @property
+    def key(self) -> RowKey:
+        """Which row it is."""
+        return RowKey(self.tile, self.year)
+
+    @property
+    def done(self) -> bool:
+        """Whether the tile is in the mosaic."""
+        return self.state is TileState.DONE
+
+    @classmethod
+    def missing(cls, tile: Tile, year: int) -> Row:
+        """The row of a tile that was planned and has no record."""
+        ground = shapely.to_wkb(footprint(tile.window))
+        place = (tile.zone, tile.row, tile.col, tile.side)
+        return cls(tile.name, year, *place, ground, TileState.MISSING)
+
+    @classmethod
+    def of(cls, tile: Tile, year: int, record: Record) -> Row:
+        """The row of a tile as far as its record tells it."""
+        sizes = {stored.key.split("/")[1]: stored.size for stored in record.objects}
+        embedded = max(record.pixels.get("embedded", 0), 1)
+        counts: dict[str, Any] = {}
+        for name in COUNTS:
+            seen = record.observations.get(name, {"sum": 0, "max": 0})
+            counts[f"observations_{name}_mean"] = seen["sum"] / embedded
+            counts[f"observations_{name}_max"] = seen["max"]
+        return replace(
+            cls.missing(tile, year),
+            state=TileState(record.state),
+            error_class=record.error.kind if record.error else None,
+            error=record.error.message if record.error else None,
+            pixels_owned=record.pixels.get("owned", 0),
+            pixels_embedded=record.pixels.get("embedded", 0),
+            **counts,
+            scenes_used=len(record.scenes_used),
+            scenes_unused=len(record.scenes_unused),
+            bytes=sum(sizes.values()),
+            bytes_by_array=json.dumps(sizes),
+            seconds=round(sum(record.seconds.values()), 3),
+            seconds_by_step=json.dumps(record.seconds),
+            digest=objects_digest(record),
+            written=record.written,
+            fingerprint=record.fingerprint,
+        )
+
+
+def objects_digest(record: Record) -> str:
+    """sha256 over the keys, sizes and digests of a tile's objects, as 64 hex digits."""
     listed = [vars(stored) for stored in record.objects]
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
@@ -129,13 +214,14 @@ def footprint(window: Window) -> BaseGeometry:
 
 def encode_rows(rows: Iterable[Row]) -> bytes:
     """A zone's rows as Parquet, by year and place."""
-    ordered = sorted(rows, key=lambda row: (row["year"], row["row"], row["col"]))
+    ordered = sorted(rows, key=lambda row: (row.year, row.row, row.col))
+    plain = [vars(row) | {"state": row.state.value} for row in ordered]
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(ordered, schema=SCHEMA), sink, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(plain, schema=SCHEMA), sink, compression="zstd")
     return sink.getvalue().to_pybytes()
 
 
-def decode_rows(data: bytes) -> dict[Key, Row]:
+def decode_rows(data: bytes) -> dict[RowKey, Row]:
     """A zone's rows by tile and year.
 
     Raises
@@ -147,7 +233,11 @@ def decode_rows(data: bytes) -> dict[Key, Row]:
         table = pq.read_table(pa.BufferReader(data), schema=SCHEMA)
     except (pa.ArrowException, OSError) as error:
         raise StoreError(f"rows of the registry cannot be read: {error}; {AFRESH}") from None
-    return {(row["tile"], row["year"]): row for row in table.to_pylist()}
+    try:
+        rows = [Row(**row | {"state": TileState(row["state"])}) for row in table.to_pylist()]
+    except ValueError as error:
+        raise StoreError(f"rows of the registry cannot be read: {error}; {AFRESH}") from None
+    return {row.key: row for row in rows}
 
 
 def join_parts(parts: Iterable[bytes]) -> bytes:

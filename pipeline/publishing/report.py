@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint
 from tessera_mosaic.pipeline.mosaic.layout import count_array
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
-from tessera_mosaic.pipeline.publishing.totals import STATES, Failure, Group, Overview
+from tessera_mosaic.pipeline.publishing.registry import TileState
+from tessera_mosaic.pipeline.publishing.totals import STATES, FailureCount, Group, Totals
 from tessera_mosaic.pipeline.tiling.lattice import PIXEL, zone_group
 
 BINS = 40
@@ -68,32 +69,32 @@ code { font-size: 13px; overflow-wrap: anywhere }
 """
 
 
-def report_page(mosaic: Mosaic, overview: Overview, maps: Mapping[int, bytes]) -> str:
+def report_page(mosaic: Mosaic, totals: Totals, maps: Mapping[int, bytes]) -> str:
     """The page.
 
     Parameters
     ----------
     mosaic
         That it is about.
-    overview
+    totals
         Of the registry.
     maps
         A PNG for each year.
     """
     card = mosaic.identity["encoder"]["card"]["name"]
-    latest = overview.latest
+    latest = totals.latest
     as_of = latest[:16].replace("T", " ") + " UTC" if latest else "no record yet"
-    years = ", ".join(map(str, overview.years)) or "Empty"
+    years = ", ".join(map(str, totals.years)) or "Empty"
     parts = [
         f"<h1>{years} mosaic of {_text(card)}</h1>",
         f'<p class="quiet">{_text(_place(mosaic))} · as of {as_of}</p>',
-        _headline(overview.total()),
+        _headline(totals.total()),
         _coverage(maps),
-        _observations(overview),
-        _fidelity(overview),
-        _failures(overview.failures),
-        _costs(overview),
-        _zones(overview.groups),
+        _observations(totals),
+        _fidelity(totals),
+        _failures(totals.failures),
+        _costs(totals),
+        _zones(totals.groups),
         _identity(mosaic),
     ]
     return (
@@ -107,9 +108,13 @@ def report_page(mosaic: Mosaic, overview: Overview, maps: Mapping[int, bytes]) -
 
 def _headline(total: Group) -> str:
     states = total.states
-    cards = {
+    cards: dict[str, str] = {
         "tiles planned": f"{total.tiles:,}",
-        **{state: f"{states[state]:,}" for state in STATES if states[state] or state == "done"},
+        **{
+            state: f"{states[state]:,}"
+            for state in STATES
+            if states[state] or state is TileState.DONE
+        },
         "embedded": f"{_short(total.pixels)} px",
         "of ground": _area(total.pixels * PIXEL**2 / 1e6),
         "stored": _bytes(total.bytes),
@@ -132,11 +137,11 @@ def _coverage(maps: Mapping[int, bytes]) -> str:
     return f"<h2>Coverage</h2>{images}"
 
 
-def _observations(overview: Overview) -> str:
+def _observations(totals: Totals) -> str:
     charts = [
         _histogram(
             name,
-            overview.values(f"observations_{key}_mean"),
+            totals.values(f"observations_{key}_mean"),
             "Observations of an embedded pixel, mean of a tile",
         )
         for key, name in NAMES.items()
@@ -147,11 +152,11 @@ def _observations(overview: Overview) -> str:
     )
 
 
-def _fidelity(overview: Overview) -> str:
-    power = overview.values("code_power")
+def _fidelity(totals: Totals) -> str:
+    power = totals.values("code_power")
     error = 100 * np.sqrt(1 / 12) / np.sqrt(power[power > 0])
     charts = _histogram("Error of rounding", error, "Percent of a vector, mean of a tile")
-    charts += _histogram("Scale", overview.values("scale_median"), "Of a pixel, median of a tile")
+    charts += _histogram("Scale", totals.values("scale_median"), "Of a pixel, median of a tile")
     return (
         "<h2>Quantization</h2><p>Each pixel is stored as int8 codes and one scale. Rounding to a "
         "code errs by 1/√12 of the scale, which is set against the length of the codes "
@@ -159,7 +164,7 @@ def _fidelity(overview: Overview) -> str:
     )
 
 
-def _failures(failures: Mapping[str, Failure]) -> str:
+def _failures(failures: Mapping[str, FailureCount]) -> str:
     if not failures:
         return "<h2>Failures</h2><p>No tile failed.</p>"
     lines = "".join(
@@ -173,12 +178,12 @@ def _failures(failures: Mapping[str, Failure]) -> str:
     )
 
 
-def _costs(overview: Overview) -> str:
+def _costs(totals: Totals) -> str:
     names = {count_array(key): f"counts, {name}" for key, name in NAMES.items()}
-    stored = {names.get(array, array): size for array, size in overview.sizes.most_common()}
-    pixels, spent = overview.total().pixels, overview.seconds.total()
+    stored = {names.get(array, array): size for array, size in totals.sizes.most_common()}
+    pixels, spent = totals.total().pixels, totals.seconds.total()
     rate = f" {_short(pixels / spent)} pixels a second of work." if spent else ""
-    times = {STEPS.get(step, step): took for step, took in overview.seconds.most_common()}
+    times = {STEPS.get(step, step): took for step, took in totals.seconds.most_common()}
     return (
         "<h2>Time and bytes</h2>"
         f"<p>Steps of a tile overlap, so their times add up to more than a worker was busy.{rate}"

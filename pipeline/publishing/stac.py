@@ -14,7 +14,7 @@ from typing import Any
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from tessera_mosaic.pipeline.ledger.keys import ATTRIBUTION, REGISTRY
+from tessera_mosaic.pipeline.ledger.keys import ATTRIBUTION, REGISTRY, item_key
 from tessera_mosaic.pipeline.mosaic.layout import count_array
 from tessera_mosaic.pipeline.mosaic.metadata import SOURCES
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
@@ -36,29 +36,84 @@ IDENTIFIER = "tessera-mosaic"
 PARQUET = "application/vnd.apache.parquet"
 EVERY_TILE = "Every tile and year, with state, counts, size and digest"
 
-Item = dict[str, Any]
-
 MAX_CORNERS = 2000
-"""Of an item's geometry; beyond that its bounds stand for it."""
+"""Corners that an item's geometry has at most; beyond that its bounds stand for it."""
 
 
-def encode_item(item: Item) -> bytes:
-    """An item, or the collection, as it is stored."""
-    return json.dumps(item, indent=1).encode()
+@dataclass(frozen=True)
+class Extent:
+    """What an item covers.
+
+    Parameters
+    ----------
+    bbox
+        West, south, east and north in degrees; west is greater than east across the antimeridian.
+    year
+        Calendar year.
+    """
+
+    bbox: tuple[float, float, float, float]
+    year: int
 
 
-def make_item(mosaic: Mosaic, zone: int, year: int, made: Sequence[Row]) -> Item:
+@dataclass(frozen=True)
+class Item:
     """The item of a zone and year.
 
     Parameters
     ----------
-    mosaic, zone, year
-        Which.
+    key
+        Its place in the store.
+    extent
+        What it covers.
+    data
+        The item as it is stored.
+    """
+
+    key: str
+    extent: Extent
+    data: bytes
+
+
+def make_item(mosaic: Mosaic, zone: int, year: int, made: Sequence[Row]) -> Item:
+    """Make the item of a zone and year.
+
+    Parameters
+    ----------
+    mosaic
+        The mosaic that is catalogued.
+    zone, year
+        Number of the zone, and calendar year.
     made
         Rows of the tiles that are done, at least one.
     """
     geometry = _outline(made)
-    window = Window(zone, 0, 0, HEIGHT, WIDTH)
+    extent = Extent(_bbox(geometry), year)
+    document = _item(mosaic, zone, extent, geometry, made)
+    return Item(item_key(zone, year), extent, _encode(document))
+
+
+def make_collection(mosaic: Mosaic, extents: Mapping[str, Extent]) -> bytes:
+    """Make the collection, as it is stored.
+
+    Parameters
+    ----------
+    mosaic
+        The mosaic that is catalogued.
+    extents
+        What the items cover, by their keys; at least one.
+    """
+    return _encode(_collection(mosaic, extents))
+
+
+def _encode(document: dict[str, Any]) -> bytes:
+    return json.dumps(document, indent=1).encode()
+
+
+def _item(
+    mosaic: Mosaic, zone: int, extent: Extent, geometry: BaseGeometry, made: Sequence[Row]
+) -> dict[str, Any]:
+    year, window = extent.year, Window(zone, 0, 0, HEIGHT, WIDTH)
     return {
         "type": "Feature",
         "stac_version": VERSION,
@@ -66,12 +121,12 @@ def make_item(mosaic: Mosaic, zone: int, year: int, made: Sequence[Row]) -> Item
         "id": f"{zone_group(zone)}-{year}",
         "collection": IDENTIFIER,
         "geometry": shapely.geometry.mapping(geometry),
-        "bbox": list(_bbox(geometry)),
+        "bbox": list(extent.bbox),
         "properties": {
             "datetime": None,
             "start_datetime": _span(year)[0],
             "end_datetime": _span(year)[1],
-            "updated": _utc(max(row["written"] for row in made)),
+            "updated": _utc(max(row.written or "" for row in made)),
             "gsd": PIXEL,
             "proj:code": zone_crs(zone),
             "proj:shape": [HEIGHT, WIDTH],
@@ -84,7 +139,7 @@ def make_item(mosaic: Mosaic, zone: int, year: int, made: Sequence[Row]) -> Item
             },
             "emb:runtime_parameters": mosaic.identity,
             "tessera_mosaic:tiles": len(made),
-            "tessera_mosaic:pixels": sum(row["pixels_embedded"] for row in made),
+            "tessera_mosaic:pixels": sum(row.pixels_embedded or 0 for row in made),
         },
         "links": [
             {"rel": "collection", "href": "./collection.json", "type": "application/json"},
@@ -131,28 +186,11 @@ def card_name(mosaic: Mosaic) -> str:
     return str(mosaic.identity["encoder"]["card"]["name"])
 
 
-@dataclass(frozen=True)
-class Extent:
-    """Of an item: west, south, east and north, and the year."""
-
-    bbox: tuple[float, float, float, float]
-    year: int
-
-
-def make_collection(mosaic: Mosaic, items: Mapping[str, Extent]) -> Item:
-    """The collection.
-
-    Parameters
-    ----------
-    mosaic
-        Which.
-    items
-        Extents of the items by key, at least one.
-    """
-    boxes = [list(extent.bbox) for extent in items.values()]
+def _collection(mosaic: Mosaic, extents: Mapping[str, Extent]) -> dict[str, Any]:
+    boxes = [list(extent.bbox) for extent in extents.values()]
     whole = [min(b[0] for b in boxes), min(b[1] for b in boxes)]
     whole += [max(b[2] for b in boxes), max(b[3] for b in boxes)]
-    years = [extent.year for extent in items.values()]
+    years = [extent.year for extent in extents.values()]
     return {
         "type": "Collection",
         "stac_version": VERSION,
@@ -180,7 +218,7 @@ def make_collection(mosaic: Mosaic, items: Mapping[str, Extent]) -> Item:
             *({"rel": "emb:source-data", "href": href} for href in SOURCES.values()),
             *(
                 {"rel": "item", "href": f"./{key.split('/')[1]}", "type": "application/geo+json"}
-                for key in items
+                for key in extents
             ),
         ],
         "assets": {
@@ -202,7 +240,7 @@ def make_collection(mosaic: Mosaic, items: Mapping[str, Extent]) -> Item:
 
 def _outline(made: Sequence[Row]) -> BaseGeometry:
     """The tiles' ground, or its bounds where that would be too many corners."""
-    ground = shapely.union_all(shapely.from_wkb([row["geometry"] for row in made]))
+    ground = shapely.union_all(shapely.from_wkb([row.geometry for row in made]))
     corners = shapely.get_num_coordinates(ground)
     if corners <= MAX_CORNERS:
         return ground

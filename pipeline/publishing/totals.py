@@ -1,4 +1,4 @@
-"""What the registry's rows come to: what maps and report tell, small for any number of tiles."""
+"""What the registry's rows come to: what maps and the report tell, small however many there are."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import shapely
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS
-from tessera_mosaic.pipeline.publishing.registry import Row
+from tessera_mosaic.pipeline.publishing.registry import Row, TileState
 
-STATES = ("done", "empty", "failed", "missing")
-"""Of a tile, in the order in which they are told."""
+STATES = tuple(TileState)
+"""How tiles stand, in the order in which people are told."""
 
 VALUES = (*(f"observations_{name}_mean" for name in COUNTS), "code_power", "scale_median")
 """Columns of which every done tile's value is kept."""
@@ -25,7 +25,7 @@ VALUES = (*(f"observations_{name}_mean" for name in COUNTS), "code_power", "scal
 class Group:
     """What tiles come to: how many by state, pixels embedded, bytes stored."""
 
-    states: Counter[str] = field(default_factory=Counter)
+    states: Counter[TileState] = field(default_factory=Counter)
     pixels: int = 0
     bytes: int = 0
 
@@ -58,7 +58,7 @@ class Ground:
 
 
 @dataclass
-class Failure:
+class FailureCount:
     """How many tiles failed in a way, and one of them in words."""
 
     count: int
@@ -66,7 +66,7 @@ class Failure:
 
 
 @dataclass
-class Overview:
+class Totals:
     """What rows come to, as they are added: the same for the same rows in the same order.
 
     Parameters
@@ -84,7 +84,7 @@ class Overview:
     """
 
     groups: dict[tuple[int, int], Group] = field(default_factory=dict)
-    failures: dict[str, Failure] = field(default_factory=dict)
+    failures: dict[str, FailureCount] = field(default_factory=dict)
     seconds: Counter[str] = field(default_factory=Counter)
     sizes: Counter[str] = field(default_factory=Counter)
     latest: str = ""
@@ -98,26 +98,26 @@ class Overview:
         if not rows:
             return
         group = self.groups.setdefault((zone, year), Group())
-        done = [row for row in rows if row["state"] == "done"]
+        done = [row for row in rows if row.done]
         group.add(
             Group(
-                Counter(row["state"] for row in rows),
-                sum(row["pixels_embedded"] for row in done),
-                sum(row["bytes"] for row in done),
+                Counter(row.state for row in rows),
+                sum(row.pixels_embedded or 0 for row in done),
+                sum(row.bytes or 0 for row in done),
             )
         )
         self.grounds.setdefault(year, []).append(_ground(rows))
-        self.latest = max(self.latest, *(row["written"] or "" for row in rows))
+        self.latest = max(self.latest, *(row.written or "" for row in rows))
         for row in done:
-            self.seconds.update(json.loads(row["seconds_by_step"]))
-            self.sizes.update(json.loads(row["bytes_by_array"]))
+            self.seconds.update(json.loads(row.seconds_by_step or "{}"))
+            self.sizes.update(json.loads(row.bytes_by_array or "{}"))
         for name, values in self._values.items():
-            values.append(np.array([row[name] for row in done], np.float32))
+            values.append(np.array([getattr(row, name) for row in done], np.float32))
         for row in rows:
-            if row["state"] == "failed":
-                example = f"{row['tile']}, {year}: {row['error'] or ''}"
-                kind = row["error_class"] or "unknown"
-                self.failures.setdefault(kind, Failure(0, example)).count += 1
+            if row.state is TileState.FAILED:
+                example = f"{row.tile}, {year}: {row.error or ''}"
+                kind = row.error_class or "unknown"
+                self.failures.setdefault(kind, FailureCount(0, example)).count += 1
 
     @property
     def years(self) -> list[int]:
@@ -127,7 +127,9 @@ class Overview:
     @property
     def made(self) -> list[int]:
         """Years that have a tile that is done."""
-        return sorted({year for (_, year), group in self.groups.items() if group.states["done"]})
+        return sorted(
+            {year for (_, year), group in self.groups.items() if group.states[TileState.DONE]}
+        )
 
     def total(self, year: int | None = None) -> Group:
         """All tiles, or those of a year."""
@@ -145,7 +147,7 @@ class Overview:
 
 def _ground(rows: Collection[Row]) -> Ground:
     parts, of = shapely.get_parts(
-        shapely.from_wkb([row["geometry"] for row in rows]), return_index=True
+        shapely.from_wkb([row.geometry for row in rows]), return_index=True
     )
-    states = np.array([STATES.index(row["state"]) for row in rows], np.uint8)
+    states = np.array([STATES.index(row.state) for row in rows], np.uint8)
     return Ground(shapely.bounds(parts).astype(np.float32), states[of])

@@ -1,11 +1,62 @@
-"""What `verify` looked at, and what is wrong with it."""
+"""What was looked at, and what is wrong with it."""
 
 from __future__ import annotations
 
+import enum
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
+
+
+class ProblemKind(enum.StrEnum):
+    """What can be wrong with a tile or an object."""
+
+    MISSING = "missing"
+    """An object is not there."""
+    SIZE = "size"
+    """An object is longer or shorter than the record says."""
+    UNREADABLE = "unreadable"
+    """An object's bytes do not decode."""
+    CHECKSUM = "checksum"
+    """An object's bytes are not those that were put."""
+    RECORD = "record"
+    """A record is damaged, of another tile or run, or does not fit the tile's objects."""
+    SUMMARY = "summary"
+    """The zone's summary is damaged, or has something else than the record."""
+    PLAN = "plan"
+    """The list of planned tiles, one that it came from, or the region is damaged."""
+    UNTRIED = "untried"
+    """A tile was planned, and has no record."""
+    FAILED = "failed"
+    """A tile could not be made."""
+    METADATA = "metadata"
+    """The metadata of a node is not what the mosaic's root implies."""
+    PUBLISHED = "published"
+    """An object is not as it was published."""
+    SCALE = "scale"
+    """A scale is neither in (0, 1) nor a sentinel."""
+    COUNTS = "counts"
+    """Observations or pixels are not as many as the record says, or were never seen."""
+    OWNERSHIP = "ownership"
+    """Pixels are embedded that another zone owns, or that nobody wanted."""
+    CODES = "codes"
+    """Codes stand without a scale, or do not fill it."""
+    DEPTH = "depth"
+    """A nested depth is not the beginning of the full one."""
+    CONSTANT = "constant"
+    """A dimension is the same in every pixel."""
+    BORDER = "border"
+    """The border to a neighbour is rougher than the ground beside it."""
+    HISTOGRAM = "histogram"
+    """The codes are not distributed like those of the other tiles."""
+
+
+HOLES = frozenset({ProblemKind.FAILED, ProblemKind.UNTRIED})
+"""Problems of tiles that are not there; what is there may be sound."""
+
+SUSPICIONS = frozenset({ProblemKind.BORDER, ProblemKind.CONSTANT, ProblemKind.HISTOGRAM})
+"""Problems that the ground itself can raise: a person has to look."""
 
 
 @dataclass(frozen=True)
@@ -14,20 +65,29 @@ class Problem:
 
     Parameters
     ----------
-    tile
-        Name of the tile, or key of the object where it belongs to none.
-    problem
-        Its class.
+    name
+        Name of the tile, or key of the object where it belongs to no tile.
+    kind
+        What is wrong.
     detail
-        In words.
+        The same in words, and what to do.
     year
-        Of the tile; None where the object belongs to no year.
+        Year of the tile or object; None where the object belongs to no year.
     """
 
-    tile: str
-    problem: str
+    name: str
+    kind: ProblemKind
     detail: str
     year: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """An entry of `problems` in `verify --json`."""
+        return {
+            "tile": self.name,
+            "problem": self.kind.value,
+            "detail": self.detail,
+            "year": self.year,
+        }
 
 
 @dataclass(frozen=True)
@@ -37,58 +97,84 @@ class Checked:
     Parameters
     ----------
     name
-        Of the tile, or key of the object.
+        Name of the tile, or key of the object.
     year
-        Of the tile; None where the object belongs to no year.
+        Year of the tile or object; None where the object belongs to no year.
     problems
-        Empty where all is well.
+        All that is wrong with it; empty where all is well.
     again
         Whether it was looked at before, and counts no second time.
     """
 
     name: str
-    year: int | None
+    year: int | None = None
     problems: tuple[Problem, ...] = ()
     again: bool = False
 
 
-def object_checked(
-    key: str, problem: str = "", detail: str = "", year: int | None = None
-) -> Checked:
-    """An object that was looked at, and what is wrong with it if anything is."""
-    return Checked(key, year, (Problem(key, problem, detail, year),) if problem else ())
+def sound(key: str, year: int | None = None) -> Checked:
+    """An object that was looked at and is as it should be."""
+    return Checked(key, year)
+
+
+def unsound(key: str, kind: ProblemKind, detail: str, year: int | None = None) -> Checked:
+    """An object that was looked at and is not as it should be."""
+    return Checked(key, year, (Problem(key, kind, detail, year),))
+
+
+def tell_nobody(problem: Problem) -> None:
+    """For who waits for all problems."""
 
 
 @dataclass
-class Verdict:
-    """What was looked at, and what is wrong with it."""
+class Findings:
+    """All that was looked at.
+
+    Parameters
+    ----------
+    checked
+        Number of tiles and objects.
+    problems
+        All that is wrong with them, in the order in which it was found.
+    """
 
     checked: int = 0
-    bad: set[tuple[str, int | None]] = field(default_factory=set)
     problems: list[Problem] = field(default_factory=list)
+    _unsound: set[tuple[str, int | None]] = field(default_factory=set)
 
-    def take(self, entries: Iterable[Checked], show: bool) -> None:
-        """Add what was looked at, and show each problem as it is found if that is asked for."""
+    def take(
+        self, entries: Iterable[Checked], tell: Callable[[Problem], None] = tell_nobody
+    ) -> None:
+        """Add what was looked at.
+
+        Parameters
+        ----------
+        entries
+            Tiles and objects, which may be looked at while they are taken.
+        tell
+            Called with each problem as it is found.
+        """
         for entry in entries:
             self.checked += not entry.again
             self.problems += entry.problems
             if entry.problems:
-                self.bad.add((entry.name, entry.year))
-            if show:
-                for problem in entry.problems:
-                    print(f"{problem.tile}: {problem.problem}: {problem.detail}")
+                self._unsound.add((entry.name, entry.year))
+            for problem in entry.problems:
+                tell(problem)
 
-    def show(self) -> None:
-        """Print how many problems there are, by class."""
-        ok = self.checked - len(self.bad)
-        print(f"{self.checked} checked, {ok} ok, {len(self.problems)} problems")
-        for kind, count in Counter(problem.problem for problem in self.problems).most_common():
-            print(f"  {kind}: {count}")
+    @property
+    def ok(self) -> int:
+        """Number of tiles and objects with which nothing is wrong."""
+        return self.checked - len(self._unsound)
+
+    def kinds(self) -> Counter[ProblemKind]:
+        """Number of problems of each kind."""
+        return Counter(problem.kind for problem in self.problems)
 
     def to_json(self) -> dict[str, Any]:
         """The fields of `verify --json`."""
         return {
             "checked": self.checked,
-            "ok": self.checked - len(self.bad),
-            "problems": [vars(problem) for problem in self.problems],
+            "ok": self.ok,
+            "problems": [problem.to_json() for problem in self.problems],
         }

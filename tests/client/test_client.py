@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.publishing.publish import publish
+from tessera_mosaic.pipeline.publishing.publish import publish_mosaic
 from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, NORTH_EDGE, WEST_EDGE, WIDTH
 from tests.client.environment import LACKING, client_python
 from tests.samples import DEPTHS, EQUATOR_ROW, SIDE, TILES, YEARS, Sample, write_sample
@@ -48,7 +48,7 @@ def test_official_client(tmp_path: Path) -> None:
     if python is None:
         pytest.skip(LACKING)
     sample = write_sample(Storage(str(tmp_path / "store")))
-    publish(sample.mosaic.storage)
+    publish_mosaic(sample.mosaic.storage)
     describe(sample, tmp_path)
     command = [python, "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider", "-rs",
                "--noconftest",

@@ -16,7 +16,7 @@ from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.mosaic.datasets import dequantize, open_mosaic
 from tessera_mosaic.pipeline.mosaic.layout import Layout
 from tessera_mosaic.pipeline.mosaic.store import create_store, read_mosaic
-from tessera_mosaic.pipeline.publishing.publish import publish
+from tessera_mosaic.pipeline.publishing.publish import publish_mosaic
 from tests import jobs
 from tests.fakes.environment import forget_file_systems
 from tests.fakes.gcs import State
@@ -43,7 +43,7 @@ def test_the_same_bytes_everywhere(sample: Sample, tmp_path: Path) -> None:
 def test_a_finished_tile_is_verified_and_published(remote: Storage) -> None:
     storage = Storage(f"{remote.url}/published")
     mosaic = write_sample(storage, TILES[:1], [2018]).mosaic
-    assert publish(mosaic.storage)["painted"] == 1
+    assert publish_mosaic(mosaic.storage).painted == 1
     args = argparse.Namespace(store=storage.url, year=None, json=True)
     assert verify_command(args)["problems"] == []
     key = mosaic.keys(TILES[0], 2018)[-1]

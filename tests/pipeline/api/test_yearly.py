@@ -19,7 +19,7 @@ from tessera_mosaic.pipeline.job.outcome import Outcome
 from tessera_mosaic.pipeline.ledger.tile_lists import planned_tiles
 from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.simulation.archive import Simulation, simulate_archive
-from tessera_mosaic.pipeline.verification.findings import Checked, Problem
+from tessera_mosaic.pipeline.verification.findings import Checked, Problem, ProblemKind
 from tessera_mosaic.requests import RunRequest
 from tessera_mosaic.yearly import TOLD, AnnualPacing, AnnualSteps, annual, last_complete_year
 from tests import jobs
@@ -120,7 +120,7 @@ class Told:
 
 
 def found(kinds: tuple[str, ...]) -> list[Checked]:
-    return [Checked("t", 2024, (Problem("t", kind, ""),)) for kind in kinds]
+    return [Checked("t", 2024, (Problem("t", ProblemKind(kind), ""),)) for kind in kinds]
 
 
 @pytest.fixture(autouse=True)

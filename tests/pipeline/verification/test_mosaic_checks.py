@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import random
 from collections.abc import Callable
@@ -11,15 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tessera_mosaic.pipeline.commands.verify import verify_command
+from tessera_mosaic.pipeline.commands.verify import print_findings
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import keys, records, tile_lists
 from tessera_mosaic.pipeline.mosaic.shards import Pixels
 from tessera_mosaic.pipeline.mosaic.store import Mosaic, create_store, read_mosaic
-from tessera_mosaic.pipeline.publishing.publish import publish
-from tessera_mosaic.pipeline.verification.mosaic_checks import ENOUGH_TILES, unusual
-from tessera_mosaic.pipeline.verification.tile_checks import BARS, Histograms
+from tessera_mosaic.pipeline.publishing.publish import publish_mosaic
+from tessera_mosaic.pipeline.verification.code_histograms import (
+    BARS,
+    ENOUGH_TILES,
+    Histograms,
+    unusual,
+)
+from tessera_mosaic.pipeline.verification.findings import Findings, Problem
+from tessera_mosaic.pipeline.verification.mosaic_checks import tile_check
+from tessera_mosaic.pipeline.verification.verify import check_store, verify
+from tests.fakes.stores import WatchedStorage
 from tests.samples import SIDE, TILES, pixels, write_sample, write_tile
 
 REPETITIONS = 100
@@ -30,7 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Storage:
     """Two tiles of one year, one on top of the other, as a run and `publish` leave them."""
     storage = Storage(f"memory://{tmp_path_factory.mktemp('store').name}")
     write_sample(storage, TILES[:2], [2018])
-    publish(storage)
+    publish_mosaic(storage)
     return storage
 
 
@@ -42,20 +49,24 @@ def copy(store: Storage, tmp_path: Path) -> Mosaic:
     return read_mosaic(storage)
 
 
-def found(storage: Storage, year: int | None = None) -> list[dict]:
-    return verify_command(argparse.Namespace(store=storage.url, year=year, json=True))["problems"]
+def found(storage: Storage, year: int | None = None) -> list[Problem]:
+    return verify(storage.url, year).problems
 
 
 def test_a_sound_store_has_no_problems(store: Storage, capsys: pytest.CaptureFixture) -> None:
-    result = verify_command(argparse.Namespace(store=store.url, year=2018, json=False))
-    assert result["problems"] == []
-    assert result["checked"] == result["ok"] > 2
+    findings = verify(store.url, 2018)
+    assert findings.problems == []
+    assert findings.checked == findings.ok > 2
+    print_findings(findings)
     assert "0 problems" in capsys.readouterr().out
 
 
-def test_nothing_is_listed(store: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(Storage, "list")
-    assert found(store) == []
+def test_nothing_is_listed(store: Storage) -> None:
+    asked: set[str] = set()
+    findings = Findings()
+    findings.take(check_store(WatchedStorage(store.url, lambda method, key: asked.add(method))))
+    assert findings.problems == []
+    assert asked == {"read", "read_range"}
 
 
 def delete(storage: Storage, key: str, other: str, chance: random.Random) -> None:
@@ -112,17 +123,17 @@ def test_problems_are_named_by_tile_and_class(
     key = next(key for key in copy.keys(TILES[1], 2018) if f"/{name}/" in key)
     damage(copy.storage, key, "", random.Random(0))
     (told,) = found(copy.storage)
-    assert (told["tile"], told["year"]) == (TILES[1].name, 2018)
-    assert told["problem"] in (problem, "unreadable")
-    assert key in told["detail"]
+    assert (told.name, told.year) == (TILES[1].name, 2018)
+    assert told.kind in (problem, "unreadable")
+    assert key in told.detail
 
 
 def changed(copy: Mosaic, change: Callable[[Pixels], None]) -> set[str]:
-    """Classes of what is found after a tile was written with changed pixels."""
+    """Kinds of what is found after a tile was written with changed pixels."""
     put = pixels(TILES[0], 2018)
     change(put)
     write_tile(copy, TILES[0], 2018, put)
-    return {told["problem"] for told in found(copy.storage)} - {"summary"}
+    return {told.kind.value for told in found(copy.storage)} - {"summary"}
 
 
 def test_pixels_that_nothing_saw(copy: Mosaic) -> None:
@@ -147,12 +158,10 @@ def test_codes_that_do_not_fill_their_scale(copy: Mosaic) -> None:
     assert changed(copy, change) == {"codes"}
 
 
-def test_pixels_beyond_the_margin(copy: Mosaic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "tessera_mosaic.pipeline.verification.mosaic_checks.wanted_pixels",
-        lambda window, margin: np.zeros(window.shape, bool),
-    )
-    assert {told["problem"] for told in found(copy.storage)} == {"ownership", "counts"}
+def test_pixels_beyond_the_margin(copy: Mosaic) -> None:
+    check = tile_check(copy, 2018, lambda window: np.zeros(window.shape, bool))
+    problems = [problem for tile in TILES[:2] for problem in check(tile).problems]
+    assert {told.kind for told in problems} == {"ownership", "counts"}
 
 
 def test_a_seam(copy: Mosaic) -> None:
@@ -171,7 +180,7 @@ def test_a_seam(copy: Mosaic) -> None:
     for step, expected in ((0, set()), (40, {"border"})):
         write_tile(copy, TILES[0], 2018, ground(0, 0))
         write_tile(copy, TILES[1], 2018, ground(1, step))
-        assert {p["problem"] for p in found(copy.storage)} - {"summary"} == expected
+        assert {p.kind for p in found(copy.storage)} - {"summary"} == expected
 
 
 def test_what_was_planned_and_not_made(copy: Mosaic) -> None:
@@ -183,7 +192,7 @@ def test_what_was_planned_and_not_made(copy: Mosaic) -> None:
     )
     records.write_record(storage, TILES[0], failed)
     storage.delete(keys.record_key(2018, TILES[1]))
-    told = {(p["tile"], p["problem"]) for p in found(storage)}
+    told = {(p.name, p.kind) for p in found(storage)}
     assert (TILES[0].name, "failed") in told
     assert (TILES[1].name, "untried") in told
 
@@ -193,8 +202,8 @@ def test_a_zone_of_which_nothing_was_made(copy: Mosaic) -> None:
     create_store(copy.storage, copy.layout, copy.identity, [2018], [tile.zone])
     tile_lists.add_planned(copy.storage, 2018, [tile], "more")
     copy.storage.write(keys.request_key(2018, "more", 30), tile_lists.encode_tiles([tile]))
-    publish(copy.storage)
-    assert [(p["tile"], p["problem"]) for p in found(copy.storage)] == [(tile.name, "untried")]
+    publish_mosaic(copy.storage)
+    assert [(p.name, p.kind) for p in found(copy.storage)] == [(tile.name, "untried")]
 
 
 @pytest.mark.parametrize("objects", range(1, 8))
@@ -207,7 +216,7 @@ def test_a_tile_of_two_runs_that_saw_different_scenes(copy: Mosaic, objects: int
     copy.storage.write(keys.record_key(2018, TILES[0]), one.to_json())
     for key in shard[:objects]:
         copy.storage.write(key, ours[key])
-    assert {p["problem"] for p in found(copy.storage)} & {"checksum", "size", "unreadable"}
+    assert {p.kind for p in found(copy.storage)} & {"checksum", "size", "unreadable"}
 
 
 def test_a_tile_whose_codes_are_not_distributed_like_the_others() -> None:
@@ -218,7 +227,7 @@ def test_a_tile_whose_codes_are_not_distributed_like_the_others() -> None:
     assert not list(unusual(2018, histograms))
     histograms.add("odd", 100 * (np.arange(BARS) == 0))
     (told,) = unusual(2018, histograms)
-    assert (told.name, told.problems[0].problem, told.again) == ("odd", "histogram", True)
+    assert (told.name, told.problems[0].kind, told.again) == ("odd", "histogram", True)
 
 
 def test_bad_input(store: Storage, tmp_path: Path) -> None:

@@ -1,0 +1,66 @@
+"""Whether a folder of d-pixels is whole: every planned tile, its record, and its file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.stored_object import Damaged, check_object
+from tessera_mosaic.pipeline.ledger.keys import RECIPE, dpixels_key, planned_key
+from tessera_mosaic.pipeline.ledger.recipe import read_recipe
+from tessera_mosaic.pipeline.ledger.records import Record
+from tessera_mosaic.pipeline.verification.findings import Checked, ProblemKind, sound
+from tessera_mosaic.pipeline.verification.record_checks import Survey, TileCheck, check_zone
+
+COMMAND = "sample"
+"""The command that makes a folder of d-pixels."""
+
+
+def check_dpixels(storage: Storage, year: int | None) -> Iterator[Checked]:
+    """Check a folder of d-pixels.
+
+    Parameters
+    ----------
+    storage
+        The folder, which holds a recipe.
+    year
+        Calendar year to check; None for the one that the recipe names.
+
+    Raises
+    ------
+    BadInput
+        If the folder has no such year, or was made before `sample` kept records.
+    """
+    recipe = read_recipe(storage)
+    drawn = recipe.year
+    if year not in (None, drawn):
+        raise BadInput(f"{storage.url} has no year {year}: its d-pixels are of {drawn}")
+    zones = [zone for zone in range(1, 61) if storage.exists(planned_key(drawn, zone))]
+    if not zones:
+        raise BadInput(
+            f"{storage.url} has no records of its tiles: run `{COMMAND}` again with the options "
+            f"that its {RECIPE} names, which adds them"
+        )
+    yield sound(RECIPE)
+    check = TileCheck(
+        storage=storage,
+        year=drawn,
+        command=COMMAND,
+        fingerprint=recipe.fingerprint,
+        keys=lambda tile: (dpixels_key(tile, drawn),),
+        survey=lambda tile, record: survey_objects(storage, record),
+    )
+    for zone in zones:
+        yield from check_zone(check, zone)
+
+
+def survey_objects(storage: Storage, record: Record) -> Survey:
+    """Compare the bytes of a tile's objects with their sizes and digests in its record."""
+    problems = []
+    for stored in record.objects:
+        try:
+            check_object(storage, stored)
+        except Damaged as damaged:
+            problems.append((ProblemKind(damaged.damage), str(damaged)))
+    return Survey(tuple(problems))

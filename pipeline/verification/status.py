@@ -1,0 +1,118 @@
+"""How a store stands, by its records alone: what was planned, what came of it, and what failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger.keys import RECIPE
+from tessera_mosaic.pipeline.ledger.recipe import read_recipe
+from tessera_mosaic.pipeline.ledger.standing import Standing, standing
+from tessera_mosaic.pipeline.mosaic.store import mosaic_in
+
+SUMS = ("planned", "done", "failed", "missing", "empty", "pixels", "uncertain")
+"""Numbers that are summed over the years."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How the tiles of a store stand.
+
+    Parameters
+    ----------
+    years
+        How those of each calendar year stand for which any were planned.
+    """
+
+    years: Mapping[int, Standing]
+
+    @property
+    def planned(self) -> int:
+        """Number of tiles that any run was asked for."""
+        return self._sum("planned")
+
+    @property
+    def done(self) -> int:
+        """Number of tiles that are finished; those with nothing to see are among them."""
+        return self._sum("done")
+
+    @property
+    def failed(self) -> int:
+        """Number of tiles that could not be made."""
+        return self._sum("failed")
+
+    @property
+    def missing(self) -> int:
+        """Number of tiles without a record."""
+        return self._sum("missing")
+
+    @property
+    def failures(self) -> dict[str, int]:
+        """Number of failed tiles by class of error, the most frequent first."""
+        failures: Counter[str] = Counter()
+        for found in self.years.values():
+            failures.update(found.failures)
+        return dict(failures.most_common())
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of `status --json`."""
+        return {
+            **{name: self._sum(name) for name in SUMS},
+            "failures": self.failures,
+            "years": list(self.years),
+            "plan": {
+                str(year): {name: entry.to_json() for name, entry in found.comparison.items()}
+                for year, found in self.years.items()
+            },
+        }
+
+    def _sum(self, name: str) -> int:
+        return sum(getattr(found, name) for found in self.years.values())
+
+
+def status(store: str, year: int | None = None) -> Status:
+    """Count the planned tiles of a store by what became of them.
+
+    Only records are read, so it is quick whatever the store holds, and may be asked while a job is
+    at work.
+
+    Parameters
+    ----------
+    store
+        Path or URL of a mosaic, or of a folder of d-pixels.
+    year
+        Calendar year; None for all years.
+
+    Raises
+    ------
+    BadInput
+        If there is neither a mosaic nor a folder of d-pixels, or the year was never planned.
+
+    Examples
+    --------
+    >>> import tessera_mosaic as tm
+    >>> found = tm.status("valley.zarr", year=2024)
+    >>> found.done == found.planned
+    True
+    """
+    storage = Storage(store)
+    years = _years(storage)
+    found = {each: standing(storage, each) for each in (years if year is None else (year,))}
+    planned = {each: of for each, of in found.items() if of.planned}
+    if year is not None and not planned:
+        raise BadInput(f"{store} has no tiles planned for {year}")
+    return Status(planned)
+
+
+def _years(storage: Storage) -> tuple[int, ...]:
+    """Years that a mosaic, or a folder of d-pixels, may have tiles of."""
+    try:
+        return mosaic_in(storage).years
+    except BadInput:
+        if not storage.exists(RECIPE):
+            raise
+        return (read_recipe(storage).year,)

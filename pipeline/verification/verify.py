@@ -1,0 +1,73 @@
+"""Check all that a job wrote, whether it embedded pixels or drew d-pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger.keys import RECIPE
+from tessera_mosaic.pipeline.mosaic.store import ROOT, mosaic_in
+from tessera_mosaic.pipeline.tiling.lattice import zone_group
+from tessera_mosaic.pipeline.verification.dpixel_checks import check_dpixels
+from tessera_mosaic.pipeline.verification.findings import (
+    Checked,
+    Findings,
+    Problem,
+    ProblemKind,
+    tell_nobody,
+    unsound,
+)
+from tessera_mosaic.pipeline.verification.mosaic_checks import check_mosaic
+
+
+def verify(
+    store: str, year: int | None = None, tell: Callable[[Problem], None] = tell_nobody
+) -> Findings:
+    """Check every planned tile against its record and its bytes, and all that stands beside them.
+
+    Parameters
+    ----------
+    store
+        Path or URL of a mosaic, or of a folder of d-pixels.
+    year
+        Calendar year to check; None for all years.
+    tell
+        Called with each problem as it is found.
+
+    Returns
+    -------
+    All that was looked at, and what is wrong with it.
+
+    Raises
+    ------
+    BadInput
+        If there is neither a mosaic nor a folder of d-pixels, or it does not have the year.
+
+    Examples
+    --------
+    >>> import tessera_mosaic as tm
+    >>> findings = tm.verify("valley.zarr", year=2024)
+    >>> findings.ok == findings.checked
+    True
+    """
+    findings = Findings()
+    findings.take(check_store(Storage(store), year), tell)
+    return findings
+
+
+def check_store(storage: Storage, year: int | None = None) -> Iterator[Checked]:
+    """Everything that a store holds, or the root alone where that of a mosaic cannot be read."""
+    try:
+        mosaic = mosaic_in(storage)
+    except BadInput as error:
+        if not storage.exists(ROOT) and storage.exists(RECIPE):
+            yield from check_dpixels(storage, year)
+        elif any(storage.exists(f"{zone_group(zone)}/{ROOT}") for zone in range(1, 61)):
+            yield unsound(ROOT, ProblemKind.METADATA, f"the root's metadata is lost: {error}")
+        else:
+            raise
+        return
+    if year is not None:
+        mosaic.step(year)
+    yield from check_mosaic(mosaic, mosaic.years if year is None else [year])
