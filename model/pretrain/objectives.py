@@ -6,12 +6,12 @@ from them (`forward`), of which `total` is minimised.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tessera_mosaic.model.networks import Network
@@ -148,9 +148,13 @@ class BarlowTwins(nn.Module):
 class Distillation(nn.Module):
     """A student's leading values, each prefix through a linear head, should give the teacher's all.
 
-    Source: TESSERA v2 (arXiv 2607.03949). The distance (mean squared error), the equal weights of
-    the prefixes, and what the two see are ours: the teacher sees one sparse view, and the student
-    another unless `same_view`.
+    Source: TESSERA v2 (arXiv 2607.03949). The distance (mean squared error about the batch's mean),
+    the equal weights of the prefixes, and what the two see are ours: the teacher sees one sparse
+    view, and the student another.
+
+    The mean is left out because it is most of a teacher's vectors and tells no pixel from another.
+    A student that is asked for it too spends its first steps on giving every pixel the same
+    values, and may not come back from there.
 
     Parameters
     ----------
@@ -179,7 +183,9 @@ class Distillation(nn.Module):
         self._teacher = (teacher.eval().requires_grad_(False),)
         target = teacher.sizes.representation
         depths = [depth for depth in PREFIXES if depth <= encoder.sizes.representation]
-        self.heads = nn.ModuleDict({str(depth): nn.Linear(depth, target) for depth in depths})
+        self.heads = nn.ModuleDict(
+            {str(depth): nn.Linear(depth, target, bias=False) for depth in depths}
+        )
         self.sides = (
             (statistics.tables(), lengths),
             (teacher_statistics.tables(), teacher_lengths),
@@ -202,7 +208,7 @@ class Distillation(nn.Module):
             target = teacher(teacher_s2, teacher_s1).float()
         z = self.encoder(s2, s1)
         parts = {
-            f"prefix_{depth}": F.mse_loss(head(z[:, : int(depth)]).float(), target)
+            f"prefix_{depth}": spread(head(z[:, : int(depth)]).float() - target)
             for depth, head in self.heads.items()
         }
         total = torch.stack(list(parts.values())).mean()
@@ -295,6 +301,21 @@ def barlow_twins(correlation: Tensor) -> tuple[Tensor, Tensor]:
     diagonal = correlation.diagonal()
     off = correlation.square().sum() - diagonal.square().sum()
     return (diagonal - 1).square().sum(), off
+
+
+def spread(rows: Tensor, gathered: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """Mean squared distance of a process's rows from the mean row of all processes.
+
+    Parameters
+    ----------
+    rows
+        A row a pixel, float (pixels, values).
+    gathered
+        Joins a row of each process, float (processes, values); by default by the process group.
+    """
+    # The gradient that goes through the mean adds up to nothing over the batch.
+    mean = (gathered or gather)(rows.detach().mean(dim=0, keepdim=True)).mean(dim=0)
+    return (rows - mean).square().mean()
 
 
 def fake_quantize(z: Tensor) -> Tensor:

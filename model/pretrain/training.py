@@ -85,8 +85,8 @@ def train(
     Raises
     ------
     TrainingError
-        If the folder's training had another recipe or its state is damaged, or the loss is no
-        longer a number.
+        If the folder's training had another recipe or other parameters, or its state is damaged,
+        or the loss is no longer a number.
     """
     module = wrap(objective, here, sharding)  # type: ignore[arg-type]
     optimizer = make_optimizer(module, recipe)
@@ -174,6 +174,11 @@ def _resume(
         raise TrainingError(
             f"{path} is of a training with another {' and '.join(other)}: "
             "name another folder, or give the same options again"
+        )
+    if saved["objective"].keys() != {name.removeprefix("module.") for name in module.state_dict()}:
+        raise TrainingError(
+            f"{path} is of a training with other parameters: "
+            "name another folder, or remove it to begin anew"
         )
     load_whole_state(module, optimizer, saved["objective"], saved["optimizer"])
     return saved["step"], History(saved["history"])

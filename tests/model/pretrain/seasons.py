@@ -14,6 +14,16 @@ SOIL = np.array([1500, 900, 1200, 2200, 2400, 1700, 2000, 2100, 3000, 2600])
 GREEN = np.array([400, 300, 700, 4000, 4200, 1100, 3000, 3600, 1800, 900])
 
 
+def trained_and_other_fields(seed: int = 0, soils: float = 0.03) -> tuple[Samples, Samples]:
+    """d-pixels to train on, and those of as many other fields that were seen on the same days.
+
+    An encoder knows only the days that it was trained on, as it does where it is used.
+    """
+    samples = fields(seed, count=64, soils=soils)
+    one, other = np.array_split(np.arange(len(samples)), 2)
+    return samples.take(one), samples.take(other)
+
+
 def fields(seed: int = 0, count: int = 32, side: int = 5, soils: float = 0.03) -> Samples:
     """d-pixels of `count` fields of `side` squared pixels each; labels 1 to 4, groups from 1.
 

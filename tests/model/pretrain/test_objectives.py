@@ -13,11 +13,13 @@ from tessera_mosaic.model.observations import Stack
 from tessera_mosaic.model.pretrain.objectives import (
     WATCHED,
     BarlowTwins,
+    Distillation,
     barlow_twins,
     correlate,
     fake_quantize,
     projector,
     rank_me,
+    spread,
     standardize,
 )
 from tessera_mosaic.model.pretrain.samples import samples_of
@@ -82,7 +84,9 @@ def test_embedding_d_pixels_is_what_the_encoder_does() -> None:
         sar_descending=np.zeros((0, 4, 5, 2), np.int16),
         sar_descending_doy=np.zeros(0, np.int16),
     )
+    stack.masks[0] = 1
     stack.masks[:, 0, 0] = 0
+    stack.sar_ascending[0] = 1000
     stack.sar_ascending[:, 1, 1] = 0
     card = card_named("v2-nano")
     checkpoint = random_checkpoint(card.sizes, 3)
@@ -128,6 +132,30 @@ def test_the_loss_is_that_of_mixed_barlow_twins() -> None:
     expected = naive_loss(one, two, mix, mate.numpy(), float(share), 5e-3, 1.0)
     assert parts["total"].item() == pytest.approx(expected, rel=1e-4)
     assert set(parts) == {"total", "invariance", "redundancy", "mix"}
+
+
+def test_a_student_is_not_asked_for_what_all_vectors_share() -> None:
+    student, teacher = (random_checkpoint(TINY, seed).network() for seed in range(2))
+    objective = Distillation(student, teacher, STATISTICS, STATISTICS, (5, 4), (6, 5))
+    s2, s1, teacher_s2, teacher_s1 = objective.draw(fields(count=2), np.random.default_rng(0))
+    parts = objective(s2, s1, teacher_s2, teacher_s1)
+    with torch.no_grad():
+        z, wanted = student(s2, s1), teacher(teacher_s2, teacher_s1)
+        for depth, head in objective.heads.items():
+            error = (wanted - head(z[:, : int(depth)])).double().numpy()
+            left = np.mean((error - error.mean(axis=0)) ** 2)
+            assert parts[f"prefix_{depth}"].item() == pytest.approx(left, rel=1e-4)
+    total = np.mean([parts[f"prefix_{depth}"].item() for depth in (16, 32)])
+    assert parts["total"].item() == pytest.approx(total, rel=1e-4)
+
+
+def test_what_all_vectors_share_is_found_over_all_processes() -> None:
+    rows = torch.randn(20, 3) + torch.arange(20)[:, None]
+    halves = rows.chunk(2)
+    whole = float(spread(rows))
+    means = torch.stack([half.mean(dim=0) for half in halves])
+    shared = [float(spread(half, lambda _: means)) for half in halves]
+    assert np.mean(shared) == pytest.approx(whole, rel=1e-4)
 
 
 def test_equal_views_correlate_with_exactly_one() -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import cosine_similarity
 
 from tessera_mosaic.model import probes
 from tessera_mosaic.model.cards import card_named
@@ -24,14 +23,19 @@ from tessera_mosaic.model.checkpoints.checkpoint import (
 )
 from tessera_mosaic.model.networks import Network
 from tessera_mosaic.model.pretrain.history import History
-from tessera_mosaic.model.pretrain.objectives import BarlowTwins, Distillation, rank_me
+from tessera_mosaic.model.pretrain.objectives import (
+    BarlowTwins,
+    Distillation,
+    rank_me,
+    spread,
+)
 from tessera_mosaic.model.pretrain.parallel import Processes
 from tessera_mosaic.model.pretrain.samples import Samples, encode_samples
 from tessera_mosaic.model.pretrain.shuffle import Shuffled
 from tessera_mosaic.model.pretrain.tokens import embed_samples
 from tessera_mosaic.model.pretrain.training import BEST, LAST, STATE, Recipe, TrainingError, train
 from tessera_mosaic.model.sizes import Sizes
-from tests.model.pretrain.seasons import TINY, fields
+from tests.model.pretrain.seasons import TINY, fields, trained_and_other_fields
 
 STATISTICS = card_named("v2-nano").statistics
 ALONE = Processes(0, 1, torch.device("cpu"))
@@ -63,13 +67,15 @@ def stream_of(samples: Samples, recipe: Recipe) -> Shuffled:
 
 
 def look(encoder: Network) -> dict[str, float]:
-    held_out = fields(seed=9)
-    z = embed_samples(encoder, held_out, STATISTICS)
-    folds = probes.grouped_folds(held_out.groups)
-    return {
-        "rank": rank_me(z),
-        "probe": probes.score("knn", z.numpy(), held_out.labels, folds).accuracy,
-    }
+    _, other = trained_and_other_fields()
+    z = embed_samples(encoder, other, STATISTICS)
+    return {"rank": rank_me(z), "probe": neighbours(z, other)}
+
+
+def neighbours(z: torch.Tensor, samples: Samples) -> float:
+    """Share of the pixels whose crop the nearest neighbours in other fields tell."""
+    folds = probes.grouped_folds(samples.groups)
+    return probes.score("knn", z.numpy(), samples.labels, folds).accuracy
 
 
 def twins(redundancy: float = 5e-3) -> BarlowTwins:
@@ -85,7 +91,8 @@ def run(
     **more: int,
 ) -> History:
     torch.manual_seed(recipe.seed)
-    stream = stream_of(fields(soils=soils), recipe)
+    samples, _ = trained_and_other_fields(soils=soils)
+    stream = stream_of(samples, recipe)
     return train(twins(redundancy), stream, recipe, folder, look, ALONE, **more)
 
 
@@ -102,16 +109,16 @@ def test_loss_falls_and_the_probe_gains(trained: tuple[Path, History]) -> None:
     assert last["probe"] > before["probe"] + 0.1
 
 
-@pytest.mark.parametrize(("redundancy", "rises"), [(5e-3, True), (0.0, False)])
-def test_rank_rises_unless_the_cross_correlation_term_is_off(
-    tmp_path: Path, redundancy: float, rises: bool
-) -> None:
-    first, *_, last = run(
-        tmp_path, replace(RECIPE, steps=100), redundancy=redundancy, soils=0.3
-    ).rows
-    assert last["total"] < 0.5 * first["total"]
-    change = last["rank_projection"] - first["rank_projection"]
-    assert change > 0.02 if rises else change < -0.1
+def test_the_rank_of_the_projection_tells_a_collapse(tmp_path: Path) -> None:
+    ranks = {}
+    for redundancy in (5e-3, 0.0):
+        recipe = replace(RECIPE, steps=60)
+        folder = tmp_path / str(redundancy)
+        first, *_, last = run(folder, recipe, redundancy=redundancy, soils=0.3).rows
+        assert last["total"] < 0.5 * first["total"]
+        ranks[redundancy] = last["rank_projection"]
+    # Without the cross-correlation term the loss falls as well, and nothing else tells.
+    assert ranks[0.0] < 0.75 * ranks[5e-3]
 
 
 def test_history_stands_in_a_table_and_a_picture(trained: tuple[Path, History]) -> None:
@@ -144,10 +151,14 @@ def test_an_interrupted_training_ends_with_the_same_bytes(tmp_path: Path) -> Non
         assert state_digest(one) == state_digest(other)
 
 
-def test_another_recipe_cannot_go_on_in_the_same_folder(tmp_path: Path) -> None:
+def test_another_training_cannot_go_on_in_the_same_folder(tmp_path: Path) -> None:
     run(tmp_path, stop_after=20)
     with pytest.raises(TrainingError, match=r"another lr and clip"):
         run(tmp_path, replace(RECIPE, lr=1e-3, clip=1.0))
+    one, other = (random_checkpoint(TINY, seed).network() for seed in range(2))
+    student = Distillation(one, other, STATISTICS, STATISTICS, (8, 8), (8, 8))
+    with pytest.raises(TrainingError, match="with other parameters"):
+        train(student, stream_of(fields(), RECIPE), RECIPE, tmp_path, look, ALONE)
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-200], lambda data: b"", lambda data: b"x"])
@@ -196,29 +207,29 @@ def test_matrices_and_vectors_have_their_own_rates(tmp_path: Path) -> None:
     assert steps["vector"] == pytest.approx(recipe.lr * 0.0048, rel=0.01)
 
 
-NANO = Sizes(latent=36, layers=2, heads=4, feedforward=384, representation=128)
+STUDENT = Sizes(latent=16, layers=1, heads=4, feedforward=128, representation=128)
 
 
-def test_a_nano_student_learns_its_teacher_with_the_most_in_its_first_values(
+def test_a_student_learns_its_teacher_with_the_most_in_its_first_values(
     trained: tuple[Path, History], tmp_path: Path
 ) -> None:
     teacher = read_checkpoint(trained[0] / BEST).network()
-    recipe = replace(RECIPE, steps=180, batch=128, every=180, lr=5e-3, vector_share=0.2)
-    student = random_checkpoint(NANO, 1).network().train()
+    student = random_checkpoint(STUDENT, 1).network().train()
+    recipe = replace(RECIPE, steps=80, batch=128, every=80, lr=1.5e-2, vector_share=0.2)
     torch.manual_seed(0)
-    objective = Distillation(student, teacher, STATISTICS, STATISTICS, (8, 8), (8, 8))
-    train(objective, stream_of(fields(), recipe), recipe, tmp_path, lambda _: {}, ALONE)
-    held_out = fields(seed=9)
+    objective = Distillation(student, teacher, STATISTICS, STATISTICS, (16, 12), (16, 12))
+    samples, other = trained_and_other_fields()
+    train(objective, stream_of(samples, recipe), recipe, tmp_path, lambda _: {}, ALONE)
     with torch.no_grad():
-        z = embed_samples(student, held_out, STATISTICS)
-        target = embed_samples(teacher, held_out, STATISTICS)
-        rebuilt = objective.heads["128"](z)
-    assert float(cosine_similarity(rebuilt, target).mean()) > 0.9
-    folds = probes.grouped_folds(held_out.groups)
-    whole, prefix = (
-        probes.score("knn", z[:, :dims].numpy(), held_out.labels, folds).accuracy
-        for dims in (128, 16)
-    )
+        z, wanted = (embed_samples(network, other, STATISTICS) for network in (student, teacher))
+        # A teacher's vectors are much alike: what counts is how they differ from their mean.
+        explained = {
+            depth: 1 - float(spread(head(z[:, : int(depth)]) - wanted) / spread(wanted))
+            for depth, head in objective.heads.items()
+        }
+    assert explained["128"] > 0.7
+    assert explained["16"] > 0.75 * explained["128"]
+    whole, prefix = (neighbours(z[:, :depth], other) for depth in (128, 16))
     assert whole > 0.8
     assert prefix > 0.9 * whole
 

@@ -93,9 +93,9 @@ def test_grouped_folds_cut_no_group_and_random_folds_do() -> None:
 
 def test_folds_by_field_are_not_fooled_by_a_memory_of_fields() -> None:
     rng = np.random.default_rng(0)
-    groups = np.repeat(np.arange(1, 31), 20).astype(np.int32)
-    labels = rng.integers(1, 3, 31)[groups].astype(np.int32)
-    signature = rng.normal(size=(31, 8)).astype(np.float32)[groups]
+    groups = np.repeat(np.arange(1, 121), 20).astype(np.int32)
+    labels = rng.integers(1, 3, 121)[groups].astype(np.int32)
+    signature = rng.normal(size=(121, 8)).astype(np.float32)[groups]
     features = signature + rng.normal(0, 0.05, signature.shape).astype(np.float32)
     fooled = probes.score("knn", features, labels, probes.random_folds(labels, 0))
     honest = probes.score("knn", features, labels, probes.grouped_folds(groups))
