@@ -26,7 +26,7 @@ SECONDS, BYTES = 30, 4 * 2**30
 """Of a processor, and of address space, that the reading of one file may take."""
 
 
-def read_layer(path: Path) -> dict[str, Any]:
+def read_layer(path: Path, seconds: int = SECONDS) -> dict[str, Any]:
     """Read a file's one layer, apart from this process.
 
     Returns
@@ -47,7 +47,7 @@ def read_layer(path: Path) -> dict[str, Any]:
         "-m",
         "tessera_mosaic.pipeline.tiling.gdal_sandbox",
         str(path.absolute()),
-        str(SECONDS),
+        str(seconds),
     ]
     own = {
         "OGR_SKIP": ",".join(sorted(set(pyogrio.list_drivers()) - DRIVERS)),
@@ -56,12 +56,12 @@ def read_layer(path: Path) -> dict[str, Any]:
     }
     try:
         done = subprocess.run(
-            words, env={**os.environ, **own}, capture_output=True, timeout=2 * SECONDS, check=True
+            words, env={**os.environ, **own}, capture_output=True, timeout=2 * seconds, check=True
         )
     except subprocess.SubprocessError as error:
         last = (getattr(error, "stderr", None) or b"").decode(errors="replace").splitlines()[-1:]
         raise BadInput(
-            f"region {path} cannot be read in {SECONDS} s and {BYTES >> 30} GiB"
+            f"region {path} cannot be read in {seconds} s and {BYTES >> 30} GiB"
             + "".join(f": {line[:200]}" for line in last)
         ) from None
     found: dict[str, Any] = json.loads(done.stdout)

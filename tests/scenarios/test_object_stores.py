@@ -16,6 +16,7 @@ from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.mosaic.datasets import dequantize, open_mosaic
 from tessera_mosaic.pipeline.mosaic.layout import Layout
 from tessera_mosaic.pipeline.mosaic.store import create_store, read_mosaic
+from tessera_mosaic.pipeline.planning.quantities import NOTES
 from tessera_mosaic.pipeline.publishing.publish import publish_mosaic
 from tests import jobs
 from tests.fakes.environment import forget_file_systems
@@ -89,6 +90,9 @@ def test_tensorstore_reads_the_same(sample: Sample, request: pytest.FixtureReque
     assert np.array_equal(np.moveaxis(window, 0, -1), sample.tiles[TILES[0], YEARS[0]].codes)
 
 
+NOTED = (["begun"], ["tiles"])
+"""Where a tile has a note while it is worked on, and its record."""
+
 OBJECTS = {f"storage.objects.{what}" for what in ("get", "list", "create", "delete")}
 """What `SECURITY.md` says that a job needs, on the mosaic's prefix alone."""
 
@@ -113,6 +117,10 @@ def test_a_job_asks_for_no_more_than_its_permissions(
         assert {permission for permission, _, _ in asked} == permitted, command[0]
         assert {bucket for _, bucket, _ in asked} == {"bucket"}
         assert all(name.startswith("permitted/") for _, _, name in asked), command[0]
+        if command[0] == "run":
+            # The plan reckons with as many objects that come and go beside a tile's shard.
+            made = {name for _, name in gcs.created if name.split("/")[3:4] in NOTED}
+            assert len(made) == NOTES * 12
         if command[0] == "status":
             at = ("permitted/zarr.json", "permitted/records/")
             assert all(name.startswith(at) for _, _, name in asked)

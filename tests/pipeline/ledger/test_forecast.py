@@ -15,7 +15,6 @@ from tessera_mosaic.pipeline.ledger.forecast import Comparison, Range, read_fore
 from tessera_mosaic.pipeline.ledger.records import Record, State
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.planning.estimate import forecast, make_plan
-from tessera_mosaic.pipeline.planning.quantities import NOTES
 from tessera_mosaic.pipeline.planning.revisits import ground_of
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
 from tessera_mosaic.pipeline.tiling.lattice import Tile
@@ -35,22 +34,9 @@ def printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, A
 
 
 def test_status_sets_the_plan_beside_the_outcome(
-    archive: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written: list[str] = []
-    write = Storage.write
-
-    def telling(self: Storage, key: str, data: bytes) -> None:
-        written.append(key)
-        write(self, key, data)
-
-    monkeypatch.setattr(Storage, "write", telling)
     outcome = printed(jobs.options(archive, tmp_path), capsys)
-    notes = [key for key in written if key.split("/")[2:3] in (["begun"], ["tiles"])]
-    assert len(notes) == NOTES * outcome["tiles"]
     status = ["status", f"--store={tmp_path}"]
     compared = printed(status, capsys)["plan"][str(jobs.YEAR)]
     assert compared["tiles"] == {"planned": 12, "likely": [12, 12], "outcome": 12}
