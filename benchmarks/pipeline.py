@@ -46,8 +46,8 @@ from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
 from tessera_mosaic.requests import RunRequest
 
@@ -356,6 +356,6 @@ def _keep_stacks(folder: Path, block: int, rows: int, cols: int) -> None:
     reader = SceneReader(source)
     for window in _land(rows, cols).blocks(block):
         scenes = source.search(lonlat_bounds(window), YEAR)
-        stack = read_stack(window, scenes, Preprocessing(source.imagery), reader)
+        stack = read_block(window, scenes, Preprocessing(source.imagery), reader)
         _stack_file(folder / "stacks", window).write_bytes(pickle.dumps(stack))
     reader.close()

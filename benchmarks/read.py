@@ -59,15 +59,15 @@ def ours(url: str, window: Window) -> Read:
     """By this project's reader."""
     from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
     from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+    from tessera_mosaic.pipeline.stacks.block_reader import read_block
     from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-    from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 
     source = open_catalogue(f"{url}/catalog.json")
     scenes = source.search(lonlat_bounds(window), YEAR)
 
     def read() -> Arrays:
         reader = SceneReader(source, THREADS)
-        stack = read_stack(window, scenes, Preprocessing(source.imagery), reader).stack
+        stack = read_block(window, scenes, Preprocessing(source.imagery), reader).stack
         reader.close()
         return {name: getattr(stack, name) for name in ARRAYS}
 
@@ -271,13 +271,13 @@ def bytes_needed(catalogue: Path, window: Window) -> int:
     from tessera_mosaic.pipeline.imagery.resample import place
     from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
     from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+    from tessera_mosaic.pipeline.stacks.block_reader import read_block
     from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-    from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 
     source = open_catalogue(str(catalogue))
     reader = SceneReader(source)
     scenes = source.search(lonlat_bounds(window), YEAR)
-    used = set(read_stack(window, scenes, Preprocessing(), reader).used)
+    used = set(read_block(window, scenes, Preprocessing(), reader).used)
     total = 0
     for scene in scenes:
         for band in scene.assets:

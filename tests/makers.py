@@ -29,7 +29,7 @@ from tessera_mosaic.pipeline.ledger.records import Record, TileResult
 from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.tiling.boxes import Box
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 
@@ -156,7 +156,7 @@ class ShortOfMemory:
         """Read a block."""
         if window == self.tile.window:
             raise MemoryError
-        return read_stack(window, *more)
+        return read_block(window, *more)
 
 
 def reading_fails(tile: Tile) -> Callable[[EmbedMaker], EmbedMaker]:

@@ -43,9 +43,13 @@ if TYPE_CHECKING:
         Unforeseen,
     )
     from tessera_mosaic.pipeline.mosaic.datasets import Zones, dequantize, open_mosaic
+    from tessera_mosaic.pipeline.planning.plan_request import PlanRequest, plan
+    from tessera_mosaic.pipeline.stacks.read_stack import StackRequest, read_stack
+    from tessera_mosaic.pipeline.tiling.area import AreaRequest
 
 __all__ = [
     "Altered",
+    "AreaRequest",
     "BadEmbedding",
     "BadInput",
     "BrokenOff",
@@ -57,9 +61,11 @@ __all__ = [
     "NoCatalogue",
     "NoScenes",
     "OutOfMemory",
+    "PlanRequest",
     "Poisoned",
     "Refused",
     "SceneError",
+    "StackRequest",
     "StoreDenied",
     "StoreError",
     "StoreFull",
@@ -73,15 +79,25 @@ __all__ = [
     "Zones",
     "dequantize",
     "open_mosaic",
+    "plan",
+    "read_stack",
 ]
 
 _ERRORS = "tessera_mosaic.pipeline.errors"
 _DATASETS = "tessera_mosaic.pipeline.mosaic.datasets"
 
+_PLAN = "tessera_mosaic.pipeline.planning.plan_request"
+_STACK = "tessera_mosaic.pipeline.stacks.read_stack"
+
 _PLACES = {
+    "AreaRequest": "tessera_mosaic.pipeline.tiling.area",
+    "PlanRequest": _PLAN,
+    "StackRequest": _STACK,
     "Zones": _DATASETS,
     "dequantize": _DATASETS,
     "open_mosaic": _DATASETS,
+    "plan": _PLAN,
+    "read_stack": _STACK,
 }
 """Modules of the names; those that are not here are errors."""
 

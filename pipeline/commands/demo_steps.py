@@ -33,8 +33,8 @@ from tessera_mosaic.pipeline.publishing.drawing import (
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.simulation.landscape import COVERS
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
     lonlat_bounds,
@@ -195,7 +195,7 @@ def _read_year(catalogue: Path, rules: dict[str, Any], window: Window) -> Stack:
     source = open_catalogue(str(catalogue))
     scenes = source.search(lonlat_bounds(window), YEAR)
     with contextlib.closing(SceneReader(source)) as reader:
-        return read_stack(
+        return read_block(
             window, scenes, Preprocessing.of_identity(rules, source.imagery), reader
         ).stack
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tessera_mosaic.pipeline.commands.arguments import catalogue_arguments, rule_arguments
 from tessera_mosaic.pipeline.imagery.resample import Kernel
-from tessera_mosaic.pipeline.stacks.region_stack import StackRequest, write_region_stack
+from tessera_mosaic.pipeline.stacks.read_stack import StackRequest, write_stack
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 
 
@@ -42,7 +42,7 @@ def stack_command(args: argparse.Namespace) -> dict[str, Any]:
         args.allow_lost_scenes,
         tuple(args.allow_host),
     )
-    made = write_region_stack(request, args.out)
+    made = write_stack(request, args.out)
     if not args.json:
         annual, (height, width) = made.annual, made.window.shape
         print(

@@ -26,15 +26,15 @@ from tessera_mosaic.pipeline.ledger.records import Record, State, TileResult
 from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.losses import Losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
 from tessera_mosaic.pipeline.tiling.region import wanted_pixels
 
 
 class ReadBlock(Protocol):
-    """Reads the annual stack of a block, as `stacks.read_stack` does."""
+    """Reads the annual stack of a block, as `stacks.block_reader.read_block` does."""
 
     def __call__(
         self,
@@ -83,7 +83,7 @@ class EmbedMaker:
     margin: int
     inside: bytes | None = None
     allow_lost_scenes: int = 0
-    read: ReadBlock = read_stack
+    read: ReadBlock = read_block
 
     def steps(self, tile: Tile) -> int:
         """Number of blocks in which a tile is made."""

@@ -31,8 +31,8 @@ from tessera_mosaic.pipeline.io.stored_object import StoredObject
 from tessera_mosaic.pipeline.ledger.keys import dpixels_key
 from tessera_mosaic.pipeline.ledger.metrics import Meter
 from tessera_mosaic.pipeline.ledger.records import Record, State, TileResult
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
 from tessera_mosaic.pipeline.tiling.ownership import owned
 from tessera_mosaic.pipeline.tiling.region import pixels_inside
@@ -133,7 +133,7 @@ class TileSampler:
             picked = np.flatnonzero(drawn[here])
             if len(picked):
                 with meter("read"):
-                    annual = read_stack(block, scenes, maker.rules, reader)
+                    annual = read_block(block, scenes, maker.rules, reader)
                 used.update(annual.used)
                 unused.update(annual.unused)
                 picked = picked[~annual.stack.blank().flat[picked]]

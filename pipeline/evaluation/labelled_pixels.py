@@ -19,8 +19,8 @@ from tessera_mosaic.pipeline.imagery.label_raster import Labels
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
 from tessera_mosaic.pipeline.scenes.source import Source
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import lonlat_bounds
 
 BLOCK = 16
@@ -72,7 +72,7 @@ def gather(
 ) -> LabelledPixels:
     """Gather all labelled pixels that a mosaic holds.
 
-    Of one tile after the other what is labelled is kept, so memory is bounded by a tile and
+    What is labelled is kept of one tile after the other, so memory is bounded by a tile and
     `most_pixels`.
 
     Parameters
@@ -140,7 +140,7 @@ def _labelled_parts(
                     "field": fields[here][kept],
                 }
                 if source is not None and reader is not None:
-                    annual = read_stack(block, scenes, rules_of(mosaic, source), reader)
+                    annual = read_block(block, scenes, rules_of(mosaic, source), reader)
                     part[FeatureKind.RAW] = monthly_medians(annual.stack, year)[kept]
                 yield part
 

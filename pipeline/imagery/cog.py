@@ -66,21 +66,22 @@ class Header:
     Parameters
     ----------
     place
-        Of the image's directory in the file.
+        Offset of the image's directory in the file.
     geometry
-        Where it lies.
+        Ground that the image covers.
     dtype
-        Of its pixels, in the file's byte order.
+        Type of the pixels, in the file's byte order.
     nodata
-        What stands for no data; None where the file does not say.
+        Value that stands for no data; None where the file does not tell.
     block
         Rows and columns of a block.
     offsets, sizes
-        Place and bytes of each block, row by row; size 0 is a block without data.
+        Offset of each block in the file and its bytes, row by row, int64 (blocks,); size 0 is a
+        block without data.
     compression, predictor
-        As TIFF numbers them.
+        Numbers that TIFF has for them.
     others
-        Places of the file's other images.
+        Offsets of the directories of the file's other images.
     """
 
     place: int
@@ -96,7 +97,7 @@ class Header:
 
     @property
     def pixels(self) -> np.dtype[Any]:
-        """Of decoded pixels: in this machine's byte order, and floats of 16 bits as 32."""
+        """Type of decoded pixels: in this machine's byte order, and floats of 16 bits as 32."""
         native = self.dtype.newbyteorder("=")
         return np.dtype(np.float32) if native == np.float16 else native
 
@@ -126,9 +127,9 @@ def read_header(read: Read, epsg: int = 0) -> Header:
     Parameters
     ----------
     read
-        Of the file.
+        Gives the bytes of the file at an offset.
     epsg
-        Projection to go by where the file describes its own in other words than a code.
+        EPSG code of the projection, for a file that describes its own in other words than a code.
 
     Raises
     ------
@@ -177,7 +178,11 @@ def _making_sense() -> Iterator[None]:
 
 
 def decode(data: bytes | memoryview, header: Header, number: int) -> NDArray[Any]:
-    """Pixels of a block, also of the part that may lie beyond the image.
+    """Decode a block.
+
+    Returns
+    -------
+    Pixels (rows, cols), also of the part of the block that may lie beyond the image.
 
     Raises
     ------

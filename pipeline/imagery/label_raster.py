@@ -39,7 +39,7 @@ class Labels:
     fields : int32 (H, W)
         Number of the field that a pixel shares its label with.
     crs, transform
-        Of the raster.
+        Reference system and affine transform of the raster.
     """
 
     classes: NDArray[np.int32]
@@ -95,10 +95,10 @@ def read_labels(path: str | Path, fields: str | Path | None = None) -> Labels:
     Parameters
     ----------
     path
-        Raster of class codes, whole numbers from 1 on; 0 and nodata are unlabelled.
+        Path of a raster of class codes, whole numbers from 1 on; 0 and nodata are unlabelled.
     fields
-        Raster on the same grid that numbers fields from 1 on; None for the connected pixels of
-        a class, by edges.
+        Path of a raster on the same grid that numbers fields from 1 on; None for the connected
+        pixels of a class, by edges.
 
     Raises
     ------

@@ -82,7 +82,7 @@ class Placement:
         Distances from the raster's north and west edge in metres: float64 (H,) and (W,) where the
         raster is in the zone's own projection, else both (H, W).
     geometry
-        Where the raster lies.
+        Ground that the raster covers.
     """
 
     down: Floats
@@ -161,9 +161,9 @@ def resample(
     source
         Rows and columns of the raster, from `Placement.source` for the same kernel.
     placement
-        Where the pixel centres of the window fall in the raster.
+        Places of the window's pixel centres in the raster.
     kernel
-        How values between the centres of pixels are found.
+        Rule by which values between the centres of pixels are found.
 
     Returns
     -------

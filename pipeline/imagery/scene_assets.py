@@ -68,7 +68,7 @@ class SceneAssets:
         Parameters
         ----------
         scene, band
-            Whose asset.
+            Scene and name of the asset.
         work
             Takes what fetches the bytes at an offset, and raises a `SceneError` where it fails.
         count
@@ -111,7 +111,7 @@ class SceneAssets:
         Parameters
         ----------
         scene, band
-            Whose asset.
+            Scene and name of the asset.
         work
             Takes the scene, or the same one with other addresses.
 

@@ -69,7 +69,7 @@ class SceneReader:
         return twin
 
     def remember(self, key: Hashable, find: Callable[[], T]) -> T:
-        """What was found out about a scene, or is now."""
+        """What was found out about a scene before, or is found out now."""
         known: T | None = self._known.get(key)
         if known is None:
             known = find()

@@ -66,7 +66,7 @@ class Bill:
     cost_usd
         Money by what it is paid for, in US dollars.
     source
-        Where the throughput of the accelerator is from.
+        Who measured the throughput of the accelerator, and with what.
     """
 
     machine: Machine
@@ -98,7 +98,7 @@ class Plan:
     pixels, owned
         Number of pixels to embed in them, and of these without the margin over zone lines.
     passes
-        How often the satellites see the ground, and the scenes to open.
+        Numbers of the satellites' passes over the ground, and of the scenes to open.
     tokens
         Number of tokens a pixel.
     bytes_read, bytes_written
@@ -251,7 +251,7 @@ def forecast(plan: Plan, machine: str) -> Forecast:
 
     Returns
     -------
-    By the names of `status`, each value and the ends of its range.
+    Values by the names that `status` has for them, each with the ends of its range.
     """
     estimates = {
         "scenes": plan.scenes,

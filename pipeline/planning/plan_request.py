@@ -27,18 +27,18 @@ class PlanRequest:
     Parameters
     ----------
     area
-        The tiles and pixels that are to be made.
+        Tiles and pixels that are to be made.
     year
         Calendar year of the scenes.
     catalog
-        Catalogue in which scenes are looked up, as `open_catalogue` takes it; None to reckon with
-        the satellites' orbits.
+        STAC API, static catalogue or STAC GeoParquet index in which scenes are looked up, as a path
+        or URL, or the name of a public one; None to reckon with the satellites' orbits.
     allow_hosts
         Hosts at private addresses that the catalogue may point to.
     model
         Name of the encoder's card; None for the encoder that comes with the package.
     precision
-        Precision that the encoder computes in.
+        Precision that the encoder computes in, `fp32` or `bf16`.
     depths
         Whether the shorter embeddings are stored too.
     machine
@@ -50,6 +50,13 @@ class PlanRequest:
     ------
     BadInput
         If there are no scenes of the year, no such machine, or no machine at work.
+
+    Examples
+    --------
+    >>> tm.PlanRequest(tm.AreaRequest("7.0,46.0,7.1,46.1"), 2024, workers=0)
+    Traceback (most recent call last):
+        ...
+    tessera_mosaic.pipeline.errors.BadInput: workers 0: at least one machine has to work
     """
 
     area: AreaRequest
@@ -90,6 +97,15 @@ def plan(request: PlanRequest, card: Card | None = None) -> Plan:
         measured an encoder on such a machine.
     Unavailable
         If the catalogue's provider does not serve at the moment.
+
+    Examples
+    --------
+    >>> area = tm.AreaRequest("7.0,46.0,7.1,46.1")
+    >>> found = tm.plan(tm.PlanRequest(area, 2024, model="v2-large", precision="bf16"))
+    >>> found.tiles, found.pixels
+    (2, 8388608)
+    >>> found.bill_on("g6e.xlarge").machine.device
+    'L40S'
     """
     card = card or card_named(request.model or SHIPPED.name)
     source = open_catalogue(request.catalog, request.allow_hosts) if request.catalog else None

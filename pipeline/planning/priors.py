@@ -43,7 +43,7 @@ class Figure:
     value, low, high
         The number, and the range in which it may well lie instead.
     unit, source, date
-        What it counts, who says so, and when that was read.
+        What it counts, who says so, and the date on which that was read.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Machine:
     usd_per_hour
         Price on demand in US dollars.
     source, date
-        Who says the price, and when that was read.
+        Source of the price, and the date on which it was read.
     """
 
     name: str
@@ -99,7 +99,7 @@ class Throughput:
     pixels_per_second
         Number of pixels that one device encoded in a second.
     source, date
-        Who measured with what, and when.
+        Who measured with what, and the date of that.
     """
 
     device: str
@@ -122,7 +122,7 @@ class Priors:
     machines
         Machines that can be rented.
     throughputs
-        How fast encoders ran on their accelerators.
+        Speeds of encoders on their accelerators.
     """
 
     figures: dict[str, Figure]
@@ -148,7 +148,7 @@ def operations(card: Card) -> float:
 def tokens_per_second(
     machine: Machine, card: Card, precision: Precision, priors: Priors, figure: Figures
 ) -> tuple[Drawn, str] | None:
-    """How fast a machine encodes, and who says so; None where nothing was ever measured on it."""
+    """Tokens a second that a machine encodes, and who measured; None where nobody ever did."""
     rows = [row for row in priors.throughputs if row.device == machine.device]
     rows = [row for row in rows if row.precision == precision] or [
         row for row in rows if (row.precision, precision) == ("bf16", "fp32")

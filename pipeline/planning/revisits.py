@@ -64,11 +64,11 @@ class Ground:
     tiles : int64 (tiles, 3)
         Zone, row and column of each.
     pixels, owned : int64 (tiles,)
-        To embed, and of these without the margin over zone lines.
+        Number of pixels to embed, and of these without the margin over zone lines.
     latitudes : float64 (tiles,)
-        Of the tiles' centres.
+        Latitudes of the tiles' centres in degrees.
     side
-        Of the tiles, in pixels.
+        Side of the tiles in pixels.
     """
 
     tiles: NDArray[np.int64]

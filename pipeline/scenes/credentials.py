@@ -83,7 +83,7 @@ class EarthdataToken:
     remote
         Fetches the token.
     address
-        Where a login becomes a token.
+        Address at which a login becomes a token.
     """
 
     def __init__(self, remote: Remote, address: str = TOKEN) -> None:

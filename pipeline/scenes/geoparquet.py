@@ -71,14 +71,14 @@ class ParquetIndex:
     Parameters
     ----------
     url
-        Of the file.
+        Path or address of the file.
     remote
-        Fetches it and what it points to.
+        Fetches the file and what it points to.
 
     Raises
     ------
     BadInput
-        If it is no such file.
+        If the file is no such index.
     Unavailable
         If its provider asks for patience or does not answer.
     """

@@ -47,7 +47,7 @@ def open_catalogue(
     allow_hosts
         Hosts besides the catalogue's own that may be at private addresses.
     patience
-        How long servers are waited for, and how soon they are asked again.
+        Times for which servers are waited for, and after which they are asked again.
     named
         What opens a catalogue that is called by its name.
 

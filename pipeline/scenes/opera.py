@@ -60,15 +60,16 @@ def scene_of_granule(name: str, box: Box, hrefs: Iterable[str]) -> Scene:
     Parameters
     ----------
     name
-        Of the granule, which tells burst, time and version.
+        Name of the granule, which tells burst, time and version.
     box
-        In degrees.
+        Box around its footprint in degrees.
     hrefs
         Addresses of its files, the preferred ones first.
 
     Returns
     -------
-    A granule of another name, or of an impossible time, is a scene whose `unusable` says so.
+    The scene. A granule of another name, or of an impossible time, is one whose `unusable` says
+    so.
     """
     match = GRANULE.fullmatch(name)
     seen = _time(match["seen"]) if match else ""

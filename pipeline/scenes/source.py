@@ -24,7 +24,7 @@ class Source(Protocol):
     remote
         Fetches what the catalogue points to.
     imagery
-        Whose products it lists.
+        Source of the products that it lists.
     keeps_offset
         Whether its Sentinel-2 scenes have the radiometric offset in their pixels though its
         imagery is that of AWS.

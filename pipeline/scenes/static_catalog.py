@@ -63,7 +63,7 @@ class StaticCatalogue:
     remote
         Fetches its documents and what they point to.
     limits
-        How large it may be.
+        Largest size that it may have.
 
     Raises
     ------

@@ -36,7 +36,8 @@ class Cover:
     colour
         Red, green, blue, 0 to 255.
     seasons
-        When it is green: first day, last day and share of the ground that is covered then.
+        Times of the year at which it is green: first day, last day, and share of the ground that
+        is covered then.
     floor
         Share that is covered all year.
     soil, canopy
@@ -207,7 +208,7 @@ def smooth_noise(key: list[int], x: Floats, y: Floats, scale: float, octaves: in
     Parameters
     ----------
     key
-        Of the random generator.
+        Seed of the random generator.
     x, y
         Places in metres.
     scale

@@ -62,11 +62,11 @@ class Footprint:
     name
         MGRS tile, such as `31UDS`.
     epsg
-        Of its projection: 326NN, or 327NN for the south as real granules have it.
+        EPSG code of its projection: 326NN, or 327NN for the south as real granules have it.
     west, north
-        Of its north-west corner in metres, multiples of 20.
+        Easting and northing of its north-west corner in metres, multiples of 20.
     height, width
-        In pixels of 10 m, even numbers.
+        Size in pixels of 10 m, even numbers.
     """
 
     name: str
@@ -197,7 +197,7 @@ class Pass:
         return f"{self.time:%Y%m%dT%H%M%S}"
 
     def key(self, spec: Simulation, *more: str) -> list[int]:
-        """Of the random generator: the seed, and a digest of what is asked for."""
+        """Seed of the random generator: the archive's, and a digest of what is asked for."""
         what = " ".join([self.sensor, self.stamp, self.platform, *more])
         return [spec.seed, zlib.crc32(what.encode())]
 
@@ -247,7 +247,7 @@ def sentinel2_scene(
     Parameters
     ----------
     spec, passing, granule
-        Of which archive, when, where.
+        The archive, the satellite's pass and the ground.
     fine, coarse
         The granule's ground at 10 and at 20 m.
 

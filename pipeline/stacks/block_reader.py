@@ -19,9 +19,17 @@ from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS, Stack
 from tessera_mosaic.pipeline.errors import Incomplete, SceneError
 from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
-from tessera_mosaic.pipeline.scenes.scene import CLASSES, Imagery, OrbitState, Scene, Sensor
+from tessera_mosaic.pipeline.scenes.scene import (
+    CLASSES,
+    Imagery,
+    OrbitState,
+    RadiometricOffset,
+    Scene,
+    Sensor,
+)
 from tessera_mosaic.pipeline.stacks import sentinel1, sentinel2
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.dpixel_files import cut_stack
 from tessera_mosaic.pipeline.stacks.losses import Losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
@@ -30,6 +38,62 @@ from tessera_mosaic.pipeline.tiling.lattice import Window, lonlat_bounds
 
 BESIDE = "does not reach the block"
 """Why a scene beside the block is not used."""
+
+
+def read_block(
+    window: Window,
+    scenes: Sequence[Scene],
+    rules: Preprocessing,
+    reader: SceneReader,
+    losses: Losses | None = None,
+) -> AnnualStack:
+    """Read the annual stack of a block.
+
+    Days and passes without one observation in the block are left out: what is masked never
+    becomes a token.
+
+    Parameters
+    ----------
+    window
+        The block.
+    scenes
+        Scenes of one year, in any order.
+    rules
+        Rules by which pixels become observations.
+    reader
+        Reader of the catalogue that the scenes are from.
+    losses
+        Takes the scenes that cannot be read; by default none may be lost.
+
+    Raises
+    ------
+    SceneError
+        If a scene that touches the block cannot be read and may not be lost.
+    """
+    if any(scene.sensor == Sensor.DPIXELS for scene in scenes):
+        return _read_dpixels(window, scenes)
+    kept = next((scene.id for scene in scenes if scene.offset == RadiometricOffset.KEPT), None)
+    if kept:
+        rules.check_kept(f"scenes such as {kept}")
+    return BlockReader(window, rules, reader, Losses() if losses is None else losses).read(scenes)
+
+
+def _read_dpixels(window: Window, scenes: Sequence[Scene]) -> AnnualStack:
+    """Read a block from d-pixel directories, which stand in for scenes."""
+    stack = cut_stack(window, [scene.asset("stack") for scene in scenes])
+    first_day = dt.date(int(scenes[0].datetime[:4]), 1, 1)
+
+    def dates(doys: NDArray[Any]) -> tuple[str, ...]:
+        return tuple(str(first_day + dt.timedelta(int(doy) - 1)) for doy in doys)
+
+    return AnnualStack(
+        stack,
+        dates(stack.doys),
+        dates(stack.sar_ascending_doy),
+        dates(stack.sar_descending_doy),
+        tuple(sorted(scene.id for scene in scenes)),
+        (),
+    )
 
 
 class _Day:
@@ -58,7 +122,7 @@ class BlockReader:
     window
         The block.
     rules
-        How pixels become observations.
+        Rules by which pixels become observations.
     reader
         Reads the bands of the scenes.
     losses

@@ -8,7 +8,7 @@ from tessera_mosaic.pipeline.errors import BadInput, SceneError
 
 
 def check_losses(allowed: int) -> None:
-    """Refuse fewer than no lost scenes.
+    """Refuse a negative number of lost scenes.
 
     Raises
     ------
@@ -27,7 +27,7 @@ class Losses:
     Parameters
     ----------
     allowed
-        How many scenes may be lost before the tile fails.
+        Number of scenes that may be lost before the tile fails.
     """
 
     def __init__(self, allowed: int = 0) -> None:

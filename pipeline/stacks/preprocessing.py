@@ -21,13 +21,13 @@ class Preprocessing:
     Parameters
     ----------
     imagery
-        Whose Sentinel-2 and Sentinel-1 products the scenes are.
+        Source of the Sentinel-2 and Sentinel-1 products.
     kernel
         Resampling of the Sentinel-2 bands.
     offset
-        How the radiometric offset of Sentinel-2 is taken out.
+        Rule by which the radiometric offset of Sentinel-2 is taken out.
     s1_mosaic
-        Which value a pixel takes where scenes of one Sentinel-1 pass overlap.
+        Rule for the value of a pixel that several scenes of one Sentinel-1 pass have.
 
     Raises
     ------

@@ -1,74 +1,250 @@
-"""The annual stack of a block: every observation of every pixel in one year."""
+"""The annual stack of a region, read from a catalogue, and kept as a d-pixel directory."""
 
 from __future__ import annotations
 
-import datetime as dt
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
+from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS
+from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Gone, Incomplete, Refused, choose
+from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
-from tessera_mosaic.pipeline.scenes.scene import RadiometricOffset, Scene, Sensor
+from tessera_mosaic.pipeline.io.local_files import make_directory
+from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+from tessera_mosaic.pipeline.scenes.scene import Scene, Sensor, check_year
+from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
-from tessera_mosaic.pipeline.stacks.block_reader import BlockReader
-from tessera_mosaic.pipeline.stacks.dpixel_files import cut_stack
-from tessera_mosaic.pipeline.stacks.losses import Losses
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
+from tessera_mosaic.pipeline.stacks.dpixel_files import write_stack_directory
+from tessera_mosaic.pipeline.stacks.losses import Losses, check_losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.tiling.lattice import Window
+from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
+from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
+from tessera_mosaic.pipeline.tiling.lattice import Window, lonlat_bounds
+from tessera_mosaic.pipeline.tiling.ownership import region_window, zones_touched
+from tessera_mosaic.pipeline.tiling.region import read_region
+
+MOST_BYTES = 8 * 2**30
+"""Largest stack that is made of a region, as that is done in memory."""
+
+BYTES_A_PIXEL = {Sensor.S2: 2 * len(S2_BANDS) + 1, Sensor.S1: 2 * len(S1_BANDS)}
+"""Bytes of one observation."""
 
 
-def read_stack(
-    window: Window,
-    scenes: Sequence[Scene],
-    rules: Preprocessing,
-    reader: SceneReader,
-    losses: Losses | None = None,
-) -> AnnualStack:
-    """Read the annual stack of a block.
+@dataclass(frozen=True)
+class StackRequest:
+    """Which annual stack is asked for.
 
-    Days and passes without one observation in the block are left out: what is masked never
-    becomes a token.
+    Parameters
+    ----------
+    catalog
+        STAC API, static catalogue or STAC GeoParquet index, as a path or URL, or the name of a
+        public one; or a d-pixel directory.
+    region
+        Part of the Earth that lies in one UTM zone: `west,south,east,north` in degrees, a vector
+        file, a country or a Sentinel-2 tile.
+    year
+        Calendar year of the scenes.
+    kernel
+        Resampling of the Sentinel-2 bands: `nearest`, `bilinear` or `cubic`.
+    offset
+        Rule by which the radiometric offset of Sentinel-2 is taken out: `reference`, `item` or
+        `none`.
+    s1_mosaic
+        Rule for the value of a pixel that several scenes of one Sentinel-1 pass have: `first` or
+        `mean`.
+    allow_lost_scenes
+        Number of scenes that may be gone, damaged or without answer.
+    allow_hosts
+        Hosts at private addresses that the catalogue may point to.
+
+    Raises
+    ------
+    BadInput
+        If there are no scenes of the year, or a rule or a number cannot be.
+
+    Examples
+    --------
+    >>> region = "2.997,50.846,2.998,50.847"
+    >>> tm.StackRequest("archive/catalog.json", region, 2024, kernel="cubic").kernel
+    <Kernel.CUBIC: 'cubic'>
+    """
+
+    catalog: str
+    region: str
+    year: int
+    kernel: Kernel = Kernel.BILINEAR
+    offset: OffsetRule = OffsetRule.REFERENCE
+    s1_mosaic: PassRule = PassRule.FIRST
+    allow_lost_scenes: int = 0
+    allow_hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_year(self.year)
+        check_losses(self.allow_lost_scenes)
+        choose(self, kernel=Kernel, offset=OffsetRule, s1_mosaic=PassRule)
+
+
+@dataclass(frozen=True)
+class RegionStack:
+    """The annual stack of a region.
 
     Parameters
     ----------
     window
-        The block.
-    scenes
-        Of one year, in any order.
+        Pixels of the lattice that it covers.
+    year
+        Calendar year of the scenes.
+    catalog
+        Address or name of the catalogue.
     rules
-        How pixels become observations.
-    reader
-        Of the catalogue that the scenes are from.
-    losses
-        Takes the scenes that cannot be read; by default none may be lost.
+        Rules by which pixels became observations.
+    annual
+        The arrays, their dates, and the scenes that were used and not.
+    """
+
+    window: Window
+    year: int
+    catalog: str
+    rules: Preprocessing
+    annual: AnnualStack
+
+    def description(self) -> dict[str, Any]:
+        """The fields of `stack.json`."""
+        return {
+            "crs": self.window.crs,
+            "transform": list(self.window.transform),
+            "shape": list(self.window.shape),
+            "year": self.year,
+            "catalog": self.catalog,
+            "rules": {"imagery": self.rules.imagery.value, **self.rules.identity()},
+            "dates": list(self.annual.dates),
+            "ascending_dates": list(self.annual.ascending_dates),
+            "descending_dates": list(self.annual.descending_dates),
+            "scenes": {
+                "used": list(self.annual.used),
+                "unused": [{"id": name, "reason": why} for name, why in self.annual.unused],
+            },
+        }
+
+
+def read_stack(request: StackRequest) -> RegionStack:
+    """Read the annual stack of a region.
+
+    Parameters
+    ----------
+    request
+        Which stack is asked for.
 
     Raises
     ------
+    BadInput
+        If the region spans several zones or has no scenes in that year, or a scene cannot be read
+        for good.
     SceneError
-        If a scene that touches the block cannot be read and may not be lost.
+        If a provider cannot be asked now.
+
+    Examples
+    --------
+    >>> request = tm.StackRequest("archive/catalog.json", "2.997,50.846,2.998,50.847", 2024)
+    >>> stack = tm.read_stack(request).annual.stack
+    >>> str(stack.bands.dtype), stack.bands.shape[1:]
+    ('uint16', (13, 8, 10))
     """
-    if any(scene.sensor == Sensor.DPIXELS for scene in scenes):
-        return _read_dpixels(window, scenes)
-    kept = next((scene.id for scene in scenes if scene.offset == RadiometricOffset.KEPT), None)
-    if kept:
-        rules.check_kept(f"scenes such as {kept}")
-    return BlockReader(window, rules, reader, Losses() if losses is None else losses).read(scenes)
+    return _read(request, _find(request))
 
 
-def _read_dpixels(window: Window, scenes: Sequence[Scene]) -> AnnualStack:
-    """Read a block from d-pixel directories, which stand in for scenes."""
-    stack = cut_stack(window, [scene.asset("stack") for scene in scenes])
-    first_day = dt.date(int(scenes[0].datetime[:4]), 1, 1)
+def write_stack(request: StackRequest, out: str | Path) -> RegionStack:
+    """Read the annual stack of a region, and write it as a d-pixel directory.
 
-    def dates(doys: NDArray[Any]) -> tuple[str, ...]:
-        return tuple(str(first_day + dt.timedelta(int(doy) - 1)) for doy in doys)
+    Parameters
+    ----------
+    request
+        Which stack is asked for.
+    out
+        Directory for the arrays and `stack.json`, which is made.
 
-    return AnnualStack(
-        stack,
-        dates(stack.doys),
-        dates(stack.sar_ascending_doy),
-        dates(stack.sar_descending_doy),
-        tuple(sorted(scene.id for scene in scenes)),
-        (),
-    )
+    Raises
+    ------
+    BadInput
+        As `read_stack`, or if the directory cannot be made or written to.
+    SceneError
+        If a provider cannot be asked now.
+    """
+    found = _find(request)
+    make_directory(out)
+    made = _read(request, found)
+    write_stack_directory(out, made.annual.stack, made.description())
+    return made
+
+
+@dataclass(frozen=True)
+class _Found:
+    """The scenes of a region, where they are from, and what is to become of them."""
+
+    window: Window
+    source: Source
+    rules: Preprocessing
+    scenes: list[Scene]
+
+
+def _find(request: StackRequest) -> _Found:
+    """Find the scenes of a region."""
+    window = _window(request)
+    source = open_catalogue(request.catalog, request.allow_hosts)
+    rules = Preprocessing(source.imagery, request.kernel, request.offset, request.s1_mosaic)
+    rules.check(source)
+    with _final_as_bad_input():
+        scenes = source.search(lonlat_bounds(window), request.year)
+    _check_size(request, window, scenes, source)
+    return _Found(window, source, rules, scenes)
+
+
+def _read(request: StackRequest, found: _Found) -> RegionStack:
+    """Read the scenes of a region."""
+    losses = Losses(request.allow_lost_scenes)
+    with _final_as_bad_input(), contextlib.closing(SceneReader(found.source)) as reader:
+        annual = read_block(found.window, found.scenes, found.rules, reader, losses)
+    return RegionStack(found.window, request.year, found.source.name, found.rules, annual)
+
+
+def _window(request: StackRequest) -> Window:
+    """The pixels of a region, which has to lie in one zone."""
+    region = read_region(request.region)
+    zones = zones_touched(region)
+    if len(zones) != 1:
+        raise BadInput(
+            f"region {request.region} spans the UTM zones {', '.join(map(str, zones))}: a stack "
+            "lies in one zone, so ask for each part by itself"
+        )
+    return region_window(zones[0], region)
+
+
+def _check_size(request: StackRequest, window: Window, scenes: list[Scene], source: Source) -> None:
+    """Refuse a stack of no scene, or one that does not fit into memory."""
+    if not scenes:
+        raise BadInput(
+            f"catalogue {source.name} has no scenes of {request.year} over region {request.region}"
+        )
+    days = {(scene.sensor, scene.date, scene.orbit_state) for scene in scenes}
+    pixel = sum(BYTES_A_PIXEL.get(sensor, 0) for sensor, _, _ in days)
+    size = window.height * window.width * pixel
+    if size > MOST_BYTES:
+        raise BadInput(
+            f"region {request.region} has {window.height:,} x {window.width:,} px and up to "
+            f"{len(days)} days, a stack of {size / 2**30:.0f} GiB: ask for at most "
+            f"{MOST_BYTES / 2**30:.0f} GiB at a time"
+        )
+
+
+@contextlib.contextmanager
+def _final_as_bad_input() -> Iterator[None]:
+    """What no further try can help with is bad input; a provider's bad moment is not."""
+    try:
+        yield
+    except (Corrupt, Gone, Incomplete, Refused) as error:
+        way_out = " (allow one more lost scene to go on without it)" if error.scene else ""
+        raise BadInput(f"{error}{way_out}") from None

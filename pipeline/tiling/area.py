@@ -64,22 +64,29 @@ class AreaRequest:
     Parameters
     ----------
     region
-        The part of the Earth: what `read_region` reads, or the path of a text file with the name
-        of one tile a line.
+        Part of the Earth: `west,south,east,north` in degrees, a vector file, a country, a
+        Sentinel-2 tile, `global`, or a text file (.txt) with the name of one tile a line.
     tile
-        Side of the tiles in pixels, one of `TILE_SIDES`.
+        Side of the tiles in pixels: 32, 64, 128, 256, 512, 1024, 2048 or 4096.
     margin
-        Pixels that are written beyond the meridians of their zone, 0 to `MAX_MARGIN`.
+        Number of pixels that are written beyond a zone's meridians, 0 to 1024.
     pixels
-        Which pixels of the tiles are wanted.
+        Pixels that are wanted: `all` of the tiles that touch the region, or only those `inside`
+        it.
     land
-        Outside of which no tile is made, as `read_land` reads it; None for the coast of `global`,
-        and for no such limit of other regions.
+        Land outside of which no tile is made: `coast` for all land and 12 km of sea, `everywhere`,
+        or the path of a map. By default `coast` for the region `global`, `everywhere` for others.
 
     Raises
     ------
     BadInput
         If a number does not fit the lattice, or the tiles of a list are asked for in part.
+
+    Examples
+    --------
+    >>> area = tm.AreaRequest("7.0,46.0,7.1,46.1", pixels="inside")
+    >>> area.tile, area.inside
+    (2048, True)
     """
 
     region: str
@@ -119,17 +126,17 @@ class Area:
     Parameters
     ----------
     region
-        In degrees.
+        Polygon or MultiPolygon in degrees.
     side
-        Of the tiles, in pixels.
+        Side of the tiles in pixels.
     margin
-        Pixels written beyond the zones' meridians.
+        Pixels that are written beyond the meridians of their zone.
     land
-        Outside which no tile is made; None for no such limit.
+        Land outside of which no tile is made; None for no such limit.
     listed
-        The tiles themselves, where the user named them.
+        The tiles themselves, where the user named them; None otherwise.
     inside
-        Whether of a tile only the pixels inside the region are wanted, not the whole tile.
+        Whether only the pixels inside the region are wanted, not the whole of its tiles.
     """
 
     region: BaseGeometry

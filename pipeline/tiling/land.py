@@ -28,9 +28,9 @@ class Land:
     Parameters
     ----------
     name
-        Where it comes from.
+        What the user called it: `coast`, or the path of a file.
     packed
-        By zone, the cells' bits row by row; a zone that is absent has no land.
+        Bits of the cells by zone, uint8 (cell rows, bytes); a zone that is absent has no land.
     """
 
     name: str
@@ -43,7 +43,7 @@ class Land:
         return np.unpackbits(self.packed[zone], axis=1, count=SHAPE[1]).astype(bool)
 
     def tiles(self, zone: int, side: int, rows: slice, cols: slice) -> NDArray[np.bool_]:
-        """Tiles of a zone that have land, of some rows and columns of tiles: bool (rows, cols)."""
+        """Which tiles of some rows and columns of a zone have land: bool (rows, cols)."""
         first = rows.start * side // CELL, cols.start * side // CELL
         stop = -(-rows.stop * side // CELL), -(-cols.stop * side // CELL)
         cells = self.cells(zone)[first[0] : stop[0], first[1] : stop[1]]

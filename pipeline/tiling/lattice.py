@@ -57,9 +57,9 @@ class Window:
     zone
         UTM zone, 1 to 60.
     row, col
-        Of the window's north-west pixel.
+        Row and column of the window's north-west pixel.
     height, width
-        In pixels.
+        Size in pixels.
     """
 
     zone: int
@@ -96,7 +96,7 @@ class Window:
 
     @property
     def crs(self) -> str:
-        """Of the zone, as `EPSG:326NN`."""
+        """Projection of the zone, as `EPSG:326NN`."""
         return zone_crs(self.zone)
 
     def blocks(self, side: int) -> Iterator[Window]:
@@ -126,9 +126,9 @@ class Tile:
     zone
         UTM zone, 1 to 60.
     row, col
-        Counted in tiles from the lattice's north-west corner.
+        Row and column, counted in tiles from the lattice's north-west corner.
     side
-        In pixels.
+        Side in pixels.
     """
 
     zone: int
@@ -186,7 +186,7 @@ def zone_of(lon: NDArray[np.float64] | float) -> NDArray[np.int64]:
     Parameters
     ----------
     lon
-        In degrees, -180 to 180; +180 belongs to zone 60.
+        Longitude in degrees, -180 to 180; +180 belongs to zone 60.
     """
     return np.clip(np.floor((np.asarray(lon) + 180.0) / 6.0).astype(np.int64) + 1, 1, 60)
 

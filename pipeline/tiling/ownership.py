@@ -42,9 +42,9 @@ def owned(window: Window, margin: int = DEFAULT_MARGIN) -> NDArray[np.bool_]:
     Parameters
     ----------
     window
-        Of the lattice.
+        Rectangle of the lattice.
     margin
-        In pixels.
+        Pixels that are written beyond the meridians of their zone.
 
     Returns
     -------
@@ -72,9 +72,9 @@ def owned_columns(
     zone
         UTM zone, 1 to 60.
     rows
-        Of pixels, counted from the lattice's north edge.
+        Rows of pixels, counted from the lattice's north edge.
     margin
-        In pixels.
+        Pixels that are written beyond the meridians of their zone.
 
     Returns
     -------
@@ -102,11 +102,11 @@ def owned_tile_columns(
     zone
         UTM zone, 1 to 60.
     rows
-        Of tiles, counted from the lattice's north edge.
+        Rows of tiles, counted from the lattice's north edge.
     side
-        Of the tiles, in pixels.
+        Side of the tiles in pixels.
     margin
-        In pixels.
+        Pixels that are written beyond the meridians of their zone.
 
     Returns
     -------
@@ -126,12 +126,12 @@ def owned_pixels(
 
     Parameters
     ----------
-    rows, cols
-        Of the tiles.
+    rows, cols : int64 (tiles,)
+        Row and column of each tile.
     side
-        Of the tiles, in pixels.
+        Side of the tiles in pixels.
     margins
-        In pixels.
+        Margins in pixels, for each of which the pixels are counted.
 
     Returns
     -------
@@ -199,7 +199,7 @@ def region_window(zone: int, region: BaseGeometry) -> Window:
     Parameters
     ----------
     region
-        In degrees.
+        Polygon or MultiPolygon in degrees.
     """
     projected = project_region(zone, region)
     if projected.is_empty:
@@ -215,11 +215,11 @@ def tiles_of_region(
     Parameters
     ----------
     region
-        In degrees.
+        Polygon or MultiPolygon in degrees.
     side
-        Of the tiles, in pixels.
+        Side of the tiles in pixels.
     margin
-        In pixels.
+        Pixels that are written beyond the meridians of their zone.
     """
     check_side(side)
     for zone in zones_touched(region):
@@ -241,13 +241,13 @@ def tiles_touched(
     zone
         UTM zone, 1 to 60.
     region
-        In degrees.
+        Polygon or MultiPolygon in degrees.
     side
-        Of the tiles, in pixels.
+        Side of the tiles in pixels.
     margin
-        In pixels.
+        Pixels that are written beyond the meridians of their zone.
     among
-        Says for rows and columns of tiles which of them may be chosen for the ground they own:
+        Gives for rows and columns of tiles which of them may be chosen for the ground they own:
         bool (rows, columns). All may by default.
 
     Returns
@@ -291,16 +291,16 @@ def tiles_within(
     zone
         UTM zone, 1 to 60.
     region
-        In degrees.
+        Polygon or MultiPolygon in degrees.
     tiles : int64 (tiles, 2)
         Row and column of each.
     side
-        Of the tiles, in pixels.
+        Side of the tiles in pixels.
 
     Returns
     -------
     bool (tiles,)
-        Not of a tile that comes within `NEAR` of the region's edge.
+        False for a tile that comes within `NEAR` of the region's edge.
     """
     west = _west(zone)
     strips = [shapely.box(west - 6 + turn, -90.0, west + 12 + turn, 90.0) for turn in TURNS]
@@ -333,7 +333,7 @@ def project_region(zone: int, region: BaseGeometry) -> BaseGeometry:
     Parameters
     ----------
     region
-        In degrees.
+        Polygon or MultiPolygon in degrees.
     """
     part = shapely.intersection(region, _strip(zone))
     if part.is_empty:

@@ -109,7 +109,8 @@ def cut_at_antimeridian(polygon: shapely.Polygon) -> NDArray[np.object_]:
     Parameters
     ----------
     polygon
-        With edges much shorter than half the globe: a longer one is taken for a step over 180.
+        Polygon in degrees whose edges are much shorter than half the globe: a longer edge is taken
+        for a step over 180.
 
     Returns
     -------

@@ -224,9 +224,9 @@ def pixels_inside(region: BaseGeometry, window: Window) -> NDArray[np.bool_]:
     Parameters
     ----------
     region
-        In degrees.
+        Polygon or MultiPolygon in degrees.
     window
-        Of the lattice.
+        Rectangle of the lattice.
 
     Returns
     -------
@@ -258,11 +258,11 @@ def wanted_pixels(
     Parameters
     ----------
     window
-        Of the lattice.
+        Rectangle of the lattice.
     margin
-        Pixels beyond the zone's meridians.
+        Pixels that are written beyond the meridians of their zone.
     inside
-        A region in degrees, where only its own pixels are wanted.
+        Region in degrees, where only its own pixels are wanted; None otherwise.
 
     Returns
     -------

@@ -16,9 +16,9 @@ from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.losses import Losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
     from_lonlat,
@@ -138,7 +138,7 @@ def read(catalogue: Path, window: Window) -> tuple[AnnualStack, Losses, set[str]
     reader = SceneReader(source, threads=2)
     try:
         scenes = source.search(lonlat_bounds(window), YEAR)
-        annual = read_stack(window, scenes, Preprocessing(source.imagery), reader, losses)
+        annual = read_block(window, scenes, Preprocessing(source.imagery), reader, losses)
     finally:
         reader.close()
     return annual, losses, {scene.id for scene in scenes}

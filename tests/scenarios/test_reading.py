@@ -23,9 +23,9 @@ from tessera_mosaic.pipeline.scenes.stac_api import StacApi
 from tessera_mosaic.pipeline.scenes.static_catalog import StaticCatalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.losses import Losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
     from_lonlat,
@@ -148,7 +148,7 @@ def test_every_pixel_equals_the_oracle(place: tuple, kernel: str) -> None:
         for height, width in ((10, 12), (80, 3), (3, 90)):
             window = around(zone, lon, lat, height, width)
             scenes = source.search(lonlat_bounds(window), year)
-            annual = read_stack(window, scenes, Preprocessing(kernel=kernel), reader)
+            annual = read_block(window, scenes, Preprocessing(kernel=kernel), reader)
             told = {name for name, _ in annual.unused} | set(annual.used)
             assert told == {scene.id for scene in scenes}
             used |= set(annual.used)
@@ -181,7 +181,7 @@ def test_neighbours_agree_where_they_overlap(place: tuple) -> None:
         # Each by itself, as workers do that never meet.
         reader = SceneReader(source)
         scenes = source.search(lonlat_bounds(window), year)
-        stacks.append(read_stack(window, scenes, Preprocessing(kernel="cubic"), reader))
+        stacks.append(read_block(window, scenes, Preprocessing(kernel="cubic"), reader))
         reader.close()
     for window, annual in zip(parts, stacks[1:], strict=True):
         rows, cols = window.within(whole)
@@ -203,7 +203,7 @@ def read_small(source: Source, window: Window, losses: Losses | None = None) -> 
     reader = SceneReader(source, threads=4)
     try:
         scenes = source.search(lonlat_bounds(window), YEAR)
-        return read_stack(window, scenes, Preprocessing(), reader, losses)
+        return read_block(window, scenes, Preprocessing(), reader, losses)
     finally:
         reader.close()
 
@@ -343,7 +343,7 @@ def test_permanent_faults_are_recorded_and_nothing_else(
     scenes = [
         scene for scene in without.search(lonlat_bounds(small[1]), YEAR) if scene.id not in broken
     ]
-    rest = read_stack(small[1], scenes, Preprocessing(), SceneReader(without))
+    rest = read_block(small[1], scenes, Preprocessing(), SceneReader(without))
     with serving(small[0].parent, fault) as server:
         source, losses = over_http(server), Losses(2)
         annual = read_small(source, small[1], losses)

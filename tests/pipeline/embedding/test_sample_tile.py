@@ -23,8 +23,8 @@ from tessera_mosaic.pipeline.job.launch import launch
 from tessera_mosaic.pipeline.job.maker import Maker
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import Scene
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.boxes import Box
 from tessera_mosaic.pipeline.tiling.lattice import Window, lonlat_bounds, parse_tile
 from tessera_mosaic.requests import SampleRequest
@@ -68,7 +68,7 @@ def test_d_pixels_are_what_the_stack_has(sampled: Path, archive: Path) -> None:
     window = Window(zone, row - row % 32, col - col % 32, 32, 32)
     source = open_catalogue(str(archive))
     scenes = source.search(lonlat_bounds(window), year)
-    stack = read_stack(window, scenes, Preprocessing(source.imagery), SceneReader(source)).stack
+    stack = read_block(window, scenes, Preprocessing(source.imagery), SceneReader(source)).stack
     here = row % 32, col % 32
     clear = stack.masks[:, *here] != 0
     count = samples.s2.counts[0]

@@ -17,8 +17,8 @@ from tessera_mosaic.pipeline.evaluation.raw_features import fill_gaps, monthly_m
 from tessera_mosaic.pipeline.imagery.label_raster import connected
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import lonlat_bounds, window_of_bounds
 
 BASELINES = {"31UDS_2018": 0.607, "31UES_2019": 0.511}
@@ -60,7 +60,7 @@ def square(request: pytest.FixtureRequest, shared: Path) -> tuple[str, Square]:
     source = open_catalogue(str(shared / "data/flanders/catalog.json"))
     scenes = source.search(lonlat_bounds(window), year)
     rules = Preprocessing(source.imagery, CARD.kernel, CARD.offset)
-    stack = read_stack(window, scenes, rules, SceneReader(source)).stack
+    stack = read_block(window, scenes, rules, SceneReader(source)).stack
     embedding = Encoder.load(WEIGHTS, CARD).embed(stack, values=True)
     with np.load(shared / f"data/flanders/labels_{name}.npz") as file:
         labels = file["crop_type"].astype(np.int32)

@@ -15,8 +15,8 @@ from tessera_mosaic.pipeline.imagery.resample import place
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
     from_lonlat,
@@ -62,13 +62,13 @@ def test_blocks_are_fetched_once_though_windows_share_them(archive: Path, whole:
         source = open_catalogue(f"{server.url}/catalog.json")
         scenes = source.search(lonlat_bounds(whole), YEAR)
         reader = SceneReader(source)
-        at_once = read_stack(whole, scenes, Preprocessing(), reader)
+        at_once = read_block(whole, scenes, Preprocessing(), reader)
         needed = touched(reader, scenes, whole, set(at_once.used))
         reader.close()
         reader = SceneReader(source)
         server.counts.clear()
         for window in whole.blocks(64):
-            part = read_stack(window, scenes, Preprocessing(), reader)
+            part = read_block(window, scenes, Preprocessing(), reader)
             rows, cols = window.within(whole)
             for date, mask in zip(part.dates, part.stack.masks, strict=True):
                 clear = mask != 0
@@ -85,11 +85,11 @@ def test_threads_that_read_side_by_side_read_the_same(archive: Path, whole: Wind
     scenes = source.search(lonlat_bounds(whole), YEAR)
     windows = list(whole.blocks(96))
     alone = SceneReader(source, threads=1)
-    expected = [read_stack(window, scenes, Preprocessing(), alone) for window in windows]
+    expected = [read_block(window, scenes, Preprocessing(), alone) for window in windows]
     alone.close()
     shared = SceneReader(source, threads=5)
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(lambda w: read_stack(w, scenes, Preprocessing(), shared), windows))
+        found = list(pool.map(lambda w: read_block(w, scenes, Preprocessing(), shared), windows))
     shared.close()
     for ours, theirs in zip(found, expected, strict=True):
         for field in fields(Stack):
@@ -117,7 +117,7 @@ def test_a_day_without_a_clear_pixel_is_not_read_further(
         source = open_catalogue(f"{server.url}/catalog.json")
         scenes = source.search(lonlat_bounds(window), YEAR)
         reader = SceneReader(source)
-        annual = read_stack(window, scenes, Preprocessing(), reader)
+        annual = read_block(window, scenes, Preprocessing(), reader)
         reader.close()
     cloudy = [name for name, why in annual.unused if why == "no clear pixel in the block"]
     assert cloudy
@@ -157,7 +157,7 @@ def test_a_refused_credential_is_renewed_once_for_all_that_wait(
         scenes = source.search(lonlat_bounds(whole), YEAR)
         reader = SceneReader(source, threads=8)
         server.fault = lambda path, start: "" if reader.signer.renewals else "expired"
-        annual = read_stack(whole, scenes, Preprocessing(), reader)
+        annual = read_block(whole, scenes, Preprocessing(), reader)
         reader.close()
     assert len(annual.used) == len(scenes)
     assert reader.signer.renewals == 1

@@ -11,8 +11,8 @@ from tessera_mosaic.pipeline.scenes.credentials import (
 from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.scenes.stac_items import COMMON_NAMES
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
     lonlat_bounds,
@@ -29,7 +29,7 @@ def stack_of(source: Source, window: Window, signer: Signer | None = None) -> An
     reader = SceneReader(source, threads=4, signer=signer)
     scenes = source.search(lonlat_bounds(window), YEAR)
     try:
-        return read_stack(window, scenes, Preprocessing(), reader)
+        return read_block(window, scenes, Preprocessing(), reader)
     finally:
         reader.close()
 

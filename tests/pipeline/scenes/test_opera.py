@@ -21,8 +21,8 @@ from tessera_mosaic.pipeline.scenes.earth_search import EarthSearch
 from tessera_mosaic.pipeline.scenes.opera import OperaGranules
 from tessera_mosaic.pipeline.scenes.scene import S2_ASSETS, Scene
 from tessera_mosaic.pipeline.scenes.stac_items import COMMON_NAMES
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.stacks.sentinel1 import code_backscatter
 from tessera_mosaic.pipeline.tiling.lattice import (
     window_of_bounds,
@@ -124,7 +124,7 @@ def test_real_opera_rasters_become_observations(shared: Path) -> None:
         items.append(scene)
     window = window_of_bounds(11, (245_500, 3_815_000, 245_800, 3_815_300))
     reader = SceneReader(Files())
-    annual = read_stack(window, items, Preprocessing(imagery="aws"), reader)
+    annual = read_block(window, items, Preprocessing(imagery="aws"), reader)
     reader.close()
     with rasterio.open(folder / f"{names[0]}_VV.tif") as file:
         power = np.full(window.shape, np.nan, np.float32)

@@ -11,9 +11,9 @@ from benchmarks.server import serving
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.losses import Losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
     lonlat_bounds,
@@ -34,7 +34,7 @@ def test_a_moved_asset_is_found_again_through_its_item(
             fake.items = items_of(archive, server.url)
             fake.searches.clear()
             reader = SceneReader(source, threads=1)
-            annual = read_stack(window, scenes, Preprocessing(), reader)
+            annual = read_block(window, scenes, Preprocessing(), reader)
             reader.close()
             assert_equal(annual, expected)
             # One question a scene, not one an asset.
@@ -79,7 +79,7 @@ def test_an_asset_that_moved_into_another_file_is_read_as_that_file(
             fake.items = [renamed(item) for item in fake.items]
             for path in folder.glob("sentinel-*/*/*.json"):
                 path.write_text(json.dumps(renamed(json.loads(path.read_text()))))
-            assert_equal(read_stack(window, scenes, Preprocessing(), reader), expected)
+            assert_equal(read_block(window, scenes, Preprocessing(), reader), expected)
             reader.close()
 
 
@@ -97,7 +97,7 @@ def test_a_remote_item_that_points_where_it_may_not_is_a_lost_scene(
             source, losses = open_catalogue(url + "/"), Losses(1)
             scenes = source.search(lonlat_bounds(window), YEAR)
             reader = SceneReader(source)
-            read_stack(window, scenes, Preprocessing(), reader, losses)
+            read_block(window, scenes, Preprocessing(), reader, losses)
             reader.close()
     [(scene, kind, _)] = losses.scenes
     assert (scene, kind) == (items[0]["id"], "refused")

@@ -15,10 +15,10 @@ from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Gone, Throttled
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.dpixel_files import read_stack_directory
 from tessera_mosaic.pipeline.stacks.losses import Losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.tiling.lattice import Window
 from tessera_mosaic.pipeline.tiling.ownership import region_window
 
@@ -134,7 +134,7 @@ def test_pixels_that_keep_their_offset_need_item_rules(archive: Path) -> None:
         for scene in source.search((2.9, 50.7, 3.1, 50.9), 2024)
     ]
     with pytest.raises(BadInput, match=r"^offset reference: .* choose item$"):
-        read_stack(window, scenes, Preprocessing("aws"), SceneReader(source))
+        read_block(window, scenes, Preprocessing("aws"), SceneReader(source))
 
 
 @pytest.mark.parametrize("rule", ["first", "mean"])
@@ -145,10 +145,10 @@ def test_scenes_of_a_pass_are_joined_by_the_rule(tmp_path: Path, rule: str) -> N
     reader = SceneReader(source)
     window = region_window(31, shapely.box(2.9997, 50.7998, 3.0003, 50.8002))
     scenes = [s for s in source.search((2.9, 50.7, 3.1, 50.9), 2024) if s.sensor == "s1"]
-    joined = read_stack(window, scenes, Preprocessing(s1_mosaic=rule), reader)
+    joined = read_block(window, scenes, Preprocessing(s1_mosaic=rule), reader)
     for number, date in enumerate(joined.ascending_dates):
         one, other = (
-            read_stack(window, [scene], Preprocessing(), reader).stack.sar_ascending[0].astype(int)
+            read_block(window, [scene], Preprocessing(), reader).stack.sar_ascending[0].astype(int)
             for scene in scenes
             if (scene.date, scene.orbit_state) == (date, "ascending")
         )

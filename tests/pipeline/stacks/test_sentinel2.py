@@ -12,8 +12,8 @@ from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
-from tessera_mosaic.pipeline.stacks.read_stack import read_stack
 from tessera_mosaic.pipeline.stacks.sentinel2 import (
     DayMosaic,
     has_offset,
@@ -138,7 +138,7 @@ def test_item_rules_on_a_year_with_two_baselines(tmp_path: Path) -> None:
         source = open_catalogue(str(simulate_archive(tmp_path / str(len(baselines)), spec)))
         reader = SceneReader(source)
         scenes = source.search(lonlat_bounds(window), 2022)
-        stacks.append(read_stack(window, scenes, Preprocessing(offset="item"), reader))
+        stacks.append(read_block(window, scenes, Preprocessing(offset="item"), reader))
         reader.close()
         found = {scene.baseline for scene in scenes if scene.sensor == "s2"}
         assert found == {baseline for _, baseline in baselines}
