@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tessera_mosaic.model.encoder import Encoder
 from tessera_mosaic.pipeline.embedding.encoders import load_encoder
-from tessera_mosaic.pipeline.errors import BadInput, NoCatalogue
+from tessera_mosaic.pipeline.errors import BadInput, NoCatalogue, SceneError
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.scenes.source import Source
@@ -50,6 +50,8 @@ class CatalogAddress:
         ------
         BadInput
             If it cannot be used.
+        Unavailable
+            If its provider asks for patience or does not answer.
         """
         return open_catalogue(self.address, self.allow_hosts)
 
@@ -118,7 +120,7 @@ class LazyReader:
             if self._reader is None:
                 try:
                     source = self._catalog.open()
-                except BadInput as error:
+                except (BadInput, SceneError) as error:
                     raise NoCatalogue(str(error)) from error
                 self._reader = SceneReader(
                     source, self._threads if source.remote.is_local else None
