@@ -18,12 +18,22 @@ from tessera_mosaic.pipeline.planning.priors import Drawn, Figures, Machine
 from tessera_mosaic.pipeline.planning.revisits import Passes
 
 NOTES = 2
-"""Objects put for a tile beside its arrays: that it is begun, which is deleted again, and its
-record."""
+"""Objects that are put for a tile beside its arrays: the note that it is begun, which is deleted
+again, and its record."""
 
 
 def tokens_of(card: Card, passes: Passes, figure: Figures) -> Drawn:
-    """Observations of a pixel that an encoder computes with."""
+    """Number of observations of a pixel that an encoder computes with, of both sensors.
+
+    Parameters
+    ----------
+    card
+        Card of the encoder.
+    passes
+        Passes of the satellites over the ground.
+    figure
+        Drawn figures by their names.
+    """
     s2, s1 = passes.s2 * figure["s2_clear"], passes.s1
     if card.family.startswith("v1.0"):
         return np.full_like(s2, 80.0)
@@ -32,7 +42,17 @@ def tokens_of(card: Card, passes: Passes, figure: Figures) -> Drawn:
 
 
 def bytes_fetched(reads: tuple[Drawn, Drawn], side: int, figure: Figures) -> Drawn:
-    """Bytes of scenes that are fetched: whole blocks, for tiles that lie on them as it happens."""
+    """Bytes of scenes that are fetched: whole blocks, for tiles that lie on them as it happens.
+
+    Parameters
+    ----------
+    reads
+        Numbers of pixels that are read of Sentinel-2 and of Sentinel-1, over all passes.
+    side
+        Side of the tiles in pixels.
+    figure
+        Drawn figures by their names.
+    """
     whole_10m = (1 + figure["cog_block"] / side) ** 2
     whole_20m = (1 + 2 * figure["cog_block"] / side) ** 2
     # Of the 11 bytes of a pixel uncompressed, 8 are in the four bands of 10 m.
@@ -41,7 +61,17 @@ def bytes_fetched(reads: tuple[Drawn, Drawn], side: int, figure: Figures) -> Dra
 
 
 def bytes_stored(pixels: int, layout: Layout, figure: Figures) -> list[Drawn]:
-    """Bytes of each of the store's arrays; only codes are reckoned to shrink."""
+    """Bytes of each of the store's arrays; only codes are reckoned to shrink.
+
+    Parameters
+    ----------
+    pixels
+        Number of pixels to embed.
+    layout
+        Arrays of the store.
+    figure
+        Drawn figures by their names.
+    """
     shrink = {True: figure["compression"], False: np.ones_like(figure["compression"])}
     return [
         pixels * max(array.bands, 1) * array.dtype.itemsize / shrink[array.bands > 0]
@@ -52,8 +82,22 @@ def bytes_stored(pixels: int, layout: Layout, figure: Figures) -> list[Drawn]:
 def requests_of(
     tiles: int, side: int, passes: Passes, stored: list[Drawn], figure: Figures
 ) -> dict[str, Drawn]:
-    """Requests by kind. A file takes one for its header and one for each block, as if neighbours
-    were never fetched together."""
+    """Number of requests by kind, for what tiles are made of.
+
+    A file takes one for its header and one for each block, as if neighbours were never fetched
+    together.
+
+    Parameters
+    ----------
+    tiles, side
+        Number of the tiles, and their side in pixels.
+    passes
+        Passes of the satellites over the ground, and the scenes to open.
+    stored
+        Bytes of each of the store's arrays.
+    figure
+        Drawn figures by their names.
+    """
     file_10m = 1 + (1 + side / figure["cog_block"]) ** 2
     file_20m = 1 + (1 + side / figure["cog_block"] / 2) ** 2
     bands_10m = 4
@@ -70,24 +114,56 @@ def requests_of(
 
 
 def machine_hours(machine: Machine, encoding: Drawn, reading: Drawn, figure: Figures) -> Drawn:
-    """Hours of machines, for hours of encoding by one accelerator and of reading by one reader."""
+    """Hours of machines, by the slower of encoding and reading.
+
+    Parameters
+    ----------
+    machine
+        Kind of machine.
+    encoding, reading
+        Hours of encoding by one accelerator, and of reading by one reader.
+    figure
+        Drawn figures by their names.
+    """
     readers = machine.cores / figure["cores_per_reader"]
     return np.maximum(encoding, reading / readers) / figure["efficiency"]
 
 
 def days_of(tiles: int, hours: Drawn, workers: int, figure: Figures) -> Drawn:
-    """Days from start to end: a tile is made by one machine, so some have one more than others."""
+    """Days from start to end: a tile is made by one machine, so some make one more than others.
+
+    Parameters
+    ----------
+    tiles
+        Number of the tiles.
+    hours
+        Hours of machines, all together.
+    workers
+        Number of machines at work at once.
+    figure
+        Drawn figures by their names.
+    """
     rounds = -(-tiles // workers)
     return rounds * hours / tiles / figure["plateau"] / 24
 
 
 def progress_puts(tiles: int, hours: Drawn) -> Drawn:
-    """Objects in which machines say how far they are: tallies, and rows of what they finished."""
+    """Number of objects in which machines say how far they are.
+
+    They are tallies, and rows of the tiles that were finished.
+
+    Parameters
+    ----------
+    tiles
+        Number of the tiles.
+    hours
+        Hours of machines, all together.
+    """
     seconds = hours * 3600
     return seconds / MOST_TALLY_SECONDS + np.minimum(tiles, seconds / JOURNAL_SECONDS)
 
 
 def fees(requests: Mapping[str, Drawn], figure: Figures) -> Drawn:
-    """Money for requests; deletions are free, as is asking the public catalogues."""
+    """Money for requests in US dollars; deletions are free, as is asking the public catalogues."""
     puts = requests["write"] + requests["progress"]
     return (puts * figure["put"] + requests["read"] * figure["get"]) / 1000

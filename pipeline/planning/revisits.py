@@ -57,7 +57,7 @@ the plan little."""
 
 @dataclass(frozen=True)
 class Ground:
-    """What an area comes to.
+    """The tiles and pixels of an area, counted.
 
     Parameters
     ----------

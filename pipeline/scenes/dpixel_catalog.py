@@ -21,6 +21,28 @@ from tessera_mosaic.pipeline.tiling.lattice import (
     lonlat_bounds,
 )
 
+DESCRIPTION = "stack.json"
+"""Name of the file that makes a folder a d-pixel directory."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What `stack.json` has to say of a d-pixel directory.
+
+    Parameters
+    ----------
+    window
+        Pixels of the lattice that the arrays cover.
+    year
+        Calendar year of the observations.
+    imagery
+        Source of the products that they are from.
+    """
+
+    window: Window
+    year: int
+    imagery: Imagery
+
 
 class DPixels:
     """d-pixel directories, each with its `stack.json`.
@@ -70,18 +92,6 @@ def _scene(path: Path, description: Description) -> Scene:
         bbox=lonlat_bounds(description.window),
         assets={"stack": str(path)},
     )
-
-
-DESCRIPTION = "stack.json"
-
-
-@dataclass(frozen=True)
-class Description:
-    """What `stack.json` has to say: which pixels, which year, whose imagery."""
-
-    window: Window
-    year: int
-    imagery: Imagery
 
 
 def read_description(directory: str | Path) -> Description:

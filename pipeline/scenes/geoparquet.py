@@ -85,7 +85,7 @@ class ParquetIndex:
 
     def __init__(self, url: str, remote: Remote) -> None:
         self.name, self.remote = plain(url), remote
-        with opening(self.name, "STAC GeoParquet index"), _told_as("its footer"):
+        with opening(self.name, "STAC GeoParquet index"), _damage_in("its footer"):
             self._file = pq.ParquetFile(
                 _RemoteFile(url, remote), pre_buffer=False, page_checksum_verification=True
             )
@@ -141,7 +141,7 @@ class ParquetIndex:
 
     def _rows(self, group: int, room: Box, year: int) -> tuple[list[int], list[dict[str, Any]]]:
         """Numbers and contents of the rows of a group that may be wanted."""
-        with self._lock, _told_as(f"{self.name}: row group {group}"):
+        with self._lock, _damage_in(f"{self.name}: row group {group}"):
             rows = self._places(group).find(room, year)
             items = self._table(group).take(pa.array(rows)).to_pylist() if len(rows) else []
         return rows.tolist(), items
@@ -219,8 +219,8 @@ class _Places:
 
 
 @contextlib.contextmanager
-def _told_as(what: str) -> Iterator[None]:
-    """What a damaged page ends in, which each decoder tells in its own way, is corrupt."""
+def _damage_in(what: str) -> Iterator[None]:
+    """Give what each decoder raises at a damaged page, in its own way, the class `Corrupt`."""
     try:
         yield
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:

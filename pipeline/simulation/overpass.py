@@ -164,7 +164,7 @@ class Simulation:
 
 @dataclass(frozen=True)
 class Pass:
-    """A satellite comes over.
+    """One pass of a satellite over the land.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ class Pass:
     time
         UTC.
     platform
-        Letter of the satellite.
+        Letter of the satellite, `A` or `B`.
     orbit
         0 sees everything, 1 has its swath's edge in the land.
     ascending

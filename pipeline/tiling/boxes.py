@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator
 
-log = logging.getLogger(__name__)
-
-
 TURNS = (-360.0, 0.0, 360.0)
 """Longitudes that differ by these are the same."""
-
 
 Box = tuple[float, float, float, float]
 """West, south, east and north in degrees."""
