@@ -90,6 +90,11 @@ class PreparedRun:
 def run(request: RunRequest) -> Outcome:
     """Embed a region's year into a mosaic; run again, it resumes.
 
+    Parameters
+    ----------
+    request
+        What is embedded, how, and where to.
+
     Returns
     -------
     Outcome
@@ -101,6 +106,15 @@ def run(request: RunRequest) -> Outcome:
         Before the store is touched, on anything that cannot be used.
     BrokenOff
         If the runner gave up before all tiles were tried. What is done stays done.
+
+    Examples
+    --------
+    >>> request = tm.RunRequest(
+    ...     "archive/catalog.json", "2.995,50.845,2.998,50.847", 2024, "new.zarr", tile=32
+    ... )
+    >>> outcome = tm.run(request)
+    >>> outcome.tiles, outcome.done, outcome.pixels
+    (4, 4, 4096)
     """
     prepared = prepare_run(request)
     prepared.create_store()
@@ -211,6 +225,11 @@ class SampleOutcome:
 def sample(request: SampleRequest) -> SampleOutcome:
     """Draw pixels of a region's year for training; run again, it resumes.
 
+    Parameters
+    ----------
+    request
+        Which pixels are drawn, and where to.
+
     Returns
     -------
     SampleOutcome
@@ -222,6 +241,15 @@ def sample(request: SampleRequest) -> SampleOutcome:
         On anything that cannot be used, or a folder whose d-pixels were drawn otherwise.
     BrokenOff
         If the runner gave up before all tiles were tried. What is done stays done.
+
+    Examples
+    --------
+    >>> request = tm.SampleRequest(
+    ...     "archive/catalog.json", "2.995,50.845,2.998,50.847", 2024, "d-pixels", fraction=0.1
+    ... )
+    >>> drawn = tm.sample(request)
+    >>> drawn.outcome.done, sum(drawn.index.files.values())
+    (1, 46)
     """
     job, maker = prepare_sample(request)
     outcome = launch(job, maker)

@@ -85,6 +85,18 @@ class RunRequest(JobOptions):
     ------
     BadInput
         If a value is out of range.
+
+    Examples
+    --------
+    >>> request = tm.RunRequest(
+    ...     "archive/catalog.json", "2.995,50.845,2.998,50.847", 2024, "new.zarr", tile=32
+    ... )
+    >>> request.precision.value, request.workers
+    ('fp32', 1)
+    >>> tm.RunRequest("archive/catalog.json", "global", 2024, "new.zarr", workers=0)
+    Traceback (most recent call last):
+        ...
+    tessera_mosaic.pipeline.errors.BadInput: workers 0: at least one process has to work
     """
 
     catalog: str
@@ -150,6 +162,11 @@ class SampleRequest(JobOptions):
     ------
     BadInput
         If a value is out of range.
+
+    Examples
+    --------
+    >>> tm.SampleRequest("archive/catalog.json", "31UDS", 2024, "d-pixels").fraction
+    0.0025
     """
 
     catalog: str

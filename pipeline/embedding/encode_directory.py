@@ -71,12 +71,25 @@ def encode_directory(request: EncodeRequest, band_pixels: int = BAND_PIXELS) -> 
     band_pixels
         Number of pixels whose embeddings are in memory at once, to whole rows.
 
+    Returns
+    -------
+    Encoded
+        The numbers that were counted. The files hold codes, int8 (H, W, D), and scales, float32
+        (H, W).
+
     Raises
     ------
     BadInput
         If the arrays, the encoder or the folder for what comes out cannot be used.
     BadEmbedding, OutOfMemory, DeviceError
         As `Encoder.embed`.
+
+    Examples
+    --------
+    >>> region = tm.StackRequest("archive/catalog.json", "2.995,50.845,2.998,50.847", 2024)
+    >>> made = tm.write_stack(region, "stack")
+    >>> tm.encode_directory(tm.EncodeRequest("stack", "embeddings")).shape
+    (24, 22, 128)
     """
     stack = read_stack_directory(request.stack)
     place = _place(request, stack)

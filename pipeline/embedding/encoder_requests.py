@@ -63,7 +63,7 @@ class EncodeRequest:
 
     Examples
     --------
-    >>> EncodeRequest("stack", "embeddings", model="v2-nano", dim=16).precision
+    >>> tm.EncodeRequest("stack", "embeddings", model="v2-nano", dim=16).precision
     'fp32'
     """
 
