@@ -52,22 +52,23 @@ def test_what_is_public_says_what_it_takes_and_shows_how(name: str) -> None:
         return
     if inspect.isfunction(value) or name.endswith("Request") or name in ("Encoder", "Zones"):
         assert ">>> " in words, f"{name} has no example"
-    parameters = [name for name in inspect.signature(value).parameters if name != "self"]
+    given = inspect.signature(value).parameters
+    parameters = {name for name in given if name != "self" and not name.startswith("_")}
     section = re.search(r"Parameters\n-+\n(.*?)(\n\n\w+\n-+\n|\Z)", words, re.DOTALL)
     named = (
         re.findall(r"^\*{0,2}(\w[\w, ]*?)(?: : .*)?$", section[1], re.MULTILINE) if section else []
     )
     told = {one.strip() for line in named for one in line.split(",")}
-    assert set(parameters) <= told, f"{name} does not say what it takes"
+    assert parameters <= told, f"{name} does not say what it takes"
 
 
 @pytest.fixture
 def beside_a_mosaic(
     archive: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A working directory with `archive/catalog.json` and a mosaic of it, `mosaic.zarr`."""
+    """A working directory with `archive/catalog.json` and a mosaic of it, `valley.zarr`."""
     (tmp_path / "archive").symlink_to(archive.parent)
-    shutil.copytree(finished, tmp_path / "mosaic.zarr")
+    shutil.copytree(finished, tmp_path / "valley.zarr")
     monkeypatch.chdir(tmp_path)
 
 

@@ -26,7 +26,7 @@ import tessera_mosaic as tm
 gives all that stands on this page. Nothing is loaded before it is used. The words are explained in
 the [glossary](glossary.md). Arrays are described by their shape, type and unit; `...` in a shape
 stands for any axes before. The examples are run as tests, in a folder with the catalogue of a small
-archive, `archive/catalog.json`, and a mosaic that was made from it, `mosaic.zarr`.
+archive, `archive/catalog.json`, and a mosaic that was made from it, `valley.zarr`.
 """
 
 WIDTH = 88
@@ -77,7 +77,7 @@ def signature_of(name: str, value: Any) -> str:
     given = [
         taken(parameter)
         for parameter in signature.parameters.values()
-        if parameter.name not in ("self", "cls")
+        if parameter.name not in ("self", "cls") and not parameter.name.startswith("_")
     ]
     annotation = signature.return_annotation
     returned = (

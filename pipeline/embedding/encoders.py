@@ -54,9 +54,7 @@ class Encoder(CardEncoder):
     Embed two pixels that Sentinel-2 saw clear on three days, and Sentinel-1 on none:
 
     >>> import numpy as np
-    >>> import tessera_mosaic as tm
-    >>> from tessera_mosaic.model.observations import Stack
-    >>> stack = Stack(
+    >>> stack = tm.Stack(
     ...     bands=np.full((3, 1, 2, 10), 1500, np.uint16),
     ...     masks=np.ones((3, 1, 2), np.uint8),
     ...     doys=np.array([40, 150, 230], np.uint16),

@@ -32,7 +32,7 @@ class Zones(Mapping[int, xarray.Dataset]):
 
     Examples
     --------
-    >>> zones = tm.open_mosaic("mosaic.zarr")
+    >>> zones = tm.open_mosaic("valley.zarr")
     >>> list(zones), zones.years[-1]
     ([31], 2024)
     >>> zones[31]["scales"].dims
@@ -131,7 +131,7 @@ def open_mosaic(url: str) -> Zones:
 
     Examples
     --------
-    >>> zones = tm.open_mosaic("mosaic.zarr")
+    >>> zones = tm.open_mosaic("valley.zarr")
     >>> list(zones), zones.years[-1]
     ([31], 2024)
     """
@@ -162,7 +162,7 @@ def dequantize(dataset: xarray.Dataset, depth: int | None = None) -> xarray.Data
 
     Examples
     --------
-    >>> square = tm.open_mosaic("mosaic.zarr").region(2.995, 50.845, 3.0, 50.85, year=2024)[31]
+    >>> square = tm.open_mosaic("valley.zarr").region(2.995, 50.845, 3.0, 50.85, year=2024)[31]
     >>> values = tm.dequantize(square)
     >>> values.dims, str(values.dtype)
     (('band', 'y', 'x'), 'float32')

@@ -108,6 +108,11 @@ def publish(store: str) -> Published:
     store
         Path or URL of the mosaic.
 
+    Returns
+    -------
+    Published
+        Numbers of tiles, and where the report and the registry are.
+
     Raises
     ------
     BadInput
@@ -115,9 +120,11 @@ def publish(store: str) -> Published:
 
     Examples
     --------
-    >>> import tessera_mosaic as tm
-    >>> tm.publish("valley.zarr").report
-    '/home/me/valley.zarr/report.html'
+    >>> published = tm.publish("valley.zarr")
+    >>> published.tiles, published.new
+    (12, 12)
+    >>> published.report
+    '...valley.zarr/report.html'
     """
     storage = mosaic_at(store).storage
     try:
