@@ -15,6 +15,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tessera_mosaic.launching import SampleOutcome, run, sample
+    from tessera_mosaic.model.encoder import Embedding
+    from tessera_mosaic.model.observations import Stack
+    from tessera_mosaic.pipeline.embedding.encode_directory import Encoded, encode_directory
+    from tessera_mosaic.pipeline.embedding.encoder_requests import EncodeRequest
+    from tessera_mosaic.pipeline.embedding.encoders import Encoder
     from tessera_mosaic.pipeline.errors import (
         Altered,
         BadEmbedding,
@@ -42,10 +48,23 @@ if TYPE_CHECKING:
         Unavailable,
         Unforeseen,
     )
+    from tessera_mosaic.pipeline.job.job_request import JobOptions
+    from tessera_mosaic.pipeline.job.outcome import Outcome
     from tessera_mosaic.pipeline.mosaic.datasets import Zones, dequantize, open_mosaic
+    from tessera_mosaic.pipeline.planning.estimate import Plan
     from tessera_mosaic.pipeline.planning.plan_request import PlanRequest, plan
-    from tessera_mosaic.pipeline.stacks.read_stack import StackRequest, read_stack
+    from tessera_mosaic.pipeline.publishing.publish import Published, publish
+    from tessera_mosaic.pipeline.stacks.read_stack import (
+        RegionStack,
+        StackRequest,
+        read_stack,
+        write_stack,
+    )
     from tessera_mosaic.pipeline.tiling.area import AreaRequest
+    from tessera_mosaic.pipeline.verification.findings import Findings
+    from tessera_mosaic.pipeline.verification.status import Status, status
+    from tessera_mosaic.pipeline.verification.verify import verify
+    from tessera_mosaic.requests import RunRequest, SampleRequest
 
 __all__ = [
     "Altered",
@@ -55,17 +74,32 @@ __all__ = [
     "BrokenOff",
     "Corrupt",
     "DeviceError",
+    "Embedding",
+    "EncodeRequest",
+    "Encoded",
+    "Encoder",
     "Expired",
+    "Findings",
     "Gone",
     "Incomplete",
+    "JobOptions",
     "NoCatalogue",
     "NoScenes",
     "OutOfMemory",
+    "Outcome",
+    "Plan",
     "PlanRequest",
     "Poisoned",
+    "Published",
     "Refused",
+    "RegionStack",
+    "RunRequest",
+    "SampleOutcome",
+    "SampleRequest",
     "SceneError",
+    "Stack",
     "StackRequest",
+    "Status",
     "StoreDenied",
     "StoreError",
     "StoreFull",
@@ -78,28 +112,44 @@ __all__ = [
     "Unforeseen",
     "Zones",
     "dequantize",
+    "encode_directory",
     "open_mosaic",
     "plan",
+    "publish",
     "read_stack",
+    "run",
+    "sample",
+    "status",
+    "verify",
+    "write_stack",
 ]
 
-_ERRORS = "tessera_mosaic.pipeline.errors"
-_DATASETS = "tessera_mosaic.pipeline.mosaic.datasets"
-
-_PLAN = "tessera_mosaic.pipeline.planning.plan_request"
-_STACK = "tessera_mosaic.pipeline.stacks.read_stack"
-
 _PLACES = {
-    "AreaRequest": "tessera_mosaic.pipeline.tiling.area",
-    "PlanRequest": _PLAN,
-    "StackRequest": _STACK,
-    "Zones": _DATASETS,
-    "dequantize": _DATASETS,
-    "open_mosaic": _DATASETS,
-    "plan": _PLAN,
-    "read_stack": _STACK,
+    "tessera_mosaic.launching": ("SampleOutcome", "run", "sample"),
+    "tessera_mosaic.model.encoder": ("Embedding",),
+    "tessera_mosaic.model.observations": ("Stack",),
+    "tessera_mosaic.pipeline.embedding.encode_directory": ("Encoded", "encode_directory"),
+    "tessera_mosaic.pipeline.embedding.encoder_requests": ("EncodeRequest",),
+    "tessera_mosaic.pipeline.embedding.encoders": ("Encoder",),
+    "tessera_mosaic.pipeline.job.job_request": ("JobOptions",),
+    "tessera_mosaic.pipeline.job.outcome": ("Outcome",),
+    "tessera_mosaic.pipeline.mosaic.datasets": ("Zones", "dequantize", "open_mosaic"),
+    "tessera_mosaic.pipeline.planning.estimate": ("Plan",),
+    "tessera_mosaic.pipeline.planning.plan_request": ("PlanRequest", "plan"),
+    "tessera_mosaic.pipeline.publishing.publish": ("Published", "publish"),
+    "tessera_mosaic.pipeline.stacks.read_stack": (
+        "RegionStack",
+        "StackRequest",
+        "read_stack",
+        "write_stack",
+    ),
+    "tessera_mosaic.pipeline.tiling.area": ("AreaRequest",),
+    "tessera_mosaic.pipeline.verification.findings": ("Findings",),
+    "tessera_mosaic.pipeline.verification.status": ("Status", "status"),
+    "tessera_mosaic.pipeline.verification.verify": ("verify",),
+    "tessera_mosaic.requests": ("RunRequest", "SampleRequest"),
 }
-"""Modules of the names; those that are not here are errors."""
+"""Names by their modules; those that are not here are errors."""
 
 
 if not TYPE_CHECKING:
@@ -110,9 +160,11 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from tessera_mosaic.search_path import without_folder_of_script
 
+        errors = "tessera_mosaic.pipeline.errors"
+        place = next((module for module, names in _PLACES.items() if name in names), errors)
         with without_folder_of_script():
-            module = import_module(_PLACES.get(name, _ERRORS))
-        return globals().setdefault(name, getattr(module, name))
+            value = getattr(import_module(place), name)
+        return globals().setdefault(name, value)
 
     def __dir__() -> list[str]:
         return __all__

@@ -139,6 +139,13 @@ def read_stack(request: StackRequest) -> RegionStack:
     request
         Which stack is asked for.
 
+    Returns
+    -------
+    RegionStack
+        Its `annual.stack` has reflectance times 10,000, uint16 (T, H, W, 10); masks, uint8
+        (T, H, W); coded backscatter, int16 (A, H, W, 2) and (D, H, W, 2); and ordinal days of the
+        year, uint16 (T,), int16 (A,) and int16 (D,).
+
     Raises
     ------
     BadInput
@@ -167,12 +174,23 @@ def write_stack(request: StackRequest, out: str | Path) -> RegionStack:
     out
         Directory for the arrays and `stack.json`, which is made.
 
+    Returns
+    -------
+    RegionStack
+        As `read_stack`.
+
     Raises
     ------
     BadInput
         As `read_stack`, or if the directory cannot be made or written to.
     SceneError
         If a provider cannot be asked now.
+
+    Examples
+    --------
+    >>> request = tm.StackRequest("archive/catalog.json", "2.997,50.846,2.998,50.847", 2024)
+    >>> tm.write_stack(request, "stack").window.shape
+    (13, 8)
     """
     found = _find(request)
     make_directory(out)
