@@ -31,7 +31,7 @@ class ProblemKind(enum.StrEnum):
     FAILED = "failed"
     """A tile could not be made."""
     METADATA = "metadata"
-    """The metadata of a node is not what the mosaic's root implies."""
+    """What describes the whole, such as a node's metadata, does not go with it."""
     PUBLISHED = "published"
     """An object is not as it was published."""
     SCALE = "scale"

@@ -60,3 +60,5 @@ def test_a_folder_of_d_pixels_goes_on_and_what_was_drawn_stays(older: Path, run:
     assert json.loads(Path("samples/index.json").read_text()) == before
     code, again = run(*words)
     assert (code, again["tiles_kept"], again["pixels"]) == (0, 12, result["pixels"])
+    assert run("verify", "--store=samples")[1]["problems"] == []
+    assert run("status", "--store=samples")[1]["done"] == 12

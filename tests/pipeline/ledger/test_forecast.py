@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,21 @@ import pytest
 
 from tessera_mosaic.model.cards import card_named
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.job.job_spec import JobSpec
+from tessera_mosaic.pipeline.job.make_tile import make_tile
+from tessera_mosaic.pipeline.job.worker import open_worker
 from tessera_mosaic.pipeline.ledger import keys, tile_lists
 from tessera_mosaic.pipeline.ledger.forecast import Comparison, Range, read_forecast, write_forecast
-from tessera_mosaic.pipeline.ledger.records import Record, State
+from tessera_mosaic.pipeline.ledger.records import Record, State, TileResult
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.planning.estimate import forecast, make_plan
+from tessera_mosaic.pipeline.planning.quantities import NOTES
 from tessera_mosaic.pipeline.planning.revisits import ground_of
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 from tests import jobs
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return jobs.archive(tmp_path_factory.mktemp("jobs") / "archive")
+from tests.fakes.stores import WatchedStorage
+from tests.makers import Nothing
 
 
 def printed(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -56,6 +58,43 @@ def test_status_sets_the_plan_beside_the_outcome(
     assert jobs.run_here(status) == 0
     lines = capsys.readouterr().out.splitlines()
     assert any(line.split() == ["tiles", "12", "12", "to", "12", "12"] for line in lines)
+
+
+@dataclass(frozen=True)
+class Empty(Nothing):
+    """A maker whose tiles have nothing to see."""
+
+    def open(self, storage: Storage, threads: int) -> EmptyTiles:
+        return EmptyTiles()
+
+
+class EmptyTiles:
+    """Makes tiles with nothing to see."""
+
+    def make(self, *_: object) -> TileResult:
+        return TileResult(State.EMPTY)
+
+    def keys(self, tile: Tile) -> tuple[str, ...]:
+        return ()
+
+    def renew(self) -> None:
+        """Nothing to renew."""
+
+
+def test_a_tile_has_as_many_notes_put_as_are_planned(tmp_path: Path) -> None:
+    tile, put = Tile(31, 1449, 136, 256), []
+
+    def told(method: str, key: str) -> None:
+        if method == "write":
+            put.append(key)
+
+    job = JobSpec(maker=Empty(), store=str(tmp_path), year=2024, request="one", launch="this")
+    worker = replace(open_worker(job), storage=WatchedStorage(str(tmp_path), told))
+    record = make_tile(tile, job, worker)
+    assert record is not None
+    assert record.state is State.EMPTY
+    assert put == [keys.note_key(2024, tile), keys.record_key(2024, tile)]
+    assert len(put) == NOTES
 
 
 def test_a_plan_is_of_the_latest_run_alone(tmp_path: Path) -> None:

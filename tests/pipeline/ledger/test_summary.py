@@ -17,6 +17,7 @@ from tessera_mosaic.pipeline.ledger.standing import standing
 from tessera_mosaic.pipeline.ledger.summary import find_summaries, forget, read_summary
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
+from tests.fakes.stores import WatchedStorage
 from tests.pipeline.ledger.test_records import TILE, a_record
 
 OTHER = Tile(31, 1449, 137, 256)
@@ -141,21 +142,6 @@ def globe(zone: int) -> Iterator[Tile]:
         yield from (Tile(zone, row, col, 2048) for col in COLUMNS)
 
 
-class CountingStorage(Storage):
-    """A store that keeps the keys that are read, and does not let itself be listed."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.keys_read: list[str] = []
-
-    def read(self, key: str) -> bytes:
-        self.keys_read.append(key)
-        return super().read(key)
-
-    def list(self, prefix: str) -> Iterator[str]:
-        raise AssertionError(f"{prefix} was listed")
-
-
 def test_status_over_the_globe_lists_nothing_and_asks_little(tmp_path: Path) -> None:
     """As after a run that was killed half way: half the tiles are in no summary."""
     storage = Storage(str(tmp_path))
@@ -167,8 +153,9 @@ def test_status_over_the_globe_lists_nothing_and_asks_little(tmp_path: Path) -> 
             rows = {tile.name: dataclasses.replace(pattern, tile=tile.name) for tile in tiles}
             summary.write_summary(storage, 2024, zone, rows)
 
-    counting = CountingStorage(str(tmp_path))
-    found = standing(counting, 2024)
+    asked: list[str] = []
+    watched = WatchedStorage(storage.url, lambda method, key: asked.append(method))
+    found = standing(watched, 2024)
     assert (found.planned, found.done, found.missing) == (360_360, 180_180, 180_180)
     assert found.uncertain == 180_180 - summary.LOOK_UP
-    assert len(counting.keys_read) == 121 + summary.LOOK_UP
+    assert asked == ["read"] * (121 + summary.LOOK_UP)
