@@ -78,7 +78,7 @@ class EvaluateRequest:
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
-            raise BadInput("at least one", "seeds", self.seeds)
+            raise BadInput("choose 1 or more", "seeds", self.seeds)
 
 
 @dataclass(frozen=True)

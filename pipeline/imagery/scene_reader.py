@@ -7,6 +7,7 @@ import functools
 import math
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
+from enum import StrEnum
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -34,6 +35,15 @@ NOWHERE: Box = (0.0, 91.0, 0.0, 91.0)
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class PixelKind(StrEnum):
+    """Type that the pixels of a raster have to be of."""
+
+    UINT8 = "u1"
+    UINT16 = "u2"
+    FLOAT = "f"
+    """Floating point of any size."""
 
 
 class SceneReader:
@@ -91,7 +101,7 @@ class SceneReader:
         band: str,
         window: Window,
         kernel: Kernel,
-        kind: str,
+        kind: PixelKind,
         part: tuple[slice, slice] = (slice(None), slice(None)),
     ) -> NDArray[Any] | None:
         """Bring a band of a scene to a window of the lattice.
@@ -105,7 +115,7 @@ class SceneReader:
         kernel
             Resampling, where the raster's pixels are not those of the lattice.
         kind
-            Type that its pixels have to be of: `u1`, `u2`, or `f` for floating point.
+            Type that its pixels have to be of.
         part
             Rows and columns of the window, if not all of it is wanted.
 
@@ -133,7 +143,7 @@ class SceneReader:
         band: str,
         window: Window,
         kernel: Kernel,
-        kind: str,
+        kind: PixelKind,
         part: tuple[slice, slice],
     ) -> NDArray[Any] | None:
         header = self.header(scene, band)

@@ -143,7 +143,7 @@ class Plan:
         """
         bills = {bill.machine.name: bill for bill in self.bills}
         if machine not in (None, *bills):
-            raise BadInput("no encoder was ever measured on one", "machine", machine)
+            raise BadInput("no encoder was ever measured on such a machine", "machine", machine)
         return self.bills[0] if machine is None else bills[machine]
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS, Stack
 from tessera_mosaic.pipeline.errors import Incomplete, SceneError
 from tessera_mosaic.pipeline.imagery.resample import Kernel
-from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
+from tessera_mosaic.pipeline.imagery.scene_reader import PixelKind, SceneReader
 from tessera_mosaic.pipeline.scenes.scene import (
     CLASSES,
     Imagery,
@@ -219,7 +219,9 @@ class BlockReader:
                 continue
             if scene.missing:
                 raise Incomplete("the item has no such asset", scene.id, scene.missing[0])
-            classes = self._reader.read(scene, CLASSES, self._window, Kernel.NEAREST, "u1")
+            classes = self._reader.read(
+                scene, CLASSES, self._window, Kernel.NEAREST, PixelKind.UINT8
+            )
             if classes is None:
                 self._why[scene.id] = BESIDE
                 continue
@@ -255,7 +257,9 @@ class BlockReader:
         mine = mine[part]
         where = True if mine.all() else mine
         for channel, band in enumerate(S2_BANDS):
-            values = self._reader.read(scene, band, self._window, self._rules.kernel, "u2", part)
+            values = self._reader.read(
+                scene, band, self._window, self._rules.kernel, PixelKind.UINT16, part
+            )
             # Where no scene has data the first one counts, though it may not reach there.
             if values is not None:
                 np.copyto(out[(*part, channel)], self._without_offset(values, scene), where=where)
@@ -300,7 +304,9 @@ class BlockReader:
             raise Incomplete("the item has no such asset", scene.id, scene.missing[0])
         layers = []
         for band in S1_BANDS:
-            power = self._reader.read(scene, band, self._window, self._rules.s1_kernel, "f")
+            power = self._reader.read(
+                scene, band, self._window, self._rules.s1_kernel, PixelKind.FLOAT
+            )
             if power is None:
                 return None
             layers.append(sentinel1.code_backscatter(power))

@@ -115,7 +115,7 @@ def test_what_cannot_be_scored_is_refused(finished: Path, tmp_path: Path) -> Non
         evaluate(EvaluateRequest(store, near, 1999))
     with pytest.raises(BadInput, match="more than 10 pixels"):
         gather(mosaic_at(store), read_labels(near), year, most_pixels=10)
-    with pytest.raises(BadInput, match=r"^seeds 0: at least one$"):
+    with pytest.raises(BadInput, match=r"^seeds 0: choose 1 or more$"):
         EvaluateRequest(store, near, year, seeds=0)
 
 

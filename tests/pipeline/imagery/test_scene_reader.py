@@ -11,8 +11,8 @@ from benchmarks.server import serving
 from tessera_mosaic.model.observations import S2_BANDS, Stack
 from tessera_mosaic.pipeline.errors import Corrupt
 from tessera_mosaic.pipeline.imagery.block_cache import BlockCache
-from tessera_mosaic.pipeline.imagery.resample import place
-from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
+from tessera_mosaic.pipeline.imagery.resample import Kernel, place
+from tessera_mosaic.pipeline.imagery.scene_reader import PixelKind, SceneReader
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.stacks.block_reader import read_block
@@ -130,7 +130,7 @@ def test_a_raster_of_other_pixels_is_corrupt(archive: Path, whole: Window) -> No
     scene = next(s for s in source.search(lonlat_bounds(whole), YEAR) if s.sensor == "s2")
     reader = SceneReader(source)
     with pytest.raises(Corrupt, match="its pixels are uint16, not f"):
-        reader.read(scene, "B04", whole, "nearest", "f")
+        reader.read(scene, "B04", whole, Kernel.NEAREST, PixelKind.FLOAT)
     reader.close()
 
 
@@ -145,7 +145,7 @@ def test_an_unknown_projection_is_corrupt(archive: Path, whole: Window, tmp_path
     scene = dataclasses.replace(scene, assets={"B04": str(path)}, epsg=0)
     reader = SceneReader(source)
     with pytest.raises(Corrupt, match="EPSG:9999 is no projection"):
-        reader.read(scene, "B04", whole, "nearest", "u2")
+        reader.read(scene, "B04", whole, Kernel.NEAREST, PixelKind.UINT16)
     reader.close()
 
 
