@@ -1,0 +1,175 @@
+"""What is installed: one name at the top, all files below it, and it works beside anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests import jobs
+from tests.layers import INSTALLED, ROOT
+
+SETTINGS = ("pyproject.toml", "README.md", "LICENSE")
+
+USERS = {
+    name: f"raise SystemExit('{name} of the user was imported')"
+    for name in (
+        "json.py",
+        "model.py",
+        "model/__init__.py",
+        "pipeline.py",
+        "pipeline/__init__.py",
+        "random.py",
+    )
+}
+"""Files beside a script that have names of modules."""
+
+SMALL = "2.9980,50.8480,3.0010,50.8481"
+"""A box that touches two tiles."""
+
+JOB = """
+import tessera_mosaic as tm
+
+request = tm.RunRequest({catalog!r}, {region!r}, {year}, "mosaic.zarr", tile={tile}, workers=2)
+print(tm.run(request).done, tm.__file__)
+"""
+
+
+def tracked() -> list[str]:
+    """Files of the packages in the repository."""
+    words = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "pipeline", "model"]
+    listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    return [name for name in listed.stdout.split() if (ROOT / name).is_file()]
+
+
+def installed(name: str) -> str:
+    """Where a file of the repository lies once it is installed."""
+    folder = next(folder for folder in INSTALLED if name.startswith(f"{folder}/"))
+    return INSTALLED[folder].replace(".", "/") + name.removeprefix(folder)
+
+
+def build(what: str, source: Path, out: Path) -> Path:
+    """Let setuptools build a `wheel`, an `sdist` or an `editable` wheel, without a network."""
+    program = f"from setuptools import build_meta; build_meta.build_{what}({str(out)!r})"
+    out.mkdir()
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return next(out.iterdir())
+
+
+def install(wheel: Path, folder: Path) -> Path:
+    """The Python of a new environment with a wheel, which sees what this one has beside ours."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    python = folder / "bin" / "python"
+    words = ["-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run([sys.executable, *words, str(wheel)], check=True)
+    # A file of paths in a folder that a file of paths names is not read: so the other
+    # environment's editable installation is not found.
+    others = sysconfig.get_path("purelib")
+    (site_packages(folder) / "others.pth").write_text(f"{others}\n")
+    return python
+
+
+def site_packages(environment: Path) -> Path:
+    return next(environment.glob("lib/python*/site-packages"))
+
+
+def at_the_top(environment: Path) -> set[str]:
+    """What an installation put into site-packages."""
+    found = {path.name for path in site_packages(environment).iterdir()}
+    asides = ("others.pth", "__pycache__")
+    return {name for name in found if name not in asides and not name.endswith(".dist-info")}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what is built: building leaves files in the tree."""
+    folder = tmp_path_factory.mktemp("source")
+    for name in (*SETTINGS, *tracked()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of a source archive of the tree."""
+    folder = tmp_path_factory.mktemp("built")
+    with tarfile.open(build("sdist", source, folder / "sdist")) as archive:
+        archive.extractall(folder / "source", filter="data")
+    return build("wheel", next((folder / "source").iterdir()), folder / "wheel")
+
+
+@pytest.fixture(scope="module")
+def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with the wheel."""
+    return install(wheel, tmp_path_factory.mktemp("environments") / "wheel")
+
+
+def test_the_wheel_holds_every_file_below_one_name(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    ours = {name for name in names if not name.startswith("tessera_mosaic-")}
+    assert ours == {installed(name) for name in tracked()}
+    assert {"tessera_mosaic/py.typed", "tessera_mosaic/pipeline/tiling/data/land.npz"} <= ours
+
+
+def test_an_editable_installation_has_one_name(source: Path, tmp_path: Path) -> None:
+    python = install(build("editable", source, tmp_path / "built"), tmp_path / "environment")
+    assert all("__editable__" in name for name in at_the_top(tmp_path / "environment"))
+    program = "import tessera_mosaic.pipeline.cli as cli; print(cli.__file__)"
+    assert run(python, ["-c", program], tmp_path).strip() == f"{source}/pipeline/cli.py"
+    top = run(
+        python, ["-c", "import importlib.util as u; print(u.find_spec('pipeline'))"], tmp_path
+    )
+    assert top.strip() == "None"
+
+
+def test_the_wheel_adds_one_name(python: Path) -> None:
+    assert at_the_top(python.parents[1]) == {"tessera_mosaic"}
+
+
+def run(python: Path, words: list[str], folder: Path, given: str = "") -> str:
+    """What a program prints, run from a folder, with nothing of this checkout on its way."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(python), *words], cwd=folder, env=own, input=given, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def users_folder(tmp_path: Path) -> Path:
+    """A folder with modules of the user that have names of others."""
+    for name, text in USERS.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest.mark.parametrize("how", ["script", "notebook"])
+def test_a_job_runs_beside_modules_of_the_same_names(
+    archive: Path, python: Path, users_folder: Path, how: str
+) -> None:
+    text = JOB.format(catalog=str(archive), region=SMALL, year=jobs.YEAR, tile=jobs.SIDE)
+    (users_folder / "job.py").write_text(text)
+    # What a notebook's kernel runs is in no file, as what Python reads from its input.
+    words, given = (["job.py"], "") if how == "script" else (["-"], text)
+    done, place = run(python, words, users_folder, given).split()
+    assert int(done) == 2
+    assert Path(place).is_relative_to(python.parents[1])
+
+
+def test_commands_run_beside_modules_of_the_same_names(python: Path, users_folder: Path) -> None:
+    for words in (["-m", "tessera_mosaic"], [str(python.with_name("tessera-mosaic"))]):
+        assert json.loads(run(python, [*words, "models", "--json"], users_folder))["models"]
