@@ -78,7 +78,7 @@ def make_tile(tile: Tile, job: JobSpec, worker: Worker) -> Record | None:
                 # Somebody else made it while this worker failed on it.
                 record = kept
             elif not record.written:
-                record = dataclasses.replace(record, launch=job.launch, **meter.fields())
+                record = dataclasses.replace(record, launch=job.launch, **vars(meter.effort()))
                 if kept is None:
                     record = _put_record(tile, record, worker)
                 else:

@@ -3,8 +3,6 @@
 A worker that dies cannot say so, but the note of its tile stays. A tile with a note that nobody is
 at work on is suspect: it is made last and apart from all others (`job.local_runner`), so that it
 costs only itself if it kills again, and does no harm if it was innocent.
-
-    records/<year>/begun/utmNN/<tile>.json
 """
 
 from __future__ import annotations
@@ -33,8 +31,8 @@ class InProgress:
     launch
         Id of the launch that works on it.
     deaths
-        Workers of that launch that died on it before. Those of others do not count: a job may be
-        killed as often as one likes.
+        Number of workers of that launch that died on it before. Those of others do not count: a
+        job may be killed as often as one likes.
     """
 
     launch: str

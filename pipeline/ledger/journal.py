@@ -24,10 +24,11 @@ from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 
 log = logging.getLogger(__name__)
 
+JOURNAL_SECONDS = 30.0
+"""Seconds between two objects that a worker puts into the journal, at most."""
 
-JOURNAL_SECONDS, JOURNAL_ROWS = 30.0, 500
-"""Between two objects that a worker puts into the journal, and tiles in one, at most."""
-
+JOURNAL_ROWS = 500
+"""Tiles in one object of the journal, at most."""
 
 COMPACT_PUTS = 240
 """Objects of the journal after which, on average, a worker compacts a zone: the launcher does so
@@ -50,7 +51,7 @@ def compact(storage: Storage, year: int, zone: int) -> None:
 
 
 def _journal_rows(storage: Storage, keys: Iterable[str]) -> Iterator[TileSummary]:
-    """Short records of some journal objects, without those that are damaged."""
+    """What some objects of the journal hold, without those that are damaged."""
     for key in keys:
         try:
             yield from decode_summary(storage.read(key)).values()
@@ -64,9 +65,9 @@ class Journal:
     Parameters
     ----------
     storage, year
-        The store and the year.
+        The store and the calendar year of the tiles.
     compact_puts
-        Objects put into the journal after which, on average, a zone is compacted.
+        Number of objects put into the journal after which, on average, a zone is compacted.
     """
 
     def __init__(self, storage: Storage, year: int, compact_puts: float = COMPACT_PUTS) -> None:
@@ -78,7 +79,7 @@ class Journal:
         self._lock = threading.Lock()
 
     def add(self, zone: int, row: TileSummary) -> None:
-        """Add a tile's short record; now and then, put what has gathered."""
+        """Add a tile's record in short; now and then, put what has gathered."""
         with self._lock:
             self._rows.setdefault(zone, {})[row.tile] = row
             late = time.monotonic() - self._put_at > JOURNAL_SECONDS

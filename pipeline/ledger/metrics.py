@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 from tessera_mosaic.pipeline.ledger.records import Record
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
@@ -50,7 +50,7 @@ PLAIN = (
     "requests_read",
     "bytes_written",
 )
-"""Measures that a short record has under their own names."""
+"""Measures that a `TileSummary` has under their own names."""
 
 
 def measures_of(row: TileSummary) -> dict[str, float]:
@@ -65,13 +65,33 @@ def measures_of(row: TileSummary) -> dict[str, float]:
     return flat
 
 
+@dataclass(frozen=True)
+class Effort:
+    """What making a tile took, as its record has it.
+
+    Parameters
+    ----------
+    bytes_read, requests_read
+        Number of bytes that were fetched of scenes, and of the requests that this took.
+    retries
+        Number of times that the tile and its reads were tried again, by class of error.
+    seconds
+        Time in seconds by what it was spent on, as in `STAGES`.
+    """
+
+    bytes_read: int
+    requests_read: int
+    retries: dict[str, int]
+    seconds: dict[str, float]
+
+
 class Meter:
     """Measures one tile while it is made. Safe to use from many threads.
 
     Parameters
     ----------
     tell
-        Told every measure as it comes, for the progress shown.
+        Called with every measure as it comes, for the progress that is shown.
     """
 
     def __init__(self, tell: Callable[..., None]) -> None:
@@ -95,23 +115,31 @@ class Meter:
             self.add(**{f"seconds_{stage}": time.monotonic() - began})
 
     def finish(self, record: Record, blocks: int) -> None:
-        """Tell what is left to tell of a tile that ended, and take back what came to nothing."""
+        """Tell what is left to tell of a tile that ended, and take back what came to nothing.
+
+        Parameters
+        ----------
+        record
+            The tile's record.
+        blocks
+            Number of blocks of the tile.
+        """
         whole = Counter(measures_of(TileSummary.of(record)) | {"blocks": blocks})
         with self._lock:
             told = Counter(self._counts)
         self.add(**{name: whole[name] - told[name] for name in whole | told})
 
-    def fields(self) -> dict[str, Any]:
-        """What a record has of the measures beside what follows from the tile itself."""
+    def effort(self) -> Effort:
+        """What making the tile took so far."""
         with self._lock:
             counts = dict(sorted(self._counts.items()))
 
-        def of(kind: str) -> dict[str, float]:
+        def of(kind: str) -> dict[str, int]:
             return {n.removeprefix(kind): v for n, v in counts.items() if n.startswith(kind)}
 
-        return {
-            "bytes_read": counts.get("bytes_read", 0),
-            "requests_read": counts.get("requests_read", 0),
-            "retries": of("retries_"),
-            "seconds": {stage: round(spent, 3) for stage, spent in of("seconds_").items()},
-        }
+        return Effort(
+            bytes_read=counts.get("bytes_read", 0),
+            requests_read=counts.get("requests_read", 0),
+            retries=of("retries_"),
+            seconds={stage: round(spent, 3) for stage, spent in of("seconds_").items()},
+        )

@@ -1,14 +1,7 @@
 """What happened to each tile, and why.
 
-A tile's record is written last, after its shard's objects; a tile without a record is not done.
-Records lie in the store, one small JSON object a tile and year:
-
-    records/<year>/tiles/utmNN/<tile>.json     what happened to the tile
-    records/<year>/planned/utmNN.json          the tiles that any run was asked for
-    records/<year>/requests/<id>/utmNN.json    the tiles that one run was asked for
-
-The records of a zone in short, in one object, are `ledger.summary`'s; the notes of tiles that
-are worked on are `ledger.in_progress`'.
+A record is one small JSON object a tile and year, with a digest of its own. It is written last,
+after the tile's objects: a tile without a record is not done.
 """
 
 from __future__ import annotations
@@ -36,14 +29,14 @@ from tessera_mosaic.pipeline.tiling.lattice import Tile
 log = logging.getLogger(__name__)
 
 READ_THREADS = 32
-"""Records read at once: each is one small request."""
+"""Small objects, such as records, that are read at once."""
 
 
 class State(enum.StrEnum):
     """How a tile ended. Tiles without land are never planned, and have no record."""
 
     DONE = "done"
-    """Its shard is in the store."""
+    """Its objects are in the store."""
     EMPTY = "empty"
     """Nothing was observed there in the year; the store has no objects for it."""
     FAILED = "failed"
@@ -51,6 +44,7 @@ class State(enum.StrEnum):
 
 
 FINISHED = (State.DONE, State.EMPTY)
+"""How a tile ended of which nothing is left to do."""
 
 
 @dataclass(frozen=True)
@@ -115,39 +109,48 @@ class Record:
 
     Parameters
     ----------
-    tile, year, state, fingerprint
-        Which tile, how it ended, and the digest of what made it.
+    tile
+        Name of the tile.
+    year
+        Calendar year.
+    state
+        How the tile ended.
+    fingerprint
+        The digest of all that decides the tile's bytes, as 64 hex digits.
     scenes_used
         Ids of the scenes that gave at least one pixel a chance to be seen.
     scenes_unused
         Pairs of id and reason for every other scene that the catalogue listed.
     scenes_lost
-        Id, class of error and message of every scene that could not be read in some block, which
-        the user had allowed.
+        Id, class of error and message of every scene that could not be read in some block, where
+        the user had allowed that.
     observations
-        For `s2`, `s1_ascending` and `s1_descending`: sum and maximum over the tile's pixels.
+        By `s2`, `s1_ascending` and `s1_descending`: `sum` and `max` of the number of observations
+        of the tile's pixels.
     pixels
-        `owned` by the zone and within the margin, and `embedded` among them.
+        Numbers of pixels: of a mosaic's tile those that are `owned` by the zone, with the margin,
+        and those `embedded` among them; of a tile of d-pixels those `drawn`.
     tokens
-        Observations that the encoder computed with.
+        Number of observations that the encoder computed with.
     objects
-        The tile's objects in the store.
+        The tile's objects in the store, in the order in which they were put.
     error
-        What failed the tile; None otherwise.
+        What failed the tile; None where it did not fail.
     attempts
-        How often the tile was begun since it last ended: more than once if workers died on it.
+        Number of times that the tile was begun since it last ended: more than one if workers died
+        on it.
     launch
-        Id of the launch that made it.
+        Id of the launch that made the tile.
     bytes_read, requests_read
-        Fetched of scenes, and the requests that it took.
+        Number of bytes that were fetched of scenes, and of the requests that this took.
     retries
-        Tries again of the tile and of its reads, by class of error.
+        Number of times that the tile and its reads were tried again, by class of error.
     seconds
-        By what they were spent on, as in `ledger.metrics.STAGES`.
+        Time in seconds by what it was spent on, as in `ledger.metrics.STAGES`.
     software
-        Versions of what decides or may disturb the bytes.
+        Versions of the software that decides or may disturb the bytes, by name.
     written
-        UTC time of the record.
+        Time at which the record was written, in UTC, as ISO 8601.
     """
 
     tile: str

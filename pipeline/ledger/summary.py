@@ -1,11 +1,8 @@
-"""The short records of a zone in one object, kept up to date while a run goes on.
+"""The records of a zone's tiles in short, in one object: its summary.
 
-Workers put what they finish into a journal, a small object every half minute; whoever compacts
-brings the journal's rows into the zones' summaries and removes it. So thousands of tiles are
+Workers put what they finish into a `journal`, a small object every half minute; whoever compacts
+brings the journal's entries into the zones' summaries and removes them. So thousands of tiles are
 looked up with one read a zone and without listing anything, after a run that was killed too.
-
-    records/<year>/summary/utmNN.json                the short records of a zone
-    records/<year>/journal/utmNN/<worker>-<n>.json   those that are not in the summary yet
 """
 
 from __future__ import annotations
@@ -26,13 +23,13 @@ from tessera_mosaic.pipeline.tiling.lattice import Tile
 
 log = logging.getLogger(__name__)
 
-
 LOOK_UP = 2000
-"""Records that are asked for one by one where a summary leaves tiles open: some seconds' worth."""
+"""Records that are read one by one, at most, where summaries leave tiles open: some seconds'
+worth."""
 
 
 def read_summary(storage: Storage, year: int, zone: int) -> dict[str, TileSummary]:
-    """Short records of a zone by tile name, as they were last compacted.
+    """Records of a zone in short by name of the tile, as they were last compacted.
 
     A damaged summary counts as empty, which is logged: the tiles' own records hold the same, and
     the next run brings them into it again.
@@ -48,7 +45,7 @@ def read_summary(storage: Storage, year: int, zone: int) -> dict[str, TileSummar
 
 
 def decode_summary(data: bytes) -> dict[str, TileSummary]:
-    """Short records by tile name, as a summary or an object of the journal holds them.
+    """Records in short by name of the tile, as a summary or an object of the journal has them.
 
     Raises
     ------
@@ -59,12 +56,12 @@ def decode_summary(data: bytes) -> dict[str, TileSummary]:
 
 
 def encode_summary(rows: dict[str, TileSummary]) -> bytes:
-    """Short records by tile name as sealed JSON, in the order given."""
+    """Records in short by name of the tile as sealed JSON, in the order given."""
     return seal({name: row.to_json() for name, row in rows.items()})
 
 
 def write_summary(storage: Storage, year: int, zone: int, rows: dict[str, TileSummary]) -> None:
-    """Write the short records of a zone, in the order of the tiles' names."""
+    """Write the summary of a zone, in the order of the tiles' names."""
     storage.write(summary_key(year, zone), encode_summary(dict(sorted(rows.items()))))
 
 
@@ -82,7 +79,17 @@ def forget(storage: Storage, year: int, tiles: Iterable[Tile]) -> None:
 
 
 class Found(NamedTuple):
-    """A tile, its record in short or None where there is none, and whether its own was asked."""
+    """What is known of a tile.
+
+    Parameters
+    ----------
+    tile
+        The tile.
+    summary
+        Its record in short; None where it has none.
+    asked
+        Whether the record itself was read, rather than the zone's summary.
+    """
 
     tile: Tile
     summary: TileSummary | None
@@ -97,18 +104,20 @@ class Found(NamedTuple):
 def find_summaries(
     storage: Storage, year: int, tiles: Iterable[Tile], most: int | None = None
 ) -> Iterator[Found]:
-    """Short records of many tiles.
+    """The records of many tiles in short.
 
-    The zones' summaries answer for finished tiles. For the others, which a run may have made
-    since, the tile's own record is asked.
+    The zones' summaries answer for finished tiles. Of the others, which a run may have made since,
+    the record itself is read.
 
     Parameters
     ----------
-    storage, year, tiles
-        Of which store, year and tiles; a zone's tiles one after another.
+    storage, year
+        The store and the calendar year of the records.
+    tiles
+        The tiles, of which those of a zone come one after another.
     most
-        Records that are asked for; None for as many as there are. Tiles beyond that are as in the
-        summary.
+        Number of records that are read at most; None for as many as it takes. Tiles beyond that
+        are as in the summaries.
     """
     unsure: list[Found] = []
     for zone, members in itertools.groupby(tiles, lambda tile: tile.zone):

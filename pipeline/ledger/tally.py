@@ -17,20 +17,26 @@ from tessera_mosaic.pipeline.ledger.records import READ_THREADS
 
 log = logging.getLogger(__name__)
 
-
 TALLY_SECONDS = 2.0
-"""Between two puts of a worker's tally, and two looks of the launcher, at first."""
-
+"""Seconds between two puts of a worker's tally, and between two looks of the launcher, in the first
+minutes."""
 
 MOST_TALLY_SECONDS = 60.0
 """The same once they have been at work for an hour."""
 
 
 def pause(at_work: float, least: float = TALLY_SECONDS) -> float:
-    """Seconds between two puts or looks of one that has been at work so long.
+    """Seconds until the next put of a worker, or the next look of a launcher.
 
-    So news are never older than a 60th of the time that the work has taken, and a fleet that works
-    for days puts no more than a tally a minute each.
+    News are never older than a 60th of the time that the work has taken, and a fleet that works for
+    days puts no more than a tally a minute each.
+
+    Parameters
+    ----------
+    at_work
+        Seconds since the worker or launcher began.
+    least
+        Seconds to wait at least.
     """
     return min(max(at_work / 60, least), MOST_TALLY_SECONDS)
 
@@ -41,14 +47,15 @@ class Tally:
     Parameters
     ----------
     storage, year, launch
-        The store and the launch to which the counts belong.
+        The store, the calendar year and the id of the launch that the counts belong to.
     name
-        Of counts that are the same whoever counts them: the last put stands. Others have a name of
-        their own, because processes in containers cannot be told apart by host and number.
+        A name for counts that are the same whoever counts them, of which the last put stands.
+        Without one they get a name of their own, because processes in containers cannot be told
+        apart by host and number.
     seconds
-        Between two puts, at first.
+        Seconds between two puts in the first minutes.
     clock
-        Seconds from some moment on.
+        Gives the seconds since some moment in the past.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The lists of tiles that a store was asked for, by run and by zone."""
+"""The lists of tiles that jobs were asked for, zone by zone, as a store keeps them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class TileList:
     Parameters
     ----------
     id
-        The same for the same tiles.
+        A digest of the tiles: the same tiles have the same one.
     by_zone
-        Tiles by zone, in order.
+        The tiles by number of their zone, in order.
     encoded
-        The same, as they are stored.
+        The same by number of the zone, as they are stored.
     """
 
     id: str
@@ -43,7 +43,7 @@ class TileList:
 
     @classmethod
     def of(cls, tiles: Iterable[Tile]) -> TileList:
-        """Of some tiles, those of a zone one after another."""
+        """The list of some tiles, of which those of a zone come one after another."""
         by_zone = {zone: list(of) for zone, of in itertools.groupby(tiles, lambda tile: tile.zone)}
         encoded = {zone: encode_tiles(members) for zone, members in by_zone.items()}
         digest = hashlib.sha256(b"".join(encoded.values())).hexdigest()
@@ -57,7 +57,7 @@ class TileList:
 
     @property
     def zones(self) -> list[int]:
-        """Zones that have tiles, in order."""
+        """Numbers of the zones that have tiles, in order."""
         return sorted(self.by_zone)
 
     def names(self) -> set[str]:
@@ -65,7 +65,7 @@ class TileList:
         return {tile.name for tile in self}
 
     def write(self, storage: Storage, year: int) -> None:
-        """Write the tiles where workers find them, and add them to those ever planned."""
+        """Write the tiles where workers find them, and add them to all that were ever planned."""
         for zone, data in self.encoded.items():
             storage.write(request_key(year, self.id, zone), data)
             add_planned(storage, year, self.by_zone[zone], self.id)
@@ -77,9 +77,14 @@ def ever_planned(storage: Storage, year: int, zones: Iterable[int]) -> bool:
 
 
 def encode_tiles(tiles: Iterable[Tile], requests: Iterable[str] = ()) -> bytes:
-    """A zone's tiles as sealed JSON: side, and for each row the runs of columns `[first, last]`.
+    """A zone's tiles as sealed JSON: their side, and runs of columns `[first, last]` by row.
 
-    The list of all planned tiles also names the requests that they came from.
+    Parameters
+    ----------
+    tiles
+        Tiles of one zone, at least one.
+    requests
+        Ids of the lists that they came from, for the list of all planned tiles.
     """
     ordered = sorted(set(tiles))
     rows: dict[str, list[list[int]]] = {}

@@ -16,7 +16,7 @@ def test_a_meter_takes_back_what_came_to_nothing() -> None:
     meter.add(blocks=3, pixels_embedded=3_000, bytes_read=10, retries_timeout=1)
     with meter("read"):
         pass
-    record = Record("t", 2024, State.FAILED, "f", error=Failure("timeout"), **meter.fields())
+    record = Record("t", 2024, State.FAILED, "f", error=Failure("timeout"), **vars(meter.effort()))
     meter.finish(record, blocks=4)
     spent = tally.pop("seconds_read")
     assert spent == pytest.approx(record.seconds["read"])
