@@ -60,7 +60,7 @@ class PreparedRun:
     maker
         What is made of each tile.
     layout, identity
-        Of the mosaic.
+        Layout of the mosaic's arrays, and all that decides its bytes.
     expected
         What the plan says of the run; empty where there is no plan.
     """
@@ -206,7 +206,7 @@ class SampleOutcome:
     Parameters
     ----------
     outcome
-        Of the tile job.
+        What came of the tiles.
     index
         Files with their numbers of d-pixels, and failed tiles with their reasons.
     """

@@ -75,7 +75,7 @@ class RunRequest(JobOptions):
     precision
         The arithmetic of the encoder: `fp32` or `bf16`.
     device
-        Where workers encode: `cpu` or `cuda`.
+        Device that workers encode on: `cpu` or `cuda`.
     allow_lost_scenes
         Number of scenes that a tile may lose for good before it fails.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
@@ -148,7 +148,7 @@ class SampleRequest(JobOptions):
     fraction
         Share of the pixels to draw, above 0 and up to 1.
     seed
-        Of the drawing.
+        Seed of the drawing.
     labels
         Path of a raster of class codes, if only labelled pixels are to be drawn.
     fields

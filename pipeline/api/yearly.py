@@ -83,7 +83,7 @@ class AnnualOutcome:
     rounds
         Number of launches that it took.
     outcome
-        Of the tiles; measures and seconds over all rounds.
+        What came of the tiles; measures and seconds are those of all rounds.
     verified
         What `verify` found, with a few problems of each kind.
     problems

@@ -53,9 +53,9 @@ class EmbedMaker:
     Parameters
     ----------
     catalog
-        Where scenes come from.
+        Name of the catalogue that scenes come from.
     encoder
-        Which encoder.
+        Name of the encoder.
     year
         Calendar year of the scenes.
     rules

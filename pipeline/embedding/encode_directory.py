@@ -67,7 +67,7 @@ def encode_directory(request: EncodeRequest, band_pixels: int = BAND_PIXELS) -> 
     Parameters
     ----------
     request
-        Which arrays, where to, and with which encoder.
+        The arrays, the folder that codes go to, and the encoder.
     band_pixels
         Number of pixels whose embeddings are in memory at once, to whole rows.
 

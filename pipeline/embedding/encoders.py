@@ -311,7 +311,8 @@ def encoder_errors() -> Iterator[None]:
     Raises
     ------
     BadEmbedding, OutOfMemory, DeviceError
-        By whether another encoder, a smaller block or another machine could help.
+        If the encoder fails: the class says whether another encoder, a smaller block or another
+        machine could help.
     """
     try:
         yield

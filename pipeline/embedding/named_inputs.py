@@ -69,7 +69,7 @@ class ChosenEncoder:
     precision, device
         The arithmetic (`fp32` or `bf16`), and where it is done (`cpu` or `cuda`).
     imagery
-        Of the scenes: `mpc` or `aws`.
+        Kind of imagery that the scenes are: `mpc` or `aws`.
     """
 
     model: str | None
@@ -98,7 +98,7 @@ class LazyReader:
     Parameters
     ----------
     catalog
-        Which catalogue.
+        Name of the catalogue.
     threads
         Number of threads that read where the catalogue is on this machine.
     """

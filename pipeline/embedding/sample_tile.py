@@ -53,11 +53,11 @@ class SampleMaker:
     Parameters
     ----------
     catalog
-        Where scenes come from.
+        Name of the catalogue that scenes come from.
     year
         Calendar year of the scenes.
     region
-        In degrees; pixels outside of it are not drawn.
+        Polygon in degrees; pixels outside of it are not drawn.
     fraction, seed
         Share of the pixels to draw, 0 to 1, and of which chance.
     rules

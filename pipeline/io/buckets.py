@@ -103,7 +103,7 @@ def _scene_error(error: Exception, where: str, account: Account) -> SceneError:
     where
         Address that was asked, for the message.
     account
-        Of the bucket; told where it asks for patience.
+        Account of the bucket, which is told where it asks for patience.
     """
     name = type(error).__name__
     said = f"{where}: {name}: {error}"[:300]

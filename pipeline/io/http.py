@@ -262,7 +262,7 @@ def drain(response: urllib3.BaseHTTPResponse, limit: int, patience: float) -> by
     Parameters
     ----------
     response
-        Whose head has been read.
+        Answer whose head has been read.
     limit
         Most bytes that are read.
     patience
@@ -291,7 +291,7 @@ def ranged(answer: Answer, where: str, start: int, length: int) -> bytes:
     Parameters
     ----------
     answer
-        Of the server.
+        Answer of the server.
     where
         Address that was asked, for the message.
     start, length

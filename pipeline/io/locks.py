@@ -68,7 +68,7 @@ def locked(storage: Storage, name: str, pace: Pace = USUAL) -> Iterator[None]:
     storage
         What the processes share.
     name
-        Of the lock, the same for all of them.
+        Name of the lock, the same for all of them.
     pace
         How often the lock is looked at and renewed.
 

@@ -242,7 +242,7 @@ def runner_errors() -> Iterator[None]:
     Raises
     ------
     BrokenOff
-        With what the runner raised as its cause.
+        If the runner gave up; what it raised is the cause.
     KeyboardInterrupt
         If that is what a runner in this process met.
     """

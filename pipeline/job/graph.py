@@ -57,7 +57,7 @@ def run_graph(
     job, zones, options
         What is made, the zones that have tiles of it, and the runner.
     told
-        Told the runner's result at the end.
+        Called with the runner's result at the end.
     step
         Makes a step of the graph from what is done with a zone.
 

@@ -148,7 +148,7 @@ class Compaction:
     storage, year, zones
         The store, the year, and the zones whose journals are looked at.
     seconds
-        Between two looks.
+        Seconds between two looks.
     """
 
     def __init__(

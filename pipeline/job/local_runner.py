@@ -41,9 +41,9 @@ class GraphRuns:
     Parameters
     ----------
     here
-        In this process, with the runner's options; see `run_graph`.
+        Runs it in this process, with the runner's options; see `run_graph`.
     apart
-        In a process of its own, with the options by name; see `run_apart`.
+        Runs it in a process of its own, with the options by name; see `run_apart`.
     """
 
     here: Callable[[JobSpec, list[int], PipelineOptions], Counter[str]] = run_graph
@@ -68,7 +68,7 @@ def run_here(
     job, options
         As for `run_graph`.
     tiles
-        That the job was asked for.
+        Tiles that the job was asked for.
     made
         Gives the number of tiles made so far: as long as it grows, there is hope.
     runs
@@ -104,7 +104,11 @@ def run_here(
     try:
         unrecorded = _until_ended(make_others, made)
         if found and (found := suspects(job, list(found.values()), storage)):
-            log.warning("%d tiles that were begun and never ended come last, apart", len(found))
+            log.warning(
+                "%d tiles were under way when a worker or a run was killed: they are made last, one "
+                "after the other in a process of their own",
+                len(found),
+            )
             left = [note_key(job.year, tile) for tile in found.values()]
             unrecorded += _until_ended(
                 make_suspects, lambda: [in_progress.read_note(storage, key) for key in left]

@@ -48,13 +48,13 @@ class Monitor:
     Parameters
     ----------
     storage, year, launch
-        Whose tallies to add up.
+        The store, the calendar year, and the id of the launch whose tallies are added up.
     tiles, blocks
-        That the run was asked for.
+        Number of tiles that the job was asked for, and of blocks in them.
     on_count
         Called with each sum of the tallies.
     stream
-        Where the line goes: rewritten in place on a terminal, one line a minute elsewhere.
+        Stream that the line goes to: rewritten in place on a terminal, one line a minute elsewhere.
     pacing
         How often tallies are read and lines are written.
     """
@@ -167,7 +167,7 @@ def progress_parts(now: Sight, then: Sight, tiles: int, blocks: int) -> list[str
     then
         One some time before it: rates, time left and where the time goes are from then to now.
     tiles, blocks
-        That the run was asked for.
+        Number of tiles that the job was asked for, and of blocks in them.
     """
     counts, lately = now.counts, now.since(then)
     ended = counts["tiles_kept"] + made(counts)

@@ -41,9 +41,10 @@ def neighbours(tiles: Iterable[Tile], elements: int) -> Iterator[tuple[Tile, ...
     Parameters
     ----------
     tiles
-        That have to be made.
+        Tiles of a zone that have to be made.
     elements
-        That should come of them: as long as there are no more tiles, they go out singly.
+        Number of elements that should come of them: as long as there are no more tiles, each goes out
+        by itself.
     """
     ordered = sorted(
         tiles, key=lambda t: (*_neighbourhood(t), t.row, t.col if t.row % 2 == 0 else -t.col)

@@ -29,7 +29,7 @@ class Outcome:
     failures
         Tiles by class of error.
     measures
-        Of the tiles that this run made, summed: see `ledger.metrics`.
+        Sums of the measures of the tiles that this launch made; see `ledger.metrics`.
     """
 
     tiles: int
@@ -70,9 +70,9 @@ def add_up(
     launch
         Id of the run.
     tiles
-        That it was asked for.
+        Tiles that it was asked for, as the store knows them.
     seconds
-        That it took.
+        Wall time of the job in seconds.
     unrecorded
         Failed tiles of whose failure the store has no record, by their counters' names.
 

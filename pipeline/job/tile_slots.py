@@ -51,7 +51,7 @@ class SideBySide(Generic[T]):
     Parameters
     ----------
     turns
-        Told when whoever waits for the tiles is interrupted.
+        Slots of the process, whose `interrupted` is set when whoever waits for the tiles is.
     """
 
     def __init__(self, turns: TileSlots) -> None:

@@ -28,9 +28,9 @@ def run_identity(
     encoder
         Weights' digest, card and precision.
     imagery
-        Where the scenes come from: `mpc` or `aws`.
+        Kind of imagery that the scenes are: `mpc` or `aws`.
     rules
-        Of the stack: resampling kernel, offset and mosaic rules.
+        Rules of the stack: resampling kernel, offset and mosaic rules.
     margin
         Pixels written beyond a zone's meridians.
     inside

@@ -46,9 +46,9 @@ class Array:
     Parameters
     ----------
     name
-        In the group.
+        Name of the array in its group.
     dtype
-        Of a value.
+        Type of a value.
     fill
         Value of pixels that were never written.
     bands
@@ -56,7 +56,7 @@ class Array:
     inner
         Side of the inner chunk in pixels.
     side
-        Of the shard in pixels.
+        Side of a shard in pixels.
     """
 
     name: str
@@ -151,7 +151,7 @@ class Layout:
     Parameters
     ----------
     side
-        Of tiles and shards, in pixels.
+        Side of tiles and shards in pixels.
     dims
         Embedding dimensions stored.
     depths

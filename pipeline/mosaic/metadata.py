@@ -87,13 +87,13 @@ class MosaicMetadata:
     identity
         What it is made of.
     years
-        Of the time axis, ascending without a gap.
+        Calendar years of the time axis, ascending without a gap.
     zones
-        That have a group, ascending.
+        Zones that have a group, ascending.
     version
-        Of the software that made the store.
+        Version of the software that made the store.
     colours
-        Of its picture; None before there is one.
+        Colours of the store's picture; None before there is one.
     """
 
     layout: Layout

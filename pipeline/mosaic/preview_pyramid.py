@@ -44,7 +44,7 @@ class Colours:
     Parameters
     ----------
     mean
-        Of the embeddings, one a dimension.
+        Mean of the embeddings, one value a dimension.
     components
         Three rows, one a colour, of weights of the dimensions.
     low, high

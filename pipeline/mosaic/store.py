@@ -51,7 +51,7 @@ class Mosaic(MosaicMetadata):
     Parameters
     ----------
     storage
-        Where it lies.
+        The store that holds the mosaic.
     """
 
     storage: Storage = field(kw_only=True)
@@ -144,9 +144,9 @@ def create_store(
     storage
         An empty place, or one that holds a mosaic of the same identity and layout.
     layout, identity
-        Of the run. `identity["encoder"]["weights_sha256"]` names the weights.
+        Layout and identity of the run. `identity["encoder"]["weights_sha256"]` names the weights.
     years, zones
-        That the run will write.
+        Calendar years and zones that the run will write.
 
     Raises
     ------

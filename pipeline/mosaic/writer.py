@@ -34,15 +34,15 @@ class ShardWriter:
     Parameters
     ----------
     storage
-        Of the mosaic.
+        The store that holds the mosaic.
     layout
-        Of the mosaic.
+        Layout of the mosaic's arrays.
     tile
-        Which tile.
+        The tile whose shards are written.
     step
         The year's place on the time axis.
     threads
-        That compress a block's chunks side by side.
+        Number of threads that compress a block's chunks side by side.
     """
 
     def __init__(

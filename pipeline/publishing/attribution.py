@@ -50,7 +50,7 @@ def attribution(identity: Identity, years: Sequence[int]) -> str:
     identity
         What the mosaic is made of.
     years
-        That it holds pixels of.
+        Calendar years that the mosaic holds pixels of.
     """
     encoder, card = identity["encoder"], card_of(identity)
     span = ", ".join(str(year) for year in years)

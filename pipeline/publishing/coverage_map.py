@@ -61,7 +61,7 @@ def coverage_map(tiles: Sequence[Ground], counts: Mapping[TileState, int], title
     Parameters
     ----------
     tiles
-        Of one year.
+        Tiles of one year.
     counts
         Number of them by state.
     title

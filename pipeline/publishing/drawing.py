@@ -50,7 +50,7 @@ class Panel:
     image : uint8 (H, W, 3)
         Red, green, blue.
     known : bool (H, W)
-        Where there is something; the rest is hatched.
+        Pixels that have something; the rest is hatched.
     bar
         Least and greatest of what `RAMP` colours, for a labelled bar.
     classes
@@ -102,7 +102,7 @@ def true_colour(stack: Stack) -> tuple[Bytes, Known]:
     -------
     image : uint8 (H, W, 3)
     known : bool (H, W)
-        Where anything was seen clear.
+        Pixels of which anything was seen clear.
     """
     clear = stack.masks != 0
     seen = clear.sum(axis=0)
@@ -143,9 +143,9 @@ def draw_figure(
     Parameters
     ----------
     path
-        To write.
+        PNG file to write.
     title, subtitle
-        Of the whole.
+        Title and subtitle of the whole figure.
     panels
         All of the same shape; they fill rows of `columns`.
     columns

@@ -52,7 +52,7 @@ def fit_colours(mosaic: Mosaic, made: Iterable[tuple[Tile, int]]) -> Colours | N
     Parameters
     ----------
     mosaic
-        That holds the tiles.
+        The mosaic that holds the tiles.
     made
         Tiles that are done, and their years, in any order; the same ones give the same colours.
 

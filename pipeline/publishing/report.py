@@ -75,9 +75,9 @@ def report_page(mosaic: Mosaic, totals: Totals, maps: Mapping[int, bytes]) -> st
     Parameters
     ----------
     mosaic
-        That it is about.
+        The mosaic that the report is about.
     totals
-        Of the registry.
+        Totals of the registry.
     maps
         A PNG for each year.
     """

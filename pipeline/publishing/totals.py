@@ -72,15 +72,15 @@ class Totals:
     Parameters
     ----------
     groups
-        By zone and year.
+        Totals by zone and year.
     failures
-        By class of error.
+        Number of failed tiles by class of error.
     seconds, sizes
-        Of done tiles: time by step, and bytes by array.
+        Seconds by step, and bytes by array, of done tiles.
     latest
         When the latest record was written; empty where there is none.
     grounds
-        By year.
+        Ground that was embedded, by year.
     """
 
     groups: dict[tuple[int, int], Group] = field(default_factory=dict)

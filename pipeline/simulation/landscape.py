@@ -32,7 +32,7 @@ class Cover:
     Parameters
     ----------
     name
-        For legends.
+        Name for legends.
     colour
         Red, green, blue, 0 to 255.
     seasons

@@ -137,7 +137,7 @@ def read_stack(request: StackRequest) -> RegionStack:
     Parameters
     ----------
     request
-        Which stack is asked for.
+        The stack that is asked for.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def write_stack(request: StackRequest, out: str | Path) -> RegionStack:
     Parameters
     ----------
     request
-        Which stack is asked for.
+        The stack that is asked for.
     out
         Directory for the arrays and `stack.json`, which is made.
 

@@ -54,7 +54,7 @@ class PassMosaic:
     shape
         Shape of the layers that are added, all polarisations together.
     rule
-        Which value a pixel takes; 0 is no data.
+        Rule for the value that a pixel takes; 0 is no data.
     """
 
     def __init__(self, shape: tuple[int, ...], rule: PassRule) -> None:

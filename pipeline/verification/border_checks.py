@@ -45,7 +45,7 @@ def border_roughness(mosaic: Mosaic, one: Record, other: Record, vertical: bool)
     Parameters
     ----------
     mosaic
-        That holds the tiles.
+        The mosaic that holds the tiles.
     one, other
         Records of the tile and of its neighbour to the east, or to the south.
     vertical
