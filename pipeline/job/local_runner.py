@@ -105,8 +105,8 @@ def run_here(
         unrecorded = _until_ended(make_others, made)
         if found and (found := suspects(job, list(found.values()), storage)):
             log.warning(
-                "%d tiles were under way when a worker or a run was killed: they are made last, one "
-                "after the other in a process of their own",
+                "%d tiles were under way when a worker or a run was killed: they are made last, "
+                "one after the other in a process of their own",
                 len(found),
             )
             left = [note_key(job.year, tile) for tile in found.values()]

@@ -43,8 +43,8 @@ def neighbours(tiles: Iterable[Tile], elements: int) -> Iterator[tuple[Tile, ...
     tiles
         Tiles of a zone that have to be made.
     elements
-        Number of elements that should come of them: as long as there are no more tiles, each goes out
-        by itself.
+        Number of elements that should come of them: as long as there are no more tiles than that,
+        each goes out by itself.
     """
     ordered = sorted(
         tiles, key=lambda t: (*_neighbourhood(t), t.row, t.col if t.row % 2 == 0 else -t.col)
