@@ -40,6 +40,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_are_named_are_there(page: Path) -> None:
+    folders = "benchmarks|deploy|docs|model|pipeline|tests|tools"
+    named = re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 @pytest.mark.parametrize("name", TERMS)
 def test_terms_are_explained_where_they_are_first_met(name: str) -> None:
     linked = re.findall(r"\]\(\S*glossary\.md#([\w-]+)\)", (ROOT / name).read_text())
