@@ -15,6 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
+FOLDERS = ("benchmarks", "deploy", "docs", "model", "pipeline", "tests", "tools")
+
 INSTALLED = {
     "pipeline/api": "tessera_mosaic",
     "pipeline": "tessera_mosaic.pipeline",
@@ -165,6 +167,16 @@ def modules(root: Path, folders: Mapping[str, str] = INSTALLED) -> list[Module]:
             tree = ast.parse(path.read_text(), str(path))
             found.setdefault(path, Module(path, full, tree))
     return list(found.values())
+
+
+def files(*folders: str) -> list[str]:
+    """Names of all that people put into the repository's folders, or into some of them."""
+    return [
+        str(path.relative_to(ROOT))
+        for folder in folders or FOLDERS
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
 
 
 def arrows(importers: list[Module], all_modules: list[Module]) -> list[Arrow]:

@@ -14,12 +14,9 @@ import pytest
 
 import tessera_mosaic as tm
 from tests.layers import OURS, ROOT
+from tools.api_page import is_error
 
 FACE = ROOT / "pipeline" / "api"
-
-
-def is_error(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, Exception)
 
 
 def imported_for_type_checkers() -> set[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.layers import ROOT
+from tests.layers import FOLDERS, ROOT
 from tools import api_page
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "deploy" / "README.md"]
@@ -42,8 +42,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_that_are_named_are_there(page: Path) -> None:
-    folders = "benchmarks|deploy|docs|model|pipeline|tests|tools"
-    named = re.findall(rf"`((?:{folders})/[\w./-]+)`", page.read_text())
+    named = re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]+)`", page.read_text())
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 

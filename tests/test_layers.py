@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 import tomllib
 from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
-from tests.layers import COMPUTED, INSTALLED, OURS, ROOT, Arrow, Table, among, arrows, modules
+from tests.layers import (
+    COMPUTED,
+    INSTALLED,
+    OURS,
+    ROOT,
+    Arrow,
+    Table,
+    among,
+    arrows,
+    files,
+    modules,
+)
 
 BELOW = """
     errors console tiling io contracts model scenes mosaic ledger imagery planning publishing
@@ -177,14 +187,8 @@ def test_nothing_imports_ours_by_the_names_of_folders() -> None:
 def texts() -> list[Path]:
     """What people wrote in the repository, but for data."""
     endings = (".py", ".md", ".sh", ".toml", ".yaml", ".tf", "Makefile", "Dockerfile")
-    named = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split("\0")
-    return [ROOT / name for name in named if name.endswith(endings) and (ROOT / name).is_file()]
+    names = [*files(), *(path.name for path in ROOT.iterdir() if path.is_file())]
+    return [ROOT / name for name in names if name.endswith(endings)]
 
 
 MADE_UP = {

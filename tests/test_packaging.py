@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests import jobs
-from tests.layers import INSTALLED, ROOT
+from tests.layers import INSTALLED, ROOT, files
 
 SETTINGS = ("pyproject.toml", "README.md", "LICENSE")
 
@@ -41,13 +41,6 @@ import tessera_mosaic as tm
 request = tm.RunRequest({catalog!r}, {region!r}, {year}, "mosaic.zarr", tile={tile}, workers=2)
 print(tm.run(request).done, tm.__file__)
 """
-
-
-def tracked() -> list[str]:
-    """Files of the packages in the repository."""
-    words = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "pipeline", "model"]
-    listed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
-    return [name for name in listed.stdout.split() if (ROOT / name).is_file()]
 
 
 def installed(name: str) -> str:
@@ -94,7 +87,7 @@ def at_the_top(environment: Path) -> set[str]:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what is built: building leaves files in the tree."""
     folder = tmp_path_factory.mktemp("source")
-    for name in (*SETTINGS, *tracked()):
+    for name in (*SETTINGS, *files("pipeline", "model")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     return folder
@@ -119,7 +112,7 @@ def test_the_wheel_holds_every_file_below_one_name(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     ours = {name for name in names if not name.startswith("tessera_mosaic-")}
-    assert ours == {installed(name) for name in tracked()}
+    assert ours == {installed(name) for name in files("pipeline", "model")}
     assert {"tessera_mosaic/py.typed", "tessera_mosaic/pipeline/tiling/data/land.npz"} <= ours
 
 
