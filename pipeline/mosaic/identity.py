@@ -11,11 +11,11 @@ import json
 from typing import Any
 
 ALGORITHM = 1
-"""Raised whenever the same inputs would come out as other pixels."""
-
+"""Version of what makes pixels: raised whenever the same inputs would come out as others."""
 
 Identity = dict[str, Any]
-"""JSON values only, so that it survives a store's attributes unchanged."""
+"""A document of JSON values alone, so that it survives a store's attributes unchanged, also that
+of a later version."""
 
 
 def run_identity(
@@ -26,13 +26,13 @@ def run_identity(
     Parameters
     ----------
     encoder
-        Weights' digest, card and precision.
+        The digest of the weights, the card and the precision.
     imagery
-        Kind of imagery that the scenes are: `mpc` or `aws`.
+        Whose products the scenes are: `mpc` or `aws`.
     rules
-        Rules of the stack: resampling kernel, offset and mosaic rules.
+        How pixels become observations: resampling kernel, offset, and which of several scenes.
     margin
-        Pixels written beyond a zone's meridians.
+        Number of pixels that are written beyond a zone's meridians.
     inside
         The region as WKB where only its own pixels are written; None for whole tiles.
     """

@@ -27,16 +27,17 @@ COUNTS = ("s2", "s1_ascending", "s1_descending")
 """Observation counts, in the order in which their arrays `observations_<name>` are stored."""
 
 LEVEL = 1
-"""Of zstd, behind a bit shuffle: embeddings hardly gain from more (`benchmarks.write`)."""
+"""Level of zstd, behind a bit shuffle: embeddings hardly gain from more (`benchmarks.write`)."""
 
 DEPTH_CHUNK_VALUES = 131_072
-"""Values in an inner chunk of a nested depth: those of the full depth's 128 x 32 x 32."""
+"""Values in an inner chunk of a nested depth, at most: those of the full one's 128 x 32 x 32."""
 
 PLANE_CHUNK = 64
-"""Side of the inner chunk of scales and counts: the cheapest point read (`benchmarks.write`)."""
+"""Side in pixels of the inner chunks of scales and counts: a point is then read with the fewest
+bytes (`benchmarks.write`)."""
 
 BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
-"""Codec of values of more than one byte."""
+"""Zarr codec of values of more than one byte."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +47,17 @@ class Array:
     Parameters
     ----------
     name
-        Name of the array in its group.
+        Name of the array in the group.
     dtype
-        Type of a value.
+        Type of its values.
     fill
         Value of pixels that were never written.
     bands
-        Embedding dimensions; 0 where the array has no such axis.
+        Number of embedding dimensions; 0 where the array has no such axis.
     inner
-        Side of the inner chunk in pixels.
+        Side in pixels of its inner chunks.
     side
-        Side of a shard in pixels.
+        Side in pixels of its shards.
     """
 
     name: str
@@ -68,22 +69,22 @@ class Array:
 
     @property
     def band_dim(self) -> str:
-        """Name of the axis of embedding dimensions; each depth has its own."""
+        """Name of the axis of embedding dimensions, of which each depth has its own."""
         return self.name.replace("embeddings", "band")
 
     @property
     def dims(self) -> tuple[str, ...]:
-        """Names of the axes."""
+        """Names of the axes, in order."""
         return ("time", self.band_dim, "y", "x") if self.bands else ("time", "y", "x")
 
     @property
     def across(self) -> int:
-        """Inner chunks along a side of the shard."""
+        """Number of inner chunks along a side of a shard."""
         return self.side // self.inner
 
     @property
     def chunk_shape(self) -> tuple[int, ...]:
-        """Shape of an inner chunk, without time."""
+        """Shape of an inner chunk, without the time axis."""
         return (*self._bands, self.inner, self.inner)
 
     @property
@@ -92,7 +93,7 @@ class Array:
 
     @property
     def codec(self) -> Blosc:
-        """Compressor of an inner chunk."""
+        """What compresses an inner chunk."""
         return compressor()
 
     def key(self, tile: Tile, step: int) -> str:
@@ -101,7 +102,7 @@ class Array:
         return f"{zone_group(tile.zone)}/{self.name}/c/{step}/{band}{tile.row}/{tile.col}"
 
     def metadata(self, steps: int) -> dict[str, Any]:
-        """The array's Zarr metadata for a time axis of so many steps."""
+        """The array's Zarr metadata, for a time axis of so many years."""
         raw = BYTES if self.dtype.itemsize > 1 else {"name": "bytes"}
         sharding = {
             "name": "sharding_indexed",
@@ -151,11 +152,12 @@ class Layout:
     Parameters
     ----------
     side
-        Side of tiles and shards in pixels.
+        Side in pixels of tiles and shards.
     dims
-        Embedding dimensions stored.
+        Number of embedding dimensions.
     depths
-        Nested depths stored beside them, each the first values of an embedding.
+        Nested depths that are stored beside them: numbers of first values that are an embedding by
+        themselves, ascending.
     """
 
     side: int = DEFAULT_SIDE
@@ -171,7 +173,7 @@ class Layout:
 
     @property
     def counts(self) -> tuple[Array, ...]:
-        """Observation counts, in the order of `COUNTS`."""
+        """The arrays of observation counts, in the order of `COUNTS`."""
         return tuple(
             Array(count_array(name), np.dtype("<u2"), 0, 0, min(PLANE_CHUNK, self.side), self.side)
             for name in COUNTS
@@ -179,13 +181,13 @@ class Layout:
 
     @property
     def scales(self) -> Array:
-        """Scale of each pixel, or the sentinel that says why there is none."""
+        """The array of scales, or of the sentinels that say why a pixel has none."""
         inner = min(PLANE_CHUNK, self.side)
         return Array("scales", np.dtype("<f4"), math.inf, 0, inner, self.side)
 
     @property
     def embeddings(self) -> tuple[Array, ...]:
-        """Codes of every depth, ascending, the full one last."""
+        """The arrays of codes of every depth, ascending, the full one last."""
         nested = tuple(
             Array(f"embeddings_d{d}", np.dtype("i1"), 0, d, self._inner(d), self.side)
             for d in self.depths

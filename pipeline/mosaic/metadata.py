@@ -45,6 +45,12 @@ from tessera_mosaic.pipeline.tiling.lattice import (
 YEARS_CHUNK = 64
 """Length of the time coordinate's one chunk, so that a year is added without changing it."""
 
+SOURCES = {
+    "Sentinel-2 Level-2A": "https://sentiwiki.copernicus.eu/web/sentinel-2",
+    "Sentinel-1 GRD": "https://sentiwiki.copernicus.eu/web/sentinel-1",
+}
+"""Missions whose data the embeddings come from, and where they are described."""
+
 
 def zone_nodes(layout: Layout, zone: int, steps: int) -> dict[str, dict[str, Any]]:
     """Zarr metadata of a zone's group and arrays, by path."""
@@ -69,13 +75,6 @@ def zone_objects(layout: Layout, zone: int, years: Sequence[int]) -> Iterator[tu
         yield f"{path}/zarr.json", encode_json(nodes[path])
 
 
-SOURCES = {
-    "Sentinel-2 Level-2A": "https://sentiwiki.copernicus.eu/web/sentinel-2",
-    "Sentinel-1 GRD": "https://sentiwiki.copernicus.eu/web/sentinel-1",
-}
-"""Missions whose data the embeddings come from, and where they are described."""
-
-
 @dataclass(frozen=True)
 class MosaicMetadata:
     """All that a mosaic's metadata tells.
@@ -85,15 +84,15 @@ class MosaicMetadata:
     layout
         How it is cut.
     identity
-        What it is made of.
+        What decides its bytes.
     years
         Calendar years of the time axis, ascending without a gap.
     zones
-        Zones that have a group, ascending.
+        Numbers of the zones that have a group, ascending.
     version
         Version of the software that made the store.
     colours
-        Colours of the store's picture; None before there is one.
+        How its picture is coloured; None before there is one.
     """
 
     layout: Layout

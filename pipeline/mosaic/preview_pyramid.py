@@ -24,17 +24,22 @@ from tessera_mosaic.pipeline.mosaic.layout import (
 )
 
 GROUP = "global_rgb"
+"""Name of the group."""
+
 LEVELS = 10
+"""Number of levels."""
+
 STEP = 1e-4
 """Degrees a pixel of level 0 (layout of the TESSERA client's previews)."""
 
 HEIGHT, WIDTH = 1_800_000, 3_600_000
-"""Of level 0 in pixels: row 0 begins at 90 N, column 0 at 180 W."""
+"""Rows and columns of level 0: row 0 begins at 90 N, column 0 at 180 W."""
 
 SIDE = 512
-"""Of a chunk in pixels."""
+"""Side in pixels of a chunk."""
 
 RGB, BAND = np.dtype("u1"), np.dtype("<i4")
+"""Types of the values of the pictures, and of the coordinate of their bands."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +49,11 @@ class Colours:
     Parameters
     ----------
     mean
-        Mean of the embeddings, one value a dimension.
+        Mean of the embeddings, a value a dimension.
     components
-        Three rows, one a colour, of weights of the dimensions.
+        Weights of the dimensions, a row for each of the three colours.
     low, high
-        What becomes black and full light, one a colour.
+        What becomes black and what full light, a value a colour.
     """
 
     mean: tuple[float, ...]
@@ -57,7 +62,7 @@ class Colours:
     high: tuple[float, ...]
 
     def paint(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Colours (pixels, 3) of embeddings (pixels, dims)."""
+        """Colours, uint8 (pixels, 3), of embeddings, float32 (pixels, dims)."""
         mean, weights, low, high = (
             np.asarray(part, np.float32)
             for part in (self.mean, self.components, self.low, self.high)
@@ -66,7 +71,7 @@ class Colours:
         return (np.clip(light, 0, 1) * 255).round().astype(np.uint8)
 
     def to_json(self) -> dict[str, Any]:
-        """As attributes."""
+        """The attributes that hold them."""
         return {
             "mean": list(self.mean),
             "components": [list(row) for row in self.components],
@@ -76,7 +81,13 @@ class Colours:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> Colours:
-        """Read attributes back; StoreError if they are no such thing."""
+        """Read attributes back.
+
+        Raises
+        ------
+        StoreError
+            If they are no colours.
+        """
         try:
             return cls(
                 tuple(fields["mean"]),

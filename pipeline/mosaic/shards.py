@@ -1,4 +1,4 @@
-"""The shards of a tile-year: their bytes, and what reads them back.
+"""The bytes of a shard, and reading them back.
 
 A shard is its inner chunks behind one another in row order, and their index at the end.
 """
@@ -29,24 +29,27 @@ MISSING = np.uint64(2**64 - 1)
 """Offset and length in the index of an inner chunk that holds nothing but fill."""
 
 INDEX_ENTRY = 16
+"""Bytes of the index for each inner chunk: its offset and its length."""
+
 CHECKSUM = 4
+"""Bytes of the crc32c behind the index."""
 
 BLOSC_SIZES = "<4x3I"
-"""Where a blosc chunk's header has its sizes: raw, of a block, and compressed."""
+"""Where the header of a chunk has its sizes in bytes: raw, of a block of blosc, and compressed."""
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """What the mosaic holds of a window.
+    """What a mosaic holds of a window.
 
     Parameters
     ----------
-    codes
-        int8 (height, width, dims).
-    scales
-        float32 (height, width); +inf where nothing is, NaN where water is.
-    counts
-        uint16 (height, width) by name, as in `COUNTS`.
+    codes : int8 (height, width, dims)
+        Embeddings in units of their pixel's scale.
+    scales : float32 (height, width)
+        Scale of each pixel; +inf where nothing is, NaN where water is.
+    counts : uint16 (height, width) by name
+        Number of observations of each pixel, by the names in `COUNTS`.
     """
 
     codes: NDArray[np.int8]
@@ -61,12 +64,12 @@ def encode_index(index: NDArray[np.uint64]) -> bytes:
 
 
 def index_size(array: Array) -> int:
-    """Bytes at the end of an array's shard that hold its index."""
+    """Number of bytes at the end of an array's shard that hold its index."""
     return array.across**2 * INDEX_ENTRY + CHECKSUM
 
 
 def decode_index(array: Array, tail: bytes) -> NDArray[np.uint64]:
-    """Offsets and lengths (across, across, 2) of a shard's inner chunks.
+    """Offsets and lengths of a shard's inner chunks, uint64 (across, across, 2).
 
     Raises
     ------
@@ -116,7 +119,7 @@ def read_chunk(
 def stream_chunks(
     storage: Storage, array: Array, stored: StoredObject
 ) -> Iterator[tuple[int, int, NDArray[Any]]]:
-    """`chunks` of an object in the store, in memory that does not grow with the shard.
+    """Read the inner chunks of a shard in a store, in memory that does not grow with the shard.
 
     The values stand under reserve until the last of them has come: only then is the checksum known.
 
@@ -192,7 +195,7 @@ def unpack(data: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...
 
 
 def decode_shard(array: Array, shard: bytes) -> NDArray[Any]:
-    """A whole shard as an array (bands, side, side), or (side, side) where there are no bands."""
+    """Values of a whole shard (bands, side, side), or (side, side) where there are no bands."""
     n = array.inner
     bands = (array.bands,) if array.bands else ()
     values = np.full((*bands, array.side, array.side), array.fill, array.dtype)

@@ -32,6 +32,7 @@ from tessera_mosaic.pipeline.mosaic.writer import ShardWriter
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 
 ROOT = "zarr.json"
+"""Key of the root's metadata."""
 
 METADATA_LOCK = "metadata"
 """Name of the lock of whoever edits the metadata."""
@@ -51,13 +52,13 @@ class Mosaic(MosaicMetadata):
     Parameters
     ----------
     storage
-        The store that holds the mosaic.
+        The store that it lies in.
     """
 
     storage: Storage = field(kw_only=True)
 
     def step(self, year: int) -> int:
-        """The year's place on the time axis."""
+        """Place of a year on the time axis."""
         if year not in self.years:
             raise BadInput(
                 f"{self.storage.url} has no year {year}: it holds {self.years[0]} to "
@@ -71,7 +72,7 @@ class Mosaic(MosaicMetadata):
         return tuple(array.key(tile, step) for array in self.layout.arrays)
 
     def writer(self, tile: Tile, year: int, threads: int = 1) -> ShardWriter:
-        """A writer of a tile's shards that compresses with so many threads."""
+        """A writer of a tile's shards."""
         if tile.side != self.layout.side:
             raise BadInput(
                 f"{self.storage.url} has tiles of {self.layout.side} px, not {tile.side}"
@@ -144,9 +145,10 @@ def create_store(
     storage
         An empty place, or one that holds a mosaic of the same identity and layout.
     layout, identity
-        Layout and identity of the run. `identity["encoder"]["weights_sha256"]` names the weights.
+        How the mosaic is to be cut, and what decides its bytes;
+        `identity["encoder"]["weights_sha256"]` names the weights.
     years, zones
-        Calendar years and zones that the run will write.
+        Calendar years and numbers of the zones that will be written.
 
     Raises
     ------

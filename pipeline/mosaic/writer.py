@@ -29,20 +29,18 @@ class ShardWriter:
     """Writes the shards of one tile and year.
 
     Nothing reaches the store before `close`. Use it in a `with` block, which drops what was
-    spooled if the block is left by an error.
+    gathered if the block is left by an error.
 
     Parameters
     ----------
-    storage
-        The store that holds the mosaic.
-    layout
-        Layout of the mosaic's arrays.
+    storage, layout
+        The store of the mosaic, and how it is cut.
     tile
-        The tile whose shards are written.
+        The tile.
     step
-        The year's place on the time axis.
+        Place of the year on the time axis.
     threads
-        Number of threads that compress a block's chunks side by side.
+        Number of threads that compress the chunks of a block side by side.
     """
 
     def __init__(
@@ -65,14 +63,18 @@ class ShardWriter:
         scales: NDArray[np.float32],
         counts: dict[str, NDArray[np.uint16]],
     ) -> None:
-        """Take a block of the tile. Pixels of no block stay fill.
+        """Take a block of the tile; pixels that lie in no block keep the array's fill.
 
         Parameters
         ----------
         window
             The block, within the tile; each pixel is put once.
-        codes, scales, counts
-            As in `Pixels`; codes where a scale is not finite are stored as 0.
+        codes : int8 (height, width, dims)
+            Embeddings in units of their pixel's scale; where a scale is not finite, 0 is stored.
+        scales : float32 (height, width)
+            Scale of each pixel, or a sentinel.
+        counts : uint16 (height, width) by name
+            Number of observations of each pixel.
 
         Raises
         ------
@@ -101,7 +103,7 @@ class ShardWriter:
             spool.append(i, j, data)
 
     def close(self) -> tuple[StoredObject, ...]:
-        """Put the shards, each whole, in the layout's order; what was put.
+        """Put the shards, each whole, in the layout's order, and return what was put.
 
         Every array gets its object, even one that holds nothing but fill, so that a missing
         object always means a loss.
@@ -114,7 +116,7 @@ class ShardWriter:
         return stored
 
     def abort(self) -> None:
-        """Drop what was spooled."""
+        """Drop what was gathered."""
         for spool in self._spools.values():
             spool.file.close()
         self._pool.shutdown()
@@ -133,7 +135,7 @@ class _Spool:
     def complete(
         self, row: int, col: int, values: NDArray[Any]
     ) -> Iterator[tuple[_Spool, int, int, NDArray[Any]]]:
-        """Take pixels whose north-west corner is at `row`, `col` of the tile.
+        """Take pixels whose north-west corner is at a row and column of the tile.
 
         Yields this spool and the row, column and values of every inner chunk that is now whole.
         """

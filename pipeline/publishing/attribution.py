@@ -31,13 +31,13 @@ def card_of(identity: Identity) -> Card | None:
 
 
 def licence_of(identity: Identity) -> str:
-    """SPDX name of the licence of the weights, `other` where it is not known."""
+    """SPDX name of the licence of a mosaic's weights; `other` where it is not known."""
     card = card_of(identity)
     return card.licence if card else "other"
 
 
 def model_page(identity: Identity) -> str:
-    """Where a person finds the weights, or their name by digest."""
+    """Address at which a person finds a mosaic's weights, or their name by digest."""
     card = card_of(identity)
     return (card and card.page) or weights_uri(identity)
 
@@ -48,9 +48,9 @@ def attribution(identity: Identity, years: Sequence[int]) -> str:
     Parameters
     ----------
     identity
-        What the mosaic is made of.
+        What decides the bytes of the mosaic.
     years
-        Calendar years that the mosaic holds pixels of.
+        Calendar years that it holds pixels of.
     """
     encoder, card = identity["encoder"], card_of(identity)
     span = ", ".join(str(year) for year in years)

@@ -24,7 +24,7 @@ Colour = tuple[int, int, int]
 Place = Callable[[Any, Any], tuple[Any, Any]]
 
 COLOURS: tuple[Colour, ...] = ((26, 122, 108), (150, 173, 190), (200, 50, 47), (232, 168, 56))
-"""Of `STATES` on the map."""
+"""Colours of tiles on the map, in the order of `STATES`."""
 
 SEA, LAND, SHORE, GRID, INK, QUIET, PAPER = (
     (238, 243, 247),
@@ -35,12 +35,13 @@ SEA, LAND, SHORE, GRID, INK, QUIET, PAPER = (
     (110, 117, 126),
     (255, 255, 255),
 )
+"""Colours of the map's other parts."""
 
 WIDTH, HEIGHT = 1400, 700
-"""Of the map in pixels, at most so high."""
+"""Width of the map in pixels of the picture, and its height at most."""
 
 MARGIN = 0.12
-"""Of the tiles' extent, left free around them."""
+"""Share of the tiles' extent that is left free around them."""
 
 SMALLEST = 4.0
 """Degrees of latitude that a map spans at least, so that one can see where it is."""
@@ -61,11 +62,11 @@ def coverage_map(tiles: Sequence[Ground], counts: Mapping[TileState, int], title
     Parameters
     ----------
     tiles
-        Tiles of one year.
+        Places and states of the tiles of one year.
     counts
-        Number of them by state.
+        Number of tiles by state.
     title
-        Above the map.
+        What stands above the map.
     """
     boxes = np.concatenate([ground.boxes for ground in tiles])
     states = np.concatenate([ground.states for ground in tiles])
@@ -117,7 +118,7 @@ def _countries() -> list[shapely.Polygon]:
 
 
 def _land(box: Box, detail: float) -> list[Sequence[tuple[float, float]]]:
-    """Outlines of land that reaches into a box, as fine as can be seen."""
+    """Outlines of land that reaches into a box, as fine as one can see them."""
     around = shapely.box(*box)
     near = [part for part in _countries() if around.intersects(shapely.box(*part.bounds))]
     plain = shapely.get_parts(shapely.simplify(near, detail / 2, preserve_topology=False))

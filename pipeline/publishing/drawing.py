@@ -27,7 +27,7 @@ STRETCH = (2.0, 98.0)
 """Percentiles that become black and full light."""
 
 GAMMA = 1 / 1.4
-"""Exponent that lifts the shades of true colour."""
+"""Exponent by which the shades of true colour are lifted."""
 
 PANEL = 600
 """Width of a panel in pixels of the figure, at most."""
@@ -46,15 +46,15 @@ class Panel:
     Parameters
     ----------
     title, caption
-        What it shows, above it, and how to read it, below it.
+        What it shows, which stands above it, and how to read it, which stands below.
     image : uint8 (H, W, 3)
-        Red, green, blue.
+        Red, green and blue.
     known : bool (H, W)
         Pixels that have something; the rest is hatched.
     bar
-        Least and greatest of what `RAMP` colours, for a labelled bar.
+        Least and greatest count that `RAMP` colours, for a labelled bar; None for no bar.
     classes
-        Names and colours of a legend.
+        Names and colours of a legend; empty for none.
     """
 
     title: str
@@ -74,12 +74,14 @@ def principal_components(values: NDArray[np.float32]) -> tuple[Bytes, Known]:
     Parameters
     ----------
     values : float32 (H, W, D)
-        NaN where there is nothing.
+        Embeddings; NaN where there is nothing.
 
     Returns
     -------
     image : uint8 (H, W, 3)
+        Red, green and blue.
     known : bool (H, W)
+        Where there is something.
     """
     known = np.isfinite(values[..., 0])
     image = np.zeros((*known.shape, 3), np.uint8)
@@ -98,9 +100,15 @@ def principal_components(values: NDArray[np.float32]) -> tuple[Bytes, Known]:
 def true_colour(stack: Stack) -> tuple[Bytes, Known]:
     """Median of the clear observations in red, green and blue, stretched alike.
 
+    Parameters
+    ----------
+    stack
+        The annual stack of the ground.
+
     Returns
     -------
     image : uint8 (H, W, 3)
+        Red, green and blue.
     known : bool (H, W)
         Pixels of which anything was seen clear.
     """
@@ -119,19 +127,36 @@ def true_colour(stack: Stack) -> tuple[Bytes, Known]:
 
 
 def count_colours(counts: NDArray[np.uint16], least: int, greatest: int) -> tuple[Bytes, Known]:
-    """Counts in the colours of `RAMP`, from `least` to `greatest`; 0 is not known.
+    """Counts in the colours of `RAMP`.
+
+    Parameters
+    ----------
+    counts : uint16 (H, W)
+        Number of observations; 0 where there is none.
+    least, greatest
+        Counts that have the first and the last colour.
 
     Returns
     -------
     image : uint8 (H, W, 3)
+        Red, green and blue.
     known : bool (H, W)
+        Where there is any observation.
     """
     share = (counts.astype(np.float64) - least) / max(greatest - least, 1)
     return _ramp(share), counts > 0
 
 
 def class_colours(codes: Bytes, colours: Sequence[Colour]) -> tuple[Bytes, Known]:
-    """Class codes in their colours: code 1 has the first of them, 0 is not known."""
+    """Class codes in their colours, and where there is one.
+
+    Parameters
+    ----------
+    codes : uint8 (H, W)
+        Number of the class, from 1; 0 where it is not known.
+    colours
+        Colours of the classes, in the order of their numbers.
+    """
     return np.array([PAPER, *colours], np.uint8)[codes], codes > 0
 
 
@@ -143,15 +168,15 @@ def draw_figure(
     Parameters
     ----------
     path
-        PNG file to write.
+        The file to write.
     title, subtitle
-        Title and subtitle of the whole figure.
+        What stands above all panels.
     panels
-        All of the same shape; they fill rows of `columns`.
+        Panels of the same shape, which fill row after row.
     columns
-        How many stand beside each other.
+        Number of panels that stand beside each other.
     pixel
-        Side of a raster's pixel in metres, for the scale bar.
+        Side in metres of a pixel of the panels, for the scale bar.
     """
     drawn = [_draw_panel(panel, pixel) for panel in panels]
     width = columns * drawn[0].width + (columns + 1) * GAP

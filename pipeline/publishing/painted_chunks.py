@@ -62,7 +62,7 @@ class PaintedChunks:
     storage
         The store of the mosaic.
     unsure
-        Whether a `publish` that was killed may have left chunks newer than their digests.
+        Whether a `publish` that was killed may have left chunks that are newer than their digests.
     """
 
     def __init__(self, storage: Storage, unsure: bool = False) -> None:

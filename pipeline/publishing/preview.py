@@ -37,7 +37,7 @@ STRETCH = (2.0, 98.0)
 """Percentiles of the fitted pixels that become black and full light."""
 
 LEAST_STRETCH = 1e-5
-"""Between black and full light, in units of the embedding."""
+"""Least difference between black and full light, in units of the embedding."""
 
 DIGITS = 6
 """Decimals to which the colours are kept."""
@@ -121,7 +121,7 @@ class Picture:
     code_power
         Mean square of the embedded codes.
     scale
-        Median scale.
+        Median of the scales.
     """
 
     image: NDArray[np.uint8]
@@ -162,7 +162,19 @@ def _scales(mosaic: Mosaic, record: Record) -> NDArray[np.float32]:
 
 
 def paint_tile(tile: Tile, image: NDArray[np.uint8], chunks: PaintedChunks, pool: Executor) -> None:
-    """Paint a tile into the finest level: all pixels that are its own, known or not."""
+    """Paint a tile into the finest level: all pixels that are its own, whether known or not.
+
+    Parameters
+    ----------
+    tile
+        The tile.
+    image : uint8 (side, side, 4)
+        Its picture, as in `Picture`; all 0 where it is to be cleared.
+    chunks
+        Chunks of the picture of the world.
+    pool
+        Threads on which chunks are painted side by side.
+    """
     west, south, east, north = lonlat_bounds(tile.window)
     rows = range(_cell(90.0 - north, HEIGHT), _cell(90.0 - south, HEIGHT) + 1)
     # A tile across the antimeridian has columns beyond the last or before the first.
@@ -226,7 +238,7 @@ def coarsen(chunks: PaintedChunks) -> None:
 
 
 def halve(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Mean of each 2 x 2 pixels, over those that there is something of."""
+    """Mean of each 2 x 2 pixels, uint8 (height / 2, width / 2, 4), over those that are known."""
     height, width, _ = image.shape
     quads = image.reshape(height // 2, 2, width // 2, 2, 4).swapaxes(1, 2).astype(np.float32)
     weight = quads[..., 3:] / 255

@@ -22,10 +22,10 @@ BINS = 40
 """Bars of a histogram, at most."""
 
 ENOUGH = 8
-"""Tiles that a histogram is drawn of at least."""
+"""Tiles of which a histogram is drawn, at least."""
 
 MOST_ROWS = 200
-"""Rows of the table of zones and years; beyond that the registry tells."""
+"""Rows of the table of zones and years, at most; beyond that the registry tells."""
 
 NAMES = {
     "s2": "Sentinel-2",
@@ -75,11 +75,11 @@ def report_page(mosaic: Mosaic, totals: Totals, maps: Mapping[int, bytes]) -> st
     Parameters
     ----------
     mosaic
-        The mosaic that the report is about.
+        The mosaic that it is about.
     totals
-        Totals of the registry.
+        What the registry's rows come to.
     maps
-        A PNG for each year.
+        The map of the tiles as PNG, by calendar year.
     """
     card = mosaic.identity["encoder"]["card"]["name"]
     latest = totals.latest

@@ -160,7 +160,7 @@ def _item(
 
 
 def _arrays(mosaic: Mosaic) -> dict[str, str]:
-    """Arrays of a zone and what they hold."""
+    """Titles of a zone's arrays, by their names."""
     titles = {a.name: f"{a.bands} dimensions, int8" for a in mosaic.layout.embeddings}
     titles["scales"] = "Scale of each pixel; +inf: nothing here, NaN: water"
     for name, title in (
@@ -182,7 +182,7 @@ def _sources(mosaic: Mosaic) -> list[dict[str, str]]:
 
 
 def card_name(mosaic: Mosaic) -> str:
-    """Of the model that made a mosaic."""
+    """Name of the card of the model that made a mosaic."""
     return str(mosaic.identity["encoder"]["card"]["name"])
 
 

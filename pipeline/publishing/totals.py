@@ -18,12 +18,22 @@ STATES = tuple(TileState)
 """How tiles stand, in the order in which people are told."""
 
 VALUES = (*(f"observations_{name}_mean" for name in COUNTS), "code_power", "scale_median")
-"""Columns of which every done tile's value is kept."""
+"""Columns of the registry of which the value of every done tile is kept."""
 
 
 @dataclass
 class Group:
-    """What tiles come to: how many by state, pixels embedded, bytes stored."""
+    """What some tiles come to.
+
+    Parameters
+    ----------
+    states
+        Number of tiles by how they stand.
+    pixels
+        Number of pixels with an embedding.
+    bytes
+        Size in bytes of their objects.
+    """
 
     states: Counter[TileState] = field(default_factory=Counter)
     pixels: int = 0
@@ -31,11 +41,11 @@ class Group:
 
     @property
     def tiles(self) -> int:
-        """How many."""
+        """Number of tiles."""
         return self.states.total()
 
     def add(self, other: Group) -> None:
-        """Add others to them."""
+        """Add other tiles."""
         self.states.update(other.states)
         self.pixels += other.pixels
         self.bytes += other.bytes
@@ -50,7 +60,7 @@ class Ground:
     boxes : float32 (parts, 4)
         West, south, east and north in degrees; a tile across the antimeridian has two.
     states : uint8 (parts,)
-        Places in `STATES`.
+        Places in `STATES` of how the tiles stand.
     """
 
     boxes: NDArray[np.float32]
@@ -59,7 +69,15 @@ class Ground:
 
 @dataclass
 class FailureCount:
-    """How many tiles failed in a way, and one of them in words."""
+    """Tiles that failed in one way.
+
+    Parameters
+    ----------
+    count
+        Number of tiles.
+    example
+        One of them, its year and its message.
+    """
 
     count: int
     example: str
@@ -72,15 +90,17 @@ class Totals:
     Parameters
     ----------
     groups
-        Totals by zone and year.
+        What tiles come to, by zone and year.
     failures
-        Number of failed tiles by class of error.
-    seconds, sizes
-        Seconds by step, and bytes by array, of done tiles.
+        Tiles that failed, by class of error.
+    seconds
+        Time in seconds that done tiles took, by kind of work.
+    sizes
+        Size in bytes of done tiles, by array.
     latest
-        When the latest record was written; empty where there is none.
+        Time at which the latest record was written, as ISO 8601; empty where there is none.
     grounds
-        Ground that was embedded, by year.
+        Where tiles lie, by year.
     """
 
     groups: dict[tuple[int, int], Group] = field(default_factory=dict)
@@ -121,18 +141,18 @@ class Totals:
 
     @property
     def years(self) -> list[int]:
-        """That have tiles."""
+        """Calendar years that have tiles."""
         return sorted(self.grounds)
 
     @property
     def made(self) -> list[int]:
-        """Years that have a tile that is done."""
+        """Calendar years that have a tile that is done."""
         return sorted(
             {year for (_, year), group in self.groups.items() if group.states[TileState.DONE]}
         )
 
     def total(self, year: int | None = None) -> Group:
-        """All tiles, or those of a year."""
+        """What all tiles come to, or those of a year."""
         total = Group()
         for (_, of), group in self.groups.items():
             if year in (None, of):

@@ -38,7 +38,7 @@ class Histograms:
         self._pooled = np.zeros(BARS, np.int64)
 
     def add(self, name: str, histogram: NDArray[np.int64]) -> None:
-        """Take a tile's."""
+        """Take a tile's name, and its number of codes in each bar, int64 (51,)."""
         self._names.append(name)
         self._shares += (histogram / histogram.sum()).astype(np.float32).tobytes()
         self._pooled += histogram

@@ -24,9 +24,8 @@ from tessera_mosaic.pipeline.verification.record_checks import Survey
 ENOUGH_PIXELS = 1024
 """Fewer pixels than this say nothing about a tile's statistics."""
 
-
 Wanted = Callable[[Window], NDArray[np.bool_]]
-"""Which pixels of a window are embedded at the most: bool (height, width)."""
+"""Tells which pixels of a window are embedded at the most, bool (height, width)."""
 
 
 @dataclass
