@@ -6,6 +6,7 @@ which says how often the request is tried again.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import stat
@@ -26,6 +27,7 @@ from tessera_mosaic.pipeline.errors import (
 )
 from tessera_mosaic.pipeline.io import buckets
 from tessera_mosaic.pipeline.io.buckets import Buckets
+from tessera_mosaic.pipeline.io.encodings import unpacked
 from tessera_mosaic.pipeline.io.http import (
     ORDINARY,
     Answer,
@@ -36,7 +38,7 @@ from tessera_mosaic.pipeline.io.http import (
     whole_size,
 )
 from tessera_mosaic.pipeline.io.throttle import LONGEST_PAUSE, Accounts
-from tessera_mosaic.pipeline.io.urls import WEB, is_local, local_path, plain, scheme_of
+from tessera_mosaic.pipeline.io.urls import GDAL, WEB, is_local, local_path, plain, scheme_of
 
 MAX_REDIRECTS = 5
 """Most places to which one address may lead in a row."""
@@ -123,7 +125,23 @@ class Remote:
             raise
 
     def read_all(self, access: Access, limit: int) -> bytes:
-        """Read a whole object.
+        """Read a whole document, as `get` does."""
+        return self.get(access, limit).data
+
+    def get(self, access: Access, limit: int) -> Answer:
+        """Read a whole document, and what its server says of it.
+
+        Parameters
+        ----------
+        access
+            Address of the document.
+        limit
+            Most bytes that it may have.
+
+        Returns
+        -------
+        The answer, whose `data` is the document; one that came compressed is no longer so.
+        Without headers where the address is not on the web.
 
         Raises
         ------
@@ -133,24 +151,24 @@ class Remote:
         url = access.url
         scheme = self.check(url)
         if not scheme:
-            data = _read_file(local_path(url), 0, limit + 1)
+            answer = Answer(200, {}, _read_file(local_path(url), 0, limit + 1), url)
         elif scheme in buckets.SCHEMES:
             data = self._buckets.ask(url, lambda s: s.cat_file(url, end=limit + 1))
+            answer = Answer(200, {}, data, url)
         else:
-            data = self._request("GET", url, access.headers, limit + 1).data
-        if len(data) > limit:
-            raise Corrupt(f"{plain(url)} has more than {limit:,} bytes")
-        return data
+            answer = self._request("GET", url, access.headers, limit + 1)
+        return _unpacked(answer, url, limit)
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str], limit: int) -> Answer:
-        """Send a document, and read at most so many bytes of the answer."""
+        """Send a document, and read the whole answer, which may have so many bytes."""
         self.check(url)
-        return self._request("POST", url, headers, limit, body)
+        return _unpacked(self._request("POST", url, headers, limit + 1, body), url, limit)
 
-    def get(self, access: Access, limit: int) -> Answer:
-        """Read the headers of an answer, and at most so many bytes of its body."""
-        self.check(access.url)
-        return self._request("GET", access.url, access.headers, limit)
+    def first_bytes(self, access: Access, length: int) -> bytes:
+        """The first bytes of an object, also where its server does not read parts of files."""
+        if self.check(access.url) in WEB:
+            return self._request("GET", access.url, access.headers, length).data
+        return self.read(access, 0, length)
 
     def size(self, access: Access) -> int:
         """Number of bytes of an object."""
@@ -161,6 +179,8 @@ class Remote:
                 return os.path.getsize(local_path(url))
             except OSError as error:
                 raise Gone(f"{url}: {error.strerror}") from None
+            except ValueError as error:
+                raise Corrupt(f"{url[:200]!r} cannot be opened: {error}") from None
         if scheme in buckets.SCHEMES:
             return self._buckets.ask(url, lambda store: int(store.info(url)["size"]))
         answer = self._request("GET", url, {**access.headers, "Range": "bytes=0-0"}, 1)
@@ -179,6 +199,11 @@ class Remote:
             If it is a local file of a remote catalogue, a private address or of another scheme.
         """
         if is_local(url):
+            if url.startswith(GDAL):
+                raise Refused(
+                    f"{url[:200]} is an address of GDAL's: /vsicurl/, /vsis3/ and /vsigs/ are "
+                    "followed where a catalogue has them, and others are not"
+                )
             if not self.is_local:
                 raise Refused(f"a remote catalogue may not point to the local file {url[:200]}")
             return ""
@@ -306,6 +331,15 @@ def _for_host(headers: Mapping[str, str], url: str, target: str) -> dict[str, st
     if (here.scheme, here.netloc) == (there.scheme, there.netloc):
         return dict(headers)
     return {name: value for name, value in headers.items() if name.lower() not in CREDENTIALS}
+
+
+def _unpacked(answer: Answer, url: str, limit: int) -> Answer:
+    """An answer whose body is no longer compressed, and no larger than may be."""
+    where = plain(url)
+    if len(answer.data) > limit:
+        raise Corrupt(f"{where} has more than {limit:,} bytes")
+    codings = answer.headers.get("Content-Encoding", "")
+    return dataclasses.replace(answer, data=unpacked(answer.data, codings, limit, where))
 
 
 def _read_file(path: str, start: int, length: int) -> bytes:

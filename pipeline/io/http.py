@@ -63,11 +63,22 @@ ORDINARY = Patience()
 
 @dataclass(frozen=True)
 class Answer:
-    """What an HTTP server said: status, headers, and as much of the body as was asked for."""
+    """What an HTTP server said.
+
+    Parameters
+    ----------
+    status, headers
+        Of the answer.
+    data
+        As much of the body as was asked for.
+    url
+        Address that answered: where the one that was asked led to.
+    """
 
     status: int
     headers: Mapping[str, str]
     data: bytes
+    url: str = ""
 
 
 class Web:
@@ -134,6 +145,7 @@ class Web:
                         response.status,
                         response.headers,
                         drain(response, limit, self._patience.read),
+                        url,
                     )
                 except BaseException:
                     response.close()

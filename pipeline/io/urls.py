@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+import os
+import re
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 WEB = ("http", "https")
 """Schemes of addresses that are asked over HTTP."""
+
+GDAL = "/vsi"
+"""How the addresses begin that GDAL gives to files elsewhere, such as `/vsicurl/https://...`."""
+
+GDAL_SCHEMES = {"curl": "", "s3": "s3://", "gs": "gs://"}
+"""How the addresses begin for which those of GDAL stand, by what they have behind `GDAL`."""
 
 
 def is_local(url: str) -> bool:
@@ -19,8 +27,29 @@ def scheme_of(url: str) -> str:
 
 
 def local_path(url: str) -> str:
-    """Path of the file that a local address names."""
-    return url.removeprefix("file://")
+    """Path of the file that a local address names.
+
+    In `file://` addresses `%20` stands for a space. Some writers leave it as it is, so a file
+    that is there under the name as written is taken first.
+    """
+    if not url.startswith("file://"):
+        return url
+    path = url.removeprefix("file://")
+    return path if "%" not in path or os.path.exists(path) else unquote(path)
+
+
+def without_gdal(url: str) -> str:
+    """The address for which one of GDAL's stands; any other one as it is.
+
+    Examples
+    --------
+    >>> without_gdal("/vsicurl/https://a.example/b.tif")
+    'https://a.example/b.tif'
+    >>> without_gdal("/vsis3/bucket/b.tif")
+    's3://bucket/b.tif'
+    """
+    match = re.fullmatch(r"/vsi(curl|s3|gs)(?:_streaming)?/(.+)", url, re.DOTALL)
+    return f"{GDAL_SCHEMES[match[1]]}{match[2]}" if match else url
 
 
 def plain(url: str) -> str:

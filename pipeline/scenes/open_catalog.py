@@ -9,7 +9,7 @@ from pathlib import Path
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.fetcher import Remote
 from tessera_mosaic.pipeline.io.http import ORDINARY, Patience
-from tessera_mosaic.pipeline.io.urls import WEB, is_local, local_path, scheme_of
+from tessera_mosaic.pipeline.io.urls import WEB, is_local, local_path, scheme_of, without_gdal
 from tessera_mosaic.pipeline.scenes import earth_search, planetary_computer
 from tessera_mosaic.pipeline.scenes.dpixel_catalog import DPixels
 from tessera_mosaic.pipeline.scenes.earth_search import EarthSearch
@@ -58,6 +58,7 @@ def open_catalogue(
     Unavailable
         If its provider asks for patience or does not answer.
     """
+    text = without_gdal(text)
     text = ADDRESSES.get(text.rstrip("/"), text)
     remote = Remote("https://" if text in named else text, allow_hosts, patience)
     if text in named:
@@ -74,6 +75,6 @@ def open_catalogue(
         from tessera_mosaic.pipeline.scenes.geoparquet import ParquetIndex
 
         return ParquetIndex(text, remote)
-    if scheme_of(text) in WEB and is_api(read_document(text, text, remote)):
+    if scheme_of(text) in WEB and is_api(read_document(text, text, remote).content):
         return StacApi(text, remote)
     return StaticCatalogue(text, remote)

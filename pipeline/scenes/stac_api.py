@@ -65,9 +65,9 @@ class StacApi:
     ) -> None:
         self.name, self.remote = plain(root), remote
         with opening(self.name):
-            landing = self._ask("GET", root)
-            self._search, self._method = _search_link(root, landing)
-            self._collections = list(collections) or self._known_collections(root, landing)
+            landing, place = self._ask("GET", root)
+            self._search, self._method = _search_link(place, landing)
+            self._collections = list(collections) or self._known_collections(place, landing)
             self.imagery = imagery or self._imagery()
         self.keeps_offset = KEEPING_OFFSET in self._collections
 
@@ -105,12 +105,12 @@ class StacApi:
             if page.key in asked or len(asked) >= MAX_PAGES:
                 raise Corrupt(f"{self.name}: the pages of a search do not end")
             asked.add(page.key)
-            answer = self._ask(page.method, page.url, page.body)
+            answer, place = self._ask(page.method, page.url, page.body)
             features = answer.get("features")
             if not isinstance(features, list):
                 raise Corrupt(f"{self.name}: the answer to a search has no features")
             yield from features
-            page = page.following(answer)
+            page = page.following(answer, place)
 
     def _known_collections(self, root: str, landing: Mapping[str, Any]) -> list[str]:
         """Those of `COLLECTIONS` that the API has."""
@@ -119,12 +119,12 @@ class StacApi:
         asked: set[str] = set()
         while url and url not in asked and len(asked) < MAX_PAGES:
             asked.add(url)
-            answer = self._ask("GET", url)
+            answer, place = self._ask("GET", url)
             listed = answer.get("collections")
             for entry in listed if isinstance(listed, list) else ():
                 if isinstance(entry, dict) and isinstance(entry.get("id"), str):
                     has.add(entry["id"])
-            url = _link(url, answer, "next")
+            url = _link(place, answer, "next")
         found = [next((name for name in row if name in has), "") for row in COLLECTIONS]
         if not any(found):
             wanted = ", ".join(name for row in COLLECTIONS for name in row)
@@ -136,17 +136,19 @@ class StacApi:
 
     def _imagery(self) -> Imagery:
         """Whose Sentinel-2 imagery the API has, by the assets of one item."""
-        first = self._ask(
+        first, _ = self._ask(
             self._method, self._search, {"collections": self._collections[:1], "limit": 1}
         )
         features = first.get("features")
         items = features if isinstance(features, list) else []
         return one_imagery(self.name, {imagery_of(item) for item in items})
 
-    def _ask(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """An answer of the API, asked for again where that can help."""
+    def _ask(
+        self, method: str, url: str, body: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], str]:
+        """An answer of the API, asked for again where that can help, and where it came from."""
 
-        def once() -> dict[str, Any]:
+        def once() -> tuple[dict[str, Any], str]:
             headers = {"Accept": "application/geo+json, application/json"}
             if method == "POST":
                 data = json.dumps(body).encode()
@@ -161,7 +163,7 @@ class StacApi:
                 raise Corrupt(f"{plain(url)} did not answer in JSON") from None
             if not isinstance(document, dict):
                 raise Corrupt(f"{plain(url)} did not answer with a JSON object")
-            return document
+            return document, answer.url
 
         return self.remote.persist(once, url)
 
@@ -177,12 +179,12 @@ class _Page:
         """The same for the same question."""
         return json.dumps([self.url, self.method, self.body], sort_keys=True)
 
-    def following(self, answer: Mapping[str, Any]) -> _Page | None:
+    def following(self, answer: Mapping[str, Any], place: str) -> _Page | None:
         """The next page, as the answer to this one says."""
         for link in _links(answer):
             if link.get("rel") != "next" or not isinstance(link.get("href"), str):
                 continue
-            url = resolve(self.url, link["href"])
+            url = resolve(place, link["href"])
             if str(link.get("method") or "GET").upper() != "POST":
                 return _Page(url, "GET", None)
             body = link.get("body")

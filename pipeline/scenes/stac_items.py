@@ -13,9 +13,17 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import unquote, urljoin
 
 from tessera_mosaic.model.observations import S1_BANDS
+from tessera_mosaic.pipeline.io.urls import (
+    GDAL,
+    WEB,
+    is_local,
+    local_path,
+    scheme_of,
+    without_gdal,
+)
 from tessera_mosaic.pipeline.scenes.scene import (
     CLASSES,
     S2_ASSETS,
@@ -61,6 +69,8 @@ MAX_TEXT = 4096
 MAX_CORNERS = 100_000
 """Most corners of an item's outline."""
 
+_WHOLE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII
 )
@@ -77,6 +87,7 @@ class _Item:
     properties: Mapping[str, Any]
     assets: Mapping[str, Any]
     base: str
+    own: str
 
     def text(self, *names: str) -> str:
         """The first of some properties that is a text, else empty."""
@@ -89,7 +100,7 @@ class _Item:
         href = asset.get("href") if isinstance(asset, Mapping) else None
         if not isinstance(href, str) or not 0 < len(href) <= MAX_TEXT:
             return ""
-        return resolve(self.base, href)
+        return resolve(self.base, href, self.own)
 
     @property
     def epsg(self) -> int:
@@ -107,7 +118,8 @@ def scene_of_item(item: Any, base: str = "") -> Scene | None:
     item
         Decoded JSON.
     base
-        Address of the document it stands in, for relative addresses.
+        Address of the document it stands in, for relative addresses where the item does not
+        give its own.
 
     Returns
     -------
@@ -130,7 +142,7 @@ def scene_of_item(item: Any, base: str = "") -> Scene | None:
         return damaged(name, sensor, "the item has no datetime", box or EVERYWHERE)
     if box is None:
         return damaged(name, sensor, "the item's place makes no sense", EVERYWHERE, when)
-    sound = _Item(name, collection, when, box, properties, assets, base)
+    sound = _Item(name, collection, when, box, properties, assets, base, own_address(item))
     return _sentinel2(sound) if sensor == Sensor.S2 else _sentinel1(sound)
 
 
@@ -264,10 +276,48 @@ def utc(value: Any) -> str | None:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def resolve(base: str, href: str) -> str:
-    """The whole of an address that stands in a document; as it stands if it makes no sense."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", href):
+def resolve(base: str, href: str, own: str = "") -> str:
+    """The whole of an address that stands in a document; as it stands if it makes no sense.
+
+    Parameters
+    ----------
+    base
+        Address at which the document was read, after all redirects.
+    href
+        The address in it, which may be relative, and one of GDAL's.
+    own
+        Address that the document gives itself, of `own_address`. On the web relative ones are
+        relative to it. A copy on this machine is taken as it lies: relative ones lead to the
+        files that were copied with it, and only where there is none to what was not copied.
+    """
+    href = without_gdal(href)
+    if _WHOLE.match(href) or href.startswith(GDAL):
         return href
+    if not is_local(base):
+        return _joined(own if own and scheme_of(base) in WEB else base, href)
+    beside = _joined(base, href)
+    if os.path.exists(local_path(beside)):
+        return beside
+    if own:
+        return _joined(own, href)
+    decoded = _joined(base, unquote(href)) if "%" in href and "://" not in base else beside
+    return decoded if os.path.exists(local_path(decoded)) else beside
+
+
+def own_address(document: Mapping[str, Any]) -> str:
+    """Address that a document gives itself by its link `self`; empty if that is no whole one."""
+    links = document.get("links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, Mapping) and link.get("rel") == "self":
+            href = link.get("href")
+            if isinstance(href, str) and len(href) <= MAX_TEXT:
+                href = without_gdal(href)
+                return href if _WHOLE.match(href) and not is_local(href) else ""
+    return ""
+
+
+def _joined(base: str, href: str) -> str:
+    """A relative address after the one to which it is relative."""
     scheme, mark, rest = base.partition("://")
     if not mark:
         return os.path.normpath(os.path.join(os.path.dirname(base), href))

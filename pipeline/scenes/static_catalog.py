@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,7 +16,12 @@ from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.urls import plain
 from tessera_mosaic.pipeline.scenes.scene import Imagery, RadiometricOffset, Scene, settle
 from tessera_mosaic.pipeline.scenes.source import opening
-from tessera_mosaic.pipeline.scenes.stac_items import OFFSET_APPLIED, resolve, scene_of_item
+from tessera_mosaic.pipeline.scenes.stac_items import (
+    OFFSET_APPLIED,
+    own_address,
+    resolve,
+    scene_of_item,
+)
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, touches
 
 T = TypeVar("T")
@@ -27,6 +32,8 @@ MAX_BYTES = 256 * 2**20
 READS = 32
 """Documents that are fetched at a time."""
 
+PARENTS = ("Catalog", "Collection")
+
 STAC_TYPES = ("Catalog", "Collection", "Feature", "FeatureCollection")
 
 TOO_LARGE = "catalogue {} has more than {}: make a STAC GeoParquet index of it"
@@ -35,6 +42,43 @@ MIXED = (
     "catalogue {} has assets named B04, whose pixels have the radiometric offset, and others "
     "named red, whose pixels do not: give them as two catalogues"
 )
+
+
+@dataclass(frozen=True)
+class Document:
+    """A document of a catalogue.
+
+    Parameters
+    ----------
+    content
+        Decoded JSON.
+    base
+        Address at which it was read, after all redirects.
+    size
+        Number of its bytes.
+    """
+
+    content: Mapping[str, Any]
+    base: str
+    size: int
+
+    def children(self) -> Iterator[str]:
+        """Addresses of the documents below it."""
+        own = own_address(self.content)
+        links = self.content.get("links") if self.content["type"] in PARENTS else None
+        for link in links if isinstance(links, list) else ():
+            if isinstance(link, dict) and link.get("rel") in ("child", "item", "items"):
+                href = link.get("href")
+                if isinstance(href, str) and href:
+                    yield resolve(self.base, href, own)
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Items that stand in it, each with the place at which it does."""
+        kind, features = self.content["type"], self.content.get("features")
+        if kind == "Feature":
+            yield self.base, self.content
+        elif kind == "FeatureCollection" and isinstance(features, list):
+            yield from ((f"{self.base}#{number}", each) for number, each in enumerate(features))
 
 
 @dataclass(frozen=True)
@@ -77,11 +121,12 @@ class StaticCatalogue:
         self.name, self.remote = plain(root), remote
         scenes, imagery = [], set()
         self._places: dict[str, str] = {}
-        for base, item in read_items(root, remote, limits):
-            imagery.add(imagery_of(item))
-            if (scene := scene_of_item(item, base)) is not None:
-                scenes.append(scene)
-                self._places[scene.id] = base.partition("#")[0]
+        for address, document in read_documents(root, remote, limits):
+            for place, item in document.items():
+                imagery.add(imagery_of(item))
+                if (scene := scene_of_item(item, place)) is not None:
+                    scenes.append(scene)
+                    self._places[scene.id] = address
         if not scenes:
             raise BadInput(
                 f"catalogue {self.name} has no Sentinel-2 L2A or terrain-corrected Sentinel-1 item"
@@ -97,11 +142,11 @@ class StaticCatalogue:
     def refresh(self, scene: Scene) -> Scene:
         """The scene as its document has it now."""
         try:
-            place = self._places[scene.id]
-            document = read_document(place, place, self.remote)
+            address = self._places[scene.id]
+            document = read_document(address, address, self.remote)
         except (KeyError, BadInput, Unavailable):
             return scene
-        found = (scene_of_item(item, base) for base, item in _items(place, document))
+        found = (scene_of_item(item, place) for place, item in document.items())
         return next((again for again in found if again and again.id == scene.id), scene)
 
 
@@ -126,8 +171,10 @@ class SceneList:
         return [scene for scene in scenes if touches(scene.bbox, room)]
 
 
-def read_items(root: str, remote: Remote, limits: Limits = Limits()) -> Iterator[tuple[str, Any]]:
-    """Addresses and contents of all items below a document, each document once.
+def read_documents(
+    root: str, remote: Remote, limits: Limits = Limits()
+) -> Iterator[tuple[str, Document]]:
+    """A document and all below it, each once, with the addresses that links gave them.
 
     Raises
     ------
@@ -138,18 +185,18 @@ def read_items(root: str, remote: Remote, limits: Limits = Limits()) -> Iterator
     """
     level, seen, total = [root], {root}, 0
 
-    def fetch(address: str) -> tuple[dict[str, Any], int]:
-        return _read(address, root, remote)
+    def fetch(address: str) -> Document:
+        return read_document(address, root, remote)
 
     with ThreadPoolExecutor(READS, thread_name_prefix="catalogue") as pool:
         while level:
             below = []
-            for base, (document, size) in fetched_in_order(level, fetch, pool):
-                total += size
+            for address, document in fetched_in_order(level, fetch, pool):
+                total += document.size
                 if total > limits.total_bytes:
                     raise BadInput(TOO_LARGE.format(plain(root), f"{limits.total_bytes:,} bytes"))
-                yield from _items(base, document)
-                below += [a for a in _children(base, document) if a not in seen]
+                yield address, document
+                below += [child for child in document.children() if child not in seen]
             level = list(dict.fromkeys(below))
             seen.update(level)
             if len(seen) > limits.documents:
@@ -170,7 +217,7 @@ def fetched_in_order(
         yield first, document.result()
 
 
-def read_document(address: str, root: str, remote: Remote) -> dict[str, Any]:
+def read_document(address: str, root: str, remote: Remote) -> Document:
     """Read one document of a catalogue.
 
     Raises
@@ -180,24 +227,19 @@ def read_document(address: str, root: str, remote: Remote) -> dict[str, Any]:
     Unavailable
         If the provider asks for patience or does not answer.
     """
-    return _read(address, root, remote)[0]
 
-
-def _read(address: str, root: str, remote: Remote) -> tuple[dict[str, Any], int]:
-    """A document and its size in bytes."""
-
-    def once() -> tuple[Any, int]:
-        data = remote.read_all(Access(address), MAX_BYTES)
+    def once() -> tuple[Any, str, int]:
+        answer = remote.get(Access(address), MAX_BYTES)
         try:
-            return json.loads(data), len(data)
+            return json.loads(answer.data), answer.url, len(answer.data)
         except (ValueError, RecursionError) as error:
             raise Corrupt(f"{plain(address)} is no JSON: {error}") from None
 
     with opening(plain(root)):
-        document, size = remote.persist(once, address)
-    if not isinstance(document, dict) or document.get("type") not in STAC_TYPES:
+        content, base, size = remote.persist(once, address)
+    if not isinstance(content, dict) or content.get("type") not in STAC_TYPES:
         raise BadInput(f"catalogue {plain(root)}: {plain(address)} is no STAC document")
-    return document, size
+    return Document(content, base, size)
 
 
 def imagery_of(item: Any) -> Imagery | None:
@@ -227,21 +269,3 @@ def one_imagery(name: str, found: set[Imagery | None]) -> Imagery:
     if len(kinds) > 1:
         raise BadInput(MIXED.format(name))
     return next((kind for kind in kinds if kind is not None), Imagery.MPC)
-
-
-def _items(base: str, document: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    if document["type"] == "Feature":
-        yield base, document
-    features = document.get("features")
-    if document["type"] == "FeatureCollection" and isinstance(features, list):
-        yield from ((f"{base}#{number}", feature) for number, feature in enumerate(features))
-
-
-def _children(base: str, document: dict[str, Any]) -> Iterator[str]:
-    """Addresses of the documents below one."""
-    links = document.get("links") if document["type"] in ("Catalog", "Collection") else None
-    for link in links if isinstance(links, list) else ():
-        if isinstance(link, dict) and link.get("rel") in ("child", "item", "items"):
-            href = link.get("href")
-            if isinstance(href, str) and href:
-                yield resolve(base, href)

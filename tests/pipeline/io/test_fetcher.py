@@ -124,6 +124,7 @@ REMOTE_ROOT = "https://catalogue.example/catalog.json"
         (REMOTE_ROOT, "http:x://a.example/b.tif"),
         ("catalog.json", "http://192.168.0.1/b.tif"),
         ("catalog.json", "s3fs://bucket/key"),
+        ("catalog.json", "/vsizip/a.zip/b.tif"),
     ],
 )
 def test_where_a_catalogue_may_not_point(root: str, url: str) -> None:

@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
-from tessera_mosaic.pipeline.io.urls import plain
+from pathlib import Path
+
+import pytest
+
+from tessera_mosaic.pipeline.io.urls import local_path, plain, without_gdal
 
 
 def test_addresses_in_messages_have_no_credential() -> None:
     assert plain("https://u:p@host/a/b.tif?sig=secret#x") == "https://host/a/b.tif"
     assert plain("https://[::1/a?sig=secret") == "https://[::1/a"
     assert plain("/data/what?.tif") == "/data/what?.tif"
+
+
+def test_local_addresses_are_percent_encoded_unless_the_file_is_called_so(tmp_path: Path) -> None:
+    spaced, literal = tmp_path / "a b.tif", tmp_path / "c%20d.tif"
+    literal.touch()
+    assert local_path(f"file://{tmp_path}/a%20b.tif") == str(spaced)
+    assert local_path(f"file://{tmp_path}/c%20d.tif") == str(literal)
+    assert local_path("/data/a%20b.tif") == "/data/a%20b.tif"
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("/vsicurl/https://h/a.tif?sig=x", "https://h/a.tif?sig=x"),
+        ("/vsicurl_streaming/http://h/a.tif", "http://h/a.tif"),
+        ("/vsis3/bucket/a/b.tif", "s3://bucket/a/b.tif"),
+        ("/vsigs/bucket/a.tif", "gs://bucket/a.tif"),
+        ("/vsizip//data/a.zip/a.tif", "/vsizip//data/a.zip/a.tif"),
+        ("/vsicurl?url=https%3A%2F%2Fh", "/vsicurl?url=https%3A%2F%2Fh"),
+        ("https://h/vsicurl/a.tif", "https://h/vsicurl/a.tif"),
+    ],
+)
+def test_addresses_of_gdal(url: str, expected: str) -> None:
+    assert without_gdal(url) == expected

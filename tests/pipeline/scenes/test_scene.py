@@ -18,7 +18,7 @@ from tessera_mosaic.pipeline.scenes.scene import (
     Sensor,
     settle,
 )
-from tessera_mosaic.pipeline.scenes.stac_items import resolve, scene_of_item, utc
+from tessera_mosaic.pipeline.scenes.stac_items import own_address, resolve, scene_of_item, utc
 from tessera_mosaic.pipeline.scenes.static_catalog import imagery_of
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, spans, touches
 
@@ -308,6 +308,9 @@ def test_times(text: object, expected: str | None) -> None:
         ("s3://bucket/c/catalog.json", "../y.tif", "s3://bucket/y.tif"),
         ("gs://bucket/c/catalog.json", "https://h/y.tif", "https://h/y.tif"),
         ("https://h/c/catalog.json", "/etc/passwd", "https://h/etc/passwd"),
+        ("https://h/c/catalog.json", "/vsicurl/https://g/y.tif", "https://g/y.tif"),
+        ("/data/c/catalog.json", "/vsis3/bucket/y.tif", "s3://bucket/y.tif"),
+        ("https://h/c/catalog.json", "/vsizip/y.zip/y.tif", "/vsizip/y.zip/y.tif"),
     ],
 )
 def test_addresses_in_documents(base: str, href: str, expected: str) -> None:
@@ -328,3 +331,46 @@ def test_addresses_in_documents(base: str, href: str, expected: str) -> None:
 )
 def test_links_resolve_from_where_they_stand(base: str, href: str, whole: str) -> None:
     assert resolve(base, href) == whole
+
+
+OWN = "https://own.example/x/catalog.json"
+
+
+@pytest.mark.parametrize(
+    ("base", "href", "whole"),
+    [
+        ("https://host/a/b.json", "./c.tif", "https://own.example/x/c.tif"),
+        ("https://host/a/b.json", "https://host/c.tif", "https://host/c.tif"),
+        ("s3://bucket/a/b.json", "./c.tif", "s3://bucket/a/c.tif"),
+    ],
+)
+def test_links_are_relative_to_what_a_document_calls_itself(
+    base: str, href: str, whole: str
+) -> None:
+    assert resolve(base, href, OWN) == whole
+
+
+def test_a_copy_on_this_machine_is_read_as_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "a b.tif").touch()
+    (tmp_path / "c.tif").touch()
+    base = str(tmp_path / "catalog.json")
+    assert resolve(base, "./c.tif", OWN) == f"{tmp_path}/c.tif"
+    assert resolve(base, "./a%20b.tif") == f"{tmp_path}/a b.tif"
+    assert resolve(base, "./none%20.tif") == f"{tmp_path}/none%20.tif"
+    assert resolve(base, "./d.tif", OWN) == "https://own.example/x/d.tif"
+
+
+@pytest.mark.parametrize(
+    ("href", "own"),
+    [
+        (OWN, OWN),
+        ("/vsicurl/" + OWN, OWN),
+        ("./catalog.json", ""),
+        ("file:///x.json", ""),
+        (None, ""),
+        (3, ""),
+    ],
+)
+def test_what_a_document_calls_itself(href: object, own: str) -> None:
+    assert own_address({"links": [None, {"rel": "root"}, {"rel": "self", "href": href}]}) == own
+    assert own_address({"links": "none"}) == ""

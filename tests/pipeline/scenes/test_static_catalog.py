@@ -1,5 +1,6 @@
 """A static catalogue is read from wherever it lies, and is bounded."""
 
+import gzip
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,7 @@ from tessera_mosaic.pipeline.tiling.lattice import (
 )
 from tests.fakes.catalogues import items_of
 from tests.fakes.environment import object_store_here
+from tests.fakes.web import Reply, Request, fake_web
 from tests.pipeline.scenes.sources import assert_equal, stack_of
 
 
@@ -84,3 +86,56 @@ def test_documents_are_not_fetched_far_ahead() -> None:
             assert next(documents) == (str(number), b"")
             assert len(fetched) <= number + READS + 1
         documents.close()
+
+
+def test_links_are_relative_to_where_an_address_leads(
+    archive: Path, window: Window, expected: AnnualStack
+) -> None:
+    with serving(archive.parent) as server:
+
+        def answer(request: Request) -> Reply:
+            return 302, {"Location": f"{server.url}/catalog.json"}, b""
+
+        with fake_web(answer) as url:
+            source = open_catalogue(f"{url}/latest", ["127.0.0.1"])
+            assert_equal(stack_of(source, window), expected)
+
+
+def test_links_are_relative_to_what_an_item_calls_itself(
+    archive: Path, window: Window, expected: AnnualStack
+) -> None:
+    with serving(archive.parent) as server:
+        features = items_of(archive, ".")
+        for item in features:
+            item["links"] = [{"rel": "self", "href": f"{server.url}/item.json"}]
+
+        def answer(request: Request) -> Reply:
+            return 200, {}, {"type": "FeatureCollection", "features": features}
+
+        with fake_web(answer) as url:
+            source = open_catalogue(f"{url}/items/all", ["127.0.0.1"])
+            assert_equal(stack_of(source, window), expected)
+
+
+def test_percent_encoded_links_and_addresses_of_gdal(
+    archive: Path, window: Window, expected: AnnualStack, tmp_path: Path
+) -> None:
+    with serving(archive.parent) as server:
+        (tmp_path / "an item").mkdir()
+        links = []
+        for number, item in enumerate(items_of(archive, f"/vsicurl/{server.url}")):
+            (tmp_path / "an item" / f"{number}.json").write_text(json.dumps(item))
+            links.append({"rel": "item", "href": f"./an%20item/{number}.json"})
+        catalogue = {"type": "Catalog", "id": "x", "links": links}
+        (tmp_path / "catalog.json").write_text(json.dumps(catalogue))
+        source = open_catalogue(str(tmp_path / "catalog.json"), ["127.0.0.1"])
+        assert_equal(stack_of(source, window), expected)
+
+
+def test_a_catalogue_that_is_compressed(
+    archive: Path, window: Window, expected: AnnualStack, tmp_path: Path
+) -> None:
+    features = {"type": "FeatureCollection", "features": items_of(archive, str(archive.parent))}
+    path = tmp_path / "items.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(features).encode()))
+    assert_equal(stack_of(open_catalogue(str(path)), window), expected)
