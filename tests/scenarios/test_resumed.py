@@ -102,8 +102,10 @@ def test_a_job_that_was_killed_again_and_again_blames_no_tile(
 def test_a_poisoned_tile_costs_itself_alone(
     archive: Path,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(jobs.ROOT), prepend=os.pathsep)
     words = jobs.options(archive, tmp_path / "store")
     leave_note(tmp_path / "store", LAST)
     code, result = jobs.launched(words, lambda maker: Deadly(maker, LAST))
