@@ -189,7 +189,7 @@ def kill_when(
             assert time.monotonic() < deadline, "the moment to kill the job never came"
             time.sleep(0.001)
             if whom != "job":
-                others = _descendants(process.pid, *RUNNING[whom])
+                others = descendants(process.pid, *RUNNING[whom])
             if (others or whom == "job") and ready():
                 break
         if process.poll() is not None:
@@ -198,7 +198,7 @@ def kill_when(
             with contextlib.suppress(ProcessLookupError):
                 os.kill(others[0], signal.SIGKILL)
         else:
-            others = _descendants(process.pid)
+            others = descendants(process.pid)
             os.killpg(process.pid, signal.SIGKILL)
         code = process.wait(timeout)
         while whom != "worker" and any(_lives(other) for other in others):
@@ -221,7 +221,7 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def _descendants(pid: int, *words: bytes) -> list[int]:
+def descendants(pid: int, *words: bytes) -> list[int]:
     """A process's descendants, or those with one of some words in their command."""
     parents, found = {}, []
     for folder in Path("/proc").glob("[0-9]*"):

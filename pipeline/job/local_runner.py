@@ -1,4 +1,4 @@
-"""Beam's local runner: in the launcher, or with worker processes in a process of its own.
+"""Beam's local runner: in the launcher, or with several workers in a process of its own.
 
 When one of its worker processes dies, that runner waits for ever. Here it is ended instead and the
 graph is run again: tiles that are done are skipped, and those that may have killed it are known by
@@ -152,8 +152,5 @@ def on_many_machines(options: PipelineOptions) -> bool:
 
 
 def apart(options: PipelineOptions) -> bool:
-    """Whether the options ask for the local runner with worker processes."""
-    return (
-        runs_here(options)
-        and options.get_all_options()["direct_running_mode"] == "multi_processing"
-    )
+    """Whether the options ask for the local runner with workers that it talks to by ports."""
+    return runs_here(options) and options.get_all_options()["direct_running_mode"] != "in_memory"

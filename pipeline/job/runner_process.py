@@ -2,7 +2,8 @@
 
 Neither that process nor its workers take code from the working directory or from the folder of a
 script: what lies there may have the name of a module that they need. Their standard error is kept
-from the terminal; what stands at its end is shown when one of them has died.
+from the terminal; what stands at its end is shown when one of them has died. That process listens
+to its workers on loopback alone, and is ended if it should listen anywhere else.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
+import grpc
+
 from tessera_mosaic.pipeline.console import set_up_logging
 from tessera_mosaic.pipeline.errors import BrokenOff
 from tessera_mosaic.pipeline.job.job_spec import JobSpec
+from tessera_mosaic.pipeline.job.loopback import beyond_loopback, on_loopback
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +43,9 @@ LAST_WORDS = 20
 LISTENING = 5.0
 """Seconds at the most until what processes wrote before they ended has been read."""
 
-LAUNCHER_POLL = 0.2
-"""Seconds between two looks whether the launcher still lives."""
+POLL = 0.2
+"""Seconds between two looks whether the launcher still lives and where the process listens. A
+worker takes longer to start."""
 
 SERVICE = "apache_beam.runners.portability.local_job_service"
 """Logger through which the runner repeats what its workers log."""
@@ -105,14 +110,15 @@ def main() -> None:
     """The runner's process, which leads a group of its own with the workers in it."""
     connection, said, launcher = map(int, sys.argv[1:])
     _hush_workers(said)
+    to_launcher = Connection(connection)
+    grpc.server = on_loopback(grpc.server)
+    threading.Thread(target=_watch, args=(launcher, to_launcher), daemon=True).start()
     # What Beam says of itself while it is imported is no news.
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from tessera_mosaic.pipeline.job.graph import run_graph
 
     threading.excepthook = _end_with_worker
-    threading.Thread(target=_end_with_launcher, args=(launcher,), daemon=True).start()
-    to_launcher = Connection(connection)
     job, zones, flags = to_launcher.recv()
     ended: Counter[str] | BrokenOff
     try:
@@ -138,10 +144,23 @@ def _end_with_worker(ended: threading.ExceptHookArgs) -> None:
     threading.__excepthook__(ended)
 
 
-def _end_with_launcher(launcher: int) -> None:
+def _watch(launcher: int, to_launcher: Connection) -> None:
+    """End the process and its workers with the launcher, or when it can be reached from outside."""
     while os.getppid() == launcher:
-        time.sleep(LAUNCHER_POLL)
+        if said := _reached_from_outside():
+            to_launcher.send(BrokenOff(f"the local runner was ended: {said}"))
+            break
+        time.sleep(POLL)
     os.killpg(0, signal.SIGKILL)
+
+
+def _reached_from_outside() -> str:
+    """Why others than this machine may reach the process; empty where they cannot."""
+    try:
+        found = beyond_loopback()
+    except OSError as error:
+        return f"where it listens cannot be told ({error})"
+    return f"it listens beyond loopback ({', '.join(found)})" if found else ""
 
 
 def _hush_workers(said: int) -> None:
