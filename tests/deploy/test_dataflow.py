@@ -122,8 +122,8 @@ def graph(job: dict[str, Any]) -> Any:
 
 def test_steps_of_the_graph(submitted: dict[str, Any]) -> None:
     names = {t.unique_name for t in graph(submitted["preset"]).components.transforms.values()}
-    for step in ("read request", "spread over workers", "embed", "by zone"):
-        assert f"embed zones/{step}" in names, names
+    for step in ("read request", "spread over workers", "make", "by zone"):
+        assert f"make zones/{step}" in names, names
 
 
 def test_the_graph_holds_no_data(submitted: dict[str, Any]) -> None:
