@@ -7,6 +7,7 @@ lie instead.
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -122,7 +123,17 @@ def ground_of(area: Area) -> Ground:
 
 
 def s2_passes(latitudes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Passes a year of one Sentinel-2 satellite over a point by day, from its orbit."""
+    """Passes a year of one Sentinel-2 satellite over a point by day, from its orbit.
+
+    Parameters
+    ----------
+    latitudes : float64 (points,)
+        Latitudes in degrees.
+
+    Returns
+    -------
+    float64 (points,)
+    """
     phi = np.radians(np.clip(latitudes, -81.0, 81.0))
     heading = np.arcsin(np.cos(np.radians(INCLINATION)) / np.cos(phi) * -1.0)
     share = SWATH / np.cos(heading) / (EQUATOR * np.cos(phi))
@@ -130,7 +141,17 @@ def s2_passes(latitudes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def daylight(latitudes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Days a year on which the sun stands high enough when Sentinel-2 passes at 10:30."""
+    """Days a year on which the sun stands high enough when Sentinel-2 passes at 10:30.
+
+    Parameters
+    ----------
+    latitudes : float64 (points,)
+        Latitudes in degrees.
+
+    Returns
+    -------
+    int64 (points,)
+    """
     days = np.arange(365)
     declination = np.radians(-23.44) * np.cos(2 * np.pi * (days + 10) / 365)
     phi = np.radians(latitudes)[:, None]
@@ -140,7 +161,17 @@ def daylight(latitudes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def passes_by_prior(ground: Ground, year: int, figure: Figures) -> Passes:
-    """Passes and scenes where there is no catalogue, from the satellites' orbits."""
+    """Passes and scenes where there is no catalogue, from the satellites' orbits.
+
+    Parameters
+    ----------
+    ground
+        Tiles and pixels that are to be made.
+    year
+        Calendar year of the scenes.
+    figure
+        Drawn figures by their names.
+    """
     weights = ground.pixels / max(ground.pixels.sum(), 1)
     # Tiles lie in rows: there are many of them, and few latitudes.
     latitudes, row = np.unique(ground.latitudes, return_inverse=True)
@@ -164,10 +195,21 @@ def passes_by_prior(ground: Ground, year: int, figure: Figures) -> Passes:
 def passes_in(source: Source, ground: Ground, year: int, random: np.random.Generator) -> Passes:
     """Passes and scenes of a catalogue, of all tiles or of some that stand for them.
 
+    Parameters
+    ----------
+    source
+        The catalogue.
+    ground
+        Tiles and pixels that are to be made.
+    year
+        Calendar year of the scenes.
+    random
+        Generator of the draws by which a sample of tiles is uncertain.
+
     Raises
     ------
     NoScenes
-        If it has no scene of the year in any of them.
+        If the catalogue has no scene of the year in any of them.
     """
     count = len(ground.tiles)
     chosen = np.unique(np.linspace(0, count - 1, SAMPLE).astype(int))
@@ -191,8 +233,10 @@ def passes_in(source: Source, ground: Ground, year: int, random: np.random.Gener
 
 
 def _seen(source: Source, year: int, tile: Tile) -> tuple[float, float, int, int]:
-    """Passes of each sensor over a tile, of which each counts by the share of the tile that its
-    scenes' boxes cover; and scenes of each that touch it."""
+    """Passes of Sentinel-2 and of Sentinel-1 over a tile, and scenes of each that touch it.
+
+    A pass counts by the share of the tile that the boxes of its scenes cover.
+    """
     bounds = lonlat_bounds(tile.window)
     whole = _ground(bounds)
     scenes = [scene for scene in source.search(bounds, year) if not scene.unusable]
@@ -203,8 +247,8 @@ def _seen(source: Source, year: int, tile: Tile) -> tuple[float, float, int, int
     share = dict.fromkeys(Sensor, 0.0)
     for (sensor, _, _), boxes in passes.items():
         share[sensor] += shapely.union_all(boxes).intersection(whole).area / whole.area
-    s2 = sum(scene.sensor == Sensor.S2 for scene in scenes)
-    return share[Sensor.S2], share[Sensor.S1], s2, len(scenes) - s2
+    count = Counter(scene.sensor for scene in scenes)
+    return share[Sensor.S2], share[Sensor.S1], count[Sensor.S2], count[Sensor.S1]
 
 
 def _ground(box: Box) -> BaseGeometry:

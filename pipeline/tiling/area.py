@@ -42,7 +42,6 @@ MAX_MARGIN = 1024
 MOST_CORNERS_INSIDE = 50_000
 """Corners of a region inside which pixels are chosen: every worker gets them with the job."""
 
-
 TILE_LIST = ".txt"
 """Ending of a file with one tile's name a line."""
 
