@@ -7,17 +7,29 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.io.fetcher import Remote
+from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.http import ORDINARY, Patience
-from tessera_mosaic.pipeline.io.urls import WEB, is_local, local_path, scheme_of, without_gdal
+from tessera_mosaic.pipeline.io.urls import (
+    WEB,
+    is_local,
+    local_path,
+    plain,
+    scheme_of,
+    without_gdal,
+)
 from tessera_mosaic.pipeline.scenes import earth_search, planetary_computer
 from tessera_mosaic.pipeline.scenes.dpixel_catalog import DPixels
 from tessera_mosaic.pipeline.scenes.earth_search import EarthSearch
+from tessera_mosaic.pipeline.scenes.paging import links_of
 from tessera_mosaic.pipeline.scenes.planetary_computer import PlanetaryComputer
-from tessera_mosaic.pipeline.scenes.source import Source
-from tessera_mosaic.pipeline.scenes.stac_api import StacApi, is_api
-from tessera_mosaic.pipeline.scenes.stac_items import KEEPING_OFFSET
-from tessera_mosaic.pipeline.scenes.static_catalog import StaticCatalogue, read_document
+from tessera_mosaic.pipeline.scenes.source import Source, opening
+from tessera_mosaic.pipeline.scenes.stac_api import CollectionItems, StacApi, is_api
+from tessera_mosaic.pipeline.scenes.stac_items import KEEPING_OFFSET, own_address, resolve
+from tessera_mosaic.pipeline.scenes.static_catalog import (
+    Document,
+    StaticCatalogue,
+    read_document,
+)
 
 NAMED: Mapping[str, Callable[[Remote], Source]] = {
     "planetary-computer": PlanetaryComputer,
@@ -25,6 +37,12 @@ NAMED: Mapping[str, Callable[[Remote], Source]] = {
     "earth-search-c1": functools.partial(EarthSearch, collection=KEEPING_OFFSET),
 }
 """Public catalogues that have a name, and what opens each."""
+
+ROOT_FILES = ("catalog.json", "collection.json")
+"""Documents for which a folder is looked through."""
+
+PARQUET = b"PAR1"
+"""First bytes of a Parquet file."""
 
 ADDRESSES = {planetary_computer.ROOT: "planetary-computer", earth_search.ROOT: "earth-search"}
 """Names of the public catalogues by their addresses."""
@@ -41,9 +59,10 @@ def open_catalogue(
     Parameters
     ----------
     text
-        `planetary-computer`, `earth-search` or `earth-search-c1`; the address of a STAC API; the
-        path or address of a static STAC catalogue or of a STAC GeoParquet index, also `gs://` and
-        `s3://`; a d-pixel directory or a folder of them.
+        `planetary-computer`, `earth-search` or `earth-search-c1`; the address of a STAC API, of
+        one of its collections or of a search; the path or address of a static STAC catalogue, of
+        a search that was saved, or of a STAC GeoParquet index, also `gs://` and `s3://`; a
+        d-pixel directory or a folder of them. It is taken for what it answers.
     allow_hosts
         Hosts besides the catalogue's own that may be at private addresses.
     patience
@@ -68,13 +87,55 @@ def open_catalogue(
         if not path.exists():
             raise BadInput(f"catalogue {text} is no file here, and none of {', '.join(named)}")
         if path.is_dir():
-            inside = path / "catalog.json"
-            return StaticCatalogue(str(inside), remote) if inside.is_file() else DPixels(text)
-    if text.partition("?")[0].endswith((".parquet", ".geoparquet")):
+            inside = next((p for p in (path / n for n in ROOT_FILES) if p.is_file()), None)
+            return StaticCatalogue(str(inside), remote) if inside else DPixels(text)
+    if _is_parquet(text, remote):
         # Its library is loaded when it is used.
         from tessera_mosaic.pipeline.scenes.geoparquet import ParquetIndex
 
         return ParquetIndex(text, remote)
-    if scheme_of(text) in WEB and is_api(read_document(text, text, remote).content):
-        return StacApi(text, remote)
+    if scheme_of(text) in WEB:
+        document = read_document(text, text, remote)
+        if is_api(document.content):
+            return StacApi(text, remote)
+        if items := _items_of_api(text, document, remote):
+            return CollectionItems(text, items, str(document.content.get("id")), remote)
     return StaticCatalogue(text, remote)
+
+
+def _is_parquet(text: str, remote: Remote) -> bool:
+    """Whether an address leads to a Parquet file, whatever it is called.
+
+    Raises
+    ------
+    BadInput, Unavailable
+        As `open_catalogue` does, if it cannot be read.
+    """
+    name = text.partition("?")[0]
+    if name.endswith((".parquet", ".geoparquet")):
+        return True
+    if name.endswith((".json", ".geojson", ".json.gz")):
+        return False
+    with opening(plain(text)):
+        first = remote.persist(lambda: remote.first_bytes(Access(text), len(PARQUET)), text)
+    return first == PARQUET
+
+
+def _items_of_api(text: str, document: Document, remote: Remote) -> str:
+    """Address of a collection's items where an API searches them; else empty.
+
+    A static catalogue has such a link too, and is read once as a whole.
+    """
+    links = [
+        (link["rel"], resolve(document.base, link["href"], own_address(document.content)))
+        for link in links_of(document.content)
+        if link.get("rel") in ("items", "root") and isinstance(link.get("href"), str)
+    ]
+    items = next((url for rel, url in links if rel == "items"), "")
+    root = next((url for rel, url in links if rel == "root"), "")
+    if document.content["type"] != "Collection" or not items or not root or root == text:
+        return ""
+    try:
+        return items if is_api(read_document(root, text, remote).content) else ""
+    except BadInput:
+        return ""

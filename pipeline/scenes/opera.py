@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from tessera_mosaic.pipeline.errors import Corrupt
+from tessera_mosaic.pipeline.errors import Corrupt, SceneError
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.scenes.credentials import check_earthdata_login
+from tessera_mosaic.pipeline.scenes.paging import Endless
 from tessera_mosaic.pipeline.scenes.scene import OrbitState, Scene, Sensor, settle
 from tessera_mosaic.pipeline.scenes.stac_items import (
     EVERYWHERE,
@@ -122,25 +123,45 @@ class OperaGranules:
                 "temporal": f"{year}-01-01T00:00:00Z,{year}-12-31T23:59:59Z",
                 "page_size": PAGE_ITEMS,
             }
-            entries = self._entries(f"{self._search}?{urlencode(query)}")
+            entries = self._whole(f"{self._search}?{urlencode(query)}")
             scenes += [scene_of_entry(e, f"{self._search}#{n}") for n, e in enumerate(entries)]
         return settle(scenes, year)
 
-    def _entries(self, url: str) -> Iterator[Any]:
-        """Entries of a search, page by page; as many as CMR counts, or an error."""
-        after, count = "", 0
-        for _ in range(MAX_PAGES):
+    def _whole(self, url: str) -> list[Any]:
+        """Entries of a search: no fewer than CMR counts, or an error."""
+        found = self._to_the_end(url)
+
+        def whole() -> list[Any]:
+            entries, promised = found
+            # A listing that moves on while it is read repeats one entry and leaves out another.
+            came = len({json.dumps(entry, sort_keys=True) for entry in entries})
+            if came < promised:
+                raise Corrupt(f"{self._search} counts {promised} granules and lists {came}")
+            return entries
+
+        def again(error: SceneError) -> None:
+            nonlocal found
+            found = self._to_the_end(url)
+
+        return self._remote.persist(whole, url, again)
+
+    def _to_the_end(self, url: str) -> tuple[list[Any], int]:
+        """Entries of a search, page by page, and how many CMR counts."""
+        listed: list[Any] = []
+        after, promised = "", 0
+        asked: set[str] = set()
+        while after not in asked and len(asked) < MAX_PAGES:
+            asked.add(after)
             headers = {"CMR-Search-After": after} if after else {}
             ask = functools.partial(self._page, Access(url, headers))
             entries, told = self._remote.persist(ask, url)
-            yield from entries
-            count += len(entries)
+            listed += entries
+            hits = told.get("CMR-Hits", "")
+            promised = max(promised, int(hits) if hits.isdecimal() and len(hits) < 10 else 0)
             after = told.get("CMR-Search-After", "")
             if not after or not entries:
-                break
-        promised = told.get("CMR-Hits", str(count))
-        if promised != str(count):
-            raise Corrupt(f"{self._search} counts {promised} granules and lists {count}")
+                return listed, promised
+        raise Endless(f"{self._search}: the pages of a search do not end")
 
     def _page(self, access: Access) -> tuple[list[Any], Mapping[str, str]]:
         answer = self._remote.get(access, MAX_PAGE_BYTES)

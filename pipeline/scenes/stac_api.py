@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote
 
-from tessera_mosaic.pipeline.errors import BadInput, Corrupt
-from tessera_mosaic.pipeline.io.fetcher import Access, Remote
+from tessera_mosaic.pipeline.errors import BadInput, Gone
+from tessera_mosaic.pipeline.io.fetcher import Remote
 from tessera_mosaic.pipeline.io.urls import plain
+from tessera_mosaic.pipeline.scenes.paging import (
+    MAX_PAGES,
+    Page,
+    ask_page,
+    links_of,
+    queried,
+    whole_list,
+)
 from tessera_mosaic.pipeline.scenes.scene import Imagery, Scene, settle
 from tessera_mosaic.pipeline.scenes.source import opening
 from tessera_mosaic.pipeline.scenes.stac_items import KEEPING_OFFSET, resolve, scene_of_item
 from tessera_mosaic.pipeline.scenes.static_catalog import imagery_of, one_imagery
-from tessera_mosaic.pipeline.tiling.boxes import Box, padded, spans
+from tessera_mosaic.pipeline.tiling.boxes import Box, padded, spans, touches
 
 log = logging.getLogger(__name__)
 
 PAGE_ITEMS = 100
 """Items a page: public APIs refuse or cut off answers of more than a few megabytes."""
-
-MAX_PAGES = 2000
-"""Most pages of one search: 200,000 items are more than any tile-year has."""
-
-MAX_PAGE_BYTES = 64 * 2**20
 
 COLLECTIONS = (
     ("sentinel-2-l2a", KEEPING_OFFSET),
@@ -65,7 +68,7 @@ class StacApi:
     ) -> None:
         self.name, self.remote = plain(root), remote
         with opening(self.name):
-            landing, place = self._ask("GET", root)
+            landing, place = self._ask(root)
             self._search, self._method = _search_link(place, landing)
             self._collections = list(collections) or self._known_collections(place, landing)
             self.imagery = imagery or self._imagery()
@@ -85,47 +88,51 @@ class StacApi:
             self._items({"bbox": [west, room[1], east, room[3]], "datetime": when})
             for west, east in spans(room)
         )
-        scenes = [scene_of_item(item, f"{self._search}#{n}") for n, item in enumerate(items)]
-        return settle((scene for scene in scenes if scene is not None), year)
+        scenes = [scene_of_item(item, f"{place}#{n}") for n, (place, item) in enumerate(items)]
+        return settle((s for s in scenes if s is not None and self._wants(s, room)), year)
+
+    def _wants(self, scene: Scene, room: Box) -> bool:
+        """Whether a scene that was found is one that was asked for; a search leaves out others."""
+        return True
 
     def refresh(self, scene: Scene) -> Scene:
         """The scene as the API gives it now."""
-        for item in self._items({"ids": [scene.id]}):
-            again = scene_of_item(item, self._search)
+        for place, item in self._items({"ids": [scene.id]}):
+            again = scene_of_item(item, place)
             if again is not None and again.id == scene.id:
                 return again
         return scene
 
-    def _items(self, query: Mapping[str, Any]) -> Iterator[Any]:
-        """Items of a search, page by page."""
-        body = {"collections": self._collections, "limit": PAGE_ITEMS, **query}
-        page: _Page | None = _Page(self._search, self._method, body)
-        asked: set[str] = set()
-        while page is not None:
-            if page.key in asked or len(asked) >= MAX_PAGES:
-                raise Corrupt(f"{self.name}: the pages of a search do not end")
-            asked.add(page.key)
-            answer, place = self._ask(page.method, page.url, page.body)
-            features = answer.get("features")
-            if not isinstance(features, list):
-                raise Corrupt(f"{self.name}: the answer to a search has no features")
-            yield from features
-            page = page.following(answer, place)
+    def _items(self, query: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+        """Items of a search, each with the address that gave it, once all of them have come."""
+        first = self._page({"limit": PAGE_ITEMS, **query})
+        ask = functools.partial(ask_page, self.remote)
+        for answered in whole_list(first, ask, self.remote, self.name):
+            yield from ((plain(answered.place), item) for item in answered.features)
+
+    def _page(self, query: Mapping[str, Any]) -> Page:
+        """The first page of a search."""
+        body = {"collections": self._collections, **query}
+        if self._method == "POST":
+            return Page(self._search, "POST", body)
+        return Page(queried(self._search, body))
 
     def _known_collections(self, root: str, landing: Mapping[str, Any]) -> list[str]:
         """Those of `COLLECTIONS` that the API has."""
         has: set[str] = set()
         url: str | None = _link(root, landing, "data") or f"{root.rstrip('/')}/collections"
         asked: set[str] = set()
-        while url and url not in asked and len(asked) < MAX_PAGES:
+        while url and len(asked) < MAX_PAGES and url not in asked:
             asked.add(url)
-            answer, place = self._ask("GET", url)
+            answer, place = self._ask(url)
             listed = answer.get("collections")
             for entry in listed if isinstance(listed, list) else ():
                 if isinstance(entry, dict) and isinstance(entry.get("id"), str):
                     has.add(entry["id"])
             url = _link(place, answer, "next")
         found = [next((name for name in row if name in has), "") for row in COLLECTIONS]
+        if url and not all(found):
+            raise BadInput(f"catalogue {self.name}: the pages of its collections do not end")
         if not any(found):
             wanted = ", ".join(name for row in COLLECTIONS for name in row)
             raise BadInput(f"catalogue {self.name} has none of the collections {wanted}")
@@ -136,71 +143,78 @@ class StacApi:
 
     def _imagery(self) -> Imagery:
         """Whose Sentinel-2 imagery the API has, by the assets of one item."""
-        first, _ = self._ask(
-            self._method, self._search, {"collections": self._collections[:1], "limit": 1}
-        )
-        features = first.get("features")
-        items = features if isinstance(features, list) else []
-        return one_imagery(self.name, {imagery_of(item) for item in items})
+        first = ask_page(self.remote, self._page({**self._one_collection(), "limit": 1}))
+        return one_imagery(self.name, {imagery_of(item) for item in first.features})
 
-    def _ask(
-        self, method: str, url: str, body: Mapping[str, Any] | None = None
-    ) -> tuple[dict[str, Any], str]:
-        """An answer of the API, asked for again where that can help, and where it came from."""
+    def _one_collection(self) -> dict[str, Any]:
+        """What limits a search to the first collection, which is that of Sentinel-2 if any is."""
+        return {"collections": self._collections[:1]}
 
-        def once() -> tuple[dict[str, Any], str]:
-            headers = {"Accept": "application/geo+json, application/json"}
-            if method == "POST":
-                data = json.dumps(body).encode()
-                headers["Content-Type"] = "application/json"
-                answer = self.remote.post(url, data, headers, MAX_PAGE_BYTES)
-            else:
-                query = f"{'&' if '?' in url else '?'}{_query(body)}" if body else ""
-                answer = self.remote.get(Access(url + query, headers), MAX_PAGE_BYTES)
-            try:
-                document = json.loads(answer.data)
-            except (ValueError, RecursionError):
-                raise Corrupt(f"{plain(url)} did not answer in JSON") from None
-            if not isinstance(document, dict):
-                raise Corrupt(f"{plain(url)} did not answer with a JSON object")
-            return document, answer.url
-
-        return self.remote.persist(once, url)
+    def _ask(self, url: str) -> tuple[Mapping[str, Any], str]:
+        """A document of the API, and where it came from."""
+        answered = ask_page(self.remote, Page(url))
+        return answered.content, answered.place
 
 
-class _Page:
-    """One page of a search: what to ask for it."""
+class CollectionItems(StacApi):
+    """A collection of an API, asked for its items by place and year.
 
-    def __init__(self, url: str, method: str, body: Mapping[str, Any] | None) -> None:
-        self.url, self.method, self.body = url, method, body
+    Parameters
+    ----------
+    root
+        Address of the collection.
+    items
+        Address of its items.
+    collection
+        Its id.
+    remote
+        Fetches its answers and what they point to.
 
-    @property
-    def key(self) -> str:
-        """The same for the same question."""
-        return json.dumps([self.url, self.method, self.body], sort_keys=True)
+    Raises
+    ------
+    BadInput
+        If it has no items that can be used.
+    Unavailable
+        If its provider asks for patience or does not answer.
+    """
 
-    def following(self, answer: Mapping[str, Any], place: str) -> _Page | None:
-        """The next page, as the answer to this one says."""
-        for link in _links(answer):
-            if link.get("rel") != "next" or not isinstance(link.get("href"), str):
-                continue
-            url = resolve(place, link["href"])
-            if str(link.get("method") or "GET").upper() != "POST":
-                return _Page(url, "GET", None)
-            body = link.get("body")
-            body = body if isinstance(body, dict) else {}
-            return _Page(url, "POST", {**(self.body or {}), **body} if link.get("merge") else body)
-        return None
+    def __init__(self, root: str, items: str, collection: str, remote: Remote) -> None:
+        self.name, self.remote = plain(root), remote
+        self._search, self._method, self._collections = items, "GET", [collection]
+        with opening(self.name):
+            self.imagery = self._imagery()
+        self.keeps_offset = collection == KEEPING_OFFSET
+
+    def _wants(self, scene: Scene, room: Box) -> bool:
+        # Not every server of a collection looks at what its items are asked for by.
+        return touches(scene.bbox, room)
+
+    def refresh(self, scene: Scene) -> Scene:
+        """The scene as the collection gives it now."""
+        url = f"{self._search.partition('?')[0].rstrip('/')}/{quote(scene.id, safe='')}"
+        try:
+            answered = ask_page(self.remote, Page(url))
+        except Gone:
+            return scene
+        again = scene_of_item(answered.content, answered.place)
+        return again if again is not None and again.id == scene.id else scene
+
+    def _one_collection(self) -> dict[str, Any]:
+        return {}
+
+    def _page(self, query: Mapping[str, Any]) -> Page:
+        """The first page of a search."""
+        return Page(queried(self._search, query))
 
 
 def is_api(landing: Mapping[str, Any]) -> bool:
     """Whether a document is the landing page of a STAC API that can be searched."""
-    return any(link.get("rel") == "search" for link in _links(landing))
+    return any(link.get("rel") == "search" for link in links_of(landing))
 
 
 def _search_link(root: str, landing: Mapping[str, Any]) -> tuple[str, str]:
     """Address of the search and the method to ask it with."""
-    links = [link for link in _links(landing) if link.get("rel") == "search"]
+    links = [link for link in links_of(landing) if link.get("rel") == "search"]
     links = [link for link in links if isinstance(link.get("href"), str)]
     if not links:
         raise BadInput(f"catalogue {plain(root)} is no STAC API that can be searched")
@@ -208,23 +222,8 @@ def _search_link(root: str, landing: Mapping[str, Any]) -> tuple[str, str]:
     return resolve(root, (posts or links)[0]["href"]), "POST" if posts else "GET"
 
 
-def _links(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    links = document.get("links")
-    return [link for link in links if isinstance(link, dict)] if isinstance(links, list) else []
-
-
 def _link(base: str, document: Mapping[str, Any], rel: str) -> str | None:
-    for link in _links(document):
+    for link in links_of(document):
         if link.get("rel") == rel and isinstance(link.get("href"), str):
             return resolve(base, link["href"])
     return None
-
-
-def _query(body: Mapping[str, Any]) -> str:
-    """A search as the query of an address."""
-    return urlencode(
-        {
-            name: ",".join(map(str, value)) if isinstance(value, list) else value
-            for name, value in body.items()
-        }
-    )

@@ -14,6 +14,7 @@ import numpy as np
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Unavailable
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.urls import plain
+from tessera_mosaic.pipeline.scenes.paging import Answered, Page, ask_page, whole_list
 from tessera_mosaic.pipeline.scenes.scene import Imagery, RadiometricOffset, Scene, settle
 from tessera_mosaic.pipeline.scenes.source import opening
 from tessera_mosaic.pipeline.scenes.stac_items import (
@@ -192,15 +193,48 @@ def read_documents(
         while level:
             below = []
             for address, document in fetched_in_order(level, fetch, pool):
-                total += document.size
+                pages = list(_pages(address, document, root, remote, limits))
+                total += sum(page.size for _, page in pages)
                 if total > limits.total_bytes:
                     raise BadInput(TOO_LARGE.format(plain(root), f"{limits.total_bytes:,} bytes"))
-                yield address, document
+                yield from pages
                 below += [child for child in document.children() if child not in seen]
             level = list(dict.fromkeys(below))
             seen.update(level)
             if len(seen) > limits.documents:
                 raise BadInput(TOO_LARGE.format(plain(root), f"{limits.documents:,} documents"))
+
+
+def _pages(
+    address: str, document: Document, root: str, remote: Remote, limits: Limits
+) -> Iterator[tuple[str, Document]]:
+    """A document, and behind a page of items all that follow it, with their addresses."""
+    features = document.content.get("features")
+    if document.content["type"] != "FeatureCollection" or not isinstance(features, list):
+        yield address, document
+        return
+    first, known, sizes = Page(address), [document], {}
+
+    def ask(page: Page) -> Answered:
+        if page == first and known:
+            # It was read a moment ago; only if the list is not whole it is asked for again.
+            told = known.pop()
+            sizes[page.key] = told.size
+            return Answered(page, told.content, told.base)
+        answered = ask_page(remote, page, MAX_BYTES)
+        sizes[page.key] = answered.size
+        if sum(sizes.values()) > limits.total_bytes:
+            raise BadInput(TOO_LARGE.format(plain(root), f"{limits.total_bytes:,} bytes"))
+        return answered
+
+    with opening(plain(root)):
+        pages = whole_list(first, ask, remote, plain(address))
+    for answered in pages:
+        page = answered.page
+        # What was posted to get a page is not kept, so it cannot be asked for again.
+        place = page.url if page.method == "GET" and not page.headers else address
+        content = {**answered.content, "type": "FeatureCollection"}
+        yield place, Document(content, answered.place, sizes[page.key])
 
 
 def fetched_in_order(
@@ -237,9 +271,19 @@ def read_document(address: str, root: str, remote: Remote) -> Document:
 
     with opening(plain(root)):
         content, base, size = remote.persist(once, address)
-    if not isinstance(content, dict) or content.get("type") not in STAC_TYPES:
+    kind = _kind(content)
+    if kind not in STAC_TYPES:
         raise BadInput(f"catalogue {plain(root)}: {plain(address)} is no STAC document")
-    return Document(content, base, size)
+    return Document({**content, "type": kind}, base, size)
+
+
+def _kind(content: Any) -> Any:
+    """Type of a document; before STAC 1.0 catalogues and collections did not tell it."""
+    if not isinstance(content, dict):
+        return None
+    if "type" in content or "stac_version" not in content or "links" not in content:
+        return content.get("type")
+    return "Collection" if "extent" in content else "Catalog"
 
 
 def imagery_of(item: Any) -> Imagery | None:
