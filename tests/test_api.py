@@ -7,6 +7,8 @@ import doctest
 import inspect
 import re
 import shutil
+import sys
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
 
@@ -50,6 +52,8 @@ def test_what_is_public_says_what_it_takes_and_shows_how(name: str) -> None:
     if inspect.isfunction(value) or name.endswith("Request") or name in ("Encoder", "Zones"):
         assert ">>> " in words, f"{name} has no example"
     given = inspect.signature(value).parameters
+    if isinstance(value, type) and issubclass(value, Enum):
+        return
     parameters = {name for name in given if name != "self" and not name.startswith("_")}
     section = re.search(r"Parameters\n-+\n(.*?)(\n\n\w+\n-+\n|\Z)", words, re.DOTALL)
     named = (
@@ -57,6 +61,18 @@ def test_what_is_public_says_what_it_takes_and_shows_how(name: str) -> None:
     )
     told = {one.strip() for line in named for one in line.split(",")}
     assert parameters <= told, f"{name} does not say what it takes"
+
+
+@pytest.mark.parametrize("name", tm.__all__)
+def test_types_of_what_people_give_are_public(name: str) -> None:
+    value = getattr(tm, name)
+    if not (inspect.isfunction(value) or name.endswith(("Request", "Options"))):
+        return
+    known = vars(sys.modules[value.__module__])
+    for parameter in inspect.signature(value).parameters.values():
+        for word in re.findall(r"[A-Z]\w+", str(parameter.annotation)):
+            ours = str(getattr(known.get(word), "__module__", "")).startswith("tessera_mosaic")
+            assert not ours or word in tm.__all__, f"{name}: {parameter}"
 
 
 @pytest.fixture

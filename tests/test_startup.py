@@ -56,6 +56,12 @@ def test_the_public_name_and_what_stands_below_jobs_are_light() -> None:
     assert loaded(["tessera_mosaic", *modules], []) == {}
 
 
+def test_importing_the_package_takes_next_to_no_time() -> None:
+    program = "import sys, tessera_mosaic; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert done.stdout.strip() == b"False"
+
+
 def test_help_and_cards_are_light() -> None:
     assert loaded([], [["--help"], *([name, "--help"] for name in COMMANDS), ["models"]]) == {}
 

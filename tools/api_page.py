@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,14 @@ def is_error(value: Any) -> bool:
 
 
 def described_class(name: str, value: type) -> str:
-    """A class, and below it what its objects can do."""
+    """A class, and below it what its objects can do; of an enumeration what there is to choose."""
+    if issubclass(value, Enum):
+        words = inspect.cleandoc(value.__doc__ or "")
+        return (
+            f"### {name}\n\n{words}\n\n"
+            + "\n".join(f"- `{name}.{member.name}`: `{member.value}`" for member in value)
+            + "\n"
+        )
     parts = [entry(name, value)]
     for inner, member in vars(value).items():
         function = getattr(member, "__func__", getattr(member, "fget", member))

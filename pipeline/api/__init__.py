@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tessera_mosaic.launching import SampleOutcome, run, sample
+    from tessera_mosaic.model.cards import Card
     from tessera_mosaic.model.encoder import Embedding
-    from tessera_mosaic.model.observations import Stack
+    from tessera_mosaic.model.observations import Origin, Stack
+    from tessera_mosaic.model.precision import Precision
     from tessera_mosaic.pipeline.embedding.encode_directory import Encoded, encode_directory
     from tessera_mosaic.pipeline.embedding.encoder_requests import EncodeRequest
     from tessera_mosaic.pipeline.embedding.encoders import Encoder
@@ -48,8 +50,10 @@ if TYPE_CHECKING:
         Unavailable,
         Unforeseen,
     )
+    from tessera_mosaic.pipeline.imagery.resample import Kernel
     from tessera_mosaic.pipeline.job.job_request import JobOptions
     from tessera_mosaic.pipeline.job.outcome import Outcome
+    from tessera_mosaic.pipeline.job.pacing import Pacing
     from tessera_mosaic.pipeline.mosaic.datasets import Zones, dequantize, open_mosaic
     from tessera_mosaic.pipeline.planning.estimate import Plan
     from tessera_mosaic.pipeline.planning.plan_request import PlanRequest, plan
@@ -60,11 +64,13 @@ if TYPE_CHECKING:
         read_stack,
         write_stack,
     )
-    from tessera_mosaic.pipeline.tiling.area import AreaRequest
-    from tessera_mosaic.pipeline.verification.findings import Findings
+    from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
+    from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
+    from tessera_mosaic.pipeline.tiling.area import AreaRequest, WantedPixels
+    from tessera_mosaic.pipeline.verification.findings import Findings, Problem
     from tessera_mosaic.pipeline.verification.status import Status, status
     from tessera_mosaic.pipeline.verification.verify import verify
-    from tessera_mosaic.requests import RunRequest, SampleRequest
+    from tessera_mosaic.requests import Device, RunRequest, SampleRequest
 
 __all__ = [
     "Altered",
@@ -72,7 +78,9 @@ __all__ = [
     "BadEmbedding",
     "BadInput",
     "BrokenOff",
+    "Card",
     "Corrupt",
+    "Device",
     "DeviceError",
     "Embedding",
     "EncodeRequest",
@@ -83,13 +91,20 @@ __all__ = [
     "Gone",
     "Incomplete",
     "JobOptions",
+    "Kernel",
     "NoCatalogue",
     "NoScenes",
+    "OffsetRule",
+    "Origin",
     "OutOfMemory",
     "Outcome",
+    "Pacing",
+    "PassRule",
     "Plan",
     "PlanRequest",
     "Poisoned",
+    "Precision",
+    "Problem",
     "Published",
     "Refused",
     "RegionStack",
@@ -110,6 +125,7 @@ __all__ = [
     "TimedOut",
     "Unavailable",
     "Unforeseen",
+    "WantedPixels",
     "Zones",
     "dequantize",
     "encode_directory",
@@ -126,13 +142,17 @@ __all__ = [
 
 _PLACES = {
     "tessera_mosaic.launching": ("SampleOutcome", "run", "sample"),
+    "tessera_mosaic.model.cards": ("Card",),
     "tessera_mosaic.model.encoder": ("Embedding",),
-    "tessera_mosaic.model.observations": ("Stack",),
+    "tessera_mosaic.model.observations": ("Origin", "Stack"),
+    "tessera_mosaic.model.precision": ("Precision",),
     "tessera_mosaic.pipeline.embedding.encode_directory": ("Encoded", "encode_directory"),
     "tessera_mosaic.pipeline.embedding.encoder_requests": ("EncodeRequest",),
     "tessera_mosaic.pipeline.embedding.encoders": ("Encoder",),
+    "tessera_mosaic.pipeline.imagery.resample": ("Kernel",),
     "tessera_mosaic.pipeline.job.job_request": ("JobOptions",),
     "tessera_mosaic.pipeline.job.outcome": ("Outcome",),
+    "tessera_mosaic.pipeline.job.pacing": ("Pacing",),
     "tessera_mosaic.pipeline.mosaic.datasets": ("Zones", "dequantize", "open_mosaic"),
     "tessera_mosaic.pipeline.planning.estimate": ("Plan",),
     "tessera_mosaic.pipeline.planning.plan_request": ("PlanRequest", "plan"),
@@ -143,11 +163,13 @@ _PLACES = {
         "read_stack",
         "write_stack",
     ),
-    "tessera_mosaic.pipeline.tiling.area": ("AreaRequest",),
-    "tessera_mosaic.pipeline.verification.findings": ("Findings",),
+    "tessera_mosaic.pipeline.stacks.sentinel1": ("PassRule",),
+    "tessera_mosaic.pipeline.stacks.sentinel2": ("OffsetRule",),
+    "tessera_mosaic.pipeline.tiling.area": ("AreaRequest", "WantedPixels"),
+    "tessera_mosaic.pipeline.verification.findings": ("Findings", "Problem"),
     "tessera_mosaic.pipeline.verification.status": ("Status", "status"),
     "tessera_mosaic.pipeline.verification.verify": ("verify",),
-    "tessera_mosaic.requests": ("RunRequest", "SampleRequest"),
+    "tessera_mosaic.requests": ("Device", "RunRequest", "SampleRequest"),
 }
 """Names by their modules; those that are not here are errors."""
 
