@@ -6,7 +6,6 @@ Which pixels a tile gives depends on nothing but the tile, the seed and the shar
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -167,7 +166,7 @@ class TileSampler:
     def _put(self, tile: Tile, data: bytes) -> StoredObject:
         (key,) = self.keys(tile)
         self._storage.write(key, data)
-        return stored(key, data)
+        return StoredObject.of(key, data)
 
     def _drawn_earlier(self, tile: Tile) -> TileResult | None:
         """What a version without records drew of a tile; None where it has to be drawn."""
@@ -181,12 +180,9 @@ class TileSampler:
         except SamplesError as error:
             log.warning("%s; it is drawn again", error)
             return None
-        return TileResult(State.DONE, pixels={"drawn": length}, objects=(stored(key, data),))
-
-
-def stored(key: str, data: bytes) -> StoredObject:
-    """An object as a record names it."""
-    return StoredObject(key, len(data), hashlib.sha256(data).hexdigest())
+        return TileResult(
+            State.DONE, pixels={"drawn": length}, objects=(StoredObject.of(key, data),)
+        )
 
 
 def draw_pixels(

@@ -31,6 +31,11 @@ class StoredObject:
     size: int
     sha256: str
 
+    @classmethod
+    def of(cls, key: str, data: bytes) -> StoredObject:
+        """An object of some bytes."""
+        return cls(key, len(data), hashlib.sha256(data).hexdigest())
+
 
 class Damage(enum.StrEnum):
     """What became of an object that is not as it was put."""

@@ -99,6 +99,23 @@ class Colours:
             raise StoreError(f"the colours of {GROUP} cannot be read: {error!r}") from None
 
 
+def strongest_components(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The three strongest principal components, float64 (3, dims), each of length 1.
+
+    A component's sign is that which makes its largest weight positive, so that the same embeddings
+    always have the same colours.
+
+    Parameters
+    ----------
+    values : float64 (pixels, dims)
+        Embeddings without their mean.
+    """
+    _, vectors = np.linalg.eigh(values.T @ values)
+    components = vectors[:, :-4:-1].T
+    largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
+    return components * np.sign(largest)
+
+
 def level_shape(level: int) -> tuple[int, int]:
     """Rows and columns of a level."""
     return HEIGHT >> level, WIDTH >> level

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from tessera_mosaic.model.observations import S2_BANDS, Stack
+from tessera_mosaic.pipeline.mosaic.preview_pyramid import strongest_components
 
 Bytes = NDArray[np.uint8]
 Known = NDArray[np.bool_]
@@ -68,8 +69,7 @@ class Panel:
 def principal_components(values: NDArray[np.float32]) -> tuple[Bytes, Known]:
     """The three strongest components of embeddings as red, green and blue.
 
-    Each is stretched over its own `STRETCH` percentiles. A component's sign is that which makes its
-    largest loading positive, so that the same embeddings always have the same colours.
+    Each is stretched over its own `STRETCH` percentiles.
 
     Parameters
     ----------
@@ -88,11 +88,7 @@ def principal_components(values: NDArray[np.float32]) -> tuple[Bytes, Known]:
     if known.any():
         pixels = values[known].astype(np.float64)
         pixels -= pixels.mean(axis=0)
-        _, vectors = np.linalg.eigh(pixels.T @ pixels)
-        strongest = vectors[:, :-4:-1]
-        largest = np.abs(strongest).argmax(axis=0)
-        strongest = strongest * np.sign(strongest[largest, np.arange(3)])
-        scores = pixels @ strongest
+        scores = pixels @ strongest_components(pixels).T
         image[known] = _stretched(scores, np.percentile(scores, STRETCH, axis=0))
     return image, known
 

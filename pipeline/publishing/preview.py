@@ -23,6 +23,7 @@ from tessera_mosaic.pipeline.mosaic.preview_pyramid import (
     WIDTH,
     Colours,
     level_shape,
+    strongest_components,
 )
 from tessera_mosaic.pipeline.mosaic.shards import stream_chunks
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
@@ -68,11 +69,7 @@ def fit_colours(mosaic: Mosaic, made: Iterable[tuple[Tile, int]]) -> Colours | N
     values = np.concatenate(found)
     mean = values.mean(axis=0, dtype=np.float64)
     apart = values - mean
-    _, vectors = np.linalg.eigh(apart.T @ apart)
-    components = vectors[:, :-4:-1].T
-    # The sign of a component is arbitrary: the largest weight is made positive.
-    largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
-    components = components * np.sign(largest)
+    components = strongest_components(apart)
     low, high = np.percentile(apart @ components.T, STRETCH, axis=0)
     high = np.maximum(high, low + LEAST_STRETCH)
     plain = [part.round(DIGITS).tolist() for part in (mean, low, high)]

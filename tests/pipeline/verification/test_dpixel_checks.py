@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def folder(tmp_path: Path) -> Storage:
     storage.write(keys.request_key(YEAR, "one", 31), tile_lists.encode_tiles([DONE, EMPTY]))
     key = keys.dpixels_key(DONE, YEAR)
     storage.write(key, DATA)
-    stored = StoredObject(key, len(DATA), hashlib.sha256(DATA).hexdigest())
+    stored = StoredObject.of(key, DATA)
     done = TileResult(State.DONE, pixels={"drawn": 2}, objects=(stored,))
     empty = TileResult(State.EMPTY, pixels={"drawn": 0})
     summed_up(storage, write(storage, DONE, done), write(storage, EMPTY, empty))
