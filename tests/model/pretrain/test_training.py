@@ -39,7 +39,7 @@ from tests.model.pretrain.seasons import TINY, fields, trained_and_other_fields
 
 STATISTICS = card_named("v2-nano").statistics
 ALONE = Processes(0, 1, torch.device("cpu"))
-RECIPE = Recipe(steps=40, batch=200, lr=1e-2, precision="fp32", every=20)
+RECIPE = Recipe(steps=40, batch=200, lr=2e-2, precision="fp32", every=20)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -78,9 +78,9 @@ def neighbours(z: torch.Tensor, samples: Samples) -> float:
     return probes.score("knn", z.numpy(), samples.labels, folds).accuracy
 
 
-def twins(redundancy: float = 5e-3) -> BarlowTwins:
+def twins(redundancy: float = 5e-3, quantize: bool = True) -> BarlowTwins:
     network = random_checkpoint(TINY, 0).network().train()
-    return BarlowTwins(network, 64, STATISTICS, (8, 8), redundancy=redundancy)
+    return BarlowTwins(network, 64, STATISTICS, (8, 8), redundancy=redundancy, quantize=quantize)
 
 
 def run(
@@ -102,11 +102,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, History]:
     return folder, run(folder, replace(RECIPE, steps=80))
 
 
-def test_loss_falls_and_the_probe_gains(trained: tuple[Path, History]) -> None:
+def test_the_loss_falls_and_so_do_the_errors_of_the_probe(trained: tuple[Path, History]) -> None:
     before = look(random_checkpoint(TINY, 0).network())
     first, *_, last = trained[1].rows
     assert last["total"] < 0.5 * first["total"]
-    assert last["probe"] > before["probe"] + 0.1
+    assert 1 - last["probe"] < 0.5 * (1 - before["probe"])
 
 
 def test_the_rank_of_the_projection_tells_a_collapse(tmp_path: Path) -> None:
@@ -215,9 +215,10 @@ def test_a_student_learns_its_teacher_with_the_most_in_its_first_values(
 ) -> None:
     teacher = read_checkpoint(trained[0] / BEST).network()
     student = random_checkpoint(STUDENT, 1).network().train()
-    recipe = replace(RECIPE, steps=80, batch=128, every=80, lr=1.5e-2, vector_share=0.2)
+    recipe = replace(RECIPE, steps=160, batch=64, every=160, vector_share=0.2)
     torch.manual_seed(0)
-    objective = Distillation(student, teacher, STATISTICS, STATISTICS, (16, 12), (16, 12))
+    # Most of what a view of a few days says of a teacher's vector is noise.
+    objective = Distillation(student, teacher, STATISTICS, STATISTICS, (20, 24), (20, 24))
     samples, other = trained_and_other_fields()
     train(objective, stream_of(samples, recipe), recipe, tmp_path, lambda _: {}, ALONE)
     with torch.no_grad():
@@ -228,11 +229,11 @@ def test_a_student_learns_its_teacher_with_the_most_in_its_first_values(
             for depth, head in objective.heads.items()
         }
     # Most of it, with any seed and on any processor.
-    assert explained["128"] > 0.5
-    assert explained["16"] > 0.75 * explained["128"]
-    whole, prefix = (neighbours(z[:, :depth], other) for depth in (128, 16))
+    assert explained["128"] > 0.7
+    assert explained["16"] > 0.85 * explained["128"]
+    taught, whole, prefix = (neighbours(space, other) for space in (wanted, z, z[:, :16]))
     assert whole > 0.8
-    assert prefix > 0.9 * whole
+    assert prefix > 0.9 * taught
 
 
 WORKER = """
@@ -250,11 +251,12 @@ folder, sharding = Path(sys.argv[1]), sys.argv[2]
 with processes() as here:
     whole = t.fields()
     half = whole.take(t.np.arange(here.rank * 100, here.rank * 100 + 100))
-    recipe = t.replace(t.RECIPE, steps=2, every=1)
+    # What rounds the other way makes more of itself with int8, and with long steps.
+    recipe = t.replace(t.RECIPE, steps=2, every=1, lr=1e-3)
     # Several are interrupted, and go on from what they left.
     for stop in (None,) if here.count == 1 else (1, None):
         torch.manual_seed(0)
-        objective = t.twins()
+        objective = t.twins(quantize=False)
         draw = objective.draw
         if here.count == 1:
             both = whole.take(t.np.arange(200))
