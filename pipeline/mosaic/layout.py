@@ -92,6 +92,13 @@ class Array:
         return (self.bands,) if self.bands else ()
 
     @property
+    def _told_fill(self) -> int | str:
+        """The fill as metadata tells it, which has words for what JSON has no number for."""
+        if math.isnan(self.fill):
+            return "NaN"
+        return "Infinity" if math.isinf(self.fill) else int(self.fill)
+
+    @property
     def codec(self) -> Blosc:
         """What compresses an inner chunk."""
         return compressor()
@@ -117,7 +124,7 @@ class Array:
             (steps, *self._bands, HEIGHT, WIDTH),
             (1, *self._bands, self.side, self.side),
             self.dtype,
-            "Infinity" if math.isinf(self.fill) else int(self.fill),
+            self._told_fill,
             self.dims,
             [sharding],
         )
@@ -227,7 +234,7 @@ def array_node(
         "data_type": dtype.name,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(chunks)}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
-        "fill_value": float(fill) if dtype.kind == "f" and fill != "Infinity" else fill,
+        "fill_value": float(fill) if dtype.kind == "f" and not isinstance(fill, str) else fill,
         "codecs": codecs,
         "attributes": {},
         "dimension_names": list(dims),

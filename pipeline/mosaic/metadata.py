@@ -55,7 +55,7 @@ SOURCES = {
 def zone_nodes(layout: Layout, zone: int, steps: int) -> dict[str, dict[str, Any]]:
     """Zarr metadata of a zone's group and arrays, by path."""
     group = zone_group(zone)
-    nodes = {group: group_node(_zone_attributes(zone))}
+    nodes = {group: group_node(zone_attributes(zone))}
     for name, length, dtype in _axes(layout, steps):
         chunk = YEARS_CHUNK if name == "time" else length
         codecs = [BYTES, blosc_codec(dtype)]
@@ -69,7 +69,7 @@ def zone_objects(layout: Layout, zone: int, years: Sequence[int]) -> Iterator[tu
     """Keys and bytes of all that a zone needs before its first shard, the group's own last."""
     group = zone_group(zone)
     for name, length, _ in _axes(layout, len(years)):
-        yield f"{group}/{name}/c/0", _coordinate(name, tuple(years) if name == "time" else length)
+        yield f"{group}/{name}/c/0", coordinate(name, tuple(years) if name == "time" else length)
     nodes = zone_nodes(layout, zone, len(years))
     for path in reversed(nodes):
         yield f"{path}/zarr.json", encode_json(nodes[path])
@@ -197,7 +197,8 @@ def _root_attributes(told: MosaicMetadata) -> dict[str, Any]:
     }
 
 
-def _zone_attributes(zone: int) -> dict[str, Any]:
+def zone_attributes(zone: int) -> dict[str, Any]:
+    """What a zone's group says of its ground."""
     window = Window(zone, 0, 0, HEIGHT, WIDTH)
     return {
         "zarr_conventions": [SPATIAL, PROJ],
@@ -221,7 +222,7 @@ def _axes(layout: Layout, steps: int) -> Iterator[tuple[str, int, np.dtype[Any]]
 
 
 @functools.cache
-def _coordinate(name: str, of: int | tuple[int, ...]) -> bytes:
+def coordinate(name: str, of: int | tuple[int, ...]) -> bytes:
     """A coordinate's one chunk: years, pixel centres, or the numbers of the dimensions."""
     west, _, _, north = Window(1, 0, 0, HEIGHT, WIDTH).bounds
     if isinstance(of, tuple):

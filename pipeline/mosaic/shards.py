@@ -202,3 +202,26 @@ def decode_shard(array: Array, shard: bytes) -> NDArray[Any]:
     for i, j, chunk in chunks(array, shard):
         values[..., i * n : i * n + n, j * n : j * n + n] = chunk
     return values
+
+
+def encode_shard(array: Array, values: NDArray[Any]) -> bytes:
+    """A whole shard: its inner chunks in row order, without those that are all fill; its index.
+
+    Parameters
+    ----------
+    array
+        The array that it is of.
+    values : (bands, side, side), or (side, side) where there are no bands
+        The pixels of a tile.
+    """
+    n = array.inner
+    index = np.full((array.across, array.across, 2), MISSING, np.uint64)
+    body = bytearray()
+    for i, j in np.ndindex(index.shape[:2]):
+        chunk = values[..., i * n : i * n + n, j * n : j * n + n]
+        empty = np.isnan(chunk) if math.isnan(array.fill) else chunk == array.fill
+        if not empty.all():
+            data = array.codec.encode(np.ascontiguousarray(chunk, array.dtype))
+            index[i, j] = len(body), len(data)
+            body += data
+    return bytes(body) + encode_index(index)

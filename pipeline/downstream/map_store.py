@@ -1,0 +1,273 @@
+"""Make the store of a map, write its tiles, and read them back.
+
+Metadata is written by the launcher alone, under a lock; workers only put shards.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_mosaic.pipeline import __version__
+from tessera_mosaic.pipeline.downstream.map_layout import MEASURES, MapLayout
+from tessera_mosaic.pipeline.errors import BadInput, StoreError, StoreMismatch
+from tessera_mosaic.pipeline.io.locks import locked
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.stored_object import StoredObject
+from tessera_mosaic.pipeline.ledger.summary import find_summaries
+from tessera_mosaic.pipeline.ledger.tile_lists import planned_tiles
+from tessera_mosaic.pipeline.mosaic.identity import Identity, differences
+from tessera_mosaic.pipeline.mosaic.layout import group_node
+from tessera_mosaic.pipeline.mosaic.metadata import encode_json
+from tessera_mosaic.pipeline.mosaic.shards import decode_shard, encode_shard
+from tessera_mosaic.pipeline.mosaic.store import METADATA_LOCK, ROOT
+from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, zone_group
+
+VERSION = 1
+"""Of the layout."""
+
+ATTRIBUTE = "tessera_mosaic:map"
+"""Attribute of the root that tells what decides the bytes of the map."""
+
+
+@dataclass(frozen=True)
+class MapStore:
+    """A map as its root tells it. Plain and picklable, so that workers can hold it.
+
+    Parameters
+    ----------
+    storage
+        The store that it lies in.
+    layout
+        Its arrays.
+    identity
+        What decides its bytes: the digest of the head, the fingerprint of the mosaic, and options.
+    years
+        Calendar years of the time axis, which is that of the mosaic.
+    zones
+        Numbers of the zones that have a group, ascending.
+    """
+
+    storage: Storage
+    layout: MapLayout
+    identity: Identity
+    years: tuple[int, ...]
+    zones: tuple[int, ...]
+
+    def step(self, year: int) -> int:
+        """Place of a year on the time axis.
+
+        Raises
+        ------
+        BadInput
+            If the axis does not have the year.
+        """
+        if year not in self.years:
+            raise BadInput(f"{self.storage.url} is no map of {year}", "year", year)
+        return self.years.index(year)
+
+    def keys(self, tile: Tile, year: int) -> tuple[str, ...]:
+        """Keys of a tile's shards, in the order in which they are written."""
+        step = self.step(year)
+        return tuple(array.key(tile, step) for array in self.layout.arrays)
+
+    def tiles(self, year: int) -> Iterator[Tile]:
+        """Tiles of a year that are done, zone by zone, by the records of the map."""
+        planned = planned_tiles(self.storage, year, self.zones)
+        for found in find_summaries(self.storage, year, planned):
+            if found.summary is not None and found.summary.bytes_written and found.finished:
+                yield found.tile
+
+    def write(
+        self, tile: Tile, year: int, values: Mapping[str, NDArray[Any]]
+    ) -> tuple[StoredObject, ...]:
+        """Put a tile's shards, each whole, in the layout's order.
+
+        Parameters
+        ----------
+        tile, year
+            The tile, and its calendar year.
+        values
+            The pixels of each array by its name: (side, side), or (bands, side, side).
+        """
+        stored = []
+        for array in self.layout.arrays:
+            key, data = array.key(tile, self.step(year)), encode_shard(array, values[array.name])
+            self.storage.write(key, data)
+            stored.append(StoredObject.of(key, data))
+        return tuple(stored)
+
+    def read(self, tile: Tile, year: int, name: str = "class") -> NDArray[Any]:
+        """An array of a tile, fill where it has none.
+
+        Returns
+        -------
+        (side, side), or (bands, side, side) for `probability` and `quality`
+
+        Raises
+        ------
+        StoreError
+            If the object is damaged.
+        """
+        array = self.layout.array(name)
+        try:
+            data = self.storage.read(array.key(tile, self.step(year)))
+        except FileNotFoundError:
+            bands = (array.bands,) if array.bands else ()
+            return np.full((*bands, array.side, array.side), array.fill, array.dtype)
+        try:
+            return decode_shard(array, data)
+        except StoreError as error:
+            raise StoreError(f"tile {tile.name}: {error}") from None
+
+    def read_window(self, window: Window, year: int, name: str = "class") -> NDArray[Any]:
+        """An array of any window of a zone, put together from its tiles; see `read`."""
+        array, side = self.layout.array(name), self.layout.side
+        bands = (array.bands,) if array.bands else ()
+        values = np.full((*bands, *window.shape), array.fill, array.dtype)
+        bottom, right = window.row + window.height, window.col + window.width
+        for row in range(window.row // side, -(-bottom // side)):
+            for col in range(window.col // side, -(-right // side)):
+                top, left = max(window.row, row * side), max(window.col, col * side)
+                height, width = min(bottom, (row + 1) * side), min(right, (col + 1) * side)
+                part = Window(window.zone, top, left, height - top, width - left)
+                tile = Tile(window.zone, row, col, side)
+                values[(..., *part.within(window))] = self.read(tile, year, name)[
+                    (..., *part.within(tile.window))
+                ]
+        return values
+
+
+def create_map(
+    storage: Storage,
+    layout: MapLayout,
+    identity: Identity,
+    years: Iterable[int],
+    zones: Iterable[int],
+) -> MapStore:
+    """Make a map's store ready for tiles of some years and zones; do nothing if it is.
+
+    Parameters
+    ----------
+    storage
+        An empty place, or one that holds a map of the same identity and layout.
+    layout, identity
+        Its arrays, and what decides its bytes.
+    years
+        Calendar years of the mosaic, ascending without a gap.
+    zones
+        Numbers of the zones that will be written.
+
+    Raises
+    ------
+    StoreMismatch
+        If the map there has another identity or layout, or its years begin otherwise.
+    BadInput
+        If something else than a map is there.
+    """
+    storage.sweep()
+    with locked(storage, METADATA_LOCK):
+        try:
+            known: MapStore | None = read_map(storage)
+        except FileNotFoundError:
+            known = None
+        made = MapStore(storage, layout, identity, tuple(years), tuple(sorted(set(zones))))
+        if known is not None:
+            made = _grown(known, made)
+        if made != known:
+            _write_metadata(made)
+    return made
+
+
+def read_map(storage: Storage) -> MapStore:
+    """The map that a storage holds.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no Zarr store.
+    BadInput
+        If there is one that is no map.
+    """
+    data = storage.read(ROOT)
+    try:
+        attributes = json.loads(data)["attributes"]
+        told = attributes[ATTRIBUTE]
+        return MapStore(
+            storage,
+            MapLayout.from_json(told | {"classes": attributes.get("classes", [])}),
+            told["identity"],
+            tuple(int(year) for year in told["years"]),
+            tuple(int(zone) for zone in told["zones"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise BadInput(
+            f"{storage.url} holds a {ROOT} that is no map: name the --out of `map`"
+        ) from None
+
+
+def open_map(url: str) -> MapStore:
+    """Open the map at a path or URL that a user gave.
+
+    Raises
+    ------
+    BadInput
+        If there is none.
+    """
+    storage = Storage(url)
+    try:
+        return read_map(storage)
+    except FileNotFoundError:
+        raise BadInput(f"{storage.url} holds no map: make one with `map`") from None
+
+
+def _grown(known: MapStore, asked: MapStore) -> MapStore:
+    """The known map with the years and zones of another one of the same kind."""
+    theirs, ours = ({"layout": of.layout.to_json()} for of in (known, asked))
+    found = differences(asked.identity | ours, known.identity | theirs)
+    if found:
+        raise StoreMismatch(
+            f"{known.storage.url} holds another map, choose another place: " + "; ".join(found)
+        )
+    longer = max(known.years, asked.years, key=len)
+    for years in (known.years, asked.years):
+        if longer[: len(years)] != years:
+            raise StoreMismatch(
+                f"{known.storage.url} has the years from {known.years[0]} on, and the mosaic those "
+                f"from {asked.years[0]} on: choose another place"
+            )
+    zones = tuple(sorted({*known.zones, *asked.zones}))
+    return replace(known, years=longer, zones=zones)
+
+
+def _write_metadata(made: MapStore) -> None:
+    """Write the metadata of all nodes, the root's last."""
+    below: dict[str, dict[str, Any]] = {}
+    for zone in made.zones:
+        below |= made.layout.zone_nodes(zone, made.years)
+        for name, _, data in made.layout.coordinates(made.years):
+            made.storage.write(f"{zone_group(zone)}/{name}/c/0", data)
+    for path in reversed(below):
+        made.storage.write(f"{path}/{ROOT}", encode_json(below[path]))
+    told = made.layout.to_json()
+    classes = told.pop("classes")
+    told |= {
+        "version": VERSION,
+        "software": __version__,
+        "identity": made.identity,
+        "years": list(made.years),
+        "zones": list(made.zones),
+    }
+    attributes: dict[str, Any] = {ATTRIBUTE: told}
+    if made.layout.of_classes:
+        attributes["classes"] = classes
+    if made.layout.quality:
+        attributes["measures"] = list(MEASURES)
+    consolidated = {"kind": "inline", "must_understand": False, "metadata": below}
+    root = group_node(attributes) | {"consolidated_metadata": consolidated}
+    made.storage.write(ROOT, encode_json(root))
