@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import resource
 import subprocess
@@ -26,12 +27,26 @@ SECONDS, BYTES = 30, 4 * 2**30
 """Of a processor, and of address space, that the reading of one file may take."""
 
 
-def read_layer(path: Path, seconds: int = SECONDS) -> dict[str, Any]:
+def read_layer(
+    path: Path, seconds: int = SECONDS, columns: bool = False, what: str = "region"
+) -> dict[str, Any]:
     """Read a file's one layer, apart from this process.
+
+    Parameters
+    ----------
+    path
+        Path of the file.
+    seconds
+        Seconds of a processor that it may take.
+    columns
+        Whether to read the columns of the layer, and shapes that are missing.
+    what
+        What the file is to the user, for messages.
 
     Returns
     -------
-    `crs`: as declared, or None; `shapes`: WKB in hexadecimal digits, two-dimensional.
+    `crs`: as declared, or None; `shapes`: WKB in hexadecimal digits, two-dimensional; `columns`,
+    where they are asked for: values by name, and None among the shapes where there is none.
 
     Raises
     ------
@@ -48,6 +63,7 @@ def read_layer(path: Path, seconds: int = SECONDS) -> dict[str, Any]:
         "tessera_mosaic.pipeline.tiling.gdal_sandbox",
         str(path.absolute()),
         str(seconds),
+        *(["columns"] if columns else []),
     ]
     own = {
         "OGR_SKIP": ",".join(sorted(set(pyogrio.list_drivers()) - DRIVERS)),
@@ -61,16 +77,16 @@ def read_layer(path: Path, seconds: int = SECONDS) -> dict[str, Any]:
     except subprocess.SubprocessError as error:
         last = (getattr(error, "stderr", None) or b"").decode(errors="replace").splitlines()[-1:]
         raise BadInput(
-            f"region {path} cannot be read in {seconds} s and {BYTES >> 30} GiB"
+            f"{what} {path} cannot be read in {seconds} s and {BYTES >> 30} GiB"
             + "".join(f": {line[:200]}" for line in last)
         ) from None
     found: dict[str, Any] = json.loads(done.stdout)
     if "refused" in found:
-        raise BadInput(f"region {path} {found['refused']}")
+        raise BadInput(f"{what} {path} {found['refused']}")
     return found
 
 
-def main(name: str, seconds: int) -> None:
+def main(name: str, seconds: int, columns: bool = False) -> None:
     """Read a file and print what it holds as JSON."""
     import pyogrio
 
@@ -87,12 +103,21 @@ def main(name: str, seconds: int) -> None:
         layers = [layer for layer, kind in pyogrio.list_layers(name) if kind is not None]
         if len(layers) != 1:
             found = {
-                "refused": f"needs one layer with areas, and has {', '.join(layers) or 'none'}"
+                "refused": f"needs one layer with shapes, and has {', '.join(layers) or 'none'}"
             }
         else:
-            info, _, blobs, _ = pyogrio.raw.read(name, layer=layers[0], columns=[], force_2d=True)
-            shapes = [bytes(blob).hex() for blob in blobs if blob is not None]
-            found = {"crs": info["crs"], "shapes": shapes}
+            info, _, blobs, values = pyogrio.raw.read(
+                name,
+                layer=layers[0],
+                columns=None if columns else [],
+                force_2d=True,
+                datetime_as_string=True,
+            )
+            shapes = [None if blob is None else bytes(blob).hex() for blob in blobs]
+            found = {"crs": info["crs"], "shapes": [each for each in shapes if columns or each]}
+            if columns:
+                named = zip(info["fields"], values, strict=True)
+                found["columns"] = {name: [_plain(each) for each in of] for name, of in named}
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError):
         found = {"refused": "is no vector file that GDAL can read"}
     except (pyogrio.errors.GeometryError, pyogrio.errors.CRSError) as error:
@@ -100,5 +125,13 @@ def main(name: str, seconds: int) -> None:
     json.dump(found, sys.stdout)
 
 
+def _plain(value: Any) -> str | int | float | bool | None:
+    """A value of a column as JSON has it; None for bytes, lists and what is not a number."""
+    value = getattr(value, "item", lambda: value)()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool) else None
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), "columns" in sys.argv[3:])

@@ -99,24 +99,41 @@ def read_vector(
             raise BadInput(f"region {path} is no {kind} file") from None
         shapes = _of_rings(polygons, name)
     parts = checked(shapes, name, most_corners)
-    return joined(to_degrees(parts, _crs(declared, name), name), name)
+    return joined(to_degrees(parts, declared_crs(declared, f"region {name}"), name), name)
 
 
-def check_file(path: Path, most_bytes: int = MAX_BYTES) -> str:
-    """Refuse what should not be opened at all; the name of the format."""
+def check_file(path: Path, most_bytes: int = MAX_BYTES, what: str = "region") -> str:
+    """Refuse what should not be opened at all; the name of the format.
+
+    Parameters
+    ----------
+    path
+        Path of the file.
+    most_bytes
+        Size of the largest file that is opened.
+    what
+        What the file is to the user, for messages.
+    """
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise BadInput(f"region {path} is no vector file: use one of {', '.join(FORMATS)}")
-    if not path.is_file():
-        raise BadInput(f"region {path} is a folder: give the file in it")
-    size = path.stat().st_size
-    if size > most_bytes:
-        raise BadInput(f"region {path} has {size:,} bytes, more than {most_bytes:,}: simplify it")
+        raise BadInput(f"{what} {path} is no vector file: use one of {', '.join(FORMATS)}")
+    check_size(path, most_bytes, what)
     with path.open("rb") as file:
         head = file.read(16)
     if kind in MAGIC and not re.match(MAGIC[kind], head):
-        raise BadInput(f"region {path} is no {kind} file")
+        raise BadInput(f"{what} {path} is no {kind} file")
     return kind
+
+
+def check_size(path: Path, most_bytes: int, what: str) -> None:
+    """Refuse a file that is none, or larger than the most bytes that are opened."""
+    if not path.exists():
+        raise BadInput(f"{what} {path} is not there")
+    if not path.is_file():
+        raise BadInput(f"{what} {path} is a folder: give the file in it")
+    size = path.stat().st_size
+    if size > most_bytes:
+        raise BadInput(f"{what} {path} has {size:,} bytes, more than {most_bytes:,}: simplify it")
 
 
 def _geojson(data: bytes, name: str) -> tuple[list[Rings], str]:
@@ -125,14 +142,18 @@ def _geojson(data: bytes, name: str) -> tuple[list[Rings], str]:
     The member `crs` is of the GeoJSON of 2008, and still written.
     """
     document = json.loads(data)
-    polygons = list(_polygons(document, name))
+    return list(_polygons(document, name)), geojson_crs(document, f"region {name}")
+
+
+def geojson_crs(document: dict[str, Any], name: str) -> str:
+    """The reference system of a GeoJSON document, of which a message speaks by its name."""
     match document.get("crs"):
         case None:
-            return polygons, WGS84
+            return WGS84
         case {"properties": {"name": str(system)}} if re.fullmatch(r"[\w.:/+-]+", system):
-            return polygons, system
+            return system
         case other:
-            raise BadInput(f"region {name} declares an unknown system, {json.dumps(other)[:80]}")
+            raise BadInput(f"{name} declares an unknown system, {json.dumps(other)[:80]}")
 
 
 def _polygons(found: Any, name: str) -> Iterator[Rings]:
@@ -221,18 +242,19 @@ def _of_wkb(shapes: list[str], name: str) -> NDArray[np.object_]:
         raise BadInput(f"region {name} has a broken geometry: {_line(error)}") from None
 
 
-def _crs(declared: str | None, name: str) -> CRS:
+def declared_crs(declared: str | None, name: str) -> CRS:
+    """The reference system that a file declares, of which a message speaks by its name."""
     if not declared:
         raise BadInput(
-            f"region {name} does not say which reference system its coordinates are in: "
+            f"{name} does not say which reference system its coordinates are in: "
             "add it (a shapefile needs its .prj)"
         )
     try:
         crs = CRS.from_user_input(declared)
     except CRSError:
-        raise BadInput(f"region {name} declares an unknown system, {declared[:80]!r}") from None
+        raise BadInput(f"{name} declares an unknown system, {declared[:80]!r}") from None
     if not (crs.is_geographic or crs.is_projected):
-        raise BadInput(f"region {name} declares {crs.name!r}, which places nothing on a map")
+        raise BadInput(f"{name} declares {crs.name!r}, which places nothing on a map")
     return crs
 
 
