@@ -19,10 +19,10 @@ from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.mosaic.layout import (
     BYTES,
     COUNTS,
+    PLAIN,
+    SHARDS,
     Array,
     array_node,
-    blosc_codec,
-    compressor,
     count_array,
     group_node,
 )
@@ -180,7 +180,7 @@ class MapLayout:
             yield "measure", len(MEASURES), coordinate("measure", len(MEASURES))
         if self.probabilities:
             codes = np.array([each.code for each in self.classes], "<i4")
-            yield "code", len(codes), bytes(compressor().encode(codes))
+            yield "code", len(codes), bytes(PLAIN.codec.encode(codes))
 
     def zone_nodes(self, zone: int, years: tuple[int, ...]) -> dict[str, dict[str, Any]]:
         """Zarr metadata of a zone's group and arrays, by path."""
@@ -189,7 +189,7 @@ class MapLayout:
         for name, length, _ in self.coordinates(years):
             dtype = np.dtype(COORDINATES[name])
             chunk = YEARS_CHUNK if name == "time" else length
-            codecs = [BYTES, blosc_codec(dtype)]
+            codecs = [BYTES, PLAIN.metadata(dtype)]
             nodes[f"{group}/{name}"] = array_node((length,), (chunk,), dtype, 0, (name,), codecs)
         for array in self.arrays:
             nodes[f"{group}/{array.name}"] = array.metadata(len(years))
@@ -220,4 +220,4 @@ class MapLayout:
         self, name: str, dtype: str, fill: float, bands: int = 0, axis: str = ""
     ) -> MapArray:
         inner = min(CHUNK, self.side)
-        return MapArray(name, np.dtype(dtype), fill, bands, inner, self.side, axis)
+        return MapArray(name, np.dtype(dtype), fill, bands, inner, self.side, SHARDS, axis)

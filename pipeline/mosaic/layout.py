@@ -6,9 +6,11 @@ A tile is one shard of each array of its zone's group; a year is one step of the
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numcodecs.blosc
 import numpy as np
 from numcodecs import Blosc
 
@@ -26,9 +28,6 @@ from tessera_mosaic.pipeline.tiling.lattice import (
 COUNTS = ("s2", "s1_ascending", "s1_descending")
 """Observation counts, in the order in which their arrays `observations_<name>` are stored."""
 
-LEVEL = 1
-"""Level of zstd, behind a bit shuffle: embeddings hardly gain from more (`benchmarks.write`)."""
-
 DEPTH_CHUNK_VALUES = 131_072
 """Values in an inner chunk of a nested depth, at most: those of the full one's 128 x 32 x 32."""
 
@@ -38,6 +37,65 @@ bytes (`benchmarks.write`)."""
 
 BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 """Zarr codec of values of more than one byte."""
+
+
+@dataclass(frozen=True)
+class Compression:
+    """How chunks are compressed: by blosc, behind a bit shuffle.
+
+    Parameters
+    ----------
+    name
+        Name of the compressor, as blosc has it.
+    level
+        Its level, 0 to 9.
+    """
+
+    name: str
+    level: int
+
+    def __post_init__(self) -> None:
+        if self.name not in numcodecs.blosc.list_compressors() or self.level not in range(10):
+            raise ValueError(f"blosc has no {self.name} of level {self.level}")
+
+    @classmethod
+    def of_metadata(cls, node: Mapping[str, Any]) -> Compression:
+        """What compresses the inner chunks of an array, by its Zarr metadata.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError, IndexError
+            If it is nothing that mosaics have.
+        """
+        last = node["codecs"][0]["configuration"]["codecs"][-1]
+        if last["name"] != "blosc" or last["configuration"]["shuffle"] != "bitshuffle":
+            raise ValueError(f"its chunks are compressed by {last['name']}")
+        return cls(last["configuration"]["cname"], last["configuration"]["clevel"])
+
+    @property
+    def codec(self) -> Blosc:
+        """What does it."""
+        return Blosc(self.name, self.level, Blosc.BITSHUFFLE)
+
+    def metadata(self, dtype: np.dtype[Any]) -> dict[str, Any]:
+        """The same as Zarr metadata."""
+        return {
+            "name": "blosc",
+            "configuration": {
+                "cname": self.name,
+                "clevel": self.level,
+                "shuffle": "bitshuffle",
+                "typesize": dtype.itemsize,
+                "blocksize": 0,
+            },
+        }
+
+
+SHARDS = Compression("zstd", 3)
+"""What compresses the shards of a new mosaic (`benchmarks.codec`); an older one keeps its own."""
+
+PLAIN = Compression("zstd", 1)
+"""What compresses coordinates and pictures, and the shards of the first mosaics."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +116,8 @@ class Array:
         Side in pixels of its inner chunks.
     side
         Side in pixels of its shards.
+    compression
+        How its inner chunks are compressed.
     """
 
     name: str
@@ -66,6 +126,7 @@ class Array:
     bands: int
     inner: int
     side: int
+    compression: Compression
 
     @property
     def band_dim(self) -> str:
@@ -101,7 +162,7 @@ class Array:
     @property
     def codec(self) -> Blosc:
         """What compresses an inner chunk."""
-        return compressor()
+        return self.compression.codec
 
     def key(self, tile: Tile, step: int) -> str:
         """Key of a tile's shard at a step of the time axis."""
@@ -115,7 +176,7 @@ class Array:
             "name": "sharding_indexed",
             "configuration": {
                 "chunk_shape": [1, *self.chunk_shape],
-                "codecs": [raw, blosc_codec(self.dtype)],
+                "codecs": [raw, self.compression.metadata(self.dtype)],
                 "index_codecs": [BYTES, {"name": "crc32c"}],
                 "index_location": "end",
             },
@@ -165,11 +226,14 @@ class Layout:
     depths
         Nested depths that are stored beside them: numbers of first values that are an embedding by
         themselves, ascending.
+    compression
+        How its shards are compressed.
     """
 
     side: int = DEFAULT_SIDE
     dims: int = 128
     depths: tuple[int, ...] = ()
+    compression: Compression = SHARDS
 
     def __post_init__(self) -> None:
         check_side(self.side)
@@ -181,30 +245,30 @@ class Layout:
     @property
     def counts(self) -> tuple[Array, ...]:
         """The arrays of observation counts, in the order of `COUNTS`."""
-        return tuple(
-            Array(count_array(name), np.dtype("<u2"), 0, 0, min(PLANE_CHUNK, self.side), self.side)
-            for name in COUNTS
-        )
+        return tuple(self._plane(count_array(name), "<u2", 0) for name in COUNTS)
 
     @property
     def scales(self) -> Array:
         """The array of scales, or of the sentinels that say why a pixel has none."""
-        inner = min(PLANE_CHUNK, self.side)
-        return Array("scales", np.dtype("<f4"), math.inf, 0, inner, self.side)
+        return self._plane("scales", "<f4", math.inf)
 
     @property
     def embeddings(self) -> tuple[Array, ...]:
         """The arrays of codes of every depth, ascending, the full one last."""
-        nested = tuple(
-            Array(f"embeddings_d{d}", np.dtype("i1"), 0, d, self._inner(d), self.side)
-            for d in self.depths
-        )
-        return (*nested, Array("embeddings", np.dtype("i1"), 0, self.dims, CHUNK, self.side))
+        nested = tuple(self._codes(f"embeddings_d{d}", d, self._inner(d)) for d in self.depths)
+        return (*nested, self._codes("embeddings", self.dims, CHUNK))
 
     @property
     def arrays(self) -> tuple[Array, ...]:
         """Every array of pixels, in the order in which a shard's objects are written."""
         return (*self.counts, self.scales, *self.embeddings)
+
+    def _plane(self, name: str, dtype: str, fill: float) -> Array:
+        inner = min(PLANE_CHUNK, self.side)
+        return Array(name, np.dtype(dtype), fill, 0, inner, self.side, self.compression)
+
+    def _codes(self, name: str, bands: int, inner: int) -> Array:
+        return Array(name, np.dtype("i1"), 0, bands, inner, self.side, self.compression)
 
     def _inner(self, depth: int) -> int:
         side = CHUNK
@@ -245,22 +309,3 @@ def array_node(
 def group_node(attributes: dict[str, Any]) -> dict[str, Any]:
     """Zarr metadata of a group."""
     return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-
-
-def compressor() -> Blosc:
-    """What compresses every chunk."""
-    return Blosc("zstd", LEVEL, Blosc.BITSHUFFLE)
-
-
-def blosc_codec(dtype: np.dtype[Any]) -> dict[str, Any]:
-    """The compressor as Zarr metadata."""
-    return {
-        "name": "blosc",
-        "configuration": {
-            "cname": "zstd",
-            "clevel": LEVEL,
-            "shuffle": "bitshuffle",
-            "typesize": dtype.itemsize,
-            "blocksize": 0,
-        },
-    }

@@ -21,10 +21,10 @@ from tessera_mosaic.pipeline.mosaic.conventions import GEOEMB, PROJ, SPATIAL
 from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint
 from tessera_mosaic.pipeline.mosaic.layout import (
     BYTES,
+    PLAIN,
+    Compression,
     Layout,
     array_node,
-    blosc_codec,
-    compressor,
     group_node,
 )
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import (
@@ -58,7 +58,7 @@ def zone_nodes(layout: Layout, zone: int, steps: int) -> dict[str, dict[str, Any
     nodes = {group: group_node(zone_attributes(zone))}
     for name, length, dtype in _axes(layout, steps):
         chunk = YEARS_CHUNK if name == "time" else length
-        codecs = [BYTES, blosc_codec(dtype)]
+        codecs = [BYTES, PLAIN.metadata(dtype)]
         nodes[f"{group}/{name}"] = array_node((length,), (chunk,), dtype, 0, (name,), codecs)
     for array in layout.arrays:
         nodes[f"{group}/{array.name}"] = array.metadata(steps)
@@ -137,20 +137,24 @@ def parse_root(data: bytes) -> MosaicMetadata:
         node = json.loads(data)
         attributes = node["attributes"]
         depths = [entry["dimensions"] for entry in attributes.get("geoemb:depths", [])[:-1]]
-        pyramid = node["consolidated_metadata"]["metadata"].get(GROUP)
+        below = node["consolidated_metadata"]["metadata"]
+        zones = tuple(int(zone) for zone in attributes["tessera_mosaic:zones"])
+        codes = below[f"{zone_group(zones[0])}/embeddings"]
+        pyramid = below.get(GROUP)
         return MosaicMetadata(
             Layout(
                 int(attributes["tessera_mosaic:tile_side"]),
                 int(attributes["geoemb:dimensions"]),
                 tuple(depths),
+                Compression.of_metadata(codes),
             ),
             attributes["tessera_mosaic:identity"],
             tuple(int(year) for year in attributes["tessera_mosaic:years"]),
-            tuple(int(zone) for zone in attributes["tessera_mosaic:zones"]),
+            zones,
             str(attributes["geoemb:build_version"]),
             pyramid and Colours.from_json(pyramid["attributes"]["tessera_mosaic:colours"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(f"its metadata is not that of a mosaic: {error!r}") from None
 
 
@@ -234,4 +238,4 @@ def coordinate(name: str, of: int | tuple[int, ...]) -> bytes:
         values = west + PIXEL * (np.arange(of, dtype="<f8") + 0.5)
     else:
         values = np.arange(of, dtype="<i4")
-    return bytes(compressor().encode(values))
+    return bytes(PLAIN.codec.encode(values))

@@ -17,9 +17,8 @@ from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.mosaic.conventions import MULTISCALES, PROJ, SPATIAL
 from tessera_mosaic.pipeline.mosaic.layout import (
     BYTES,
+    PLAIN,
     array_node,
-    blosc_codec,
-    compressor,
     group_node,
 )
 
@@ -133,10 +132,15 @@ def pyramid_nodes(colours: Colours) -> dict[str, dict[str, Any]]:
         shape = level_shape(level)
         nodes[f"{GROUP}/{level}"] = group_node({})
         nodes[f"{GROUP}/{level}/rgb"] = array_node(
-            (*shape, 4), (SIDE, SIDE, 4), RGB, 0, ("lat", "lon", "band"), [BYTES, blosc_codec(RGB)]
+            (*shape, 4),
+            (SIDE, SIDE, 4),
+            RGB,
+            0,
+            ("lat", "lon", "band"),
+            [BYTES, PLAIN.metadata(RGB)],
         )
         nodes[f"{GROUP}/{level}/band"] = array_node(
-            (4,), (4,), BAND, 0, ("band",), [BYTES, blosc_codec(BAND)]
+            (4,), (4,), BAND, 0, ("band",), [BYTES, PLAIN.metadata(BAND)]
         )
     return nodes
 
@@ -144,7 +148,7 @@ def pyramid_nodes(colours: Colours) -> dict[str, dict[str, Any]]:
 def pyramid_coordinates() -> Iterator[tuple[str, bytes]]:
     """Keys and bytes of the pyramid's coordinates."""
     for level in range(LEVELS):
-        yield f"{GROUP}/{level}/band/c/0", bytes(compressor().encode(np.arange(4, dtype=BAND)))
+        yield f"{GROUP}/{level}/band/c/0", bytes(PLAIN.codec.encode(np.arange(4, dtype=BAND)))
 
 
 def _attributes(colours: Colours) -> dict[str, Any]:

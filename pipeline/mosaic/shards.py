@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.stored_object import PIECE, Damage, Damaged, StoredObject
-from tessera_mosaic.pipeline.mosaic.layout import Array, compressor
+from tessera_mosaic.pipeline.mosaic.layout import Array
 
 # Workers have threads of their own; inside a chunk more would only contend.
 numcodecs.blosc.use_threads = False
@@ -189,7 +189,7 @@ def unpack(data: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...
         raw, _, compressed = struct.unpack_from(BLOSC_SIZES, data)
         if (raw, compressed) != (expected, len(data)):
             raise Altered("a chunk has not the size of one")
-        return np.frombuffer(compressor().decode(data), dtype).reshape(shape)
+        return np.frombuffer(numcodecs.blosc.decompress(data), dtype).reshape(shape)
     except (RuntimeError, ValueError, struct.error) as error:
         raise Altered(f"a chunk cannot be decoded: {error}") from None
 

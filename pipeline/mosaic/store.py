@@ -264,6 +264,8 @@ def _extended(
 
 
 def _check_same(known: Mosaic, layout: Layout, identity: Identity) -> None:
+    # A mosaic keeps its own compression, so that its shards are of one kind.
+    layout = replace(layout, compression=known.layout.compression)
     ours, theirs = ({"layout": vars(of)} for of in (layout, known.layout))
     found = differences(identity | ours, known.identity | theirs)
     if found:

@@ -13,7 +13,7 @@ from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.keys import PICTURE, picture_key
-from tessera_mosaic.pipeline.mosaic.layout import compressor
+from tessera_mosaic.pipeline.mosaic.layout import PLAIN
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import RGB, SIDE, chunk_key
 from tessera_mosaic.pipeline.mosaic.shards import unpack
 from tessera_mosaic.pipeline.publishing.manifest import AFRESH, Digest, Manifest, put_if_other
@@ -100,7 +100,7 @@ class PaintedChunks:
     def put(self, place: Place, chunk: NDArray[np.uint8]) -> None:
         """Put a chunk, or remove it where there is nothing in it."""
         key = chunk_key(*place)
-        data = bytes(compressor().encode(chunk)) if chunk.any() else b""
+        data = bytes(PLAIN.codec.encode(chunk)) if chunk.any() else b""
         if data:
             self._storage.write(key, data)
         else:

@@ -36,6 +36,9 @@ def test_a_killed_run_goes_on_and_what_was_made_stays(older: Path, run: jobs.Run
     code, result = run(*words)
     assert (code, result["done"], result["tiles_kept"]) == (0, 12, 5)
     assert [path for path, data in made.items() if path.read_bytes() != data] == []
+    # The mosaic keeps the compression that it was begun with, also in the tiles that were missing.
+    nodes = json.loads(Path("store/zarr.json").read_text())["consolidated_metadata"]["metadata"]
+    assert {level for path, node in nodes.items() for level in compression_levels(node)} == {1}
     suspicious = {"border", "constant", "histogram"}
     code, found = run("verify", "--store=store")
     assert {problem["problem"] for problem in found["problems"]} <= suspicious
@@ -43,6 +46,15 @@ def test_a_killed_run_goes_on_and_what_was_made_stays(older: Path, run: jobs.Run
     assert (code, published["tiles"]) == (0, 12)
     assert run("status", "--store=store")[1]["done"] == 12
     assert run(*words)[1]["pixels"] == 0
+
+
+def compression_levels(node: dict) -> list[int]:
+    """Levels that the metadata of an array names, of its own codecs and of those of its shards."""
+    codecs = [codec["configuration"] for codec in node.get("codecs", ()) if len(codec) > 1]
+    inner = [each for of in codecs for each in of.get("codecs", ()) if len(each) > 1]
+    return [
+        of["clevel"] for of in (*codecs, *(c["configuration"] for c in inner)) if "clevel" in of
+    ]
 
 
 def test_a_folder_of_d_pixels_goes_on_and_what_was_drawn_stays(older: Path, run: jobs.Run) -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tessera_mosaic.pipeline.errors import BadEmbedding, BadInput, StoreError, StoreMismatch
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Layout
+from tessera_mosaic.pipeline.mosaic.layout import COUNTS, PLAIN, SHARDS, Compression, Layout
 from tessera_mosaic.pipeline.mosaic.shards import Pixels, decode_index, index_size
 from tessera_mosaic.pipeline.mosaic.store import Mosaic, create_store, read_mosaic
 from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, WIDTH, Tile, Window
@@ -131,6 +131,42 @@ def test_years_and_zones_are_added(storage: Storage) -> None:
     assert np.array_equal(grown.read(TILE, 2018).scales, pixels(TILE, 2018).scales, equal_nan=True)
     root = json.loads(storage.read("zarr.json"))
     assert root["consolidated_metadata"]["metadata"] == dict(nodes(storage))
+
+
+@pytest.mark.parametrize("compression", [PLAIN, Compression("lz4", 5)])
+def test_a_mosaic_keeps_its_own_compression(storage: Storage, compression: Compression) -> None:
+    small(storage, compression=compression)
+    grown = create_store(storage, Layout(SIDE), identity(), [2019], [1])
+    assert grown == read_mosaic(storage)
+    assert grown.layout.compression == compression != SHARDS
+    with grown.writer(TILE, 2019) as shard:
+        shard.put(*part(pixels(TILE, 2019), TILE, TILE.window))
+        shard.close()
+    assert np.array_equal(grown.read(TILE, 2019).codes, pixels(TILE, 2019).codes)
+    array = grown.layout.scales
+    shard = storage.read(array.key(TILE, grown.step(2019)))
+    rows, cols = TILE.window.within(Window(31, 0, 0, HEIGHT, WIDTH))
+    scales = zarr.open_array(storage.url, path="utm31/scales", mode="r")[2, rows, cols]
+    corner = np.ascontiguousarray(scales[: array.inner, : array.inner])
+    assert shard.startswith(compression.codec.encode(corner))
+
+
+@pytest.mark.parametrize(
+    "codec",
+    [
+        {"name": "zstd", "configuration": {"level": 3, "checksum": False}},
+        {"name": "blosc", "configuration": {"cname": "zstd", "clevel": 1, "shuffle": "shuffle"}},
+        {"name": "blosc", "configuration": {"cname": "no", "clevel": 1, "shuffle": "bitshuffle"}},
+    ],
+)
+def test_shards_that_cannot_be_written_alike_are_refused(storage: Storage, codec: dict) -> None:
+    small(storage)
+    root = json.loads(storage.read("zarr.json"))
+    node = root["consolidated_metadata"]["metadata"]["utm31/embeddings"]
+    node["codecs"][0]["configuration"]["codecs"][-1] = codec
+    storage.write("zarr.json", json.dumps(root).encode())
+    with pytest.raises(BadInput, match="no mosaic of ours"):
+        read_mosaic(storage)
 
 
 def test_an_older_reader_survives_a_new_year(storage: Storage) -> None:

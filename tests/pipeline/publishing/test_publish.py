@@ -11,7 +11,7 @@ import pytest
 
 from tessera_mosaic.pipeline.errors import BadInput, StoreError
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.mosaic.layout import compressor
+from tessera_mosaic.pipeline.mosaic.layout import PLAIN
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import LEVELS
 from tessera_mosaic.pipeline.mosaic.store import create_store, read_mosaic
 from tessera_mosaic.pipeline.publishing.publish import publish as publish_store
@@ -198,7 +198,7 @@ def test_the_picture_is_painted_afresh_over_damage_at_every_level(two: Storage) 
 
 def other_chunk(data: bytes) -> bytes:
     """A chunk that can be decoded, to other pixels."""
-    return bytes(compressor().encode(np.full(512 * 512 * 4, 7, np.uint8)))
+    return bytes(PLAIN.codec.encode(np.full(512 * 512 * 4, 7, np.uint8)))
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-9], other_chunk, lambda data: b""])
