@@ -4,6 +4,7 @@ Read `label_scores` (what is asked, and what comes of it). `labelled_pixels` gat
 under a user's labels, with the `raw_features` of the same observations beside them;
 `score_tables` holds the scores, and writes and draws them.
 
-How good is a map, and how much of each class is there? `sampling_designs` draws probability samples
-of pixels, and `stratified_estimates` says what they tell, with the confidence limits of `intervals`.
+How good is a map, and how much of each class is there? `sampling_designs` draws probability
+samples of pixels; `stratified_estimates` and `map_accuracy` say what they tell, with the confidence
+limits of `intervals`.
 """

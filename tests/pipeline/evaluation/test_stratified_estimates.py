@@ -18,6 +18,7 @@ from tessera_mosaic.pipeline.evaluation.intervals import (
     share_limits,
     student_quantile,
 )
+from tessera_mosaic.pipeline.evaluation.map_accuracy import accuracy
 from tessera_mosaic.pipeline.evaluation.sampling_designs import allocate, draw
 from tessera_mosaic.pipeline.evaluation.stratified_estimates import Sample
 
@@ -34,7 +35,7 @@ def olofsson() -> tuple[Sample, NDArray[np.int64], NDArray[np.int64]]:
 
 def test_the_worked_example_of_olofsson_2014() -> None:
     sample, mapped, reference = olofsson()
-    found = estimates.accuracy(sample, mapped, reference, "abcd", np.arange(4))
+    found = accuracy(sample, mapped, reference, "abcd", np.arange(4))
     areas = [area.times(900_000) for area in found.areas]
     assert [round(area.value) for area in areas] == [21_158, 11_686, 285_770, 581_386]
     half = [1.96 * area.standard_error for area in areas]
@@ -54,7 +55,7 @@ def test_the_worked_example_of_stehman_2014() -> None:
     reference = np.array(list("AAAAACBABCABBBBBAABBCCCCCDDBBADDDDDDDCCB"))
     numbers = np.array(["ABCD".index(each) for each in reference])
     sample = Sample(np.repeat(np.arange(4), 10), np.array([40_000, 30_000, 20_000, 10_000]))
-    found = estimates.accuracy(sample, mapped, numbers, "ABCD")
+    found = accuracy(sample, mapped, numbers, "ABCD")
     told = [found.overall, found.areas[0], found.areas[2], found.users[1], found.producers[1]]
     assert [round(each.value, 3) for each in told] == [0.63, 0.35, 0.2, 0.574, 0.794]
     assert [round(each.standard_error, 3) for each in told] == [0.085, 0.082, 0.064, 0.125, 0.117]
