@@ -189,6 +189,12 @@ class TimedOut(Unavailable):
     backs_off = True
 
 
+class TooSlow(TimedOut):
+    """An answer comes, at less than the least rate. Whoever drips is not waited for six times."""
+
+    request_tries = 2
+
+
 class Gone(SceneError):
     """The provider says that the object is not there."""
 

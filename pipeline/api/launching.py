@@ -154,7 +154,7 @@ def prepare_run(request: RunRequest) -> PreparedRun:
         encoder.identity(), source.imagery, rules.identity(), request.margin, inside
     )
     maker = EmbedMaker(
-        catalog=catalog,
+        catalog=catalog.as_found(source),
         encoder=ChosenEncoder(
             request.model,
             request.weights,
@@ -298,7 +298,7 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
             )
         without_records = begun and not ever_planned(storage, request.year, tiles.zones)
     maker = SampleMaker(
-        catalog=catalog,
+        catalog=catalog.as_found(source),
         year=request.year,
         region=region,
         fraction=request.fraction,

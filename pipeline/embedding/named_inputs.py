@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from dataclasses import dataclass
 from typing import Protocol
@@ -38,10 +39,14 @@ class CatalogAddress:
         Path, URL, or the name of a public catalogue.
     allow_hosts
         Hosts of private addresses that the catalogue may point to.
+    found
+        Private addresses at which the launcher found the catalogue's host; None where none has
+        looked it up.
     """
 
     address: str
     allow_hosts: tuple[str, ...] = ()
+    found: frozenset[str] | None = None
 
     def open(self) -> Source:
         """Open the catalogue.
@@ -53,7 +58,17 @@ class CatalogAddress:
         Unavailable
             If its provider asks for patience or does not answer.
         """
-        return open_catalogue(self.address, self.allow_hosts)
+        return open_catalogue(self.address, self.allow_hosts, found=self.found)
+
+    def as_found(self, source: Source) -> CatalogAddress:
+        """The same for workers, whom its host's name may lead only where it led the launcher.
+
+        Parameters
+        ----------
+        source
+            The catalogue, opened.
+        """
+        return dataclasses.replace(self, found=source.remote.hosts.found)
 
 
 @dataclass(frozen=True)

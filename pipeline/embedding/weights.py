@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO
 
-import requests
-import urllib3
 from fsspec.callbacks import Callback, NoOpCallback, TqdmCallback
 
 from tessera_mosaic.model.cards import SHIPPED, Card
@@ -24,17 +23,17 @@ from tessera_mosaic.model.checkpoints.files import (
     refuse_withdrawn,
 )
 from tessera_mosaic.model.data import WEIGHTS
-from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.errors import BadInput, Gone, SceneError, as_bad_input
 from tessera_mosaic.pipeline.io.buckets import Buckets
-from tessera_mosaic.pipeline.io.http import ORDINARY
+from tessera_mosaic.pipeline.io.fetcher import Access, Remote
+from tessera_mosaic.pipeline.io.http import ORDINARY, Patience
 from tessera_mosaic.pipeline.io.throttle import Accounts
 from tessera_mosaic.pipeline.io.urls import WEB, is_local, local_path, plain, scheme_of
 
 HUB = "https://huggingface.co"
 
 PIECE = 1 << 22
-"""Bytes that are read at once."""
+"""Bytes that are read at once from an object store."""
 
 MOST_BYTES = 16 << 30
 """Longest file that is fetched: more than any published weights have."""
@@ -47,7 +46,7 @@ def cache_folder() -> Path:
 
 
 @as_bad_input(CheckpointError)
-def local_weights(location: str, sha256: str = "") -> Path:
+def local_weights(location: str, sha256: str = "", patience: Patience = ORDINARY) -> Path:
     """A local file of weights that may lie anywhere.
 
     Parameters
@@ -57,6 +56,8 @@ def local_weights(location: str, sha256: str = "") -> Path:
     sha256
         Hexadecimal digest of the file; empty where it is not known. A file of a known digest is
         fetched once, and fetching goes on where it was interrupted.
+    patience
+        How long its server is waited for.
 
     Returns
     -------
@@ -75,7 +76,10 @@ def local_weights(location: str, sha256: str = "") -> Path:
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return _known(location, sha256, folder) if sha256 else _unknown(location, folder)
+        fetch = functools.partial(_copy, location, patience)
+        if sha256:
+            return _known(location, sha256, folder, fetch)
+        return _unknown(folder, fetch)
     except OSError as error:
         raise BadInput(
             f"weights cannot be kept in {folder}: {error.strerror}; XDG_CACHE_HOME names another "
@@ -146,7 +150,7 @@ def pull_weights(card: Card) -> Path:
         ) from None
 
 
-def _known(location: str, sha256: str, folder: Path) -> Path:
+def _known(location: str, sha256: str, folder: Path, fetch: Callable[[IO[bytes]], None]) -> Path:
     """The file of a digest, fetched if it is not there or damaged."""
     kept, partial = folder / sha256, folder / f"{sha256}.partial"
     if _is(kept, sha256):
@@ -157,10 +161,10 @@ def _known(location: str, sha256: str, folder: Path) -> Path:
             partial.unlink()
             return kept
         resumed = file.tell() > 0
-        _copy(location, file)
+        fetch(file)
         if resumed and file_digest(partial) != sha256:
             file.seek(0)
-            _copy(location, file)
+            fetch(file)
         found = file_digest(partial)
         if found != sha256:
             partial.unlink()
@@ -172,12 +176,12 @@ def _known(location: str, sha256: str, folder: Path) -> Path:
     return kept
 
 
-def _unknown(location: str, folder: Path) -> Path:
+def _unknown(folder: Path, fetch: Callable[[IO[bytes]], None]) -> Path:
     """A file whose digest is found out."""
     partial = folder / f"{uuid.uuid4().hex}.partial"
     try:
         with partial.open("ab") as file:
-            _copy(location, file)
+            fetch(file)
         kept = folder / file_digest(partial)
         os.replace(partial, kept)
         return kept
@@ -228,13 +232,14 @@ class _Source:
     pieces: Iterator[bytes]
 
 
-def _copy(location: str, target: IO[bytes]) -> None:
+def _copy(location: str, patience: Patience, target: IO[bytes]) -> None:
     """Append what is missing of a file, from where the target ends, or all of it."""
-    with _explained(location):
-        source = _open(location, target.tell())
-    target.seek(source.start)
-    target.truncate()
-    with _progress(location, source.size, source.start) as progress:
+    with contextlib.ExitStack() as stack:
+        with _explained(location):
+            source = stack.enter_context(_opened(location, target.tell(), patience))
+        target.seek(source.start)
+        target.truncate()
+        progress = stack.enter_context(_progress(location, source.size, source.start))
         while piece := _next(location, source):
             if max(target.tell() + len(piece), source.size or 0) > MOST_BYTES:
                 raise BadInput(f"{plain(location)} is larger than any weights")
@@ -251,48 +256,35 @@ def _next(location: str, source: _Source) -> bytes:
         return next(source.pieces, b"")
 
 
-def _open(location: str, start: int) -> _Source:
-    """Ask for a file from a byte on; one that cannot be read so begins at the beginning."""
-    if scheme_of(location) in WEB:
-        return _open_web(location, start)
-    return _open_bucket(location, start)
-
-
-def _open_bucket(location: str, start: int) -> _Source:
-    buckets = Buckets(Accounts())
-    size = buckets.ask(location, lambda files: int(files.info(location)["size"]))
-    start = start if start <= size else 0
-
-    def piece(first: int) -> bytes:
-        last = min(first + PIECE, size)
-        return buckets.ask(location, lambda files: files.cat_file(location, start=first, end=last))
-
-    return _Source(start, size, map(piece, range(start, size, PIECE)))
-
-
-def _open_web(location: str, start: int) -> _Source:
-    headers = {"Accept-Encoding": "identity", "User-Agent": f"tessera-mosaic/{__version__}"}
+@contextlib.contextmanager
+def _opened(location: str, start: int, patience: Patience) -> Iterator[_Source]:
+    """A file from a byte on; one that cannot be read so begins at the beginning."""
+    if scheme_of(location) not in WEB:
+        yield _of_bucket(location, start)
+        return
+    headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-    response = requests.get(
-        location, headers=headers, stream=True, timeout=(ORDINARY.connect, ORDINARY.read)
+    with Remote(location, patience=patience).opened(Access(location, headers)) as incoming:
+        if incoming.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            # All of it may be there already, which its digest tells.
+            yield _Source(start, None, iter(()))
+            return
+        start = start if incoming.status == HTTPStatus.PARTIAL_CONTENT else 0
+        length = incoming.headers.get("Content-Length", "")
+        size = start + int(length) if length.isdecimal() and len(length) < 19 else None
+        yield _Source(start, size, incoming.pieces(MOST_BYTES + 1 - start))
+
+
+def _of_bucket(location: str, start: int) -> _Source:
+    buckets = Buckets(Accounts())
+    size = buckets.size(location)
+    start = start if start <= size else 0
+    pieces = (
+        buckets.read(location, first, min(first + PIECE, size))
+        for first in range(start, size, PIECE)
     )
-    status, length = response.status_code, response.headers.get("Content-Length", "")
-    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        # All of it may be there already, which its digest tells.
-        return _Source(start, None, iter(()))
-    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-        raise Gone(location)
-    if status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-        raise BadInput(f"{plain(location)} cannot be read: HTTP {status}")
-    start = start if status == HTTPStatus.PARTIAL_CONTENT else 0
-    size = start + int(length) if length.isdecimal() else None
-
-    def pieces() -> Iterator[bytes]:
-        with response:
-            yield from response.raw.stream(PIECE, decode_content=False)
-
-    return _Source(start, size, pieces())
+    return _Source(start, size, pieces)
 
 
 def _progress(location: str, size: int | None, done: int) -> Callback:
@@ -314,9 +306,3 @@ def _explained(location: str) -> Iterator[None]:
         raise BadInput(f"there are no weights at {plain(location)}") from None
     except SceneError as error:
         raise BadInput(str(error)) from None
-    except (requests.ConnectionError, requests.Timeout):
-        raise BadInput(f"{plain(location)} cannot be reached") from None
-    except urllib3.exceptions.ProtocolError:
-        raise BadInput(f"{plain(location)} breaks off") from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise BadInput(f"{plain(location)} cannot be read: {type(error).__name__}") from None

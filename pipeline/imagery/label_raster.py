@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,25 @@ from rasterio.transform import Affine
 from rasterio.warp import Resampling, reproject, transform_bounds
 from shapely.geometry.base import BaseGeometry
 
-from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.errors import BadInput, SceneError
+from tessera_mosaic.pipeline.io.regular_files import regular_file
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 from tessera_mosaic.pipeline.tiling.ownership import owned, tiles_of_region
 
-MAX_PIXELS = 1 << 28
-"""Largest raster of labels that is taken."""
+MAX_PIXELS = 1 << 27
+"""Largest raster of labels that is taken: a tile of Sentinel-2. It takes some 2 GB of memory."""
+
+MAX_SIDE = 1 << 17
+"""Most rows, and most columns, of it."""
+
+MAX_PIECE = 1 << 28
+"""Most bytes of the rows of it that can only be read together."""
+
+STEP = 1 << 22
+"""Pixels that are read at once, where its pieces are smaller."""
+
+MOST_CLASSES = 1000
+"""Most classes whose patches are looked for."""
 
 UNLABELLED = 0
 
@@ -109,6 +123,12 @@ def read_labels(path: str | Path, fields: str | Path | None = None) -> Labels:
     if not classes.any():
         raise BadInput(f"{path} has no labelled pixel: classes are whole numbers from 1 on")
     if fields is None:
+        count = len(_classes_in(classes))
+        if count > MOST_CLASSES:
+            raise BadInput(
+                f"{path} has {count:,} classes, more than {MOST_CLASSES:,}: if they are fields, "
+                "give a raster of their classes, and this one as the fields"
+            )
         return Labels(classes, connected(classes), crs, transform)
     numbers, other_crs, other_transform = _read(fields)
     if numbers.shape != classes.shape or other_crs != crs or other_transform != transform:
@@ -117,21 +137,63 @@ def read_labels(path: str | Path, fields: str | Path | None = None) -> Labels:
 
 
 def _read(path: str | Path) -> tuple[NDArray[np.int32], CRS, Affine]:
+    """Classes, reference system and transform of a file that is read by itself alone.
+
+    GDAL would also look for what lies beside a file under names made of its own (masks, overviews,
+    statistics), and open what these name in turn. A file that it is given by its descriptor has no
+    name, and nothing beside it.
+    """
     try:
-        with rasterio.open(path, driver="GTiff") as file:
-            if file.crs is None:
-                raise BadInput(f"{path} has no reference system: labels have to say where they are")
-            if file.count != 1 or not np.issubdtype(np.dtype(file.dtypes[0]), np.integer):
-                raise BadInput(f"{path} must have one band of whole numbers")
-            if file.width * file.height > MAX_PIXELS:
-                raise BadInput(f"{path} has more than {MAX_PIXELS} pixels: cut it")
-            raster: Any = file.read(1, masked=True).filled(0)
-            crs, transform = file.crs, file.transform
+        with (
+            regular_file(os.fspath(path)) as descriptor,
+            rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_PAM_ENABLED="NO"),
+            rasterio.open(f"/dev/fd/{descriptor}", driver="GTiff") as file,
+        ):
+            return _values(path, file), _sound_crs(path, file.crs), file.transform
     except rasterio.errors.RasterioError as error:
-        raise BadInput(f"{path} cannot be read as a raster: {error}") from None
-    if raster.min() < 0 or raster.max() > np.iinfo(np.int32).max:
-        raise BadInput(f"{path} must have whole numbers from 0 to {np.iinfo(np.int32).max}")
-    return raster.astype(np.int32), crs, transform
+        said = str(error.__cause__ or error).replace(f"/dev/fd/{descriptor}", "it")
+        raise BadInput(f"{path} cannot be read as a raster: {said}") from None
+    except SceneError as error:
+        raise BadInput(str(error)) from None
+
+
+def _values(path: str | Path, file: Any) -> NDArray[np.int32]:
+    """Whole numbers of a raster that takes no more memory than it may."""
+    kind = np.dtype(file.dtypes[0])
+    if file.count != 1 or not np.issubdtype(kind, np.integer):
+        raise BadInput(f"{path} must have one band of whole numbers")
+    if file.width * file.height > MAX_PIXELS or max(file.shape) > MAX_SIDE:
+        raise BadInput(
+            f"{path} has {file.width:,} by {file.height:,} pixels, more than {MAX_PIXELS:,} or "
+            f"than {MAX_SIDE:,} on a side: cut it"
+        )
+    rows = file.block_shapes[0][0]
+    if rows * file.width * kind.itemsize > MAX_PIECE:
+        raise BadInput(
+            f"{path} is stored in pieces of {rows:,} rows, which take more than {MAX_PIECE:,} "
+            "bytes: write it in tiles (gdal_translate -co TILED=YES)"
+        )
+    values = np.zeros(file.shape, np.int32)
+    rows *= max(1, STEP // (rows * file.width))
+    for top in range(0, file.height, rows):
+        window = rasterio.windows.Window(0, top, file.width, min(rows, file.height - top))
+        part = file.read(1, masked=True, window=window).filled(0)
+        if part.min() < 0 or part.max() > np.iinfo(np.int32).max:
+            raise BadInput(f"{path} must have whole numbers from 0 to {np.iinfo(np.int32).max}")
+        values[top : top + len(part)] = part
+    return values
+
+
+def _sound_crs(path: str | Path, crs: CRS | None) -> CRS:
+    """A reference system that names no file of its own."""
+    if crs is None:
+        raise BadInput(f"{path} has no reference system: labels have to say where they are")
+    if code := crs.to_epsg(confidence_threshold=100):
+        return CRS.from_epsg(code)
+    text = crs.to_wkt().upper()
+    if any(word in text for word in ("EXTENSION[", "NADGRIDS", "GEOIDGRIDS", "PARAMETERFILE[")):
+        raise BadInput(f"{path} names files in its reference system: give it one of EPSG's codes")
+    return crs
 
 
 def connected(classes: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -141,8 +203,18 @@ def connected(classes: NDArray[np.int32]) -> NDArray[np.int32]:
 
     fields = np.zeros(classes.shape, np.int32)
     known = 0
-    for label in np.unique(classes[classes != UNLABELLED]):
+    labels = _classes_in(classes)
+    for label in labels:
         patches, count = ndimage.label(classes == label)
-        fields = np.where(patches > 0, patches + known, fields).astype(np.int32)
+        np.add(patches, known, out=fields, where=patches > 0)
         known += count
     return fields
+
+
+def _classes_in(classes: NDArray[np.int32]) -> list[int]:
+    """The classes that there are, in order, a part of the raster at a time."""
+    found: set[int] = set()
+    rows = max(1, STEP // classes.shape[1])
+    for top in range(0, len(classes), rows):
+        found.update(np.unique(classes[top : top + rows]).tolist())
+    return sorted(found - {UNLABELLED})

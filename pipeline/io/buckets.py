@@ -25,6 +25,12 @@ from tessera_mosaic.pipeline.io.urls import plain
 SCHEMES = ("gs", "gcs", "s3")
 """Schemes of addresses that lead to object stores."""
 
+LONGEST = 120.0
+"""Seconds in which an object store has to begin to serve, however often its library asks."""
+
+SLOWEST = 20_000
+"""Least rate in bytes a second of what it serves."""
+
 T = TypeVar("T")
 
 
@@ -74,6 +80,29 @@ class Buckets:
         account.served()
         return result
 
+    def read(self, url: str, start: int, stop: int) -> bytes:
+        """Read a part of an object: its bytes from one on, to before another.
+
+        Raises
+        ------
+        SceneError
+            Of the class of what went wrong.
+        """
+        slowest = LONGEST + (stop - start) / SLOWEST
+        return self.ask(
+            url, lambda files: files.cat_file(url, start=start, end=stop, **_within(files, slowest))
+        )
+
+    def size(self, url: str) -> int:
+        """Number of bytes of an object.
+
+        Raises
+        ------
+        SceneError
+            Of the class of what went wrong.
+        """
+        return self.ask(url, lambda files: int(files.info(url, **_within(files, LONGEST))["size"]))
+
     def _file_system(self, scheme: str) -> Any:
         """The file system of an object store, which fsspec keeps."""
         # What its library would log is in the errors that it raises.
@@ -84,6 +113,14 @@ class Buckets:
         if options is None:
             options = self._amazon = _amazon_options()
         return self._open(scheme, **options)
+
+
+def _within(files: Any, seconds: float) -> dict[str, float]:
+    """Options of a request that has to be answered in so many seconds.
+
+    The libraries of the object stores ask again within these, and wait anew for each piece.
+    """
+    return {"timeout": seconds} if getattr(files, "async_impl", False) else {}
 
 
 def _amazon_options() -> dict[str, Any]:

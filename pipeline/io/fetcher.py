@@ -7,13 +7,12 @@ which says how often the request is tried again.
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
-import stat
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
@@ -29,16 +28,22 @@ from tessera_mosaic.pipeline.io import buckets
 from tessera_mosaic.pipeline.io.buckets import Buckets
 from tessera_mosaic.pipeline.io.encodings import unpacked
 from tessera_mosaic.pipeline.io.http import (
+    MOST_SAID,
     ORDINARY,
     Answer,
+    Incoming,
     Patience,
     Web,
     ranged,
-    refuse_private,
     whole_size,
 )
+from tessera_mosaic.pipeline.io.private_hosts import Hosts
+from tessera_mosaic.pipeline.io.regular_files import file_size, read_part
 from tessera_mosaic.pipeline.io.throttle import LONGEST_PAUSE, Accounts
 from tessera_mosaic.pipeline.io.urls import GDAL, WEB, is_local, local_path, plain, scheme_of
+
+REDIRECTS = (301, 302, 303, 307, 308)
+"""What servers answer that lead elsewhere."""
 
 MAX_REDIRECTS = 5
 """Most places to which one address may lead in a row."""
@@ -67,11 +72,20 @@ class Remote:
     ----------
     root
         Address of the catalogue. A remote one may not point to local files, and none may point
-        to private addresses but those of the root's own host.
+        to private addresses but those at which the root's own host is found at first.
     allow_hosts
         Further hosts that may have private addresses.
     patience
         How long servers are waited for, and how soon they are asked again.
+    found
+        Private addresses at which another process found the root's host; None where none has.
+
+    Attributes
+    ----------
+    is_local
+        Whether the catalogue is on this machine.
+    hosts
+        Which hosts may be at private addresses.
     """
 
     def __init__(
@@ -79,14 +93,13 @@ class Remote:
         root: str = "",
         allow_hosts: Collection[str] = (),
         patience: Patience = ORDINARY,
+        found: Collection[str] | None = None,
     ):
         self.is_local = is_local(root)
         self._pause = patience.pause
-        self._trusted = {host.lower() for host in allow_hosts}
-        if not self.is_local:
-            self._trusted.add((urlsplit(root).hostname or "").lower())
+        self.hosts = Hosts("" if self.is_local else _host(root), allow_hosts, found)
         self._accounts = Accounts(patience.pause)
-        self._web = Web(self._trusted, self._accounts, patience)
+        self._web = Web(self.hosts, self._accounts, patience)
         self._buckets = Buckets(self._accounts)
         self._moved: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
@@ -113,9 +126,9 @@ class Remote:
         url, stop = access.url, start + length
         scheme = self.check(url)
         if not scheme:
-            return _read_file(local_path(url), start, length)
+            return read_part(local_path(url), start, length)
         if scheme in buckets.SCHEMES:
-            return self._buckets.ask(url, lambda s: s.cat_file(url, start=start, end=stop))
+            return self._buckets.read(url, start, stop)
         headers = {**access.headers, "Range": f"bytes={start}-{stop - 1}"}
         answer = self._request("GET", url, headers, length)
         try:
@@ -151,9 +164,9 @@ class Remote:
         url = access.url
         scheme = self.check(url)
         if not scheme:
-            answer = Answer(200, {}, _read_file(local_path(url), 0, limit + 1), url)
+            answer = Answer(200, {}, read_part(local_path(url), 0, limit + 1), url)
         elif scheme in buckets.SCHEMES:
-            data = self._buckets.ask(url, lambda s: s.cat_file(url, end=limit + 1))
+            data = self._buckets.read(url, 0, limit + 1)
             answer = Answer(200, {}, data, url)
         else:
             answer = self._request("GET", url, access.headers, limit + 1)
@@ -175,16 +188,30 @@ class Remote:
         url = access.url
         scheme = self.check(url)
         if not scheme:
-            try:
-                return os.path.getsize(local_path(url))
-            except OSError as error:
-                raise Gone(f"{url}: {error.strerror}") from None
-            except ValueError as error:
-                raise Corrupt(f"{url[:200]!r} cannot be opened: {error}") from None
+            return file_size(local_path(url))
         if scheme in buckets.SCHEMES:
-            return self._buckets.ask(url, lambda store: int(store.info(url)["size"]))
+            return self._buckets.size(url)
         answer = self._request("GET", url, {**access.headers, "Range": "bytes=0-0"}, 1)
         return whole_size(answer, plain(url))
+
+    @contextmanager
+    def opened(self, access: Access) -> Iterator[Incoming]:
+        """An object of the web, to be read a piece at a time in the block.
+
+        Parameters
+        ----------
+        access
+            Address of the object, and headers: those of an `Accept-Encoding` and a `Range` too.
+
+        Raises
+        ------
+        SceneError
+            Of the class of what went wrong.
+        """
+        if self.check(access.url) not in WEB:
+            raise Refused(f"{plain(access.url)} is no address of the web")
+        with self._led("GET", access.url, access.url, access.headers) as incoming:
+            yield incoming
 
     def check(self, url: str) -> str:
         """Refuse an address that the catalogue may not point to.
@@ -222,8 +249,8 @@ class Remote:
             raise Refused(f"{plain(url)[:200]!r} is no address")
         if parts.username is not None or not parts.hostname:
             raise Refused(f"{plain(url)[:200]} is no plain address")
-        if scheme in WEB and parts.hostname.lower() not in self._trusted:
-            refuse_private(parts.hostname, parts.hostname)
+        if scheme in WEB:
+            self.hosts.check(parts.hostname)
         return scheme
 
     def persist(
@@ -300,29 +327,53 @@ class Remote:
         body: bytes | None,
     ) -> Answer:
         """Send a request, follow where the answers lead, and remember where they did."""
+        with self._led(method, url, target, headers, body) as incoming:
+            answer = Answer(incoming.status, incoming.headers, incoming.data(limit), incoming.url)
+        if answer.url != url and method == "GET":
+            with self._lock:
+                self._moved[url] = answer.url
+                if len(self._moved) > MOST_MOVED:
+                    self._moved.popitem(last=False)
+        return answer
+
+    @contextmanager
+    def _led(
+        self,
+        method: str,
+        url: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+    ) -> Iterator[Incoming]:
+        """The head of the answer from where the answers lead, with its body to be read."""
         for _ in range(MAX_REDIRECTS + 1):
-            answer = self._web.ask(method, target, _for_host(headers, url, target), limit, body)
-            if answer.status not in (301, 302, 303, 307, 308):
-                break
+            told = _for_host(headers, url, target)
+            with self._web.ask(method, target, told, body) as incoming:
+                if incoming.status not in REDIRECTS:
+                    yield incoming
+                    return
+                incoming.data(MOST_SAID)
+                location = incoming.headers.get("Location", "")
             try:
-                target = urljoin(target, answer.headers.get("Location", ""))
+                target = urljoin(target, location)
             except ValueError:
                 raise Refused(f"{plain(url)} leads to what is no address") from None
             if self.check(target) not in WEB:
                 raise Refused(f"{plain(url)} leads to {plain(target)[:200]}")
-        else:
-            raise Corrupt(f"{plain(url)} leads from place to place without end")
-        if target != url and method == "GET":
-            with self._lock:
-                self._moved[url] = target
-                if len(self._moved) > MOST_MOVED:
-                    self._moved.popitem(last=False)
-        return answer
+        raise Corrupt(f"{plain(url)} leads from place to place without end")
 
     def _forget(self, url: str) -> None:
         """Forget where an address was found to lead."""
         with self._lock:
             self._moved.pop(url, None)
+
+
+def _host(url: str) -> str:
+    """Host of an address, empty if it makes no sense."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _for_host(headers: Mapping[str, str], url: str, target: str) -> dict[str, str]:
@@ -336,26 +387,9 @@ def _for_host(headers: Mapping[str, str], url: str, target: str) -> dict[str, st
 def _unpacked(answer: Answer, url: str, limit: int) -> Answer:
     """An answer whose body is no longer compressed, and no larger than may be."""
     where = plain(url)
+    if answer.status == 416:
+        raise Corrupt(f"{where}: HTTP 416")
     if len(answer.data) > limit:
         raise Corrupt(f"{where} has more than {limit:,} bytes")
     codings = answer.headers.get("Content-Encoding", "")
     return dataclasses.replace(answer, data=unpacked(answer.data, codings, limit, where))
-
-
-def _read_file(path: str, start: int, length: int) -> bytes:
-    """Read a part of a file of this machine, which must be a regular one."""
-    try:
-        # Not to wait for whoever might write into what is no file.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except (FileNotFoundError, NotADirectoryError):
-        raise Gone(f"{path} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise Corrupt(f"{path[:200]!r} cannot be opened: {error}") from None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Corrupt(f"{path} is no file")
-        return os.pread(descriptor, length, start)
-    except (OSError, OverflowError) as error:
-        raise Corrupt(f"{path} cannot be read: {error}") from None
-    finally:
-        os.close(descriptor)

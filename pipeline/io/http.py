@@ -1,29 +1,36 @@
-"""HTTP requests whose every failure has a class, and that reach no private address unasked."""
+"""HTTP requests whose every failure has a class, and whose answers come in time or not at all."""
 
 from __future__ import annotations
 
 import email.utils
 import http.client
-import ipaddress
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from tessera_mosaic.pipeline import __version__
-from tessera_mosaic.pipeline.errors import Corrupt, Expired, Gone, Refused, Throttled, TimedOut
-from tessera_mosaic.pipeline.io.throttle import IN_FLIGHT, Accounts
+from tessera_mosaic.pipeline.errors import (
+    Corrupt,
+    Expired,
+    Gone,
+    Refused,
+    Throttled,
+    TimedOut,
+    TooSlow,
+)
+from tessera_mosaic.pipeline.io.connections import Deadline, connections, connections_through
+from tessera_mosaic.pipeline.io.private_hosts import Hosts
+from tessera_mosaic.pipeline.io.throttle import Accounts
 from tessera_mosaic.pipeline.io.urls import plain
 
 SLOWEST = 20_000
-"""Bytes a second under which an answer, after `Patience.read` seconds, counts as none."""
+"""Least rate of an answer in bytes a second, once `Patience.read` seconds have passed."""
 
 CONTENT_RANGE = re.compile(
     r"bytes (?P<first>\d{1,18})-(?P<last>\d{1,18})/(?P<total>\d{1,18}|\*)", re.ASCII
@@ -31,8 +38,11 @@ CONTENT_RANGE = re.compile(
 """What a part of a file is, by RFC 9110."""
 
 
-CARRYING = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::ffff:0:0:0/96")))
-"""Addresses whose last bits are of version 4, which gateways translate (RFC 6052, RFC 2765)."""
+PIECE = 1 << 18
+"""Bytes that are read at once, 13 seconds of the slowest answer that is waited for."""
+
+MOST_SAID = 1 << 12
+"""Bytes that are read of what servers say beside an error."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +51,11 @@ class Patience:
 
     Parameters
     ----------
-    connect, read
-        Seconds without a connection, and without a byte, after which a request counts as
-        unanswered.
+    connect
+        Seconds within which a connection has to be there.
+    read
+        Seconds without a byte after which a request counts as unanswered. The head of an answer
+        has to be there within so many seconds of the connection, however it comes.
     pause
         Seconds before a request is sent for the second time. Most failures are gone by then.
     """
@@ -51,10 +63,6 @@ class Patience:
     connect: float = 10.0
     read: float = 30.0
     pause: float = 0.2
-
-    def timeout(self) -> urllib3.Timeout:
-        """The same for urllib3."""
-        return urllib3.Timeout(connect=self.connect, read=self.read)
 
 
 ORDINARY = Patience()
@@ -81,6 +89,64 @@ class Answer:
     url: str = ""
 
 
+class Incoming:
+    """An answer whose head is there, and whose body comes as it is read.
+
+    Parameters
+    ----------
+    response
+        The answer.
+    url
+        Address that answers.
+    deadline
+        When what is read next has to be there.
+    patience
+        How long servers are waited for.
+
+    Attributes
+    ----------
+    status, headers, url
+        As of an `Answer`.
+    """
+
+    def __init__(
+        self, response: urllib3.BaseHTTPResponse, url: str, deadline: Deadline, patience: Patience
+    ) -> None:
+        self.status, self.headers, self.url = response.status, response.headers, url
+        self._response, self._deadline, self._patience = response, deadline, patience
+
+    def pieces(self, limit: int) -> Iterator[bytes]:
+        """The body, a piece at a time, in the thread that asked.
+
+        Parameters
+        ----------
+        limit
+            Most bytes that are read.
+
+        Raises
+        ------
+        SceneError
+            Of the class of what went wrong; `TooSlow` if they come at fewer than `SLOWEST` bytes
+            a second, once `Patience.read` seconds have passed. So the whole of them takes no
+            longer than these seconds and `limit / SLOWEST`.
+        """
+        began, size = time.monotonic(), 0
+        while size < limit:
+            wanted = min(limit - size, PIECE)
+            with _classed(plain(self.url), self._deadline):
+                due = began + self._patience.read + (size + wanted) / SLOWEST
+                self._deadline.set(due - time.monotonic())
+                piece = self._response.read(wanted)
+            if not piece:
+                return
+            size += len(piece)
+            yield piece
+
+    def data(self, limit: int) -> bytes:
+        """As much of the body as may be, as `pieces` reads it."""
+        return b"".join(self.pieces(limit))
+
+
 class Web:
     """Connections to servers, shared by the threads of a process.
 
@@ -89,24 +155,26 @@ class Web:
 
     Parameters
     ----------
-    trusted
-        Hosts that may have private addresses, in lower case.
+    hosts
+        Which hosts may be at private addresses.
     accounts
         Number of requests that each server bears at a time, and the pauses that it asks for.
     patience
         How long servers are waited for.
     """
 
-    def __init__(self, trusted: Collection[str], accounts: Accounts, patience: Patience) -> None:
+    def __init__(self, hosts: Hosts, accounts: Accounts, patience: Patience) -> None:
         self._accounts, self._patience = accounts, patience
-        self._direct = _pool(trusted, patience)
+        self._deadline = Deadline()
+        self._direct = connections(hosts, patience.connect, patience.read, self._deadline)
         self._proxies = getproxies()
         self._proxied: dict[str, urllib3.PoolManager] = {}
 
+    @contextmanager
     def ask(
-        self, method: str, url: str, headers: Mapping[str, str], limit: int, body: bytes | None
-    ) -> Answer:
-        """Send one request and read the answer.
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Iterator[Incoming]:
+        """Send one request and wait for the head of the answer.
 
         Parameters
         ----------
@@ -116,10 +184,13 @@ class Web:
             Address to ask.
         headers
             Names and values to send beside `User-Agent`.
-        limit
-            Most bytes of the body that are read.
         body
             Bytes to send; None for none.
+
+        Returns
+        -------
+        The answer, to be read in the block; also one that leads elsewhere, or that says that a
+        part of a file that was asked for is not there (416).
 
         Raises
         ------
@@ -129,7 +200,8 @@ class Web:
         account = self._accounts[urlsplit(url).netloc]
         where = plain(url)
         with account.turn():
-            try:
+            with _classed(where, self._deadline):
+                self._deadline.set(self._patience.read)
                 response = self._pool_to(url).request(
                     method,
                     url,
@@ -140,36 +212,25 @@ class Web:
                     preload_content=False,
                     decode_content=False,
                 )
-                try:
-                    answer = Answer(
-                        response.status,
-                        response.headers,
-                        drain(response, limit, self._patience.read),
-                        url,
-                    )
-                except BaseException:
+            incoming = Incoming(response, url, self._deadline, self._patience)
+            try:
+                if response.status in (429, 503):
+                    account.throttled(retry_after(response.headers.get("Retry-After")))
+                else:
+                    account.served()
+                if not (200 <= response.status < 400 or response.status == 416):
+                    # What servers say beside it is read, so that the connection can be kept.
+                    incoming.data(MOST_SAID)
+                    _raise_for_status(response.status, where)
+                yield incoming
+            except BaseException:
+                response.close()
+                raise
+            finally:
+                if response.length_remaining != 0:
+                    # What was not read must not be taken for the next answer.
                     response.close()
-                    raise
-                finally:
-                    response.release_conn()
-            except urllib3.exceptions.TimeoutError:
-                raise TimedOut(f"{where} does not answer") from None
-            except urllib3.exceptions.ProtocolError as error:
-                if isinstance(error.args[-1], http.client.IncompleteRead):
-                    raise Corrupt(f"the answer of {where} breaks off") from None
-                raise TimedOut(f"{where} does not answer: {error}"[:300]) from None
-            except (ValueError, http.client.InvalidURL):
-                raise Refused(f"{where} is no address") from None
-            except urllib3.exceptions.HTTPError as error:
-                if isinstance(error.__cause__, Refused):
-                    raise error.__cause__ from None
-                raise TimedOut(f"{where} cannot be reached: {type(error).__name__}") from None
-        if answer.status in (429, 503):
-            account.throttled(retry_after(answer.headers.get("Retry-After")))
-        else:
-            account.served()
-        _raise_for_status(answer.status, where)
-        return answer
+                response.release_conn()
 
     def _pool_to(self, url: str) -> urllib3.PoolManager:
         """The connections that lead to an address."""
@@ -178,123 +239,32 @@ class Web:
         host = parts.hostname or ""
         if proxy is None or host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
             return self._direct
-        return self._proxied.setdefault(proxy, _through(proxy, self._patience))
+        if proxy not in self._proxied:
+            connect, read = self._patience.connect, self._patience.read
+            through = connections_through(proxy, connect, read, self._deadline)
+            self._proxied.setdefault(proxy, through)
+        return self._proxied[proxy]
 
 
-def _pool(trusted: Collection[str], patience: Patience) -> urllib3.PoolManager:
-    """Connections that look where they have arrived before they say a word."""
-
-    def arrived(connection: HTTPConnection) -> None:
-        if connection.host.lower() not in trusted and connection.sock is not None:
-            try:
-                refuse_private(connection.sock.getpeername()[0], connection.host)
-            except Refused as error:
-                connection.close()
-                raise urllib3.exceptions.HTTPError(str(error)) from error
-
-    class Plain(HTTPConnection):
-        def connect(self) -> None:
-            super().connect()
-            arrived(self)
-
-    class Secure(HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            arrived(self)
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    pool = urllib3.PoolManager(**_settings(patience))
-    pool.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
-    return pool
-
-
-def _settings(patience: Patience) -> dict[str, Any]:
-    return {"num_pools": 64, "maxsize": IN_FLIGHT, "timeout": patience.timeout()}
-
-
-def _through(proxy: str, patience: Patience) -> urllib3.PoolManager:
-    """Connections by way of a proxy."""
+@contextmanager
+def _classed(where: str, deadline: Deadline) -> Iterator[None]:
+    """Give what urllib3 raises of an address the class that it has for a scene."""
     try:
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-        headers = urllib3.make_headers(proxy_basic_auth=login) if parts.username else None
-        return urllib3.ProxyManager(place, proxy_headers=headers, **_settings(patience))
-    except (ValueError, urllib3.exceptions.HTTPError):
-        raise Refused("the proxy that the environment names is not at an http address") from None
-
-
-def refuse_private(address: str, host: str) -> None:
-    """Refuse an address of a private network, or of this machine.
-
-    Parameters
-    ----------
-    address
-        Number of version 4 or 6, or a name: names pass, until they have led to a number.
-    host
-        What the catalogue calls the place, for the message.
-
-    Raises
-    ------
-    Refused
-        If it is one.
-    """
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        if address.lower() == "localhost" or address.lower().endswith(".localhost"):
-            raise Refused(f"{host} is this machine, where the catalogue may not point") from None
-        return
-    ip = _carried(ip) if isinstance(ip, ipaddress.IPv6Address) else ip
-    if not ip.is_global or ip.is_multicast:
-        raise Refused(
-            f"{host} is at the private address {ip}, where the catalogue may not point: "
-            f"allow the host if it should"
-        )
-
-
-def _carried(
-    ip: ipaddress.IPv6Address,
-) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Address of version 4 that one of version 6 carries and leads to; itself if it has none."""
-    for network in CARRYING:
-        if ip in network:
-            return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-    return ip.ipv4_mapped or ip.sixtofour or ip
-
-
-def drain(response: urllib3.BaseHTTPResponse, limit: int, patience: float) -> bytes:
-    """The body of an answer, unless it comes too slowly.
-
-    Parameters
-    ----------
-    response
-        Answer whose head has been read.
-    limit
-        Most bytes that are read.
-    patience
-        Seconds after which `SLOWEST` bytes a second have to have come.
-
-    Raises
-    ------
-    urllib3.exceptions.TimeoutError
-        If fewer have.
-    """
-    began, parts, size = time.monotonic(), [], 0
-    while size < limit and (part := response.read(min(limit - size, 1 << 20))):
-        parts.append(part)
-        size += len(part)
-        if time.monotonic() - began > patience + size / SLOWEST:
-            raise urllib3.exceptions.TimeoutError
-    if response.length_remaining != 0:
-        # What was not read must not be taken for the next answer.
-        response.close()
-    return b"".join(parts)
+        yield
+    except urllib3.exceptions.NewConnectionError:
+        raise TimedOut(f"{where} cannot be reached") from None
+    except (urllib3.exceptions.TimeoutError, TimeoutError):
+        if deadline.dripping:
+            raise TooSlow(f"{where} answers too slowly") from None
+        raise TimedOut(f"{where} does not answer") from None
+    except urllib3.exceptions.ProtocolError as error:
+        if isinstance(error.args[-1], http.client.IncompleteRead):
+            raise Corrupt(f"the answer of {where} breaks off") from None
+        raise TimedOut(f"{where} does not answer: {error}"[:300]) from None
+    except (ValueError, http.client.InvalidURL):
+        raise Refused(f"{where} is no address") from None
+    except urllib3.exceptions.HTTPError as error:
+        raise TimedOut(f"{where} cannot be reached: {type(error).__name__}") from None
 
 
 def ranged(answer: Answer, where: str, start: int, length: int) -> bytes:

@@ -53,6 +53,7 @@ def open_catalogue(
     allow_hosts: Collection[str] = (),
     patience: Patience = ORDINARY,
     named: Mapping[str, Callable[[Remote], Source]] = NAMED,
+    found: Collection[str] | None = None,
 ) -> Source:
     """Open a catalogue.
 
@@ -69,6 +70,9 @@ def open_catalogue(
         Times for which servers are waited for, and after which they are asked again.
     named
         What opens a catalogue that is called by its name.
+    found
+        Private addresses at which another process found the catalogue's host; None where none has
+        looked it up.
 
     Raises
     ------
@@ -79,7 +83,7 @@ def open_catalogue(
     """
     text = without_gdal(text)
     text = ADDRESSES.get(text.rstrip("/"), text)
-    remote = Remote("https://" if text in named else text, allow_hosts, patience)
+    remote = Remote("https://" if text in named else text, allow_hosts, patience, found)
     if text in named:
         return named[text](remote)
     if is_local(text):

@@ -23,8 +23,10 @@ from tessera_mosaic.pipeline.embedding.weights import (
     pulled_weights,
 )
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.http import Patience
 from tests.fakes.disk import small_disk
 from tests.fakes.environment import object_store_here
+from tests.fakes.raw_server import dripping, raw_server
 
 WEIGHTS = bytes(range(256)) * 4000
 SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
@@ -76,6 +78,47 @@ def test_secrets_of_an_address_are_not_told() -> None:
 def test_withdrawn_weights_are_not_even_fetched() -> None:
     with pytest.raises(BadInput, match="is withdrawn"):
         local_weights("https://127.0.0.1:1/best_model_fsdp_20260425_202039.pt")
+
+
+def test_weights_lead_to_no_other_private_place_and_take_no_login_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1\nlogin me\npassword word\n")
+    (tmp_path / ".netrc").chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(WEIGHTS) + WEIGHTS
+    with raw_server(lambda send, asked: send(answer), "127.0.0.2") as other:
+        for place in (
+            other.url,
+            f"http://localhost:{other.port}",
+            f"http://[::ffff:127.0.0.2]:{other.port}",
+            f"http://2130706434:{other.port}",
+            "http://169.254.169.254",
+            "file:///etc/passwd",
+            "s3://bucket",
+        ):
+            moved = b"HTTP/1.1 302 F\r\nContent-Length: 0\r\nLocation: %s/w.pt\r\n\r\n"
+            lead = moved % place.encode()
+            with (
+                raw_server(lambda send, asked, lead=lead: send(lead)) as first,  # type: ignore[misc]
+                pytest.raises(BadInput, match=r"private address|this machine|leads to|local file"),
+            ):
+                local_weights(f"{first.url}/w.pt")
+            assert first.seen
+            assert b"authorization" not in first.seen[0].lower()
+        assert not other.seen
+        assert local_weights(f"{other.url}/w.pt").read_bytes() == WEIGHTS
+        assert b"authorization" not in other.seen[0].lower()
+
+
+def test_weights_that_drip_are_not_waited_for() -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n"
+    patience = Patience(read=0.3)
+    with raw_server(dripping(head)) as server:
+        with pytest.raises(BadInput, match="answers too slowly"):
+            local_weights(f"{server.url}/w.pt", patience=patience)
+        assert not [kept for kept in cache_folder().iterdir() if kept.stat().st_size]
 
 
 class Hub(ThreadingHTTPServer):

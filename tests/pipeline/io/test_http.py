@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
-import urllib3
 
 from benchmarks.server import serving
 from tessera_mosaic.pipeline.errors import Corrupt, Refused
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
-from tessera_mosaic.pipeline.io.http import Answer, drain, ranged, retry_after, whole_size
+from tessera_mosaic.pipeline.io.http import Answer, ranged, retry_after, whole_size
 from tests.fakes.web import Reply, Request, fake_web
 from tests.pipeline.io.conftest import CONTENT
 
@@ -80,15 +78,3 @@ def test_a_server_without_ranges_is_named_and_does_not_confuse_the_next_answer()
                 fetch.read(Access(f"{url}/large"), 0, 100)
             # A file that is smaller than the part is whole.
             assert fetch.read(Access(f"{url}/small"), 0, 2000) == CONTENT
-
-
-def test_an_answer_that_comes_drop_by_drop_is_not_waited_for() -> None:
-    class Dripping:
-        length_remaining = 10**9
-
-        def read(self, size: int) -> bytes:
-            time.sleep(0.01)
-            return b"x"
-
-    with pytest.raises(urllib3.exceptions.TimeoutError):
-        drain(Dripping(), 10**9, 0.05)  # type: ignore[arg-type]
