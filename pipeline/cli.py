@@ -36,6 +36,7 @@ COMMANDS = {
     "annual": "the yearly rerun: append the year, run, retry, verify, publish",
     "stack": "the annual stack of a region as d-pixel arrays",
     "encode": "a directory of d-pixel arrays to codes and scales",
+    "adopt": "embeddings that were made elsewhere into a mosaic",
     "models": "the encoders' cards; fetch, inspect and convert weights",
     "sample": "draw pixels of a region for training",
     "pretrain": "train an encoder on sampled pixels, without labels",
@@ -45,14 +46,14 @@ COMMANDS = {
 
 COMMANDS_PACKAGE = "tessera_mosaic.pipeline.commands"
 
-TAKING_BEAM_OPTIONS = ("run", "annual", "sample")
+TAKING_BEAM_OPTIONS = ("run", "annual", "sample", "adopt")
 """Commands to which options that they do not declare are Beam's."""
 
 NEEDING_TRAINING = ("sample", "pretrain", "evaluate")
 TRAINING_PACKAGES = ("matplotlib", "scipy", "sklearn")
 """Commands and packages of the extra `training`."""
 
-JOBS = ("demo", "run", "annual", "verify", "sample")
+JOBS = ("demo", "run", "annual", "verify", "sample", "adopt")
 """Commands whose failed tiles make the exit code."""
 
 

@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tessera_mosaic.adopting import adopt
     from tessera_mosaic.launching import SampleOutcome, run, sample
     from tessera_mosaic.model.cards import Card
     from tessera_mosaic.model.encoder import Embedding
@@ -70,9 +71,10 @@ if TYPE_CHECKING:
     from tessera_mosaic.pipeline.verification.findings import Findings, Problem
     from tessera_mosaic.pipeline.verification.status import Status, status
     from tessera_mosaic.pipeline.verification.verify import verify
-    from tessera_mosaic.requests import Device, RunRequest, SampleRequest
+    from tessera_mosaic.requests import AdoptRequest, Device, RunRequest, SampleRequest
 
 __all__ = [
+    "AdoptRequest",
     "Altered",
     "AreaRequest",
     "BadEmbedding",
@@ -127,6 +129,7 @@ __all__ = [
     "Unforeseen",
     "WantedPixels",
     "Zones",
+    "adopt",
     "dequantize",
     "encode_directory",
     "open_mosaic",
@@ -141,6 +144,7 @@ __all__ = [
 ]
 
 _PLACES = {
+    "tessera_mosaic.adopting": ("adopt",),
     "tessera_mosaic.launching": ("SampleOutcome", "run", "sample"),
     "tessera_mosaic.model.cards": ("Card",),
     "tessera_mosaic.model.encoder": ("Embedding",),
@@ -169,7 +173,7 @@ _PLACES = {
     "tessera_mosaic.pipeline.verification.findings": ("Findings", "Problem"),
     "tessera_mosaic.pipeline.verification.status": ("Status", "status"),
     "tessera_mosaic.pipeline.verification.verify": ("verify",),
-    "tessera_mosaic.requests": ("Device", "RunRequest", "SampleRequest"),
+    "tessera_mosaic.requests": ("AdoptRequest", "Device", "RunRequest", "SampleRequest"),
 }
 """Names by their modules; those that are not here are errors."""
 

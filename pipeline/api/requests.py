@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from tessera_mosaic.model.precision import Precision
 from tessera_mosaic.pipeline.errors import BadInput, choose
@@ -191,3 +192,82 @@ class SampleRequest(JobOptions):
             raise BadInput("choose a share above 0 and up to 1", "fraction", self.fraction)
         if self.fields and not self.labels:
             raise BadInput("it numbers the fields of the labels: name both", "fields", self.fields)
+
+
+@dataclass(frozen=True)
+class AdoptRequest(JobOptions):
+    """Embeddings that were made elsewhere, to be put into a mosaic.
+
+    Parameters
+    ----------
+    store
+        Path or URL of the mosaic.
+    year
+        Calendar year of the embeddings.
+    model
+        Name of the product, or its URI, as the mosaic shall tell it.
+    codes, scales
+        Paths of `.npy` files: int8 (height, width, dims) and float32 (height, width).
+    georef
+        Path of a JSON file that says where they lie: `crs`, and `transform`, six affine numbers.
+    observations_s2, observations_s1_ascending, observations_s1_descending
+        Paths of `.npy` files with the observation counts, uint16 (height, width), that are known.
+    folder
+        In place of these: path of a folder that `encode` wrote, of a folder of such, or of a tree
+        of the published cells of 0.1 degrees with their landmasks.
+    tile
+        Side of a tile in pixels.
+    nearest
+        Whether pixels of the lattice take the nearest of a grid whose pixels lie elsewhere.
+    retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
+        As in `JobOptions`.
+
+    Raises
+    ------
+    BadInput
+        If a value is out of range, or it is not said what is adopted.
+
+    Examples
+    --------
+    >>> tm.AdoptRequest("new.zarr", 2024, "tessera-v1.1", folder="embeddings").tile
+    2048
+    >>> tm.AdoptRequest("new.zarr", 2024, "tessera-v1.1", codes="codes.npy")
+    Traceback (most recent call last):
+        ...
+    tessera_mosaic.pipeline.errors.BadInput: name codes, scales and georef, or one folder
+    """
+
+    store: str
+    year: int
+    model: str
+    codes: str | Path | None = None
+    scales: str | Path | None = None
+    georef: str | Path | None = None
+    observations_s2: str | Path | None = None
+    observations_s1_ascending: str | Path | None = None
+    observations_s1_descending: str | Path | None = None
+    folder: str | Path | None = None
+    tile: int = DEFAULT_SIDE
+    nearest: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_side(self.tile)
+        check_year(self.year)
+        arrays = (self.codes, self.scales, self.georef)
+        counts = any(path is not None for path in self.counts.values())
+        whole = all(path is not None for path in arrays)
+        some = counts or any(path is not None for path in arrays)
+        if (self.folder is None) != whole or (self.folder is not None and some):
+            raise BadInput("name codes, scales and georef, or one folder")
+        if not self.model.strip() or not self.model.isprintable() or len(self.model) > 200:
+            raise BadInput("name the product that made the embeddings", "model", repr(self.model))
+
+    @property
+    def counts(self) -> dict[str, str | Path | None]:
+        """Paths of the observation counts by their names."""
+        return {
+            "s2": self.observations_s2,
+            "s1_ascending": self.observations_s1_ascending,
+            "s1_descending": self.observations_s1_descending,
+        }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from tessera_mosaic.model.cards import CardError
 from tessera_mosaic.model.engine.packing import SAMPLING
 from tessera_mosaic.model.observations import Origin, Stack
 from tessera_mosaic.model.quantize import Fidelity, fidelity
+from tessera_mosaic.pipeline.embedding.adopted_grids import GRID
 from tessera_mosaic.pipeline.embedding.encoder_requests import EncodeRequest
 from tessera_mosaic.pipeline.embedding.encoders import Encoder
 from tessera_mosaic.pipeline.errors import BadInput, as_bad_input
@@ -75,7 +77,7 @@ def encode_directory(request: EncodeRequest, band_pixels: int = BAND_PIXELS) -> 
     -------
     Encoded
         The numbers that were counted. The files hold codes, int8 (H, W, D), and scales, float32
-        (H, W).
+        (H, W); where `stack.json` says where they lie, `grid.json` says so to `adopt`.
 
     Raises
     ------
@@ -111,7 +113,7 @@ def encode_directory(request: EncodeRequest, band_pixels: int = BAND_PIXELS) -> 
     with as_bad_input(CardError):
         dims = encoder.card.check_depth(request.dim)
     began = time.monotonic()
-    embedded, report = _embed(stack, at, encoder, request, dims, band_pixels)
+    embedded, report = _embed(stack, at, encoder, request, dims, band_pixels, place)
     return Encoded(
         encoder.card.name,
         encoder.weights_sha256,
@@ -155,6 +157,7 @@ def _embed(
     request: EncodeRequest,
     dims: int,
     band_pixels: int,
+    place: Description | None,
 ) -> tuple[int, Fidelity | None]:
     """Embed a stack into the arrays of the request; count its pixels, and compare their codes."""
     height, width = stack.shape
@@ -181,7 +184,25 @@ def _embed(
                 append("embedding", made.values)
             if request.report and (part := fidelity(made.values, made.codes, made.scales)):
                 faith = part if faith is None else faith + part
+    _write_grid(Path(request.out) / GRID, place)
     return embedded, faith
+
+
+def _write_grid(path: Path, place: Description | None) -> None:
+    """Say where the arrays lie, where that is known."""
+    partial = path.with_name(f"{GRID}.partial")
+    try:
+        if place is None:
+            # One of an earlier run would not belong to these codes.
+            path.unlink(missing_ok=True)
+            return
+        told = {"crs": place.window.crs, "transform": place.window.transform}
+        partial.write_text(json.dumps(told) + "\n")
+        os.replace(partial, path)
+    except OSError as error:
+        raise BadInput(f"{path.parent} cannot be written to: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -89,7 +89,7 @@ class TileResult:
     ----------
     state
         How the tile ended: done or empty. A maker that fails raises instead.
-    scenes_used, scenes_unused, scenes_lost, observations, pixels, tokens, objects
+    scenes_used, scenes_unused, scenes_lost, sources, observations, pixels, tokens, objects
         As in `Record`.
     """
 
@@ -97,6 +97,7 @@ class TileResult:
     scenes_used: tuple[str, ...] = ()
     scenes_unused: tuple[tuple[str, str], ...] = ()
     scenes_lost: tuple[tuple[str, str, str], ...] = ()
+    sources: tuple[tuple[str, str], ...] = ()
     observations: dict[str, dict[str, int]] = field(default_factory=dict)
     pixels: dict[str, int] = field(default_factory=dict)
     tokens: int = 0
@@ -124,6 +125,8 @@ class Record:
     scenes_lost
         Id, class of error and message of every scene that could not be read in some block, where
         the user had allowed that.
+    sources
+        Name and sha256, as 64 hex digits, of each file that embeddings made elsewhere are from.
     observations
         By `s2`, `s1_ascending` and `s1_descending`: `sum` and `max` of the number of observations
         of the tile's pixels.
@@ -160,6 +163,7 @@ class Record:
     scenes_used: tuple[str, ...] = ()
     scenes_unused: tuple[tuple[str, str], ...] = ()
     scenes_lost: tuple[tuple[str, str, str], ...] = ()
+    sources: tuple[tuple[str, str], ...] = ()
     observations: dict[str, dict[str, int]] = field(default_factory=dict)
     pixels: dict[str, int] = field(default_factory=dict)
     tokens: int = 0
@@ -182,7 +186,11 @@ class Record:
     def to_json(self) -> bytes:
         """Sealed JSON, a line a field, in a fixed order."""
         error = None if self.error is None else self.error.to_json()
-        return seal(dataclasses.asdict(self) | {"error": error})
+        fields = dataclasses.asdict(self) | {"error": error}
+        if not self.sources:
+            # No tile that is made of scenes has any.
+            del fields["sources"]
+        return seal(fields)
 
     @classmethod
     def from_json(cls, data: bytes) -> Record:
@@ -199,6 +207,7 @@ class Record:
             fields["scenes_used"] = tuple(fields["scenes_used"])
             fields["scenes_unused"] = tuple((name, why) for name, why in fields["scenes_unused"])
             fields["scenes_lost"] = tuple(tuple(lost) for lost in fields["scenes_lost"])
+            fields["sources"] = tuple((name, sha) for name, sha in fields.get("sources", ()))
             fields["objects"] = tuple(StoredObject(**stored) for stored in fields["objects"])
             fields["error"] = fields["error"] and Failure.from_json(fields["error"])
             return cls(**fields)

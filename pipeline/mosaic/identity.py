@@ -47,6 +47,39 @@ def run_identity(
     return json.loads(json.dumps(identity))
 
 
+def adopted_identity(model: str, source: str, nearest: bool, margin: int) -> Identity:
+    """Put together what decides the bytes of embeddings that were made elsewhere.
+
+    Parameters
+    ----------
+    model
+        Name of the product, as it was given.
+    source
+        What the embeddings are read from: `arrays` or `cells`.
+    nearest
+        Whether pixels of the lattice take the nearest of another grid.
+    margin
+        Number of pixels that are written beyond a zone's meridians.
+    """
+    return {
+        "algorithm": ALGORITHM,
+        "adopted": {"model": model, "source": source, "pixels": "nearest" if nearest else "same"},
+        "margin": margin,
+        "pixels": pixels_named(None),
+    }
+
+
+def adopted_model(identity: Identity) -> str | None:
+    """Name of the product whose embeddings were adopted; None where a run of ours made them."""
+    adopted = identity.get("adopted")
+    return None if adopted is None else str(adopted["model"])
+
+
+def model_name(identity: Identity) -> str:
+    """Name of the model that made the embeddings."""
+    return adopted_model(identity) or str(identity["encoder"]["card"]["name"])
+
+
 def pixels_named(inside: bytes | None) -> str:
     """How an identity names the pixels that are written."""
     return "all" if inside is None else f"inside {hashlib.sha256(inside).hexdigest()}"

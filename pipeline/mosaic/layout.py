@@ -228,12 +228,16 @@ class Layout:
         themselves, ascending.
     compression
         How its shards are compressed.
+    observed
+        Names of the observation counts that are known, some of `COUNTS`: embeddings that were made
+        elsewhere may come without, and have no array for what nobody knows.
     """
 
     side: int = DEFAULT_SIDE
     dims: int = 128
     depths: tuple[int, ...] = ()
     compression: Compression = SHARDS
+    observed: tuple[str, ...] = COUNTS
 
     def __post_init__(self) -> None:
         check_side(self.side)
@@ -244,8 +248,8 @@ class Layout:
 
     @property
     def counts(self) -> tuple[Array, ...]:
-        """The arrays of observation counts, in the order of `COUNTS`."""
-        return tuple(self._plane(count_array(name), "<u2", 0) for name in COUNTS)
+        """The arrays of the observation counts that are known, in the order of `COUNTS`."""
+        return tuple(self._plane(count_array(name), "<u2", 0) for name in self.observed)
 
     @property
     def scales(self) -> Array:

@@ -13,14 +13,16 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
 from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.mosaic.conventions import GEOEMB, PROJ, SPATIAL
-from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint
+from tessera_mosaic.pipeline.mosaic.identity import Identity, adopted_model, fingerprint
 from tessera_mosaic.pipeline.mosaic.layout import (
     BYTES,
+    COUNTS,
     PLAIN,
     Compression,
     Layout,
@@ -50,6 +52,10 @@ SOURCES = {
     "Sentinel-1 GRD": "https://sentiwiki.copernicus.eu/web/sentinel-1",
 }
 """Missions whose data the embeddings come from, and where they are described."""
+
+
+OBSERVATIONS = "tessera_mosaic:observations"
+"""Attribute of the root with the names of the observation counts, where some are not known."""
 
 
 def zone_nodes(layout: Layout, zone: int, steps: int) -> dict[str, dict[str, Any]]:
@@ -147,6 +153,7 @@ def parse_root(data: bytes) -> MosaicMetadata:
                 int(attributes["geoemb:dimensions"]),
                 tuple(depths),
                 Compression.of_metadata(codes),
+                tuple(attributes.get(OBSERVATIONS, COUNTS)),
             ),
             attributes["tessera_mosaic:identity"],
             tuple(int(year) for year in attributes["tessera_mosaic:years"]),
@@ -158,8 +165,10 @@ def parse_root(data: bytes) -> MosaicMetadata:
         raise StoreError(f"its metadata is not that of a mosaic: {error!r}") from None
 
 
-def weights_uri(identity: Identity) -> str:
-    """A name of the weights that no others have."""
+def model_uri(identity: Identity) -> str:
+    """A name of the weights that no others have, or the given one of embeddings made elsewhere."""
+    if (model := adopted_model(identity)) is not None:
+        return model if "://" in model else f"urn:tessera-mosaic:adopted:{quote(model, safe='')}"
     return f"urn:tessera-mosaic:weights:sha256:{identity['encoder']['weights_sha256']}"
 
 
@@ -174,7 +183,7 @@ def _root_attributes(told: MosaicMetadata) -> dict[str, Any]:
         "zarr_conventions": [GEOEMB],
         "geoemb:type": "pixel",
         "geoemb:dimensions": layout.dims,
-        "geoemb:model": weights_uri(identity),
+        "geoemb:model": model_uri(identity),
         "geoemb:source_data": list(SOURCES.values()),
         "geoemb:data_type": "int8",
         "geoemb:gsd": float(PIXEL),
@@ -191,6 +200,8 @@ def _root_attributes(told: MosaicMetadata) -> dict[str, Any]:
         attributes["geoemb:depths"] = [
             {"dimensions": array.bands, "array": array.name} for array in layout.embeddings
         ]
+    if layout.observed != COUNTS:
+        attributes[OBSERVATIONS] = list(layout.observed)
     return attributes | {
         "tessera_mosaic:fingerprint": fingerprint(identity),
         "tessera_mosaic:identity": identity,

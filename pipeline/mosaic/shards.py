@@ -49,7 +49,8 @@ class Pixels:
     scales : float32 (height, width)
         Scale of each pixel; +inf where nothing is, NaN where water is.
     counts : uint16 (height, width) by name
-        Number of observations of each pixel, by the names in `COUNTS`.
+        Number of observations of each pixel, by the names in `COUNTS`; without those that nobody
+        knows.
     """
 
     codes: NDArray[np.int8]

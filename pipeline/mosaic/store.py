@@ -16,8 +16,8 @@ from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.errors import BadInput, StoreError, StoreMismatch
 from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.mosaic.identity import Identity, differences
-from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Array, Layout
+from tessera_mosaic.pipeline.mosaic.identity import Identity, adopted_model, differences
+from tessera_mosaic.pipeline.mosaic.layout import Array, Layout
 from tessera_mosaic.pipeline.mosaic.metadata import (
     YEARS_CHUNK,
     MosaicMetadata,
@@ -77,7 +77,8 @@ class Mosaic(MosaicMetadata):
             raise BadInput(
                 f"{self.storage.url} has tiles of {self.layout.side} px, not {tile.side}"
             )
-        return ShardWriter(self.storage, self.layout, tile, self.step(year), threads)
+        least = -127 if adopted_model(self.identity) is None else -128
+        return ShardWriter(self.storage, self.layout, tile, self.step(year), threads, least)
 
     def read(self, tile: Tile, year: int) -> Pixels:
         """A whole tile at full depth, fill where it has no objects.
@@ -92,7 +93,8 @@ class Mosaic(MosaicMetadata):
             codes=np.moveaxis(read(self.layout.embeddings[-1]), 0, -1),
             scales=read(self.layout.scales),
             counts={
-                name: read(array) for name, array in zip(COUNTS, self.layout.counts, strict=True)
+                name: read(array)
+                for name, array in zip(self.layout.observed, self.layout.counts, strict=True)
             },
         )
 
@@ -102,7 +104,7 @@ class Mosaic(MosaicMetadata):
         pixels = Pixels(
             np.zeros((height, width, self.layout.dims), np.int8),
             np.full((height, width), np.inf, np.float32),
-            {name: np.zeros((height, width), np.uint16) for name in COUNTS},
+            {name: np.zeros((height, width), np.uint16) for name in self.layout.observed},
         )
         side = self.layout.side
         for row in range(window.row // side, -(-(window.row + height) // side)):
@@ -112,7 +114,7 @@ class Mosaic(MosaicMetadata):
                 ours, theirs = part.within(window), part.within(tile.window)
                 read = self.read(tile, year)
                 pixels.codes[ours], pixels.scales[ours] = read.codes[theirs], read.scales[theirs]
-                for name in COUNTS:
+                for name in self.layout.observed:
                     pixels.counts[name][ours] = read.counts[name][theirs]
         return pixels
 
@@ -145,8 +147,7 @@ def create_store(
     storage
         An empty place, or one that holds a mosaic of the same identity and layout.
     layout, identity
-        How the mosaic is to be cut, and what decides its bytes;
-        `identity["encoder"]["weights_sha256"]` names the weights.
+        How the mosaic is to be cut, and what decides its bytes, as `mosaic.identity` has it.
     years, zones
         Calendar years and numbers of the zones that will be written.
 
@@ -264,6 +265,14 @@ def _extended(
 
 
 def _check_same(known: Mosaic, layout: Layout, identity: Identity) -> None:
+    theirs_adopted, ours_adopted = adopted_model(known.identity), adopted_model(identity)
+    if (theirs_adopted is None) != (ours_adopted is None):
+        made = (
+            f"embeddings of {theirs_adopted}, which were made elsewhere and adopted"
+            if theirs_adopted
+            else "embeddings of a run, beside which none are adopted"
+        )
+        raise StoreMismatch(f"{known.storage.url} holds {made}: choose another store")
     # A mosaic keeps its own compression, so that its shards are of one kind.
     layout = replace(layout, compression=known.layout.compression)
     ours, theirs = ({"layout": vars(of)} for of in (layout, known.layout))

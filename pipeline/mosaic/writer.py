@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tessera_mosaic.pipeline.errors import BadEmbedding
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.stored_object import StoredObject
-from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Array, Layout, count_array
+from tessera_mosaic.pipeline.mosaic.layout import Array, Layout, count_array
 from tessera_mosaic.pipeline.mosaic.shards import MISSING, encode_index
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 
@@ -41,11 +41,20 @@ class ShardWriter:
         Place of the year on the time axis.
     threads
         Number of threads that compress the chunks of a block side by side.
+    least
+        Least code that is taken: an encoder of ours gives none below -127.
     """
 
     def __init__(
-        self, storage: Storage, layout: Layout, tile: Tile, step: int, threads: int = 1
+        self,
+        storage: Storage,
+        layout: Layout,
+        tile: Tile,
+        step: int,
+        threads: int = 1,
+        least: int = -127,
     ) -> None:
+        self._least = least
         self._storage, self._layout, self._tile, self._step = storage, layout, tile, step
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="compress")
         self._spools = {array.name: _Spool(array) for array in layout.arrays}
@@ -74,12 +83,12 @@ class ShardWriter:
         scales : float32 (height, width)
             Scale of each pixel, or a sentinel.
         counts : uint16 (height, width) by name
-            Number of observations of each pixel.
+            Number of observations of each pixel, of the sensors of which the layout has them.
 
         Raises
         ------
         BadEmbedding
-            If a finite scale is not in (0, 1), or a code is -128.
+            If a finite scale is not in (0, 1), or a code is less than the least.
         """
         rows, cols = window.within(self._tile.window)
         finite = np.isfinite(scales)
@@ -87,11 +96,13 @@ class ShardWriter:
             raise BadEmbedding(
                 f"tile {self._tile.name}: a scale is neither in (0, 1) nor a sentinel"
             )
-        if (codes == -128).any():
+        if (codes < self._least).any():
             raise BadEmbedding(f"tile {self._tile.name}: a code is -128, beyond -127..127")
         kept = codes if finite.all() else np.where(finite[..., None], codes, np.int8(0))
         bands_first = kept.transpose(2, 0, 1)
-        planes = {count_array(name): counts[name] for name in COUNTS} | {"scales": scales}
+        planes = {count_array(name): counts[name] for name in self._layout.observed} | {
+            "scales": scales
+        }
         codes_of = {array.name: bands_first[: array.bands] for array in self._layout.embeddings}
         ready = [
             whole

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tessera_mosaic.model.cards import KNOWN, Card
-from tessera_mosaic.pipeline.mosaic.identity import Identity
-from tessera_mosaic.pipeline.mosaic.metadata import SOURCES, weights_uri
+from tessera_mosaic.pipeline.mosaic.identity import Identity, adopted_model
+from tessera_mosaic.pipeline.mosaic.metadata import SOURCES, model_uri
 
 LEGAL_NOTICE = "https://sentinels.copernicus.eu/documents/247904/690755/Sentinel_Data_Legal_Notice"
 
@@ -25,6 +25,8 @@ BACKSCATTER = {
 
 def card_of(identity: Identity) -> Card | None:
     """The known model whose very weights made a mosaic; None for any other weights."""
+    if adopted_model(identity) is not None:
+        return None
     encoder = identity["encoder"]
     card = KNOWN.get(encoder["card"]["name"])
     return card if card and card.sha256 and card.sha256 == encoder["weights_sha256"] else None
@@ -39,7 +41,7 @@ def licence_of(identity: Identity) -> str:
 def model_page(identity: Identity) -> str:
     """Address at which a person finds a mosaic's weights, or their name by digest."""
     card = card_of(identity)
-    return (card and card.page) or weights_uri(identity)
+    return (card and card.page) or model_uri(identity)
 
 
 def attribution(identity: Identity, years: Sequence[int]) -> str:
@@ -52,7 +54,13 @@ def attribution(identity: Identity, years: Sequence[int]) -> str:
     years
         Calendar years that it holds pixels of.
     """
-    encoder, card = identity["encoder"], card_of(identity)
+    card, made, imagery = card_of(identity), "Made with", ""
+    if (model := adopted_model(identity)) is not None:
+        told = f"- product: {model}, as whoever adopted it named it"
+        made = "Made elsewhere, and brought to their place with"
+    else:
+        encoder, imagery = identity["encoder"], BACKSCATTER.get(identity["imagery"], "")
+        told = f"- card: {encoder['card']['name']}\n- sha256: {encoder['weights_sha256']}"
     span = ", ".join(str(year) for year in years)
     weights = (
         f"The weights are those of {card.name} ({model_page(identity)}), licence {card.licence}."
@@ -68,7 +76,7 @@ Contains modified Copernicus Sentinel data {span}.
 
 Copernicus Sentinel data are free, full and open, under Commission Delegated Regulation (EU)
 No 1159/2013 and the legal notice at <{LEGAL_NOTICE}>: whoever passes on what is derived from them
-shall keep the line above. {BACKSCATTER.get(identity["imagery"], "")}
+shall keep the line above. {imagery}
 
 {_listed()}
 
@@ -76,14 +84,13 @@ shall keep the line above. {BACKSCATTER.get(identity["imagery"], "")}
 
 {weights}
 
-- card: {encoder["card"]["name"]}
-- sha256: {encoder["weights_sha256"]}
+{told}
 
 TESSERA is by Feng et al., University of Cambridge: <https://arxiv.org/abs/2506.20380>.
 
 ## Embeddings
 
-Made with tessera-mosaic (Apache-2.0), which claims no rights in what it makes.
+{made} tessera-mosaic (Apache-2.0), which claims no rights in what it makes.
 """
 
 

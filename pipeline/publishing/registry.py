@@ -171,6 +171,9 @@ class Row:
         embedded = max(record.pixels.get("embedded", 0), 1)
         counts: dict[str, Any] = {}
         for name in COUNTS:
+            if record.state == TileState.DONE.value and name not in record.observations:
+                # Embeddings that were made elsewhere may come without.
+                continue
             seen = record.observations.get(name, {"sum": 0, "max": 0})
             counts[f"observations_{name}_mean"] = seen["sum"] / embedded
             counts[f"observations_{name}_max"] = seen["max"]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_mosaic.pipeline.mosaic.identity import fingerprint
+from tessera_mosaic.pipeline.mosaic.identity import fingerprint, model_name
 from tessera_mosaic.pipeline.mosaic.layout import count_array
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
 from tessera_mosaic.pipeline.publishing.registry import TileState
@@ -81,7 +81,7 @@ def report_page(mosaic: Mosaic, totals: Totals, maps: Mapping[int, bytes]) -> st
     maps
         The map of the tiles as PNG, by calendar year.
     """
-    card = mosaic.identity["encoder"]["card"]["name"]
+    card = model_name(mosaic.identity)
     latest = totals.latest
     as_of = latest[:16].replace("T", " ") + " UTC" if latest else "no record yet"
     years = ", ".join(map(str, totals.years)) or "Empty"

@@ -15,6 +15,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from tessera_mosaic.pipeline.ledger.keys import ATTRIBUTION, REGISTRY, item_key
+from tessera_mosaic.pipeline.mosaic.identity import model_name
 from tessera_mosaic.pipeline.mosaic.layout import count_array
 from tessera_mosaic.pipeline.mosaic.metadata import SOURCES
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
@@ -168,6 +169,8 @@ def _arrays(mosaic: Mosaic) -> dict[str, str]:
         ("s1_ascending", "ascending Sentinel-1 observations"),
         ("s1_descending", "descending Sentinel-1 observations"),
     ):
+        if name not in mosaic.layout.observed:
+            continue
         titles[count_array(name)] = f"Number of {title} of each pixel"
     return titles
 
@@ -183,7 +186,13 @@ def _sources(mosaic: Mosaic) -> list[dict[str, str]]:
 
 def card_name(mosaic: Mosaic) -> str:
     """Name of the card of the model that made a mosaic."""
-    return str(mosaic.identity["encoder"]["card"]["name"])
+    return model_name(mosaic.identity)
+
+
+def _weights(mosaic: Mosaic) -> dict[str, str]:
+    """The digest of the weights, where a run of ours used them."""
+    encoder = mosaic.identity.get("encoder")
+    return {"tessera_mosaic:weights_sha256": encoder["weights_sha256"]} if encoder else {}
 
 
 def _collection(mosaic: Mosaic, extents: Mapping[str, Extent]) -> dict[str, Any]:
@@ -211,7 +220,7 @@ def _collection(mosaic: Mosaic, extents: Mapping[str, Extent]) -> dict[str, Any]
         "emb:type": "pixel",
         "emb:dimensions": mosaic.layout.dims,
         "emb:temporal_resolution": "P1Y",
-        "tessera_mosaic:weights_sha256": mosaic.identity["encoder"]["weights_sha256"],
+        **_weights(mosaic),
         "links": [
             {"rel": "root", "href": "./collection.json", "type": "application/json"},
             *_sources(mosaic),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.io.stored_object import Damaged, StoredObject
 from tessera_mosaic.pipeline.ledger.records import Record
+from tessera_mosaic.pipeline.mosaic.identity import adopted_model
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Array
 from tessera_mosaic.pipeline.mosaic.shards import stream_chunks
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
@@ -92,9 +93,10 @@ def read_holdings(mosaic: Mosaic, tile: Tile, record: Record, wanted: Wanted | N
             planes[array.name] = plane
     scales = planes.get("scales")
     _judge_codes(holds, mosaic, stored, scales)
-    if scales is not None and len(planes) == len(COUNTS) + 1:
+    known = mosaic.layout.observed
+    if scales is not None and len(planes) == len(known) + 1:
         holds.embedded = int(np.isfinite(scales).sum())
-        counts = dict(zip(COUNTS, (planes[a.name] for a in mosaic.layout.counts), strict=True))
+        counts = dict(zip(known, (planes[a.name] for a in mosaic.layout.counts), strict=True))
         _judge_planes(holds, record, scales, counts)
         if wanted is not None:
             _judge_places(holds, record, scales, wanted(tile.window))
@@ -126,9 +128,10 @@ def _judge_planes(
     finite = np.isfinite(scales)
     if np.isneginf(scales).any() or ((scales <= 0) | (scales >= 1))[finite].any():
         holds.blame(ProblemKind.SCALE, "a scale is neither in (0, 1) nor a sentinel")
-    seen = sum(count.astype(np.int64) for count in counts.values()) > 0
-    if (finite & ~seen).any():
-        holds.blame(ProblemKind.COUNTS, "pixels are embedded that no observation saw")
+    if set(counts) == set(COUNTS):
+        seen = sum(count.astype(np.int64) for count in counts.values()) > 0
+        if (finite & ~seen).any():
+            holds.blame(ProblemKind.COUNTS, "pixels are embedded that no observation saw")
     found = {n: {"sum": int(c.sum(dtype=np.int64)), "max": int(c.max())} for n, c in counts.items()}
     if found != record.observations:
         holds.blame(
@@ -177,7 +180,9 @@ def _judge_codes(
                 continue
             valid = np.isfinite(scales[i * n : i * n + n, j * n : j * n + n])
             kept = chunk[:, valid].astype(np.int16)
-            dull[i, j] = chunk[:, ~valid].any() or (np.abs(kept).max(axis=0) != FULL_SCALE).any()
+            dull[i, j] = chunk[:, ~valid].any()
+            if adopted_model(mosaic.identity) is None:
+                dull[i, j] |= (np.abs(kept).max(axis=0) != FULL_SCALE).any()
             holds.histogram += histogram_of(kept)
             if kept.size:
                 least = np.minimum(least, kept.min(axis=1))
