@@ -41,6 +41,9 @@ COMMANDS = {
     "sample": "draw pixels of a region for training",
     "pretrain": "train an encoder on sampled pixels, without labels",
     "evaluate": "what labels can be told from a mosaic's embeddings",
+    "points": "draw a probability sample of a map's pixels, to be labelled",
+    "areas": "areas and accuracies of a map with intervals, from a labelled sample",
+    "suggest": "where another label would teach a map most",
 }
 """Purpose of each command. `commands.<name>` holds `<name>_arguments` and `<name>_command`."""
 

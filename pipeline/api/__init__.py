@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from tessera_mosaic.model.encoder import Embedding
     from tessera_mosaic.model.observations import Origin, Stack
     from tessera_mosaic.model.precision import Precision
+    from tessera_mosaic.pipeline.downstream.area_result import AreaResult
+    from tessera_mosaic.pipeline.downstream.areas import AreasRequest, areas
+    from tessera_mosaic.pipeline.downstream.point_file import Design
+    from tessera_mosaic.pipeline.downstream.points import DrawnPoints, PointsRequest, points
+    from tessera_mosaic.pipeline.downstream.suggest import Suggestion, SuggestRequest, suggest
     from tessera_mosaic.pipeline.embedding.encode_directory import Encoded, encode_directory
     from tessera_mosaic.pipeline.embedding.encoder_requests import EncodeRequest
     from tessera_mosaic.pipeline.embedding.encoders import Encoder
@@ -51,6 +56,7 @@ if TYPE_CHECKING:
         Unavailable,
         Unforeseen,
     )
+    from tessera_mosaic.pipeline.evaluation.stratified_estimates import Estimate
     from tessera_mosaic.pipeline.imagery.resample import Kernel
     from tessera_mosaic.pipeline.job.job_request import JobOptions
     from tessera_mosaic.pipeline.job.outcome import Outcome
@@ -77,17 +83,22 @@ __all__ = [
     "AdoptRequest",
     "Altered",
     "AreaRequest",
+    "AreaResult",
+    "AreasRequest",
     "BadEmbedding",
     "BadInput",
     "BrokenOff",
     "Card",
     "Corrupt",
+    "Design",
     "Device",
     "DeviceError",
+    "DrawnPoints",
     "Embedding",
     "EncodeRequest",
     "Encoded",
     "Encoder",
+    "Estimate",
     "Expired",
     "Findings",
     "Gone",
@@ -104,6 +115,7 @@ __all__ = [
     "PassRule",
     "Plan",
     "PlanRequest",
+    "PointsRequest",
     "Poisoned",
     "Precision",
     "Problem",
@@ -122,6 +134,8 @@ __all__ = [
     "StoreFull",
     "StoreMismatch",
     "StoreReadOnly",
+    "SuggestRequest",
+    "Suggestion",
     "TesseraError",
     "Throttled",
     "TimedOut",
@@ -130,15 +144,18 @@ __all__ = [
     "WantedPixels",
     "Zones",
     "adopt",
+    "areas",
     "dequantize",
     "encode_directory",
     "open_mosaic",
     "plan",
+    "points",
     "publish",
     "read_stack",
     "run",
     "sample",
     "status",
+    "suggest",
     "verify",
     "write_stack",
 ]
@@ -150,9 +167,15 @@ _PLACES = {
     "tessera_mosaic.model.encoder": ("Embedding",),
     "tessera_mosaic.model.observations": ("Origin", "Stack"),
     "tessera_mosaic.model.precision": ("Precision",),
+    "tessera_mosaic.pipeline.downstream.area_result": ("AreaResult",),
+    "tessera_mosaic.pipeline.downstream.areas": ("AreasRequest", "areas"),
+    "tessera_mosaic.pipeline.downstream.point_file": ("Design",),
+    "tessera_mosaic.pipeline.downstream.points": ("DrawnPoints", "PointsRequest", "points"),
+    "tessera_mosaic.pipeline.downstream.suggest": ("SuggestRequest", "Suggestion", "suggest"),
     "tessera_mosaic.pipeline.embedding.encode_directory": ("Encoded", "encode_directory"),
     "tessera_mosaic.pipeline.embedding.encoder_requests": ("EncodeRequest",),
     "tessera_mosaic.pipeline.embedding.encoders": ("Encoder",),
+    "tessera_mosaic.pipeline.evaluation.stratified_estimates": ("Estimate",),
     "tessera_mosaic.pipeline.imagery.resample": ("Kernel",),
     "tessera_mosaic.pipeline.job.job_request": ("JobOptions",),
     "tessera_mosaic.pipeline.job.outcome": ("Outcome",),

@@ -6,4 +6,10 @@ Places: `place_files` reads points and polygons with their columns, `places` say
 the lattice they are.
 
 Maps: `map_layout` says which arrays a map has, `map_store` makes, writes and reads its store.
+
+How much there is: `points` draws a probability sample of a map into a `point_file`; `areas` makes
+an `area_result` of it and an `area_report`, with `reference_labels` and `value_estimates`.
+`map_pixels` reads anybody's map, `map_scan` passes over it once, by window, and `sample_scan` keeps
+what the pass tells of a sample; `named_areas` are districts and parcels. `suggest` names the pixels
+to label next.
 """

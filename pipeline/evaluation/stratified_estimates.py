@@ -238,7 +238,11 @@ def ratio(
 
 
 def mean(
-    sample: Sample, values: Floats, spread: float = 0.0, confidence: float = CONFIDENCE
+    sample: Sample,
+    values: Floats,
+    spread: float = 0.0,
+    possible: Flags | None = None,
+    confidence: float = CONFIDENCE,
 ) -> Estimate:
     """Mean of a value over the population's ground.
 
@@ -251,6 +255,8 @@ def mean(
     spread
         How far apart values can lie. Where all points of a stratum have the same value, as much of
         it as could have stayed unseen is taken to lie so far from that.
+    possible : bool (strata,)
+        Strata in which values can differ; all by default.
     confidence
         Probability that the interval holds the truth.
 
@@ -274,6 +280,8 @@ def mean(
     """
     n, of = sample.points, sample.pixels
     partly = (n < of) & (n > 0)
+    if possible is not None:
+        partly &= possible
     if np.any(partly & (n < 2)):
         raise BadInput("a stratum has one point, and two are needed to know how it varies")
     means = sample.means(values)
@@ -298,16 +306,16 @@ def mean(
 
 
 def covering_distance(
-    sample: Sample, residuals: Floats, confidence: float = CONFIDENCE
+    residuals: Floats, weights: Floats, confidence: float = CONFIDENCE
 ) -> float | None:
     """How far from the map a pixel's true value lies at most, with a probability.
 
     Parameters
     ----------
-    sample
-        The sample.
     residuals : float64 (points,)
         True value less mapped value of each point.
+    weights : float64 (points,)
+        Ground that each point stands for, in any unit.
     confidence
         The probability, over the drawing of the sample and of one pixel more.
 
@@ -319,17 +327,15 @@ def covering_distance(
     References
     ----------
     Vovk, Gammerman and Shafer (2005), Algorithmic Learning in a Random World (conformal
-    prediction); each point counts as much as the ground that it stands for, and so does the pixel.
+    prediction); the pixel counts as much as the point that stands for most ground.
 
     Examples
     --------
-    >>> sample = Sample(np.zeros(99, int), np.array([1_000_000]))
-    >>> covering_distance(sample, np.arange(99) - 49.0)
+    >>> covering_distance(np.arange(99) - 49.0, np.ones(99))
     47.0
     """
     distances = np.abs(residuals)
     order = np.argsort(distances, kind="stable")
-    weights = sample.point_weights
     covered = np.cumsum(weights[order]) / (weights.sum() + weights.max())
     reached = int(np.searchsorted(covered, confidence - 1e-12))
     return float(distances[order[reached]]) if reached < len(order) else None
