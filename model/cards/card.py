@@ -75,7 +75,7 @@ class Card:
     family: Family
     imagery: tuple[str, ...]
     kernel: Literal["nearest", "bilinear", "cubic"]
-    offset: Literal["reference", "item", "none"]
+    offset: Literal["reference", "evidence", "item", "none"]
     dims: int
     depths: tuple[int, ...]
     statistics: Statistics

@@ -24,6 +24,7 @@ from tessera_mosaic.pipeline.imagery.label_raster import read_labels
 from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
+from tessera_mosaic.pipeline.io.urls import plain
 from tessera_mosaic.pipeline.job.beam_options import beam_options, machine_type, runs_here
 from tessera_mosaic.pipeline.job.job_request import JobRequest
 from tessera_mosaic.pipeline.job.launch import launch
@@ -34,7 +35,7 @@ from tessera_mosaic.pipeline.ledger.recipe import recipe_fingerprint
 from tessera_mosaic.pipeline.ledger.tile_lists import TileList, ever_planned
 from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, run_identity
 from tessera_mosaic.pipeline.mosaic.layout import Layout
-from tessera_mosaic.pipeline.mosaic.store import create_store
+from tessera_mosaic.pipeline.mosaic.store import create_store, read_mosaic
 from tessera_mosaic.pipeline.planning.estimate import forecast, make_plan
 from tessera_mosaic.pipeline.planning.revisits import ground_of
 from tessera_mosaic.pipeline.scenes.source import Source
@@ -47,6 +48,9 @@ from tessera_mosaic.pipeline.tiling.region import read_region
 from tessera_mosaic.requests import RunRequest, SampleRequest
 
 log = logging.getLogger(__name__)
+
+OFFSETS = ("offsets_taken_out", "offsets_not_there")
+"""Measures of scenes about whose offset evidence decided against the reference."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,9 @@ def run(request: RunRequest) -> Outcome:
     """
     prepared = prepare_run(request)
     prepared.create_store()
-    return launch(prepared.job, prepared.maker)
+    outcome = launch(prepared.job, prepared.maker)
+    tell_offsets(outcome, plain(request.store))
+    return outcome
 
 
 def prepare_run(request: RunRequest) -> PreparedRun:
@@ -146,7 +152,7 @@ def prepare_run(request: RunRequest) -> PreparedRun:
         tiles=tiles,
         **request.job_options(),
     )
-    offset = request.offset or OffsetRule(card.offset)
+    offset = request.offset or offset_of_store(request.store) or default_offset(card)
     rules = Preprocessing(source.imagery, Kernel(card.kernel), offset, request.s1_mosaic)
     rules.check(source)
     inside = bytes(shapely.to_wkb(area.region)) if area.inside else None
@@ -173,6 +179,47 @@ def prepare_run(request: RunRequest) -> PreparedRun:
     )
     layout = Layout(request.tile, card.dims, card.depths if request.depths else ())
     return PreparedRun(job, maker, layout, identity, expected)
+
+
+def offset_of_store(url: str) -> OffsetRule | None:
+    """Rule by which a mosaic that is there takes the offset out; None where there is none.
+
+    Raises
+    ------
+    StoreError
+        If the store cannot be read.
+    """
+    storage = Storage(url)
+    try:
+        with store_errors(url):
+            rules = read_mosaic(storage).identity.get("rules", {})
+        return OffsetRule(rules["offset"])
+    except (FileNotFoundError, BadInput, KeyError, ValueError, TypeError):
+        # What is there is refused where the store is made ready.
+        return None
+
+
+def default_offset(card: Card) -> OffsetRule:
+    """By evidence, where a model was trained with the reference's rule; else that of its training.
+
+    Evidence brings scenes to what the reference takes them to be.
+    """
+    trained = OffsetRule(card.offset)
+    return OffsetRule.EVIDENCE if trained == OffsetRule.REFERENCE else trained
+
+
+def tell_offsets(outcome: Outcome, where: str) -> None:
+    """Say once of a run in how many scenes evidence decided about the offset."""
+    there, absent = (int(outcome.measures.get(name, 0)) for name in OFFSETS)
+    if there or absent:
+        log.warning(
+            "radiometric offset of Sentinel-2: by evidence, against what the reference takes for "
+            "granted, %d scenes had it, and it was taken out, and %d did not have it (a scene "
+            "counts once for each tile; the records in %s name them)",
+            there,
+            absent,
+            where,
+        )
 
 
 def expect(request: RunRequest, area: Area, card: Card, source: Source, machine: str) -> Forecast:
@@ -253,6 +300,7 @@ def sample(request: SampleRequest) -> SampleOutcome:
     """
     job, maker = prepare_sample(request)
     outcome = launch(job, maker)
+    tell_offsets(outcome, plain(request.out))
     storage = Storage(request.out)
     with store_errors(request.out):
         index = index_of(storage, request.year)
@@ -273,7 +321,9 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
         read_labels(request.labels, request.fields)
     catalog = CatalogAddress(request.catalog, request.allow_hosts)
     source = catalog.open()
-    rules = Preprocessing(source.imagery, request.kernel, request.offset)
+    storage = Storage(request.out)
+    offset = request.offset or offset_of_folder(storage) or OffsetRule.EVIDENCE
+    rules = Preprocessing(source.imagery, request.kernel, offset)
     rules.check(source)
     region = read_region(request.region)
     tiles = TileList.of(
@@ -288,7 +338,6 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
         **request.job_options(),
     )
     recipe = recipe_of(request, rules)
-    storage = Storage(request.out)
     with store_errors(request.out):
         begun = not storage.create(RECIPE, recipe)
         if begun and storage.read(RECIPE) != recipe:
@@ -310,6 +359,15 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
         without_records=without_records,
     )
     return job, maker
+
+
+def offset_of_folder(storage: Storage) -> OffsetRule | None:
+    """Rule by which a folder's d-pixels had the offset taken out; None where there are none."""
+    try:
+        with store_errors(storage.url):
+            return OffsetRule(json.loads(storage.read(RECIPE))["offset"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
 
 
 def recipe_of(request: SampleRequest, rules: Preprocessing) -> bytes:

@@ -70,7 +70,8 @@ class RunRequest(JobOptions):
     depths
         Whether the shorter embeddings that the model's first values are get stored, too.
     offset
-        How the radiometric offset of Sentinel-2 is taken out; by default as the model was trained.
+        How the radiometric offset of Sentinel-2 is taken out; by default by the rule of a store
+        that is there, else by evidence, or as weights were trained that had another rule.
     s1_mosaic
         The value of a pixel that several scenes of a Sentinel-1 pass have.
     precision
@@ -142,8 +143,11 @@ class SampleRequest(JobOptions):
 
     Parameters
     ----------
-    catalog, region, year, allow_hosts, tile, offset
+    catalog, region, year, allow_hosts, tile
         As in `RunRequest`.
+    offset
+        How the radiometric offset of Sentinel-2 is taken out; by default by the rule of a folder
+        that is there, else by evidence.
     out
         Folder or URL for the d-pixels.
     fraction
@@ -181,11 +185,13 @@ class SampleRequest(JobOptions):
     labels: str | None = None
     fields: str | None = None
     kernel: Kernel = Kernel.BILINEAR
-    offset: OffsetRule = OffsetRule.REFERENCE
+    offset: OffsetRule | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        choose(self, kernel=Kernel, offset=OffsetRule)
+        choose(self, kernel=Kernel)
+        if self.offset is not None:
+            choose(self, offset=OffsetRule)
         check_side(self.tile)
         check_year(self.year)
         if not 0 < self.fraction <= 1:

@@ -181,7 +181,7 @@ def annual(
         },
     )
     # Whether the mosaic is sound is for its tiles to tell; what else is damaged, `publish` mends.
-    findings = Findings()
+    findings = Findings(years=(request.year,))
     findings.take(steps.check_tiles(request.store, request.year), tell)
     published = all(problem.kind in TOLD for problem in findings.problems)
     if published:

@@ -48,18 +48,25 @@ def area_request(args: argparse.Namespace) -> AreaRequest:
 
 
 def rule_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that choose rules; what they leave open is as the models were trained."""
-    parser.add_argument(
-        "--offset",
-        choices=tuple(OffsetRule),
-        help="how the radiometric offset of Sentinel-2 is taken out: by the reference's rules (as "
-        "the models were trained, the default), by each scene's item and pixels, or not at all",
-    )
+    """Declare the options that choose rules by which pixels become observations."""
+    offset_argument(parser)
     parser.add_argument(
         "--s1-mosaic",
         choices=tuple(PassRule),
         default=PassRule.FIRST,
         help="the value of a pixel that several scenes of a Sentinel-1 pass have (first)",
+    )
+
+
+def offset_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that chooses the rule for Sentinel-2's radiometric offset."""
+    parser.add_argument(
+        "--offset",
+        choices=tuple(OffsetRule),
+        help="how the offset of 1000 in Sentinel-2's pixels since baseline 04.00 is taken out: "
+        "evidence (as reference, unless a scene's pixels or item contradict it; default of what is "
+        "new), reference (by date, as the models were trained), item (by item and pixels alone), "
+        "or none (left in); what is there already keeps its own rule",
     )
 
 

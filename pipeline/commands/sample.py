@@ -9,10 +9,10 @@ from tessera_mosaic.pipeline.commands.arguments import (
     catalogue_arguments,
     job_arguments,
     job_options,
+    offset_argument,
 )
 from tessera_mosaic.pipeline.commands.run import print_outcome, retry_command
 from tessera_mosaic.pipeline.imagery.resample import Kernel
-from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_SIDE
 from tessera_mosaic.requests import DEFAULT_FRACTION, SampleRequest
 
@@ -33,7 +33,7 @@ def sample_arguments(parser: argparse.ArgumentParser) -> None:
         "--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px (%(default)s)"
     )
     parser.add_argument("--kernel", choices=tuple(Kernel), default=Kernel.BILINEAR)
-    parser.add_argument("--offset", choices=tuple(OffsetRule), default=OffsetRule.REFERENCE)
+    offset_argument(parser)
     job_arguments(parser)
 
 

@@ -19,7 +19,7 @@ def stack_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, help="directory for the arrays and stack.json")
     parser.add_argument("--kernel", choices=tuple(Kernel), default=Kernel.BILINEAR)
     rule_arguments(parser)
-    parser.set_defaults(offset=OffsetRule.REFERENCE)
+    parser.set_defaults(offset=OffsetRule.EVIDENCE)
     parser.add_argument(
         "--allow-lost-scenes",
         type=int,

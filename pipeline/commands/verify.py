@@ -38,6 +38,7 @@ def print_problem(problem: Problem) -> None:
 
 def print_findings(findings: Findings) -> None:
     """Print how many problems there are, by kind."""
-    print(f"{findings.checked} checked, {findings.ok} ok, {len(findings.problems)} problems")
+    of = f" of {', '.join(map(str, findings.years))}" if findings.years else ""
+    print(f"{findings.checked} checked{of}, {findings.ok} ok, {len(findings.problems)} problems")
     for kind, count in findings.kinds().most_common():
         print(f"  {kind}: {count}")

@@ -22,10 +22,10 @@ from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.ledger.metrics import Meter
-from tessera_mosaic.pipeline.ledger.records import Record, State, TileResult
+from tessera_mosaic.pipeline.ledger.records import NOT_THERE, TAKEN_OUT, Record, State, TileResult
 from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.scenes.scene import Scene
-from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack, OffsetNote
 from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.losses import Losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
@@ -166,6 +166,7 @@ class TileEmbedder:
             scenes_used=used,
             scenes_unused=unused,
             scenes_lost=losses.scenes,
+            offset_by_evidence=seen.offset_notes,
             observations=seen.observations,
             pixels={"owned": int(mine.sum()), "embedded": seen.embedded},
             tokens=seen.tokens,
@@ -195,6 +196,7 @@ class Seen:
     observations: dict[str, dict[str, int]] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     unused: dict[str, str] = field(default_factory=dict)
+    offsets: dict[str, OffsetNote] = field(default_factory=dict)
 
     def add(
         self,
@@ -215,7 +217,13 @@ class Seen:
             known["max"] = max(known["max"], int(count.max(initial=0)))
         self.used.update(annual.used)
         self.unused.update(annual.unused)
+        self.offsets.update((note.scene, note) for note in annual.offsets)
         return measures
+
+    @property
+    def offset_notes(self) -> tuple[tuple[str, str, str], ...]:
+        """Scenes whose offset was not as the reference takes it to be, as a record has them."""
+        return offset_rows(self.offsets.values())
 
     def scenes(self, found: Iterable[Scene]) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
         """Every scene found: those used in some block, and the others with the reason why not."""
@@ -228,6 +236,11 @@ class Seen:
                 if name not in self.used
             ),
         )
+
+
+def offset_rows(notes: Iterable[OffsetNote]) -> tuple[tuple[str, str, str], ...]:
+    """Notes on scenes' offsets as a record has them, each scene once."""
+    return tuple(sorted({(n.scene, TAKEN_OUT if n.taken_out else NOT_THERE, n.by) for n in notes}))
 
 
 def read_ahead(

@@ -22,6 +22,7 @@ from tessera_mosaic.model.pretrain.samples import (
     encode_samples,
     samples_of,
 )
+from tessera_mosaic.pipeline.embedding.embed_tile import offset_rows
 from tessera_mosaic.pipeline.embedding.named_inputs import CatalogName, LazyReader
 from tessera_mosaic.pipeline.imagery.label_raster import Labels, read_labels
 from tessera_mosaic.pipeline.io.storage import Storage
@@ -30,6 +31,7 @@ from tessera_mosaic.pipeline.io.stored_object import StoredObject
 from tessera_mosaic.pipeline.ledger.keys import dpixels_key
 from tessera_mosaic.pipeline.ledger.metrics import Meter
 from tessera_mosaic.pipeline.ledger.records import Record, State, TileResult
+from tessera_mosaic.pipeline.stacks.annual_stack import OffsetNote
 from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
@@ -127,6 +129,7 @@ class TileSampler:
         used: set[str] = set()
         unused: dict[str, str] = {}
         parts: list[Samples] = []
+        notes: list[OffsetNote] = []
         for block in tile.window.blocks(min(BLOCK, tile.side)):
             here = block.within(tile.window)
             picked = np.flatnonzero(drawn[here])
@@ -135,6 +138,7 @@ class TileSampler:
                     annual = read_block(block, scenes, maker.rules, reader)
                 used.update(annual.used)
                 unused.update(annual.unused)
+                notes += annual.offsets
                 picked = picked[~annual.stack.blank().flat[picked]]
                 places = _places(block, picked, maker.year)
                 labelled = classes[here].flat[picked], fields[here].flat[picked]
@@ -151,6 +155,7 @@ class TileSampler:
             scenes_unused=tuple(
                 (name, unused.get(name, "no pixel drawn")) for name in names if name not in used
             ),
+            offset_by_evidence=offset_rows(notes),
             pixels={"drawn": len(samples)},
             objects=objects,
         )

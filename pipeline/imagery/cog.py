@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import imagecodecs
@@ -19,44 +20,47 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import Corrupt
 from tessera_mosaic.pipeline.imagery.resample import Geometry
-
-PAGE = 16 * 1024
-"""Bytes that are fetched at a time while a header is parsed."""
+from tessera_mosaic.pipeline.imagery.tiff_tags import Directories, Read, one, paged
+from tessera_mosaic.pipeline.scenes.asset_numbers import Numbers
 
 MAX_SIDE = 2**20
 MAX_BLOCKS = 2**18
 MAX_BLOCK_BYTES = 2**26
 MAX_FILE_BYTES = 2**48
-MAX_HEADER_BYTES = 2**24
 MAX_IMAGES = 32
 
 # TIFF 6.0 and its supplements, GeoTIFF 1.1, and GDAL's tag for no data.
 WIDTH, HEIGHT, BITS, COMPRESSION, SUBFILE = 256, 257, 258, 259, 254
+REDUCED, MASK = 0b001, 0b100
 STRIP_OFFSETS, SAMPLES, STRIP_ROWS, STRIP_SIZES = 273, 277, 278, 279
 PREDICTOR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 317, 322, 323, 324, 325
 SAMPLE_FORMAT, PIXEL_SCALE, TIE_POINT, TRANSFORM, GEO_KEYS = 339, 33550, 33922, 34264, 34735
-NODATA = 42113
+METADATA, NODATA = 42112, 42113
 RASTER_TYPE_KEY, PROJECTION_KEY = 1025, 3072
 PIXEL_IS_POINT, USER_DEFINED = 2, 32767
-
-TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 11: "f4", 12: "f8"}
-TYPES |= {2: "S1", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
-"""Field types that are read, as numpy names them."""
 
 CODECS: dict[int, Callable[[Any, int], Any]] = {
     1: lambda data, size: data[:size],
     5: lambda data, size: imagecodecs.lzw_decode(data, out=size),
     8: lambda data, size: imagecodecs.deflate_decode(data, out=size),
+    32773: lambda data, size: imagecodecs.packbits_decode(data, out=size),
     32946: lambda data, size: imagecodecs.deflate_decode(data, out=size),
     50000: lambda data, size: imagecodecs.zstd_decode(data, out=size),
 }
-"""Compressions that are read: none, LZW, Deflate under both its numbers, Zstandard."""
+"""Compressions that are read: none, LZW, Deflate under both its numbers, PackBits, Zstandard."""
 
 DTYPES = {(8, 1): "u1", (16, 1): "u2", (32, 1): "u4", (16, 3): "f2", (32, 3): "f4", (64, 3): "f8"}
 """Pixel types by bits and sample format."""
 
-Read = Callable[[int, int], bytes]
-"""Gives the bytes at an offset; fewer where the file ends."""
+MAX_METADATA = 2**16
+"""Most characters of a file's metadata that are looked through."""
+
+_ITEM = re.compile(
+    r"""<Item\s+name=["'](unit|units|unittype|scale|offset)["'][^>]*>([^<]*)</Item>""",
+    re.IGNORECASE,
+)
+
+_NAMES = {"units": "unit", "unittype": "unit"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +86,12 @@ class Header:
         Numbers that TIFF has for them.
     others
         Offsets of the directories of the file's other images.
+    bits
+        Bits of a pixel in the file; those of 1 are decoded to bytes of 0 and 1.
+    mask
+        The image of the file whose pixels of 0 say where this one has no data; None for none.
+    numbers
+        What the file says of its numbers.
     """
 
     place: int
@@ -94,6 +104,9 @@ class Header:
     compression: int
     predictor: int
     others: tuple[int, ...]
+    bits: int = 0
+    mask: Header | None = None
+    numbers: Numbers = field(default_factory=Numbers)
 
     @property
     def pixels(self) -> np.dtype[Any]:
@@ -137,13 +150,14 @@ def read_header(read: Read, epsg: int = 0) -> Header:
         If the file is no GeoTIFF that can be read here.
     """
     with _making_sense():
-        form = _Form(_paged(read))
+        form = Directories(paged(read))
         others: list[int] = []
         tags, following = form.directory(form.first)
         while following and following not in (form.first, *others) and len(others) < MAX_IMAGES:
             others.append(following)
             following = form.following(following)
-        return _image(form, form.first, tags, _geometry(tags, epsg), tuple(others))
+        header = _image(form, form.first, tags, _geometry(tags, epsg), tuple(others))
+        return replace(header, mask=_mask_of(form, header, others, reduced=0))
 
 
 def read_coarsest(read: Read, header: Header) -> Header:
@@ -155,17 +169,35 @@ def read_coarsest(read: Read, header: Header) -> Header:
         If an overview cannot be read.
     """
     with _making_sense():
-        coarsest, form = header, _Form(_paged(read))
+        coarsest, form = header, Directories(paged(read))
         for place in header.others:
             tags, _ = form.directory(place)
-            # A reduced image that is no mask.
-            if _one(tags, SUBFILE, 0) & 0b101 != 1:
+            if one(tags, SUBFILE, 0) & (REDUCED | MASK) != REDUCED:
                 continue
-            width, height = _one(tags, WIDTH), _one(tags, HEIGHT)
-            if 0 < width < coarsest.geometry.width and height > 0:
-                small = replace(header.geometry, width=width, height=height)
-                coarsest = _image(form, place, tags, small, ())
+            width, height = one(tags, WIDTH), one(tags, HEIGHT)
+            if not (0 < width < coarsest.geometry.width and height > 0):
+                continue
+            small = _image(
+                form, place, tags, replace(header.geometry, width=width, height=height), ()
+            )
+            mask = header.mask and _mask_of(form, small, header.others, REDUCED)
+            # Without its mask nobody knows which of its pixels are any.
+            if header.mask is None or mask is not None:
+                coarsest = replace(small, mask=mask)
         return replace(coarsest, nodata=header.nodata)
+
+
+def _mask_of(
+    form: Directories, image: Header, places: Iterable[int], reduced: int
+) -> Header | None:
+    """The mask of an image, among the other images of its file."""
+    size = image.geometry.width, image.geometry.height
+    for place in places:
+        small = form.numbers(place)
+        kind = small.get(SUBFILE, 0) & (REDUCED | MASK)
+        if kind == MASK | reduced and (small.get(WIDTH), small.get(HEIGHT)) == size:
+            return _image(form, place, form.directory(place)[0], image.geometry, ())
+    return None
 
 
 @contextlib.contextmanager
@@ -190,7 +222,7 @@ def decode(data: bytes | memoryview, header: Header, number: int) -> NDArray[Any
         If the bytes are no such block.
     """
     height, width = header.block
-    row = width * header.dtype.itemsize
+    row = -(-width // 8) if header.bits == 1 else width * header.dtype.itemsize
     try:
         raw = CODECS[header.compression](data, height * row)
     except Exception as error:
@@ -201,6 +233,8 @@ def decode(data: bytes | memoryview, header: Header, number: int) -> NDArray[Any
     if len(raw) % row or not needed <= len(raw) // row <= height:
         raise Corrupt(f"a block has {len(raw):,} bytes in place of {height * row:,}")
     native = header.dtype.newbyteorder("=")
+    if header.bits == 1:
+        return np.unpackbits(np.frombuffer(raw, np.uint8).reshape(-1, row), axis=1)[:, :width]
     if header.predictor == 3:
         # The bytes of the floats lie sorted by significance, in any byte order.
         mixed = np.frombuffer(raw, native).reshape(-1, width)
@@ -210,88 +244,6 @@ def decode(data: bytes | memoryview, header: Header, number: int) -> NDArray[Any
         if header.predictor == 2:
             pixels = np.asarray(imagecodecs.delta_decode(pixels, axis=1))
     return pixels.astype(header.pixels, copy=False)
-
-
-def _paged(read: Read) -> Read:
-    """The same bytes, fetched in pages that are kept; never fewer than asked for."""
-    pages: dict[int, bytes] = {}
-
-    def get(start: int, length: int) -> bytes:
-        if length > MAX_HEADER_BYTES:
-            raise Corrupt(f"its header wants {length} bytes at once")
-        parts = []
-        for page in range(start // PAGE, -(-(start + length) // PAGE)):
-            if page not in pages:
-                pages[page] = read(page * PAGE, PAGE)
-            parts.append(pages[page])
-            if len(pages[page]) < PAGE:
-                break
-        skip = start % PAGE
-        data = b"".join(parts)[skip : skip + length]
-        if len(data) < length:
-            raise Corrupt("it ends within its header")
-        return data
-
-    return get
-
-
-class _Form:
-    """Byte order and version of a file, and its directories."""
-
-    def __init__(self, read: Read) -> None:
-        self._read = read
-        head = read(0, 8)
-        self.order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
-        version = struct.unpack(f"{self.order or '<'}H", head[2:4])[0]
-        if not self.order or version not in (42, 43):
-            raise Corrupt("it is no TIFF")
-        self._big = version == 43
-        self.first = self._word(read(8, 8) if self._big else head[4:])
-
-    def directory(self, place: int) -> tuple[dict[int, NDArray[Any]], int]:
-        """Tags of a directory, and the place of the next one."""
-        start, count = self._span(place)
-        entry = 20 if self._big else 12
-        body = self._read(start, count * entry)
-        tags: dict[int, NDArray[Any]] = {}
-        for at in range(0, len(body), entry):
-            tag, kind = struct.unpack(f"{self.order}HH", body[at : at + 4])
-            if kind not in TYPES:
-                continue
-            rest = body[at + 4 : at + entry]
-            number, value = self._word(rest[: len(rest) // 2]), rest[len(rest) // 2 :]
-            dtype = np.dtype(self.order + TYPES[kind])
-            size = number * dtype.itemsize
-            if size > len(value):
-                value = self._read(self._word(value), size)
-            tags[tag] = np.frombuffer(value[:size], dtype)
-        return tags, self.following(place)
-
-    def following(self, place: int) -> int:
-        """Place of the directory after one, 0 after the last."""
-        start, count = self._span(place)
-        entry, word = (20, 8) if self._big else (12, 4)
-        return self._word(self._read(start + count * entry, word))
-
-    def _span(self, place: int) -> tuple[int, int]:
-        """Place of a directory's first entry, and the number of entries."""
-        if self._big:
-            return place + 8, self._word(self._read(place, 8))
-        return place + 2, struct.unpack(f"{self.order}H", self._read(place, 2))[0]
-
-    def _word(self, data: bytes) -> int:
-        """An offset or a count, of 4 or 8 bytes."""
-        return int.from_bytes(data, "little" if self.order == "<" else "big")
-
-
-def _one(tags: dict[int, NDArray[Any]], tag: int, default: int | None = None) -> int:
-    """The only value of a tag."""
-    values = tags.get(tag)
-    if values is None or values.size == 0:
-        if default is None:
-            raise Corrupt(f"its header lacks tag {tag}")
-        return default
-    return int(values[0])
 
 
 def _geometry(tags: dict[int, NDArray[Any]], epsg: int) -> Geometry:
@@ -323,11 +275,11 @@ def _geometry(tags: dict[int, NDArray[Any]], epsg: int) -> Geometry:
         or not all(map(math.isfinite, (west, north)))
     ):
         raise Corrupt("its pixels are no squares that point north")
-    return Geometry(epsg, west, north, across, _one(tags, HEIGHT), _one(tags, WIDTH))
+    return Geometry(epsg, west, north, across, one(tags, HEIGHT), one(tags, WIDTH))
 
 
 def _image(
-    form: _Form,
+    form: Directories,
     place: int,
     tags: dict[int, NDArray[Any]],
     geometry: Geometry,
@@ -337,21 +289,22 @@ def _image(
     height, width = geometry.height, geometry.width
     if not (0 < height <= MAX_SIDE and 0 < width <= MAX_SIDE):
         raise Corrupt(f"it says to have {height} x {width} pixels")
-    if _one(tags, SAMPLES, 1) != 1:
-        raise Corrupt(f"it has {_one(tags, SAMPLES)} bands in place of one")
-    kind = DTYPES.get((_one(tags, BITS, 1), _one(tags, SAMPLE_FORMAT, 1)))
-    compression, predictor = _one(tags, COMPRESSION, 1), _one(tags, PREDICTOR, 1)
+    if one(tags, SAMPLES, 1) != 1:
+        raise Corrupt(f"it has {one(tags, SAMPLES)} bands in place of one")
+    bits, is_mask = one(tags, BITS, 1), bool(one(tags, SUBFILE, 0) & MASK)
+    kind = DTYPES.get((8 if is_mask and bits == 1 else bits, one(tags, SAMPLE_FORMAT, 1)))
+    compression, predictor = one(tags, COMPRESSION, 1), one(tags, PREDICTOR, 1)
     if kind is None or compression not in CODECS or predictor not in (1, 2, 3):
         raise Corrupt(
-            f"its pixels ({_one(tags, BITS, 1)} bits, format {_one(tags, SAMPLE_FORMAT, 1)}, "
+            f"its pixels ({bits} bits, format {one(tags, SAMPLE_FORMAT, 1)}, "
             f"compression {compression}, predictor {predictor}) are not read"
         )
     dtype = np.dtype(form.order + kind)
     if TILE_WIDTH in tags:
-        block = _one(tags, TILE_HEIGHT), _one(tags, TILE_WIDTH)
+        block = one(tags, TILE_HEIGHT), one(tags, TILE_WIDTH)
         offsets, sizes = tags.get(TILE_OFFSETS), tags.get(TILE_SIZES)
     else:
-        block = min(_one(tags, STRIP_ROWS, height), height), width
+        block = min(one(tags, STRIP_ROWS, height), height), width
         offsets, sizes = tags.get(STRIP_OFFSETS), tags.get(STRIP_SIZES)
     if min(block) < 1 or block[0] * block[1] * dtype.itemsize > MAX_BLOCK_BYTES:
         raise Corrupt(f"it says to have blocks of {block[0]} x {block[1]} pixels")
@@ -374,6 +327,8 @@ def _image(
         compression,
         predictor,
         others,
+        bits,
+        numbers=_numbers(tags),
     )
 
 
@@ -381,5 +336,23 @@ def _nodata(tags: dict[int, NDArray[Any]]) -> float | None:
     text = tags[NODATA].tobytes().rstrip(b"\0 ") if NODATA in tags else b""
     try:
         return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def _numbers(tags: dict[int, NDArray[Any]]) -> Numbers:
+    """What GDAL's tag of metadata says of a file's only band."""
+    text = tags[METADATA].tobytes().decode("utf-8", "replace") if METADATA in tags else ""
+    told: dict[str, str] = {}
+    for name, value in _ITEM.findall(text[:MAX_METADATA]):
+        told.setdefault(_NAMES.get(name.lower(), name.lower()), value.strip())
+    return Numbers(
+        told.get("unit", "")[:40], _decimal(told.get("scale")), _decimal(told.get("offset"))
+    )
+
+
+def _decimal(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
     except ValueError:
         return None

@@ -71,6 +71,14 @@ class Geometry:
         height, width = self.height * self.pixel, self.width * self.pixel
         return self.epsg, self.west, self.north, height, width
 
+    def meets(self, other: Geometry) -> bool:
+        """Whether another raster has ground of this one; of another projection nobody knows."""
+        epsg, west, north, height, width = self.ground
+        code, left, top, down, across = other.ground
+        apart = left >= west + width or left + across <= west
+        apart = apart or top - down >= north or top <= north - height
+        return epsg != code or not apart
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -95,6 +103,15 @@ class Placement:
         if self.down.ndim == 2:
             return replace(self, down=self.down[part], across=self.across[part])
         return replace(self, down=self.down[rows], across=self.across[cols])
+
+    @property
+    def inside(self) -> NDArray[np.bool_]:
+        """Which of the window's pixel centres lie in the raster, bool (H, W)."""
+        height, width = self.geometry.ground[3:]
+        with np.errstate(invalid="ignore"):
+            down = (self.down >= 0) & (self.down < height)
+            across = (self.across >= 0) & (self.across < width)
+        return down & across if self.down.ndim == 2 else down[:, None] & across
 
     def source(self, kernel: Kernel) -> tuple[slice, slice] | None:
         """Rows and columns of the raster that the window needs; None if they do not meet."""

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from tessera_mosaic.pipeline.errors import Expired, Gone, SceneError
 from tessera_mosaic.pipeline.imagery.byte_ranges import Fetch
+from tessera_mosaic.pipeline.io.urls import is_signed
 from tessera_mosaic.pipeline.scenes.credentials import Signer
 from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.scenes.source import Source
@@ -61,6 +62,7 @@ class SceneAssets:
     def __init__(self, source: Source, signer: Signer) -> None:
         self._source, self._signer = source, signer
         self._moved: RecentlyUsed[Hashable, Scene] = RecentlyUsed()
+        self._asking = threading.Lock()
 
     def fetch(self, scene: Scene, band: str, work: Callable[[Fetch], T], count: Count) -> T:
         """Do some work with the bytes of an asset, again as each class of failure deserves.
@@ -96,7 +98,7 @@ class SceneAssets:
         def answer(error: SceneError) -> None:
             count(**{f"retries_{error.kind}": 1})
             if isinstance(error, Expired):
-                self._signer.renew(renewals)
+                self._signer.renew(renewals, scene.asset(band))
 
         try:
             return remote.persist(attempt, scene.asset(band), answer)
@@ -106,7 +108,8 @@ class SceneAssets:
     def follow(self, scene: Scene, band: str, work: Callable[[Scene], T]) -> T:
         """Do some work on a scene, and again where its item says that its files are now.
 
-        The item is asked once for all bands: what is gone from there too is gone.
+        The item is asked once for all bands: what is gone from there too is gone. Where its
+        addresses come signed it is asked again each time that their signature has expired.
 
         Parameters
         ----------
@@ -127,14 +130,29 @@ class SceneAssets:
         except Gone as gone:
             if moved is not None:
                 raise
-            try:
-                moved = self._moved.get(version) or self._source.refresh(scene)
-            except SceneError as error:
-                raise _named(error, scene, band) from None
-            self._moved.put(version, moved)
-            if moved.assets == scene.assets:
-                raise gone from None
-            return work(moved)
+            error: SceneError = gone
+        except Expired as expired:
+            if not is_signed((moved or scene).assets.get(expired.asset or band, "")):
+                raise
+            error = expired
+        again = self._asked_again(version, scene, moved, band)
+        if again.assets == (moved or scene).assets:
+            raise error
+        return work(again)
+
+    def _asked_again(
+        self, version: Hashable, scene: Scene, known: Scene | None, band: str
+    ) -> Scene:
+        """The scene as its item has it now, asked for by one thread for all that wait."""
+        with self._asking:
+            moved = self._moved.get(version)
+            if moved is None or moved is known:
+                try:
+                    moved = self._source.refresh(scene)
+                except SceneError as error:
+                    raise _named(error, scene, band) from None
+                self._moved.put(version, moved)
+            return moved
 
 
 def _named(error: SceneError, scene: Scene, band: str) -> SceneError:

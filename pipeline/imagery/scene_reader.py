@@ -20,8 +20,10 @@ from tessera_mosaic.pipeline.errors import Corrupt
 from tessera_mosaic.pipeline.imagery.block_cache import BlockCache
 from tessera_mosaic.pipeline.imagery.byte_ranges import Fetch, fetch_run, paste_block, runs_of
 from tessera_mosaic.pipeline.imagery.cog import Header, read_coarsest, read_header
+from tessera_mosaic.pipeline.imagery.overview import Overview
 from tessera_mosaic.pipeline.imagery.resample import Geometry, Kernel, place, resample
 from tessera_mosaic.pipeline.imagery.scene_assets import Count, RecentlyUsed, SceneAssets
+from tessera_mosaic.pipeline.io.urls import without_signature
 from tessera_mosaic.pipeline.scenes.credentials import Signer
 from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.scenes.source import Source
@@ -133,7 +135,11 @@ class SceneReader:
             scene, band, lambda scene: self._read(scene, band, window, kernel, kind, part)
         )
 
-    def overview(self, scene: Scene, band: str, most: int) -> NDArray[Any] | None:
+    def found(self, scene: Scene, band: str) -> Header:
+        """Header of a raster, wherever its item says that it is now."""
+        return self._assets.follow(scene, band, lambda scene: self.header(scene, band))
+
+    def overview(self, scene: Scene, band: str, most: int) -> Overview | None:
         """The whole raster at its coarsest resolution; None if that has a side beyond `most`."""
         return self._assets.follow(scene, band, lambda scene: self._overview(scene, band, most))
 
@@ -155,14 +161,16 @@ class SceneReader:
             return None
         return resample(self._pixels(scene, band, header, source), source, placement, kernel)
 
-    def _overview(self, scene: Scene, band: str, most: int) -> NDArray[Any] | None:
+    def _overview(self, scene: Scene, band: str, most: int) -> Overview | None:
         header = self.header(scene, band)
+        ground = header.geometry.ground
         if header.others:
             header = self._fetch(scene, band, lambda fetch: read_coarsest(fetch, header))
         height, width = header.geometry.height, header.geometry.width
         if max(height, width) > most:
             return None
-        return self._pixels(scene, band, header, (slice(0, height), slice(0, width)))
+        pixels = self._pixels(scene, band, header, (slice(0, height), slice(0, width)))
+        return Overview(pixels, ground)
 
     def header(self, scene: Scene, band: str) -> Header:
         """Header of a raster, from the file or as it was seen before.
@@ -170,9 +178,10 @@ class SceneReader:
         Raises
         ------
         Corrupt
-            If the raster does not lie where the item says, or not where the scene's others do.
+            If the raster does not lie where the item says, or beside the scene's others.
         """
-        href = scene.asset(band)
+        # Of what was read an address is the name, and who may read it is none of it.
+        href = without_signature(scene.asset(band))
         if (known := self._headers.get(href)) is not None:
             return known
         header = self._fetch(scene, band, lambda fetch: read_header(fetch, scene.epsg))
@@ -182,12 +191,12 @@ class SceneReader:
             raise Corrupt(said, scene.id, band)
         if not _is_projection(epsg):
             raise Corrupt(f"EPSG:{epsg} is no projection", scene.id, band)
+        if not touches(_lonlat_bounds(header.geometry), padded(scene.bbox)):
+            raise Corrupt("it does not lie where its item says", scene.id, band)
         if band != scene.anchor and scene.anchor in scene.assets:
             anchor = self.header(scene, scene.anchor).geometry
-            if header.geometry.ground != anchor.ground:
-                raise Corrupt(f"it does not cover the ground of {scene.anchor}", scene.id, band)
-        elif not touches(_lonlat_bounds(header.geometry), padded(scene.bbox)):
-            raise Corrupt("it does not lie where its item says", scene.id, band)
+            if not header.geometry.meets(anchor):
+                raise Corrupt(f"it does not meet the ground of {scene.anchor}", scene.id, band)
         self._headers.put(href, header)
         return header
 
@@ -199,8 +208,24 @@ class SceneReader:
     ) -> NDArray[Any]:
         """Pixels of a window of a raster, with 0 or NaN for no data."""
         nothing = np.nan if header.pixels.kind == "f" else 0
+        out = self._values(scene, band, header, source, nothing)
+        if header.nodata is not None and header.nodata != nothing:
+            out[out == header.nodata] = nothing
+        if header.mask is not None:
+            out[self._values(scene, band, header.mask, source, 0) == 0] = nothing
+        return out
+
+    def _values(
+        self,
+        scene: Scene,
+        band: str,
+        header: Header,
+        source: tuple[slice, slice],
+        nothing: float,
+    ) -> NDArray[Any]:
+        """Values of a window of an image as they stand in the file; `nothing` where none do."""
         out = np.full([side.stop - side.start for side in source], nothing, header.pixels)
-        href = scene.asset(band)
+        href = without_signature(scene.asset(band))
         missing = []
         for number in header.blocks(*source):
             kept = self._blocks.get((href, header.place, number))
@@ -213,8 +238,6 @@ class SceneReader:
             for number, pixels in zip(run, blocks, strict=True):
                 if not paste_block(pixels, header.corner(number), out, source):
                     self._blocks.put((href, header.place, number), pixels)
-        if header.nodata is not None and header.nodata != nothing:
-            out[out == header.nodata] = nothing
         return out
 
 

@@ -19,6 +19,7 @@ from tessera_mosaic.pipeline.errors import (
     Throttled,
     TimedOut,
 )
+from tessera_mosaic.pipeline.io.http import Withheld
 from tessera_mosaic.pipeline.io.throttle import Account, Accounts
 from tessera_mosaic.pipeline.io.urls import plain
 
@@ -68,12 +69,14 @@ class Buckets:
         """
         parts = urlsplit(url)
         account = self._accounts[f"{parts.scheme}://{parts.netloc}"]
+        store = None
         with account.turn():
             try:
-                result = request(self._file_system(parts.scheme))
+                store = self._file_system(parts.scheme)
+                result = request(store)
             except Exception as error:
                 # The libraries of the stores have errors of their own, hundreds of them.
-                told = _scene_error(error, plain(url), account)
+                told = _scene_error(error, plain(url), account, _is_anonymous(store))
                 if isinstance(told, Expired):
                     self._amazon = None
                 raise told from None
@@ -130,7 +133,18 @@ def _amazon_options() -> dict[str, Any]:
     return {} if botocore.session.get_session().get_credentials() else {"anon": True}
 
 
-def _scene_error(error: Exception, where: str, account: Account) -> SceneError:
+def _is_anonymous(store: Any) -> bool:
+    """Whether a store is asked without a credential."""
+    if getattr(store, "anon", False) is True:
+        return True
+    # Google's library finds out by itself, and has an object without any where there is none.
+    google = getattr(store, "credentials", None)
+    return google is not None and getattr(google, "credentials", google) is None
+
+
+def _scene_error(
+    error: Exception, where: str, account: Account, anonymous: bool = False
+) -> SceneError:
     """Find the class of what an object store's library raised.
 
     Parameters
@@ -141,6 +155,9 @@ def _scene_error(error: Exception, where: str, account: Account) -> SceneError:
         Address that was asked, for the message.
     account
         Account of the bucket, which is told where it asks for patience.
+    anonymous
+        Whether no credential was sent: a refusal is then how many stores say that there is no such
+        object.
     """
     name = type(error).__name__
     said = f"{where}: {name}: {error}"[:300]
@@ -151,7 +168,10 @@ def _scene_error(error: Exception, where: str, account: Account) -> SceneError:
         return Gone(said)
     # So are called those of botocore and of google.auth.
     unknown = any(word in name for word in ("Credential", "Token", "RefreshError"))
-    if unknown or isinstance(error, PermissionError) or code in ("401", "403"):
+    refused = isinstance(error, PermissionError) or code in ("401", "403")
+    if refused and anonymous and not unknown:
+        return Withheld(f"{said} (no credential was sent)")
+    if unknown or refused:
         return Expired(f"{said} (credentials are taken from the environment)")
     if code in ("429", "503") or "SlowDown" in said:
         account.throttled(None)

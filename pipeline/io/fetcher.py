@@ -40,7 +40,16 @@ from tessera_mosaic.pipeline.io.http import (
 from tessera_mosaic.pipeline.io.private_hosts import Hosts
 from tessera_mosaic.pipeline.io.regular_files import file_size, read_part
 from tessera_mosaic.pipeline.io.throttle import LONGEST_PAUSE, Accounts
-from tessera_mosaic.pipeline.io.urls import GDAL, WEB, is_local, local_path, plain, scheme_of
+from tessera_mosaic.pipeline.io.urls import (
+    GDAL,
+    WEB,
+    for_host,
+    has_credential,
+    is_local,
+    local_path,
+    plain,
+    scheme_of,
+)
 
 REDIRECTS = (301, 302, 303, 307, 308)
 """What servers answer that lead elsewhere."""
@@ -50,9 +59,6 @@ MAX_REDIRECTS = 5
 
 MOST_MOVED = 10_000
 """Number of addresses of which it is remembered where they led."""
-
-CREDENTIALS = ("authorization", "cookie")
-"""Headers that are sent to the host of the address alone, not to where it leads."""
 
 T = TypeVar("T")
 
@@ -346,9 +352,10 @@ class Remote:
         body: bytes | None = None,
     ) -> Iterator[Incoming]:
         """The head of the answer from where the answers lead, with its body to be read."""
+        proven = has_credential(url, headers)
         for _ in range(MAX_REDIRECTS + 1):
-            told = _for_host(headers, url, target)
-            with self._web.ask(method, target, told, body) as incoming:
+            told = for_host(headers, url, target)
+            with self._web.ask(method, target, told, body, proven) as incoming:
                 if incoming.status not in REDIRECTS:
                     yield incoming
                     return
@@ -374,14 +381,6 @@ def _host(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
-
-
-def _for_host(headers: Mapping[str, str], url: str, target: str) -> dict[str, str]:
-    """Headers for a target; without the credentials where it is on another host than the URL."""
-    here, there = urlsplit(url), urlsplit(target)
-    if (here.scheme, here.netloc) == (there.scheme, there.netloc):
-        return dict(headers)
-    return {name: value for name, value in headers.items() if name.lower() not in CREDENTIALS}
 
 
 def _unpacked(answer: Answer, url: str, limit: int) -> Answer:

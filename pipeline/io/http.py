@@ -27,7 +27,7 @@ from tessera_mosaic.pipeline.errors import (
 from tessera_mosaic.pipeline.io.connections import Deadline, connections, connections_through
 from tessera_mosaic.pipeline.io.private_hosts import Hosts
 from tessera_mosaic.pipeline.io.throttle import Accounts
-from tessera_mosaic.pipeline.io.urls import plain
+from tessera_mosaic.pipeline.io.urls import has_credential, plain
 
 SLOWEST = 20_000
 """Least rate of an answer in bytes a second, once `Patience.read` seconds have passed."""
@@ -43,6 +43,10 @@ PIECE = 1 << 18
 
 MOST_SAID = 1 << 12
 """Bytes that are read of what servers say beside an error."""
+
+
+class Withheld(Gone):
+    """Who sent no credential is refused, by which many stores say that there is no such object."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,12 @@ class Web:
 
     @contextmanager
     def ask(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        proven: bool = False,
     ) -> Iterator[Incoming]:
         """Send one request and wait for the head of the answer.
 
@@ -186,6 +195,9 @@ class Web:
             Names and values to send beside `User-Agent`.
         body
             Bytes to send; None for none.
+        proven
+            Whether a credential was sent to where the address came from. Where none was, a refusal
+            is how many stores say that there is no such object.
 
         Returns
         -------
@@ -221,7 +233,8 @@ class Web:
                 if not (200 <= response.status < 400 or response.status == 416):
                     # What servers say beside it is read, so that the connection can be kept.
                     incoming.data(MOST_SAID)
-                    _raise_for_status(response.status, where)
+                    proven = proven or has_credential(url, headers)
+                    _raise_for_status(response.status, where, proven)
                 yield incoming
             except BaseException:
                 response.close()
@@ -314,8 +327,10 @@ def whole_size(answer: Answer, where: str) -> int:
     return int(match["total"])
 
 
-def _raise_for_status(status: int, where: str) -> None:
+def _raise_for_status(status: int, where: str, proven: bool) -> None:
     said = f"{where}: HTTP {status}"
+    if status in (401, 403) and not proven:
+        raise Withheld(f"{said} (no credential was sent)")
     if status in (401, 403, 409):
         raise Expired(said)
     if status in (404, 410):

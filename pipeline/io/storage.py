@@ -138,6 +138,14 @@ class Storage:
             return False
         return True
 
+    def holds(self, prefix: str) -> bool:
+        """Tell whether there is anything in a folder, without listing what is below it."""
+        if self.folder is not None:
+            place = self.folder / prefix
+            return place.is_dir() and any(place.iterdir())
+        path = self.locate(prefix.rstrip("/"))
+        return bool(self._ask(lambda files: files.isdir(path)))
+
     def size(self, key: str) -> int:
         """Number of bytes of an object.
 

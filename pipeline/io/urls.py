@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
-from urllib.parse import unquote, urlsplit, urlunsplit
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
 
 WEB = ("http", "https")
 """Schemes of addresses that are asked over HTTP."""
+
+CREDENTIALS = ("authorization", "cookie", "x-api-key", "api-key", "ocp-apim-subscription-key")
+"""Headers that prove who sends a request: they go to the host of the address alone, and not to
+where it leads."""
 
 GDAL = "/vsi"
 """How the addresses begin that GDAL gives to files elsewhere, such as `/vsicurl/https://...`."""
 
 GDAL_SCHEMES = {"curl": "", "s3": "s3://", "gs": "gs://"}
 """How the addresses begin for which those of GDAL stand, by what they have behind `GDAL`."""
+
+
+SIGNATURES = ("sig", "signature", "x-amz-signature", "x-goog-signature", "x-oss-signature")
+"""Parts of a query, in lower case, that sign the address: Azure's, and those of S3, Google,
+CloudFront and their like."""
+
+AZURE = "sv ss srt sp se st spr sig sip si sr ses skoid sktid skt ske sks skv saoid suoid scid sdd"
+"""Parts of a query that belong to a signature of Azure's (SAS)."""
+
+OTHERS = "signature expires policy key-pair-id awsaccesskeyid googleaccessid ossaccesskeyid"
+"""Parts of a query that belong to older signatures of the others; newer ones begin with `x-`."""
+
+TOKENS = ("access_token", "token", "api_key", "api-key", "apikey", "subscription-key")
+"""Parts of a query that are credentials and no signatures."""
 
 
 def is_local(url: str) -> bool:
@@ -50,6 +70,73 @@ def without_gdal(url: str) -> str:
     """
     match = re.fullmatch(r"/vsi(curl|s3|gs)(?:_streaming)?/(.+)", url, re.DOTALL)
     return f"{GDAL_SCHEMES[match[1]]}{match[2]}" if match else url
+
+
+def is_signed(url: str) -> bool:
+    """Tell whether an address carries a signature, which is valid for some time.
+
+    Examples
+    --------
+    >>> is_signed("https://a.example/b.tif?sv=2022-11-02&se=2024-05-01T00%3A00%3A00Z&sig=x%3D")
+    True
+    >>> is_signed("https://a.example/b.tif?version=2")
+    False
+    """
+    return any(name.lower() in SIGNATURES for name, _ in _query(url))
+
+
+def without_signature(url: str) -> str:
+    """The address without its signature; as it stands if it has none.
+
+    Examples
+    --------
+    >>> without_signature("https://a.example/b.tif?v=2&sv=2022-11-02&se=2024-05-01&sig=x%3D")
+    'https://a.example/b.tif?v=2'
+    """
+    if not is_signed(url):
+        return url
+    names = {name.lower() for name, _ in _query(url)}
+    signing = (AZURE if "sig" in names else OTHERS).split()
+    address, _, query = url.partition("?")
+    left = [
+        part
+        for part in query.split("&")
+        if (name := part.partition("=")[0].lower()) not in signing
+        and not name.startswith(("x-amz-", "x-goog-", "x-oss-"))
+    ]
+    return f"{address}?{'&'.join(left)}" if left else address
+
+
+def has_expired(url: str) -> bool:
+    """Tell whether a signature of Azure's says by itself that it is valid no more."""
+    ends = next((value for name, value in _query(url) if name.lower() == "se"), "")
+    try:
+        end = dt.datetime.fromisoformat(ends.replace("Z", "+00:00"))
+    except ValueError:
+        return False
+    end = end.replace(tzinfo=dt.UTC) if end.tzinfo is None else end
+    return end <= dt.datetime.now(dt.UTC)
+
+
+def has_credential(url: str, headers: Mapping[str, str]) -> bool:
+    """Tell whether a request proves who sends it, by its address or by its headers."""
+    query = any(name.lower() in (*SIGNATURES, *TOKENS) for name, _ in _query(url))
+    return query or any(name.lower() in CREDENTIALS for name in headers)
+
+
+def for_host(headers: Mapping[str, str], url: str, target: str) -> dict[str, str]:
+    """Headers for a target; without the credentials where it is on another host than the URL."""
+    here, there = urlsplit(url), urlsplit(target)
+    if (here.scheme, here.netloc) == (there.scheme, there.netloc):
+        return dict(headers)
+    return {name: value for name, value in headers.items() if name.lower() not in CREDENTIALS}
+
+
+def _query(url: str) -> list[tuple[str, str]]:
+    """Names and values of an address's query."""
+    if "?" not in url or "://" not in url:
+        return []
+    return parse_qsl(url.partition("?")[2], keep_blank_values=True)
 
 
 def plain(url: str) -> str:

@@ -47,6 +47,11 @@ FINISHED = (State.DONE, State.EMPTY)
 """How a tile ended of which nothing is left to do."""
 
 
+TAKEN_OUT, NOT_THERE = "taken out", "not there"
+"""What became of a scene's radiometric offset against the reference: it was there and was taken
+out, or it was not there and nothing was."""
+
+
 @dataclass(frozen=True)
 class Failure:
     """What failed a tile.
@@ -89,7 +94,8 @@ class TileResult:
     ----------
     state
         How the tile ended: done or empty. A maker that fails raises instead.
-    scenes_used, scenes_unused, scenes_lost, sources, observations, pixels, tokens, objects
+    scenes_used, scenes_unused, scenes_lost, offset_by_evidence, sources, observations, pixels, \
+tokens, objects
         As in `Record`.
     """
 
@@ -97,6 +103,7 @@ class TileResult:
     scenes_used: tuple[str, ...] = ()
     scenes_unused: tuple[tuple[str, str], ...] = ()
     scenes_lost: tuple[tuple[str, str, str], ...] = ()
+    offset_by_evidence: tuple[tuple[str, str, str], ...] = ()
     sources: tuple[tuple[str, str], ...] = ()
     observations: dict[str, dict[str, int]] = field(default_factory=dict)
     pixels: dict[str, int] = field(default_factory=dict)
@@ -125,6 +132,9 @@ class Record:
     scenes_lost
         Id, class of error and message of every scene that could not be read in some block, where
         the user had allowed that.
+    offset_by_evidence
+        Scenes whose radiometric offset was not as the reference takes it to be: id, `taken out` or
+        `not there`, and what showed it.
     sources
         Name and sha256, as 64 hex digits, of each file that embeddings made elsewhere are from.
     observations
@@ -163,6 +173,7 @@ class Record:
     scenes_used: tuple[str, ...] = ()
     scenes_unused: tuple[tuple[str, str], ...] = ()
     scenes_lost: tuple[tuple[str, str, str], ...] = ()
+    offset_by_evidence: tuple[tuple[str, str, str], ...] = ()
     sources: tuple[tuple[str, str], ...] = ()
     observations: dict[str, dict[str, int]] = field(default_factory=dict)
     pixels: dict[str, int] = field(default_factory=dict)
@@ -207,6 +218,8 @@ class Record:
             fields["scenes_used"] = tuple(fields["scenes_used"])
             fields["scenes_unused"] = tuple((name, why) for name, why in fields["scenes_unused"])
             fields["scenes_lost"] = tuple(tuple(lost) for lost in fields["scenes_lost"])
+            notes = fields.get("offset_by_evidence", ())
+            fields["offset_by_evidence"] = tuple(tuple(note) for note in notes)
             fields["sources"] = tuple((name, sha) for name, sha in fields.get("sources", ()))
             fields["objects"] = tuple(StoredObject(**stored) for stored in fields["objects"])
             fields["error"] = fields["error"] and Failure.from_json(fields["error"])

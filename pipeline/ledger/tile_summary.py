@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from tessera_mosaic.pipeline.errors import Altered
-from tessera_mosaic.pipeline.ledger.records import FINISHED, Failure, Record, State
+from tessera_mosaic.pipeline.ledger.records import (
+    FINISHED,
+    NOT_THERE,
+    TAKEN_OUT,
+    Failure,
+    Record,
+    State,
+)
 
 
 @dataclass(frozen=True)
@@ -20,6 +28,8 @@ requests_read, retries, seconds, written
         The fields of the same names of `Record`.
     scenes_used, scenes_unused, scenes_lost
         Numbers of scenes; the record names them.
+    offsets_taken_out, offsets_not_there
+        Numbers of scenes in the record's `offset_by_evidence`.
     bytes_written
         Size in bytes of all the tile's objects together.
     """
@@ -42,10 +52,13 @@ requests_read, retries, seconds, written
     retries: dict[str, int]
     seconds: dict[str, float]
     written: str
+    offsets_taken_out: int = 0
+    offsets_not_there: int = 0
 
     @classmethod
     def of(cls, record: Record) -> TileSummary:
         """A record in short."""
+        offsets = Counter(what for _, what, _ in record.offset_by_evidence)
         return cls(
             tile=record.tile,
             state=record.state,
@@ -65,6 +78,8 @@ requests_read, retries, seconds, written
             retries=record.retries,
             seconds=record.seconds,
             written=record.written,
+            offsets_taken_out=offsets[TAKEN_OUT],
+            offsets_not_there=offsets[NOT_THERE],
         )
 
     @property

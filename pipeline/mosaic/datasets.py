@@ -46,10 +46,10 @@ class Zones(Mapping[int, xarray.Dataset]):
         self._mosaic = mosaic
         self._opened: dict[int, xarray.Dataset] = {}
 
-    @property
+    @cached_property
     def years(self) -> tuple[int, ...]:
-        """Calendar years of the time axis, in its order."""
-        return self._mosaic.years
+        """Calendar years that were made; the time axis may have steps that others are to fill."""
+        return self._mosaic.years_made()
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._mosaic.zones)
@@ -91,9 +91,11 @@ class Zones(Mapping[int, xarray.Dataset]):
         Raises
         ------
         BadInput
-            If there is no such box or year.
+            If there is no such box, or the year was not made.
         """
         box = parse_box(f"{west},{south},{east},{north}")
+        if year not in self.years:
+            self._mosaic.check_made(year)
         step = self._mosaic.step(year)
         parts = {}
         for zone in zones_touched(box):

@@ -167,7 +167,11 @@ class Array:
     def key(self, tile: Tile, step: int) -> str:
         """Key of a tile's shard at a step of the time axis."""
         band = "0/" if self.bands else ""
-        return f"{zone_group(tile.zone)}/{self.name}/c/{step}/{band}{tile.row}/{tile.col}"
+        return f"{self.prefix(tile.zone, step)}{band}{tile.row}/{tile.col}"
+
+    def prefix(self, zone: int, step: int) -> str:
+        """Begin of the keys of a zone's shards at a step of the time axis."""
+        return f"{zone_group(zone)}/{self.name}/c/{step}/"
 
     def metadata(self, steps: int) -> dict[str, Any]:
         """The array's Zarr metadata, for a time axis of so many years."""

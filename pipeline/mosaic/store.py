@@ -66,6 +66,35 @@ class Mosaic(MosaicMetadata):
             )
         return self.years.index(year)
 
+    def years_made(self) -> tuple[int, ...]:
+        """Calendar years of which there is any tile: the time axis has steps for others too."""
+
+        def has(entry: tuple[int, int]) -> bool:
+            zone, step = entry
+            return self.storage.holds(self.layout.scales.prefix(zone, step))
+
+        with ThreadPoolExecutor(PUT_THREADS) as pool:
+            return tuple(
+                year
+                for step, year in enumerate(self.years)
+                if any(pool.map(has, [(zone, step) for zone in self.zones]))
+            )
+
+    def check_made(self, year: int) -> None:
+        """Refuse a year of which there is no tile.
+
+        Raises
+        ------
+        BadInput
+            Naming the years of which there are some.
+        """
+        made = self.years_made()
+        if year not in made:
+            told = ", ".join(map(str, made)) or "none yet"
+            raise BadInput(
+                f"{self.storage.url} has no year {year}: the years that were made are {told}"
+            )
+
     def keys(self, tile: Tile, year: int) -> tuple[str, ...]:
         """Keys of a tile's objects, in the order in which they are written."""
         step = self.step(year)

@@ -194,7 +194,8 @@ def make_plan(
     tiles, pixels = len(ground.tiles), int(ground.pixels.sum())
     tokens = tokens_of(card, passes, figure)
     reads = pixels * passes.s2 * (GRANULE / GRANULE_STEP) ** 2, pixels * passes.s1
-    stored = bytes_stored(pixels, layout, figure)
+    seen = pixels * passes.seen
+    stored = bytes_stored(seen, layout, figure)
     written = np.sum(stored, axis=0)
     requests = requests_of(tiles, ground.side, passes, stored, figure)
     storage = written / 1e9 * figure["storage"] * 12
@@ -202,7 +203,7 @@ def make_plan(
     for machine in priors.machines:
         speed = tokens_per_second(machine, card, precision, priors, figure)
         if speed is not None:
-            encoding = pixels * tokens / speed[0] / 3600
+            encoding = seen * tokens / speed[0] / 3600
             reading = (reads[0] + reads[1]) / figure["reading"] / 3600
             hours = machine_hours(machine, encoding, reading, figure)
             asked = {**requests, "progress": progress_puts(tiles, hours)}

@@ -23,7 +23,7 @@ again, and its record."""
 
 
 def tokens_of(card: Card, passes: Passes, figure: Figures) -> Drawn:
-    """Number of observations of a pixel that an encoder computes with, of both sensors.
+    """Number of observations of a pixel that was seen, with which an encoder computes.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def tokens_of(card: Card, passes: Passes, figure: Figures) -> Drawn:
     figure
         Drawn figures by their names.
     """
-    s2, s1 = passes.s2 * figure["s2_clear"], passes.s1
+    s2, s1 = passes.s2 / passes.seen * figure["s2_clear"], passes.s1 / passes.seen
     if card.family.startswith("v1.0"):
         return np.full_like(s2, 80.0)
     padding = (BIN - 1) / 2 if card.family == "v1.1" else 0.0
@@ -60,7 +60,7 @@ def bytes_fetched(reads: tuple[Drawn, Drawn], side: int, figure: Figures) -> Dra
     return s2 + reads[1] * figure["s1_bytes"] * whole_10m
 
 
-def bytes_stored(pixels: int, layout: Layout, figure: Figures) -> list[Drawn]:
+def bytes_stored(pixels: float, layout: Layout, figure: Figures) -> list[Drawn]:
     """Bytes of each of the store's arrays; only codes are reckoned to shrink.
 
     Parameters

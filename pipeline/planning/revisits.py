@@ -70,6 +70,8 @@ class Ground:
         Latitudes of the tiles' centres in degrees.
     side
         Side of the tiles in pixels.
+    region
+        Region in degrees where only its own pixels are to be made; None for whole tiles.
     """
 
     tiles: NDArray[np.int64]
@@ -77,6 +79,7 @@ class Ground:
     owned: NDArray[np.int64]
     latitudes: NDArray[np.float64]
     side: int
+    region: BaseGeometry | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,9 @@ class Passes:
         Scenes to open, summed over tiles: a scene counts once for each tile it touches.
     origin
         `prior`, or the name of the catalogue.
+    seen
+        Share of the pixels over which there is any pass, above 0: scenes may be no larger than a
+        field, and what nobody saw is not embedded.
     """
 
     s2: Drawn
@@ -98,6 +104,7 @@ class Passes:
     s2_scenes: Drawn
     s1_scenes: Drawn
     origin: str
+    seen: float = 1.0
 
 
 def ground_of(area: Area) -> Ground:
@@ -119,7 +126,8 @@ def ground_of(area: Area) -> Ground:
             for count, margin in zip(counts, margins, strict=True):
                 mine = inside if count[cut] == inside.size else inside & owned(window, margin)
                 count[cut] = np.count_nonzero(mine)
-    return Ground(tiles, counts[1], counts[0], latitudes, area.side)
+    region = area.region if area.inside else None
+    return Ground(tiles, counts[1], counts[0], latitudes, area.side, region)
 
 
 def s2_passes(latitudes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -215,7 +223,7 @@ def passes_in(source: Source, ground: Ground, year: int, random: np.random.Gener
     chosen = np.unique(np.linspace(0, count - 1, SAMPLE).astype(int))
     sample = [Tile(zone, row, col, ground.side) for zone, row, col in ground.tiles[chosen].tolist()]
     with ThreadPoolExecutor(SEARCHES) as pool:
-        seen = pool.map(functools.partial(_seen, source, year), sample)
+        seen = pool.map(functools.partial(_seen, source, year, ground.region), sample)
         found = np.array(list(seen), np.float64)
     if not found.any():
         raise NoScenes(
@@ -223,22 +231,29 @@ def passes_in(source: Source, ground: Ground, year: int, random: np.random.Gener
             "west,south,east,north, and the catalogue's extent"
         )
     weights = ground.pixels[chosen] / max(ground.pixels[chosen].sum(), 1)
+    share, found = float((found[:, 4] * weights).sum()), found[:, :4]
     means = np.stack([(found[:, :2] * weights[:, None]).sum(axis=0), found[:, 2:].mean(axis=0)])
     error = np.zeros((2, 2))
     if len(chosen) < count:
         error = found.std(axis=0, ddof=1).reshape(2, 2) / np.sqrt(len(chosen))
     noise = np.concatenate([np.zeros((1, 2, 2)), random.normal(size=(DRAWS, 2, 2))])
     (s2, s1), (s2_scenes, s1_scenes) = np.maximum(means + error * noise, 0.0).transpose(1, 2, 0)
-    return Passes(s2, s1, s2_scenes * count, s1_scenes * count, source.name)
+    # Where nothing is seen there is no share to divide by, and there are no passes either.
+    return Passes(s2, s1, s2_scenes * count, s1_scenes * count, source.name, share or 1.0)
 
 
-def _seen(source: Source, year: int, tile: Tile) -> tuple[float, float, int, int]:
-    """Passes of Sentinel-2 and of Sentinel-1 over a tile, and scenes of each that touch it.
+def _seen(
+    source: Source, year: int, region: BaseGeometry | None, tile: Tile
+) -> tuple[float, float, int, int, float]:
+    """Passes of Sentinel-2 and of Sentinel-1 over a tile, scenes of each, and the share seen.
 
-    A pass counts by the share of the tile that the boxes of its scenes cover.
+    A pass counts by the share of the ground to be made that the boxes of its scenes cover: of the
+    tile's, or of the region's own in it.
     """
     bounds = lonlat_bounds(tile.window)
     whole = _ground(bounds)
+    if region is not None and (own := whole.intersection(region)).area > 0:
+        whole = own
     scenes = [scene for scene in source.search(bounds, year) if not scene.unusable]
     passes: dict[tuple[Sensor, str, OrbitState | None], list[BaseGeometry]] = {}
     for scene in scenes:
@@ -248,7 +263,9 @@ def _seen(source: Source, year: int, tile: Tile) -> tuple[float, float, int, int
     for (sensor, _, _), boxes in passes.items():
         share[sensor] += shapely.union_all(boxes).intersection(whole).area / whole.area
     count = Counter(scene.sensor for scene in scenes)
-    return share[Sensor.S2], share[Sensor.S1], count[Sensor.S2], count[Sensor.S1]
+    covered = shapely.union_all([box for boxes in passes.values() for box in boxes])
+    seen = min(covered.intersection(whole).area / whole.area, 1.0)
+    return share[Sensor.S2], share[Sensor.S1], count[Sensor.S2], count[Sensor.S1], seen
 
 
 def _ground(box: Box) -> BaseGeometry:

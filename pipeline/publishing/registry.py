@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from tessera_mosaic.pipeline.errors import StoreError
-from tessera_mosaic.pipeline.ledger.records import Record
+from tessera_mosaic.pipeline.ledger.records import NOT_THERE, TAKEN_OUT, Record
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS
 from tessera_mosaic.pipeline.publishing.manifest import AFRESH
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
@@ -48,6 +49,8 @@ SCHEMA = pa.schema(
         ("observations_s1_descending_max", pa.int64()),
         ("scenes_used", pa.int32()),
         ("scenes_unused", pa.int32()),
+        ("offsets_taken_out", pa.int32()),
+        ("offsets_not_there", pa.int32()),
         ("code_power", pa.float64()),
         ("scale_median", pa.float64()),
         ("bytes", pa.int64()),
@@ -103,6 +106,8 @@ class Row:
         Observations of the pixel that was seen most often.
     scenes_used, scenes_unused
         Numbers of scenes.
+    offsets_taken_out, offsets_not_there
+        Numbers of scenes whose radiometric offset was not as the reference takes it to be.
     code_power
         Mean square of the embedded codes, which only the tile itself tells.
     scale_median
@@ -137,6 +142,8 @@ class Row:
     observations_s1_descending_max: int | None = None
     scenes_used: int | None = None
     scenes_unused: int | None = None
+    offsets_taken_out: int | None = None
+    offsets_not_there: int | None = None
     code_power: float | None = None
     scale_median: float | None = None
     bytes: int | None = None
@@ -169,6 +176,7 @@ class Row:
         """The row of a tile as far as its record tells it."""
         sizes = {stored.key.split("/")[1]: stored.size for stored in record.objects}
         embedded = max(record.pixels.get("embedded", 0), 1)
+        offsets = Counter(what for _, what, _ in record.offset_by_evidence)
         counts: dict[str, Any] = {}
         for name in COUNTS:
             if record.state == TileState.DONE.value and name not in record.observations:
@@ -187,6 +195,8 @@ class Row:
             **counts,
             scenes_used=len(record.scenes_used),
             scenes_unused=len(record.scenes_unused),
+            offsets_taken_out=offsets[TAKEN_OUT],
+            offsets_not_there=offsets[NOT_THERE],
             bytes=sum(sizes.values()),
             bytes_by_array=json.dumps(sizes),
             seconds=round(sum(record.seconds.values()), 3),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.ledger.records import NOT_THERE, TAKEN_OUT
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, model_name
 from tessera_mosaic.pipeline.mosaic.layout import count_array
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
@@ -84,13 +85,14 @@ def report_page(mosaic: Mosaic, totals: Totals, maps: Mapping[int, bytes]) -> st
     card = model_name(mosaic.identity)
     latest = totals.latest
     as_of = latest[:16].replace("T", " ") + " UTC" if latest else "no record yet"
-    years = ", ".join(map(str, totals.years)) or "Empty"
+    years = ", ".join(map(str, totals.made)) or "Empty"
     parts = [
         f"<h1>{years} mosaic of {_text(card)}</h1>",
         f'<p class="quiet">{_text(_place(mosaic))} · as of {as_of}</p>',
         _headline(totals.total()),
         _coverage(maps),
         _observations(totals),
+        _offsets(mosaic, totals),
         _fidelity(totals),
         _failures(totals.failures),
         _costs(totals),
@@ -150,6 +152,22 @@ def _observations(totals: Totals) -> str:
         "<h2>Observations</h2><p>How often the tiles were seen. Few observations of a sensor mean "
         f'embeddings that rest on little.</p><div class="row">{"".join(charts)}</div>'
     )
+
+
+def _offsets(mosaic: Mosaic, totals: Totals) -> str:
+    """How the radiometric offset of Sentinel-2 was taken out, and where evidence decided."""
+    rule = mosaic.identity.get("rules", {}).get("offset")
+    if rule is None:
+        return ""
+    told = f"Taken out by the rule <code>{_text(rule)}</code>."
+    if rule == "evidence":
+        there, absent = totals.offsets[TAKEN_OUT], totals.offsets[NOT_THERE]
+        told += (
+            f" Against what the reference takes for granted, {there:,} scenes had it, and it was "
+            f"taken out; {absent:,} did not have it, and nothing was. A scene counts once for each "
+            "tile; the tiles' records name them, and what showed it."
+        )
+    return f"<h2>Radiometric offset</h2><p>{told}</p>"
 
 
 def _fidelity(totals: Totals) -> str:

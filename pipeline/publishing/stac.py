@@ -199,7 +199,9 @@ def _collection(mosaic: Mosaic, extents: Mapping[str, Extent]) -> dict[str, Any]
     boxes = [list(extent.bbox) for extent in extents.values()]
     whole = [min(b[0] for b in boxes), min(b[1] for b in boxes)]
     whole += [max(b[2] for b in boxes), max(b[3] for b in boxes)]
-    years = [extent.year for extent in extents.values()]
+    years = sorted({extent.year for extent in extents.values()})
+    spans = [list(_span(year)) for year in years]
+    interval = [[spans[0][0], spans[-1][1]]]
     return {
         "type": "Collection",
         "stac_version": VERSION,
@@ -213,13 +215,15 @@ def _collection(mosaic: Mosaic, extents: Mapping[str, Extent]) -> dict[str, Any]
         "license": licence_of(mosaic.identity),
         "extent": {
             "spatial": {"bbox": [whole, *boxes] if len(boxes) > 1 else [whole]},
-            "temporal": {"interval": [[_span(min(years))[0], _span(max(years))[1]]]},
+            # Years between these may not have been made.
+            "temporal": {"interval": [*interval, *spans] if len(spans) > 1 else interval},
         },
         "data_type": "int8",
         "gsd": PIXEL,
         "emb:type": "pixel",
         "emb:dimensions": mosaic.layout.dims,
         "emb:temporal_resolution": "P1Y",
+        "tessera_mosaic:years": years,
         **_weights(mosaic),
         "links": [
             {"rel": "root", "href": "./collection.json", "type": "application/json"},

@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.ledger.records import NOT_THERE, TAKEN_OUT
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS
 from tessera_mosaic.pipeline.publishing.registry import Row, TileState
 
@@ -97,6 +98,9 @@ class Totals:
         Time in seconds that done tiles took, by kind of work.
     sizes
         Size in bytes of done tiles, by array.
+    offsets
+        Scenes whose radiometric offset was not as the reference takes it to be, one for each tile
+        that it is of, by what became of it.
     latest
         Time at which the latest record was written, as ISO 8601; empty where there is none.
     grounds
@@ -107,6 +111,7 @@ class Totals:
     failures: dict[str, FailureCount] = field(default_factory=dict)
     seconds: Counter[str] = field(default_factory=Counter)
     sizes: Counter[str] = field(default_factory=Counter)
+    offsets: Counter[str] = field(default_factory=Counter)
     latest: str = ""
     grounds: dict[int, list[Ground]] = field(default_factory=dict)
     _values: dict[str, list[NDArray[np.float32]]] = field(
@@ -131,6 +136,8 @@ class Totals:
         for row in done:
             self.seconds.update(json.loads(row.seconds_by_step or "{}"))
             self.sizes.update(json.loads(row.bytes_by_array or "{}"))
+            self.offsets[TAKEN_OUT] += row.offsets_taken_out or 0
+            self.offsets[NOT_THERE] += row.offsets_not_there or 0
         for name, values in self._values.items():
             values.append(np.array([getattr(row, name) for row in done], np.float32))
         for row in rows:

@@ -1,7 +1,7 @@
 """Credentials for the assets of scenes: chosen by where an asset lies, whoever named it.
 
 An index or a catalogue of one's own lists the same files as the provider's, and they take the same
-credentials.
+credentials. Addresses that come signed are taken as they are while their signatures hold.
 """
 
 from __future__ import annotations
@@ -12,18 +12,22 @@ import os
 import re
 import threading
 from base64 import b64encode
+from collections import OrderedDict
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
 from tessera_mosaic.pipeline.errors import BadInput, Expired, Refused, Throttled, TimedOut
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
-from tessera_mosaic.pipeline.io.urls import plain
+from tessera_mosaic.pipeline.io.urls import has_expired, is_signed, plain, without_signature
 
 PLANETARY_HOSTS = re.compile(r"sentinel[12][a-z0-9]*\.blob\.core\.windows\.net")
 """Planetary Computer's storage accounts of Sentinel-1 and Sentinel-2."""
 
 EARTHDATA_HOSTS = (".earthdata.nasa.gov", ".earthdatacloud.nasa.gov", ".asf.alaska.edu")
 """Where an Earthdata token is sent, and nowhere else."""
+
+MOST_REFUSED = 10_000
+"""Signatures that are remembered as refused: many addresses share one, or each has its own."""
 
 LOGIN = "urs.earthdata.nasa.gov"
 TOKEN = f"https://{LOGIN}/api/users/find_or_create_token"
@@ -146,6 +150,7 @@ class Signer:
         self._planetary = planetary or PlanetaryTokens()
         self._earthdata = earthdata or EarthdataToken(remote)
         self._lock, self.renewals = threading.Lock(), 0
+        self._refused: OrderedDict[str, None] = OrderedDict()
 
     def access(self, href: str) -> Access:
         """Sign an address, with a credential that is valid now.
@@ -163,14 +168,20 @@ class Signer:
             return Access(href)
         # One thread asks for a new token while the others wait for it.
         if PLANETARY_HOSTS.fullmatch(host):
+            if is_signed(href) and not self._is_stale(href):
+                return Access(href)
             with self._lock:
-                return self._planetary.access(href)
+                return self._planetary.access(without_signature(href))
         if f".{host}".endswith(EARTHDATA_HOSTS):
             with self._lock:
                 return self._earthdata.access(href)
         return Access(href)
 
-    def renew(self, refused: int | None = None) -> None:
+    def _is_stale(self, href: str) -> bool:
+        """Whether the signature that an address came with has expired, or was refused."""
+        return has_expired(href) or href.partition("?")[2] in self._refused
+
+    def renew(self, refused: int | None = None, href: str = "") -> None:
         """Forget all tokens, so that the next accesses get new ones.
 
         Parameters
@@ -178,8 +189,14 @@ class Signer:
         refused
             Number of renewals there had been when a credential was refused: if it has been renewed
             since, for another that was, nothing is done.
+        href
+            Address that was refused: the signature that it came with is used no more.
         """
         with self._lock:
+            if is_signed(href):
+                self._refused[href.partition("?")[2]] = None
+                if len(self._refused) > MOST_REFUSED:
+                    self._refused.popitem(last=False)
             if refused in (None, self.renewals):
                 self._planetary.forget()
                 self._earthdata.forget()

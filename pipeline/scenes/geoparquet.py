@@ -17,9 +17,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from tessera_mosaic.model.observations import S1_BANDS
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.urls import plain
+from tessera_mosaic.pipeline.scenes.imagery_kind import ImageryKind
+from tessera_mosaic.pipeline.scenes.offset_claim import BASELINES, OFFSET_APPLIED, PRODUCTS
 from tessera_mosaic.pipeline.scenes.scene import S2_ASSETS, Scene, settle
 from tessera_mosaic.pipeline.scenes.source import opening
 from tessera_mosaic.pipeline.scenes.stac_items import (
@@ -27,11 +30,6 @@ from tessera_mosaic.pipeline.scenes.stac_items import (
     KEEPING_OFFSET,
     POLARISATIONS,
     scene_of_item,
-)
-from tessera_mosaic.pipeline.scenes.static_catalog import (
-    MIXED,
-    imagery_of,
-    one_imagery,
 )
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, touches
 
@@ -44,17 +42,22 @@ PROPERTIES = (
     "proj:epsg",
     "grid:code",
     "s2:mgrs_tile",
-    "s2:processing_baseline",
     "s2:generation_time",
-    "s2:datastrip_id",
-    "earthsearch:boa_offset_applied",
-    "processing:version",
     "sat:orbit_state",
     "sar:polarizations",
+    *BASELINES,
+    *PRODUCTS,
+    *OFFSET_APPLIED,
 )
 """Properties of items that scenes are made of."""
 
 ASSETS = (*S2_ASSETS, *COMMON_NAMES.values(), *POLARISATIONS)
+
+RED = ("B04", "red")
+"""Names of the asset that tells whose imagery an item is."""
+
+NUMBERS = ("raster:bands", "bands", "raster:scale", "raster:offset", "raster:unit", "unit")
+"""Fields of an asset that tell of its numbers; one of Sentinel-2's stands for all."""
 
 LIMITS = ("collection", "datetime", "bbox.xmin", "bbox.ymin", "bbox.xmax", "bbox.ymax")
 
@@ -101,10 +104,16 @@ class ParquetIndex:
         self._properties = [name for name in PROPERTIES if name in schema.names]
         if not self._assets:
             raise BadInput(f"catalogue {self.name} has no assets of Sentinel-1 or Sentinel-2")
-        if {"red", "B04"} <= known:
-            raise BadInput(MIXED.format(self.name))
-        row = {"assets": dict.fromkeys(known), "properties": dict.fromkeys(schema.names)}
-        self.imagery = one_imagery(self.name, {imagery_of(row)})
+        self._numbers = [
+            f"assets.{field.name}.{part.name}"
+            for field in assets
+            if field.name in (*RED, *S1_BANDS) and pa.types.is_struct(field.type)
+            for part in field.type
+            if part.name in NUMBERS
+        ]
+        with opening(self.name), _damage_in("its columns of assets"):
+            kind = self._imagery_kind(known)
+        self.imagery = kind.decide()
         self.keeps_offset = any(
             _statistics(self._file.metadata.row_group(group)).get("collection")
             == (KEEPING_OFFSET, KEEPING_OFFSET)
@@ -161,6 +170,23 @@ class ParquetIndex:
         west, east = limits.get("bbox.xmin", unknown)[0], limits.get("bbox.xmax", unknown)[1]
         return west is None or east is None or (west <= room[2] and east >= room[0])
 
+    def _imagery_kind(self, known: set[str]) -> ImageryKind:
+        """What the assets that its items have say of whose imagery it is."""
+        kind = ImageryKind(self.name)
+        tells = any(key in self._file.schema_arrow.names for key in OFFSET_APPLIED)
+        names = [name for name in RED if name in known]
+        for group in range(self._file.num_row_groups) if len(names) > 1 else ():
+            table = self._file.read_row_group(group, columns=[f"assets.{n}.href" for n in names])
+            there = [
+                np.asarray(pc.is_valid(pc.struct_field(table["assets"], [name, "href"])))
+                for name in names
+            ]
+            for pattern in {tuple(row) for row in np.stack(there, axis=1).tolist()}:
+                kind.add_names("", [n for n, has in zip(names, pattern, strict=True) if has], tells)
+        if len(names) <= 1:
+            kind.add_names("", names, tells)
+        return kind
+
     def _read_places(self, group: int) -> _Places:
         table = self._file.read_row_group(group, columns=["bbox", "datetime"])
         box = table["bbox"].combine_chunks()
@@ -180,7 +206,8 @@ class ParquetIndex:
                 f"{self.name}: a row group has {size:,} bytes: write the index anew with "
                 "groups of 10,000 rows"
             )
-        columns = ["id", "bbox", *self._properties, *(f"assets.{a}.href" for a in self._assets)]
+        hrefs = (f"assets.{name}.href" for name in self._assets)
+        columns = ["id", "bbox", *self._properties, *hrefs, *self._numbers]
         columns += ["collection"] if "collection" in self._file.schema_arrow.names else []
         return self._file.read_row_group(group, columns=columns)
 

@@ -103,7 +103,7 @@ def open_catalogue(
         if is_api(document.content):
             return StacApi(text, remote)
         if items := _items_of_api(text, document, remote):
-            return CollectionItems(text, items, str(document.content.get("id")), remote)
+            return CollectionItems(text, items, document.content, remote)
     return StaticCatalogue(text, remote)
 
 

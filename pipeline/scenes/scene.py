@@ -24,6 +24,9 @@ S2_ASSETS = (*S2_BANDS, CLASSES)
 """Assets of a Sentinel-2 scene that are read."""
 
 
+LATER_FIELDS = ("claim", "no_power")
+"""Fields of `Scene` that are younger than the digests in stored records, which lack them."""
+
 FIRST_YEAR = 2016
 """First whole year of Sentinel-2 and Sentinel-1."""
 
@@ -72,6 +75,25 @@ class RadiometricOffset(StrEnum):
 
 
 @dataclass(frozen=True)
+class OffsetClaim:
+    """What an item says of whether the radiometric offset is in its pixels.
+
+    Parameters
+    ----------
+    kept
+        Whether it is.
+    by
+        What in the item says so.
+    certain
+        Whether that is beyond doubt, so that the pixels need not be looked at.
+    """
+
+    kept: bool
+    by: str
+    certain: bool = False
+
+
+@dataclass(frozen=True)
 class Scene:
     """One acquisition of one sensor over one footprint.
 
@@ -95,7 +117,11 @@ class Scene:
     baseline
         Processing baseline of Sentinel-2, such as `05.11`, empty where unknown.
     offset
-        What the catalogue says of the radiometric offset of Sentinel-2.
+        What the catalogue says of the radiometric offset of Sentinel-2, for the rule `item`.
+    claim
+        What the item says of it, by all that an item has, for the rule `evidence`.
+    no_power
+        Why the numbers of Sentinel-1 are no linear power, by what the item says; empty if they are.
     twin
         What all reprocessed versions of the same acquisition share; empty for a scene without.
     made
@@ -116,6 +142,8 @@ class Scene:
     twin: tuple[str, ...] = ()
     made: str = ""
     unusable: str = ""
+    claim: OffsetClaim | None = None
+    no_power: str = ""
 
     @property
     def date(self) -> str:
@@ -196,7 +224,11 @@ def settle(scenes: Iterable[Scene], year: int) -> list[Scene]:
 
 def _as_text(scene: Scene) -> str:
     """A scene as one text, which stays the same: ids in stored records have digests of it."""
-    values = {each.name: getattr(scene, each.name) for each in dataclasses.fields(scene)}
+    values = {
+        each.name: getattr(scene, each.name)
+        for each in dataclasses.fields(scene)
+        if each.name not in LATER_FIELDS
+    }
     plain = {
         name: str(value or "") if name in ("sensor", "orbit_state", "offset") else value
         for name, value in values.items()

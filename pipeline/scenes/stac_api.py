@@ -12,6 +12,7 @@ from urllib.parse import quote
 from tessera_mosaic.pipeline.errors import BadInput, Gone
 from tessera_mosaic.pipeline.io.fetcher import Remote
 from tessera_mosaic.pipeline.io.urls import plain
+from tessera_mosaic.pipeline.scenes.imagery_kind import ImageryKind
 from tessera_mosaic.pipeline.scenes.paging import (
     MAX_PAGES,
     Page,
@@ -23,13 +24,15 @@ from tessera_mosaic.pipeline.scenes.paging import (
 from tessera_mosaic.pipeline.scenes.scene import Imagery, Scene, settle
 from tessera_mosaic.pipeline.scenes.source import opening
 from tessera_mosaic.pipeline.scenes.stac_items import KEEPING_OFFSET, resolve, scene_of_item
-from tessera_mosaic.pipeline.scenes.static_catalog import imagery_of, one_imagery
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, spans, touches
 
 log = logging.getLogger(__name__)
 
 PAGE_ITEMS = 100
 """Items a page: public APIs refuse or cut off answers of more than a few megabytes."""
+
+SAMPLE_PAGES = 10
+"""Most pages of items that are asked to know whose imagery an API has."""
 
 COLLECTIONS = (
     ("sentinel-2-l2a", KEEPING_OFFSET),
@@ -70,8 +73,11 @@ class StacApi:
         with opening(self.name):
             landing, place = self._ask(root)
             self._search, self._method = _search_link(place, landing)
-            self._collections = list(collections) or self._known_collections(place, landing)
-            self.imagery = imagery or self._imagery()
+            known: list[Mapping[str, Any]] = []
+            if not collections:
+                known = self._known_collections(place, landing)
+            self._collections = list(collections) or [str(each["id"]) for each in known]
+            self.imagery = imagery or self._imagery(*known[:1])
         self.keeps_offset = KEEPING_OFFSET in self._collections
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
@@ -117,9 +123,9 @@ class StacApi:
             return Page(self._search, "POST", body)
         return Page(queried(self._search, body))
 
-    def _known_collections(self, root: str, landing: Mapping[str, Any]) -> list[str]:
-        """Those of `COLLECTIONS` that the API has."""
-        has: set[str] = set()
+    def _known_collections(self, root: str, landing: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Documents of those of `COLLECTIONS` that the API has."""
+        has: dict[str, Mapping[str, Any]] = {}
         url: str | None = _link(root, landing, "data") or f"{root.rstrip('/')}/collections"
         asked: set[str] = set()
         while url and len(asked) < MAX_PAGES and url not in asked:
@@ -128,7 +134,7 @@ class StacApi:
             listed = answer.get("collections")
             for entry in listed if isinstance(listed, list) else ():
                 if isinstance(entry, dict) and isinstance(entry.get("id"), str):
-                    has.add(entry["id"])
+                    has[entry["id"]] = entry
             url = _link(place, answer, "next")
         found = [next((name for name in row if name in has), "") for row in COLLECTIONS]
         if url and not all(found):
@@ -139,12 +145,29 @@ class StacApi:
         for sensor, name in zip(("Sentinel-2", "Sentinel-1"), found, strict=True):
             if not name:
                 log.warning("catalogue %s has no %s that is used here", self.name, sensor)
-        return [name for name in found if name]
+        return [has[name] for name in found if name]
 
-    def _imagery(self) -> Imagery:
-        """Whose Sentinel-2 imagery the API has, by the assets of one item."""
-        first = ask_page(self.remote, self._page({**self._one_collection(), "limit": 1}))
-        return one_imagery(self.name, {imagery_of(item) for item in first.features})
+    def _imagery(self, *documents: Mapping[str, Any]) -> Imagery:
+        """Whose Sentinel-2 imagery the API has: as its collections' documents tell, or its items.
+
+        Of these many are asked, as the first that come may lack what tells.
+        """
+        kind = ImageryKind(self.name)
+        for document in documents:
+            kind.add_collection(document)
+        if kind.known:
+            return kind.decide()
+        page: Page | None = self._page({**self._one_collection(), "limit": PAGE_ITEMS})
+        came = 0
+        for _ in range(SAMPLE_PAGES):
+            if page is None or came >= PAGE_ITEMS:
+                break
+            answered = ask_page(self.remote, page)
+            for item in answered.features:
+                kind.add_item(item)
+            came += len(answered.features)
+            page = page.following(answered.content, answered.place)
+        return kind.decide()
 
     def _one_collection(self) -> dict[str, Any]:
         """What limits a search to the first collection, which is that of Sentinel-2 if any is."""
@@ -165,8 +188,8 @@ class CollectionItems(StacApi):
         Address of the collection.
     items
         Address of its items.
-    collection
-        Its id.
+    document
+        Its document, with its id.
     remote
         Fetches its answers and what they point to.
 
@@ -178,11 +201,12 @@ class CollectionItems(StacApi):
         If its provider asks for patience or does not answer.
     """
 
-    def __init__(self, root: str, items: str, collection: str, remote: Remote) -> None:
+    def __init__(self, root: str, items: str, document: Mapping[str, Any], remote: Remote) -> None:
         self.name, self.remote = plain(root), remote
+        collection = str(document.get("id"))
         self._search, self._method, self._collections = items, "GET", [collection]
         with opening(self.name):
-            self.imagery = self._imagery()
+            self.imagery = self._imagery(document)
         self.keeps_offset = collection == KEEPING_OFFSET
 
     def _wants(self, scene: Scene, room: Box) -> bool:

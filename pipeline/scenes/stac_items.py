@@ -6,6 +6,7 @@ in the scene, never as a crash.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import os
 import re
@@ -24,6 +25,8 @@ from tessera_mosaic.pipeline.io.urls import (
     scheme_of,
     without_gdal,
 )
+from tessera_mosaic.pipeline.scenes.asset_numbers import why_no_powers
+from tessera_mosaic.pipeline.scenes.offset_claim import OFFSET_APPLIED, offset_claim
 from tessera_mosaic.pipeline.scenes.scene import (
     CLASSES,
     S2_ASSETS,
@@ -48,9 +51,6 @@ COMMON_NAMES = {
     CLASSES: "scl",
 }
 """Asset keys of Earth Search by band. Planetary Computer's are the bands' own names."""
-
-OFFSET_APPLIED = ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied")
-"""Where Element 84 tells whether it has taken the radiometric offset out."""
 
 KEEPING_OFFSET = "sentinel-2-c1-l2a"
 """Earth Search's collection whose pixels are as ESA made them, under the names of the others."""
@@ -161,12 +161,14 @@ def _sensor(collection: str, platform: str, assets: Mapping[str, Any]) -> Sensor
 
 
 def _sentinel2(item: _Item) -> Scene:
-    assets = {}
+    assets, spectral = {}, []
     for band in S2_ASSETS:
         suffix = "10m" if band in BANDS_10M else "20m"
         for key in (band, COMMON_NAMES[band], f"{band}_{suffix}"):
             if href := item.href(key):
                 assets[band] = href
+                if band != CLASSES:
+                    spectral.append(item.assets[key])
                 break
     tile = item.text("s2:mgrs_tile") or item.text("grid:code").removeprefix("MGRS-")
     strip = re.search(r"_S(\d{8}T\d{6})_", item.text("s2:datastrip_id"))
@@ -182,6 +184,13 @@ def _sentinel2(item: _Item) -> Scene:
             "s2:processing_baseline", "sentinel:processing_baseline", "processing:version"
         ),
         offset=_offset(item),
+        claim=offset_claim(
+            item.id,
+            item.when[:10],
+            item.properties,
+            spectral,
+            always_kept=item.collection == KEEPING_OFFSET,
+        ),
         twin=(item.text("platform").lower(), tile, strip[1] if strip else item.when[:19])
         if tile
         else (),
@@ -204,7 +213,7 @@ def _sentinel1(item: _Item) -> Scene:
     lower = {str(key).lower(): str(key) for key in item.assets}
     hrefs = {band: item.href(lower[band]) for band in POLARISATIONS if band in lower}
     assets = {band: href for band, href in hrefs.items() if href}
-    return sentinel1_scene(
+    scene = sentinel1_scene(
         item.id,
         item.when,
         item.box,
@@ -213,6 +222,8 @@ def _sentinel1(item: _Item) -> Scene:
         item.epsg,
         declared=item.properties.get("sar:polarizations"),
     )
+    told = (item.assets[lower[band]] for band in S1_BANDS if band in lower)
+    return dataclasses.replace(scene, no_power=why_no_powers(told))
 
 
 def sentinel1_scene(

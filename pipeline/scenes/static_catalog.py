@@ -14,15 +14,11 @@ import numpy as np
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Unavailable
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.urls import plain
+from tessera_mosaic.pipeline.scenes.imagery_kind import ImageryKind
 from tessera_mosaic.pipeline.scenes.paging import Answered, Page, ask_page, whole_list
-from tessera_mosaic.pipeline.scenes.scene import Imagery, RadiometricOffset, Scene, settle
+from tessera_mosaic.pipeline.scenes.scene import RadiometricOffset, Scene, settle
 from tessera_mosaic.pipeline.scenes.source import opening
-from tessera_mosaic.pipeline.scenes.stac_items import (
-    OFFSET_APPLIED,
-    own_address,
-    resolve,
-    scene_of_item,
-)
+from tessera_mosaic.pipeline.scenes.stac_items import own_address, resolve, scene_of_item
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, touches
 
 T = TypeVar("T")
@@ -38,11 +34,6 @@ PARENTS = ("Catalog", "Collection")
 STAC_TYPES = ("Catalog", "Collection", "Feature", "FeatureCollection")
 
 TOO_LARGE = "catalogue {} has more than {}: make a STAC GeoParquet index of it"
-
-MIXED = (
-    "catalogue {} has assets named B04, whose pixels have the radiometric offset, and others "
-    "named red, whose pixels do not: give them as two catalogues"
-)
 
 
 @dataclass(frozen=True)
@@ -120,11 +111,11 @@ class StaticCatalogue:
 
     def __init__(self, root: str, remote: Remote, limits: Limits = Limits()) -> None:
         self.name, self.remote = plain(root), remote
-        scenes, imagery = [], set()
+        scenes, kind = [], ImageryKind(self.name)
         self._places: dict[str, str] = {}
         for address, document in read_documents(root, remote, limits):
             for place, item in document.items():
-                imagery.add(imagery_of(item))
+                kind.add_item(item)
                 if (scene := scene_of_item(item, place)) is not None:
                     scenes.append(scene)
                     self._places[scene.id] = address
@@ -133,7 +124,7 @@ class StaticCatalogue:
                 f"catalogue {self.name} has no Sentinel-2 L2A or terrain-corrected Sentinel-1 item"
             )
         self._scenes = SceneList(scenes)
-        self.imagery = one_imagery(self.name, imagery)
+        self.imagery = kind.decide()
         self.keeps_offset = any(scene.offset == RadiometricOffset.KEPT for scene in scenes)
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
@@ -284,32 +275,3 @@ def _kind(content: Any) -> Any:
     if "type" in content or "stac_version" not in content or "links" not in content:
         return content.get("type")
     return "Collection" if "extent" in content else "Catalog"
-
-
-def imagery_of(item: Any) -> Imagery | None:
-    """Whose Sentinel-2 imagery an item is, by its assets' names; None if they do not tell.
-
-    Element 84's first collection on AWS named them as ESA does, and told of the offset.
-    """
-    assets, properties = (
-        item.get(name) if isinstance(item, dict) else None for name in ("assets", "properties")
-    )
-    if not isinstance(assets, dict) or not isinstance(properties, dict):
-        return None
-    if "red" in assets or ("B04" in assets and any(name in properties for name in OFFSET_APPLIED)):
-        return Imagery.AWS
-    return Imagery.MPC if "B04" in assets else None
-
-
-def one_imagery(name: str, found: set[Imagery | None]) -> Imagery:
-    """Whose imagery a catalogue is, by that of its items.
-
-    Raises
-    ------
-    BadInput
-        If it is of two kinds.
-    """
-    kinds = found - {None}
-    if len(kinds) > 1:
-        raise BadInput(MIXED.format(name))
-    return next((kind for kind in kinds if kind is not None), Imagery.MPC)

@@ -7,20 +7,21 @@ is the same in any order and memory does not grow with the number of scenes.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS, Stack
-from tessera_mosaic.pipeline.errors import Incomplete, SceneError
-from tessera_mosaic.pipeline.imagery.resample import Kernel
+from tessera_mosaic.pipeline.errors import Corrupt, Incomplete, SceneError
+from tessera_mosaic.pipeline.imagery.overview import Overview
+from tessera_mosaic.pipeline.imagery.resample import Kernel, place
 from tessera_mosaic.pipeline.imagery.scene_reader import PixelKind, SceneReader
+from tessera_mosaic.pipeline.scenes.asset_numbers import why_no_power
 from tessera_mosaic.pipeline.scenes.scene import (
     CLASSES,
+    S2_ASSETS,
     Imagery,
     OrbitState,
     RadiometricOffset,
@@ -28,11 +29,26 @@ from tessera_mosaic.pipeline.scenes.scene import (
     Sensor,
 )
 from tessera_mosaic.pipeline.stacks import sentinel1, sentinel2
-from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack, OffsetNote
 from tessera_mosaic.pipeline.stacks.dpixel_files import cut_stack
 from tessera_mosaic.pipeline.stacks.losses import Losses
+from tessera_mosaic.pipeline.stacks.offset_evidence import (
+    OffsetFinding,
+    find_offset,
+    remove_offset,
+    remove_offset_by_date,
+    without_offset,
+)
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
+from tessera_mosaic.pipeline.stacks.series import (
+    any_data,
+    by_date,
+    days_of_year,
+    extent,
+    finish,
+    kept,
+)
 from tessera_mosaic.pipeline.tiling.boxes import padded, touches
 from tessera_mosaic.pipeline.tiling.lattice import Window, lonlat_bounds
 
@@ -72,9 +88,9 @@ def read_block(
     """
     if any(scene.sensor == Sensor.DPIXELS for scene in scenes):
         return _read_dpixels(window, scenes)
-    kept = next((scene.id for scene in scenes if scene.offset == RadiometricOffset.KEPT), None)
-    if kept:
-        rules.check_kept(f"scenes such as {kept}")
+    named = next((scene.id for scene in scenes if scene.offset == RadiometricOffset.KEPT), None)
+    if named:
+        rules.check_kept(f"scenes such as {named}")
     return BlockReader(window, rules, reader, Losses() if losses is None else losses).read(scenes)
 
 
@@ -135,13 +151,14 @@ class BlockReader:
         self._window, self._rules, self._reader, self._losses = window, rules, reader, losses
         self._used: set[str] = set()
         self._why: dict[str, str] = {}
+        self._offsets: dict[str, OffsetFinding] = {}
 
     def read(self, scenes: Sequence[Scene]) -> AnnualStack:
         """Read all scenes, day by day and pass by pass."""
         near = self._touching(scenes)
         shape, submit = self._window.shape, self._reader.submit
-        days = [_Day(date, group, shape) for date, group in _by_date(near, Sensor.S2)]
-        passes = {state: _by_date(near, Sensor.S1, state) for state in OrbitState}
+        days = [_Day(date, group, shape) for date, group in by_date(near, Sensor.S2)]
+        passes = {state: by_date(near, Sensor.S1, state) for state in OrbitState}
         sar = {
             state: np.zeros((len(groups), *shape, len(S1_BANDS)), np.int16)
             for state, groups in passes.items()
@@ -152,18 +169,18 @@ class BlockReader:
             for (_, group), out in zip(groups, sar[state], strict=True)
         ]
         choosing = [submit(self._choose, day) for day in days]
-        _finish(choosing, filling)
+        finish(choosing, filling)
         days = [day for day in days if day.is_clear]
         bands = np.zeros((len(days), *shape, len(S2_BANDS)), np.uint16)
         filling += [submit(self._fill_day, day, out) for day, out in zip(days, bands, strict=True)]
-        _finish(filling)
+        finish(filling)
         # A day that lost a scene on the way may not be clear any more.
         clear = np.array([day.is_clear for day in days], bool)
         days = [day for day in days if day.is_clear]
         masks = np.zeros((len(days), *shape), np.uint8)
         for mask, day in zip(masks, days, strict=True):
             mask[...] = day.mosaic.clear
-        seen = {state: _any_data(sar[state]) for state in OrbitState}
+        seen = {state: any_data(sar[state]) for state in OrbitState}
         dates = {
             state: tuple(np.array([date for date, _ in passes[state]])[seen[state]].tolist())
             for state in OrbitState
@@ -171,13 +188,13 @@ class BlockReader:
         }
         ascending, descending = (dates.get(state, ()) for state in OrbitState)
         stack = Stack(
-            bands=_kept(bands, clear),
+            bands=kept(bands, clear),
             masks=masks,
-            doys=_days_of_year((day.date for day in days), np.uint16),
-            sar_ascending=_kept(sar[OrbitState.ASCENDING], seen[OrbitState.ASCENDING]),
-            sar_ascending_doy=_days_of_year(ascending, np.int16),
-            sar_descending=_kept(sar[OrbitState.DESCENDING], seen[OrbitState.DESCENDING]),
-            sar_descending_doy=_days_of_year(descending, np.int16),
+            doys=days_of_year((day.date for day in days), np.uint16),
+            sar_ascending=kept(sar[OrbitState.ASCENDING], seen[OrbitState.ASCENDING]),
+            sar_ascending_doy=days_of_year(ascending, np.int16),
+            sar_descending=kept(sar[OrbitState.DESCENDING], seen[OrbitState.DESCENDING]),
+            sar_descending_doy=days_of_year(descending, np.int16),
         )
         return AnnualStack(
             stack,
@@ -186,6 +203,11 @@ class BlockReader:
             descending,
             tuple(sorted(self._used)),
             tuple(sorted((name, why) for name, why in self._why.items() if name not in self._used)),
+            tuple(
+                OffsetNote.of(name, finding)
+                for name, finding in sorted(self._offsets.items())
+                if finding.is_against_reference and name in self._used
+            ),
         )
 
     def _touching(self, scenes: Sequence[Scene]) -> list[Scene]:
@@ -212,6 +234,19 @@ class BlockReader:
                 day.restart()
 
     def _compete(self, day: _Day) -> None:
+        """Let the scenes of a day compete for pixels that all their rasters reach."""
+        beyond: dict[str, NDArray[np.bool_] | None] = {}
+        while True:
+            self._add_classes(day, beyond)
+            winners = [s for n, s in enumerate(day.competing) if day.mosaic.wins(n)]
+            new = {s.id: self._beyond(s, S2_ASSETS) for s in winners if s.id not in beyond}
+            beyond |= new
+            if all(pixels is None for pixels in new.values()):
+                return
+            day.restart()
+
+    def _add_classes(self, day: _Day, beyond: Mapping[str, NDArray[np.bool_] | None]) -> None:
+        """Read the scene classes of a day, but for pixels that are known to be beyond reach."""
         any_clear = []
         for scene in day.scenes:
             if day.mosaic.is_full:
@@ -225,6 +260,8 @@ class BlockReader:
             if classes is None:
                 self._why[scene.id] = BESIDE
                 continue
+            if (pixels := beyond.get(scene.id)) is not None:
+                classes = np.where(pixels, np.uint8(0), classes)
             day.mosaic.add(classes)
             day.competing.append(scene)
             any_clear.append(bool(sentinel2.is_clear(classes).any()))
@@ -253,7 +290,7 @@ class BlockReader:
 
     def _fill_scene(self, scene: Scene, mine: NDArray[np.bool_], out: NDArray[np.uint16]) -> None:
         """Read the bands of one scene where a day takes its pixels."""
-        part = _extent(mine)
+        part = extent(mine)
         mine = mine[part]
         where = True if mine.all() else mine
         for channel, band in enumerate(S2_BANDS):
@@ -266,15 +303,29 @@ class BlockReader:
 
     def _without_offset(self, values: NDArray[np.uint16], scene: Scene) -> NDArray[np.uint16]:
         """Digital numbers without the offset, as the rules say."""
+        if self._rules.offset == OffsetRule.EVIDENCE:
+            finding = self._reader.remember(
+                ("offset by evidence", scene.asset(CLASSES)),
+                lambda: find_offset(scene, self._rules.imagery, self._overview),
+            )
+            self._offsets[scene.id] = finding
+            return without_offset(values, finding, self._rules.imagery)
         if self._rules.offset == OffsetRule.ITEM:
             has_offset = self._reader.remember(
                 ("offset", scene.asset(CLASSES)),
                 lambda: sentinel2.has_offset(scene, self._reader.overview),
             )
-            return sentinel2.remove_offset(values) if has_offset else values
+            return remove_offset(values) if has_offset else values
         if self._rules.offset == OffsetRule.REFERENCE and self._rules.imagery == Imagery.MPC:
-            return sentinel2.remove_offset_by_date(values, scene.date)
+            return remove_offset_by_date(values, scene.date)
         return values
+
+    def _overview(self, scene: Scene, band: str, most: int) -> Overview | None:
+        """A band at its coarsest resolution; None where that is damaged, as it is not needed."""
+        try:
+            return self._reader.overview(scene, band, most)
+        except Corrupt:
+            return None
 
     def _fill_pass(self, scenes: list[Scene], out: NDArray[np.int16]) -> None:
         """Read the scenes of a Sentinel-1 pass and join them in their place."""
@@ -304,55 +355,38 @@ class BlockReader:
             raise Incomplete("the item has no such asset", scene.id, scene.missing[0])
         layers = []
         for band in S1_BANDS:
+            why = scene.no_power or why_no_power(self._reader.found(scene, band).numbers)
+            if why:
+                raise Corrupt(why, scene.id, band)
             power = self._reader.read(
                 scene, band, self._window, self._rules.s1_kernel, PixelKind.FLOAT
             )
             if power is None:
                 return None
+            if why := sentinel1.why_no_power(power):
+                raise Corrupt(why, scene.id, band)
             layers.append(sentinel1.code_backscatter(power))
-        return np.stack(layers, axis=-1)
+        codes = np.stack(layers, axis=-1)
+        beyond = self._beyond(scene, S1_BANDS)
+        if beyond is not None:
+            codes[beyond] = 0
+        return codes
+
+    def _beyond(self, scene: Scene, bands: Sequence[str]) -> NDArray[np.bool_] | None:
+        """Pixels of the block that some raster of a scene does not reach; None for none.
+
+        Rasters of clipped archives do not all cover the same ground, and what one of them lacks
+        was not observed. Where they do, nothing needs to be reckoned.
+        """
+        geometries = [self._reader.found(scene, band).geometry for band in bands]
+        if len({geometry.ground for geometry in geometries}) == 1:
+            return None
+        inside = [place(self._window, geometry).inside for geometry in geometries]
+        beyond = ~np.logical_and.reduce(inside)
+        return beyond if beyond.any() else None
 
     def _lose(self, error: SceneError, scenes: list[Scene]) -> None:
         """Drop the scene that an error names, if it may be lost."""
         self._losses.add(error)
         self._why[error.scene] = f"lost: {error.kind}: {error}"
         scenes[:] = [scene for scene in scenes if scene.id != error.scene]
-
-
-def _by_date(
-    scenes: Iterable[Scene], sensor: Sensor, state: OrbitState | None = None
-) -> list[tuple[str, list[Scene]]]:
-    """Scenes of a sensor, and of an orbit state if one is given, by UTC date."""
-    mine = (s for s in scenes if s.sensor == sensor and state in (None, s.orbit_state))
-    return [(date, list(group)) for date, group in groupby(mine, lambda scene: scene.date)]
-
-
-def _finish(futures: Sequence[Future[None]], others: Sequence[Future[None]] = ()) -> None:
-    """Wait for some work; after a failure call off what has not begun, others' too, and raise."""
-    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-    if any(future.exception() for future in done):
-        for future in (*futures, *others):
-            future.cancel()
-        wait((*futures, *others))
-    for future in futures:
-        if not future.cancelled():
-            future.result()
-
-
-def _any_data(codes: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """Which layers of a series are not all 0."""
-    return np.array([layer.any() for layer in codes], bool)
-
-
-def _kept(series: NDArray[Any], keep: NDArray[np.bool_]) -> NDArray[Any]:
-    return series if keep.all() else series[keep]
-
-
-def _extent(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Rows and columns of the smallest rectangle around what is true."""
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1)
-
-
-def _days_of_year(dates: Iterable[str], dtype: Any) -> NDArray[Any]:
-    return np.array([dt.date.fromisoformat(date).timetuple().tm_yday for date in dates], dtype)

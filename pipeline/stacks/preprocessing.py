@@ -65,7 +65,7 @@ class Preprocessing:
         if self.imagery == Imagery.AWS and self.offset == OffsetRule.REFERENCE:
             raise BadInput(
                 f"{scenes} have the radiometric offset in their pixels, which the reference rules "
-                "for aws do not take out: choose item",
+                "for aws do not take out: choose evidence",
                 "offset",
                 self.offset,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 from tessera_mosaic.pipeline.tiling.lattice import Window, lonlat_bounds
 from tessera_mosaic.pipeline.tiling.ownership import region_window, zones_touched
 from tessera_mosaic.pipeline.tiling.region import read_region
+
+log = logging.getLogger(__name__)
 
 MOST_BYTES = 8 * 2**30
 """Largest stack that is made of a region, as that is done in memory."""
@@ -51,8 +54,8 @@ class StackRequest:
     kernel
         Resampling of the Sentinel-2 bands: `nearest`, `bilinear` or `cubic`.
     offset
-        Rule by which the radiometric offset of Sentinel-2 is taken out: `reference`, `item` or
-        `none`.
+        Rule by which the radiometric offset of Sentinel-2 is taken out: `evidence`, `reference`,
+        `item` or `none`.
     s1_mosaic
         Rule for the value of a pixel that several scenes of one Sentinel-1 pass have: `first` or
         `mean`.
@@ -77,7 +80,7 @@ class StackRequest:
     region: str
     year: int
     kernel: Kernel = Kernel.BILINEAR
-    offset: OffsetRule = OffsetRule.REFERENCE
+    offset: OffsetRule = OffsetRule.EVIDENCE
     s1_mosaic: PassRule = PassRule.FIRST
     allow_lost_scenes: int = 0
     allow_hosts: tuple[str, ...] = ()
@@ -127,6 +130,10 @@ class RegionStack:
             "scenes": {
                 "used": list(self.annual.used),
                 "unused": [{"id": name, "reason": why} for name, why in self.annual.unused],
+                "offset_by_evidence": [
+                    {"id": note.scene, "taken_out": note.taken_out, "by": note.by}
+                    for note in self.annual.offsets
+                ],
             },
         }
 
@@ -226,7 +233,20 @@ def _read(request: StackRequest, found: _Found) -> RegionStack:
     losses = Losses(request.allow_lost_scenes)
     with _final_as_bad_input(), contextlib.closing(SceneReader(found.source)) as reader:
         annual = read_block(found.window, found.scenes, found.rules, reader, losses)
+    _tell_offsets(annual)
     return RegionStack(found.window, request.year, found.source.name, found.rules, annual)
+
+
+def _tell_offsets(annual: AnnualStack) -> None:
+    """Say once in how many scenes evidence decided about the offset."""
+    if annual.offsets:
+        there = sum(note.taken_out for note in annual.offsets)
+        log.warning(
+            "radiometric offset of Sentinel-2: by evidence, against what the reference takes for "
+            "granted, %d scenes had it, and it was taken out, and %d did not have it",
+            there,
+            len(annual.offsets) - there,
+        )
 
 
 def _window(request: StackRequest) -> Window:

@@ -12,9 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.scenes.asset_numbers import WANTED
+
 CODE_PER_DECIBEL, CODE_SHIFT, CODE_MAX = 200.0, 50.0, 32767.0
 """TESSERA reference: code = (20 log10(power) + 50) * 200, cut off to 0..32767. Code 0, -25 dB of
 power and below, reads as no data."""
+
+
+LEAST_DECIBELS, MOST_DECIBELS = -60.0, -1.0
+"""Between these, values are decibels where most are: no power is as negative, and what stands for
+no data is more so."""
+
+MOST_POWER = 10.0
+"""Backscatter beyond which single mirrors lie, and never half of a landscape."""
+
+ENOUGH = 64
+"""Pixels from which on they are those of a landscape."""
 
 
 class PassRule(StrEnum):
@@ -44,6 +57,24 @@ def code_backscatter(power: NDArray[Any]) -> NDArray[np.int16]:
     decibels = 20.0 * np.log10(np.where(good, power, 1.0))
     code = np.clip((decibels + CODE_SHIFT) * CODE_PER_DECIBEL, 0.0, CODE_MAX)
     return np.where(good, np.trunc(code), 0.0).astype(np.int16)
+
+
+def why_no_power(values: NDArray[Any]) -> str:
+    """Why values of a raster cannot be linear power, by themselves; empty if they can.
+
+    Parameters
+    ----------
+    values
+        Values of any shape; what is not finite, or 0, is no data.
+    """
+    known = np.isfinite(values) & (values != 0) & (values > LEAST_DECIBELS)
+    count = np.count_nonzero(known)
+    if 2 * np.count_nonzero(known & (values < MOST_DECIBELS)) > count:
+        return f"its values, about {np.median(values[known]):.3g}, are decibels, {WANTED}"
+    if count >= ENOUGH and 2 * np.count_nonzero(known & (values > MOST_POWER)) > count:
+        large = f"{np.median(values[known]):.3g}"
+        return f"its values, about {large}, are too large for backscatter, {WANTED}"
+    return ""
 
 
 class PassMosaic:

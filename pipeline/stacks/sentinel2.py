@@ -7,42 +7,36 @@ taken.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import Incomplete
 from tessera_mosaic.pipeline.scenes.scene import RadiometricOffset, Scene
+from tessera_mosaic.pipeline.stacks.offset_evidence import (
+    FEWEST_DARK,
+    LARGEST_OVERVIEW,
+    OFFSET,
+    VEGETATION,
+    WATER,
+    ReadOverview,
+)
 
 UNCLEAR_CLASSES = (0, 1, 2, 3, 8, 9)
 """TESSERA reference: scene classes that are no observation: no data, defective, dark, cloud
 shadow, cloud of medium and of high probability. Thin cirrus, snow, water and unclassified are."""
 
-VEGETATION, WATER = 4, 6
-"""Scene classes of which the darkness of a band is known."""
-
-OFFSET = 1000
-"""ESA, processing baseline 04.00: digital numbers have been raised by this much."""
-
-LAST_DATE_WITHOUT_OFFSET = "2022-01-25"
-"""TESSERA reference: acquisitions after this date are taken to have the offset."""
-
 FIRST_BASELINE_WITH_OFFSET = "04.00"
-
-LARGEST_OVERVIEW = 1024
-"""Side in pixels up to which a scene's coarsest overview is read to check its offset."""
-
-FEWEST_DARK = 50
-"""Pixels of vegetation and water that a scene's overview needs to tell about the offset."""
 
 _CLEAR = ~np.isin(np.arange(256), UNCLEAR_CLASSES)
 
 
 class OffsetRule(StrEnum):
     """How the radiometric offset is taken out of the pixels."""
+
+    EVIDENCE = "evidence"
+    """As the reference does, unless a scene's pixels or its item contradict it."""
 
     REFERENCE = "reference"
     """By the date of the acquisition, as TESSERA's own preprocessing does."""
@@ -101,24 +95,8 @@ class DayMosaic:
         return bool((self._worth == 2).all())
 
 
-def remove_offset_by_date(values: NDArray[np.uint16], date: str) -> NDArray[np.uint16]:
-    """Take the offset out as the TESSERA reference does: by date, and only from 1000 up.
-
-    Values below 1000 stay as they are, also after that date. The encoders have seen it so.
-    """
-    if date <= LAST_DATE_WITHOUT_OFFSET:
-        return values
-    return values - np.uint16(OFFSET) * (values >= OFFSET)
-
-
-def remove_offset(values: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Take the offset out of every pixel that has data; what would fall below 1 becomes 1."""
-    lowered = np.where(values > OFFSET, values - np.uint16(OFFSET), np.uint16(1))
-    return np.where(values == 0, np.uint16(0), lowered)
-
-
-def has_offset(scene: Scene, overview: Callable[[Scene, str, int], NDArray[Any] | None]) -> bool:
-    """Whether a scene's pixels have the offset, by its item and by its own dark pixels.
+def has_offset(scene: Scene, overview: ReadOverview) -> bool:
+    """Whether a scene's pixels have the offset, by the rule `item`.
 
     Catalogues are known to be wrong about it both ways. Red over vegetation and short-wave
     infrared over water are darker than `OFFSET` unless it is in the pixels, so where the scene's
@@ -130,8 +108,7 @@ def has_offset(scene: Scene, overview: Callable[[Scene, str, int], NDArray[Any] 
     scene
         Scene of Sentinel-2.
     overview
-        Reads a band of the scene at its coarsest resolution, (rows, cols); None where that has a
-        side of more than the given number of pixels.
+        Reads a band of the scene at its coarsest resolution.
 
     Raises
     ------
@@ -142,21 +119,12 @@ def has_offset(scene: Scene, overview: Callable[[Scene, str, int], NDArray[Any] 
         return False
     classes, red, infrared = (overview(scene, b, LARGEST_OVERVIEW) for b in ("SCL", "B04", "B12"))
     if classes is not None and red is not None and infrared is not None:
-        red, infrared = (_fitted(layer, classes.shape) for layer in (red, infrared))
-        vegetation = red[(classes == VEGETATION) & (red > 0)]
-        water = infrared[(classes == WATER) & (infrared > 0)]
+        reds, infrareds = red.onto(classes), infrared.onto(classes)
+        vegetation = reds[(classes.pixels == VEGETATION) & (reds > 0)]
+        water = infrareds[(classes.pixels == WATER) & (infrareds > 0)]
         dark = np.concatenate([vegetation, water])
         if dark.size >= FEWEST_DARK:
             return bool(np.median(dark) >= OFFSET)
     if not scene.baseline:
         raise Incomplete("neither item nor pixels tell whether the offset is in them", scene.id)
     return scene.offset != RadiometricOffset.APPLIED
-
-
-def _fitted(layer: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """The nearest pixels of a layer on another grid over the same ground."""
-    rows, cols = (
-        (2 * np.arange(size) + 1) * have // (2 * size)
-        for size, have in zip(shape, layer.shape, strict=True)
-    )
-    return layer[np.ix_(rows, cols)]

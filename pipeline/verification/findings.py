@@ -136,10 +136,13 @@ class Findings:
         Number of tiles and objects.
     problems
         All that is wrong with them, in the order in which it was found.
+    years
+        Calendar years whose tiles are looked at, where the store tells them.
     """
 
     checked: int = 0
     problems: list[Problem] = field(default_factory=list)
+    years: tuple[int, ...] = ()
     _unsound: set[tuple[str, int | None]] = field(default_factory=set)
 
     def take(
@@ -177,4 +180,5 @@ class Findings:
             "checked": self.checked,
             "ok": self.ok,
             "problems": [problem.to_json() for problem in self.problems],
+            "years": list(self.years),
         }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.keys import RECIPE
+from tessera_mosaic.pipeline.ledger.tile_lists import ever_planned
 from tessera_mosaic.pipeline.mosaic.store import ROOT, mosaic_in
 from tessera_mosaic.pipeline.tiling.lattice import zone_group
 from tessera_mosaic.pipeline.verification.dpixel_checks import check_dpixels
@@ -43,7 +44,8 @@ def verify(
     Raises
     ------
     BadInput
-        If there is neither a mosaic nor a folder of d-pixels, or it does not have the year.
+        If there is neither a mosaic nor a folder of d-pixels, or nothing of the year was planned or
+        made.
 
     Examples
     --------
@@ -53,9 +55,23 @@ def verify(
     >>> findings.problems[0].kind.value  # the tiles of this mosaic are small: a suspicion
     'border'
     """
-    findings = Findings()
+    findings = Findings(years=_years(Storage(store), year))
     findings.take(check_store(Storage(store), year), tell)
     return findings
+
+
+def _years(storage: Storage, year: int | None) -> tuple[int, ...]:
+    """Years that are checked: the one that is asked for, or all that were ever planned or made."""
+    if year is not None:
+        return (year,)
+    try:
+        mosaic = mosaic_in(storage)
+    except BadInput:
+        return ()
+    made = mosaic.years_made()
+    return tuple(
+        each for each in mosaic.years if each in made or ever_planned(storage, each, mosaic.zones)
+    )
 
 
 def check_store(storage: Storage, year: int | None = None) -> Iterator[Checked]:
@@ -70,6 +86,7 @@ def check_store(storage: Storage, year: int | None = None) -> Iterator[Checked]:
         else:
             raise
         return
-    if year is not None:
-        mosaic.step(year)
+    if year is not None and not ever_planned(storage, year, mosaic.zones):
+        # A plan that was lost is a problem of the tiles that are there, and is told as one.
+        mosaic.check_made(year)
     yield from check_mosaic(mosaic, mosaic.years if year is None else [year])

@@ -363,11 +363,32 @@ def test_permanent_faults_are_recorded_and_nothing_else(
 def test_who_asks_for_patience_or_a_credential_still_has_the_scene(
     small: tuple[Path, Window], kind: str, error: type[SceneError]
 ) -> None:
-    with (
-        serving(small[0].parent, lambda path, _: kind if "B04" in path else "") as server,
-        pytest.raises(error),
-    ):
-        read_small(over_http(server), small[1], Losses(1000))
+    with serving(small[0].parent, lambda path, _: kind if "B04" in path else "") as server:
+        items = items_of(small[0], server.url)
+        for item in items:
+            for asset in item["assets"].values():
+                asset["href"] += "?sv=2022-11-02&sig=secret"
+        with fake_web(FakeStac(items)) as api:
+            source = StacApi(api + "/", Remote(api, patience=HURRIED))
+            with pytest.raises(error):
+                read_small(source, small[1], Losses(1000))
+
+
+def test_who_refuses_where_no_credential_was_sent_has_no_such_scene(
+    small: tuple[Path, Window], healthy: AnnualStack
+) -> None:
+    absent = next(name for name in healthy.used if "_MSIL2A_" in name)
+
+    def fault(path: str, start: int) -> str:
+        return "expired" if absent in path and path.endswith("B03.tif") else ""
+
+    with serving(small[0].parent, fault) as server:
+        losses = Losses(1)
+        annual = read_small(over_http(server), small[1], losses)
+        [(scene, kind, line)] = losses.scenes
+        assert (scene, kind) == (absent, "gone")
+        assert "HTTP 403 (no credential was sent)" in line
+        assert set(healthy.used) - {absent} <= set(annual.used)
 
 
 def test_a_server_that_says_nothing_is_not_waited_for(small: tuple[Path, Window]) -> None:

@@ -13,6 +13,8 @@ from tessera_mosaic.pipeline.errors import Corrupt
 from tessera_mosaic.pipeline.imagery.block_cache import BlockCache
 from tessera_mosaic.pipeline.imagery.resample import Kernel, place
 from tessera_mosaic.pipeline.imagery.scene_reader import PixelKind, SceneReader
+from tessera_mosaic.pipeline.io.fetcher import Access
+from tessera_mosaic.pipeline.scenes.credentials import Signer
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.stacks.block_reader import read_block
@@ -149,13 +151,20 @@ def test_an_unknown_projection_is_corrupt(archive: Path, whole: Window, tmp_path
     reader.close()
 
 
+class Proven(Signer):
+    """Sends a credential to every host."""
+
+    def access(self, href: str) -> Access:
+        return Access(href, {"Authorization": "Bearer secret"})
+
+
 def test_a_refused_credential_is_renewed_once_for_all_that_wait(
     archive: Path, whole: Window
 ) -> None:
     with serving(archive.parent) as server:
         source = open_catalogue(f"{server.url}/catalog.json")
         scenes = source.search(lonlat_bounds(whole), YEAR)
-        reader = SceneReader(source, threads=8)
+        reader = SceneReader(source, threads=8, signer=Proven(source.remote))
         server.fault = lambda path, start: "" if reader.signer.renewals else "expired"
         annual = read_block(whole, scenes, Preprocessing(), reader)
         reader.close()

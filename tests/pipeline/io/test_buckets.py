@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from botocore.exceptions import NoCredentialsError
 from google.auth.exceptions import RefreshError
@@ -33,6 +35,26 @@ def test_a_public_bucket_is_read_without_an_account(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     assert not is_anonymous(Buckets(Accounts()))
+
+
+@pytest.mark.parametrize(
+    ("store", "kind"),
+    [
+        (SimpleNamespace(anon=True), Gone),
+        (SimpleNamespace(anon=False), Expired),
+        (SimpleNamespace(credentials=SimpleNamespace(credentials=None)), Gone),
+        (SimpleNamespace(credentials=SimpleNamespace(credentials=object())), Expired),
+    ],
+)
+def test_who_is_refused_without_an_account_finds_nothing(
+    store: object, kind: type[SceneError]
+) -> None:
+    def refuse(store: object) -> bytes:
+        raise PermissionError("Access Denied")
+
+    with pytest.raises(kind) as caught:
+        Buckets(Accounts(pause=0.001), lambda *_, **__: store).ask("gs://bucket/key", refuse)
+    assert caught.value.loses_scene is (kind is Gone)
 
 
 @pytest.mark.parametrize(

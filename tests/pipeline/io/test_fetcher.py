@@ -19,6 +19,7 @@ from tessera_mosaic.pipeline.errors import (
 )
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.http import Patience
+from tests.fakes.web import Reply, Request, fake_web
 from tests.pipeline.io.conftest import CONTENT
 
 HURRIED = Patience(pause=0.0001)
@@ -65,6 +66,33 @@ def test_every_failure_has_its_class(folder: Path, fault: str, error: type[Scene
         assert type(caught.value) is error
         assert "a.bin" in str(caught.value)
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_without_a_credential_is_an_absence(folder: Path, status: int) -> None:
+    def answer(request: Request) -> Reply:
+        if request.path == "/moved":
+            return 302, {"Location": "/a.bin"}, {}
+        return status, {}, {"code": "AccessDenied"}
+
+    token = {"Authorization": "Bearer secret"}
+    with fake_web(answer) as url:
+        fetch = Remote(url)
+        for asked, headers, error in (
+            ("a.bin", {}, Gone),
+            ("moved", {}, Gone),
+            ("a.bin?version=2", {}, Gone),
+            ("a.bin", token, Expired),
+            ("moved", token, Expired),
+            ("a.bin", {"X-Api-Key": "secret"}, Expired),
+            ("a.bin?sv=2022-11-02&se=2024-05-01&sig=a%3D", {}, Expired),
+            ("a.bin?X-Amz-Algorithm=b&X-Amz-Signature=c", {}, Expired),
+            ("a.bin?access_token=secret", {}, Expired),
+        ):
+            with pytest.raises(error, match=f"HTTP {status}") as caught:
+                fetch.read(Access(f"{url}/{asked}", headers), 0, 9)
+            assert caught.value.loses_scene is (error is Gone)
+            assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("fault", ["throttled", "failing", "short", "missing", "expired"])

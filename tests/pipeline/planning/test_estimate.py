@@ -251,6 +251,35 @@ def test_a_scene_counts_by_the_share_of_the_tile_that_it_covers() -> None:
     assert found.passes.s2[0] == pytest.approx(0.75)
 
 
+@dataclasses.dataclass
+class Field(Catalogue):
+    """An archive of a field: every scene is clipped to it."""
+
+    box: tuple[float, float, float, float] = (7.1, 45.95, 7.103, 45.952)
+
+    def search(self, bounds: tuple[float, float, float, float], year: int) -> list[Scene]:
+        return [dataclasses.replace(scene, bbox=self.box) for scene in super().search(bounds, year)]
+
+
+def test_scenes_of_the_size_of_a_field_count_by_the_ground_that_is_made() -> None:
+    card, source = card_named("v2-nano"), Field()
+    whole = make_plan(ground(VALLEY), 2024, card, source=Catalogue())
+    field = AreaRequest(",".join(map(str, source.box)), pixels="inside")
+    found = make_plan(ground_of(read_area(field)), 2024, card, source=source)
+    assert found.pixels < 2000
+    assert found.passes.s2[0] == pytest.approx(50)
+    assert found.tokens[0] == pytest.approx(whole.tokens[0])
+    hours, all_hours = (of.bills[0].accelerator_hours[0] for of in (found, whole))
+    assert hours / found.pixels == pytest.approx(all_hours / whole.pixels)
+    # Of whole tiles only the field is seen, which takes as much.
+    tiles = AreaRequest(",".join(map(str, source.box)))
+    around = make_plan(ground_of(read_area(tiles)), 2024, card, source=source)
+    assert around.pixels > 1000 * found.pixels
+    assert around.tokens[0] == pytest.approx(whole.tokens[0])
+    assert around.bills[0].accelerator_hours[0] == pytest.approx(hours, rel=0.1)
+    assert around.bytes_written[0] == pytest.approx(found.bytes_written[0], rel=0.1)
+
+
 def test_a_scene_all_around_the_globe_is_over_the_tile() -> None:
     class Around(Catalogue):
         def search(self, bounds: tuple[float, float, float, float], year: int) -> list[Scene]:

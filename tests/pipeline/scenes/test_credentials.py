@@ -73,6 +73,29 @@ def test_planetary_computer_signs_and_renews(
     assert len(asked) == 3
 
 
+SAS = "?st=2024-01-01T00%3A00%3A00Z&se={}&sp=rl&sv=2024-05-04&sr=c&sig={}"
+
+
+def test_addresses_that_come_signed_are_signed_anew() -> None:
+    signer = Signer(Remote(), PlanetaryTokens(lambda href: f"{href}?anew"))
+    plain = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/31/U/DS/B04.tif"
+    good, late = "2999-01-01T00%3A00%3A00Z", "2020-01-01T00%3A00%3A00Z"
+    sound, other = plain + SAS.format(good, "a%2B%3D"), plain + SAS.format(good, "b")
+    # A signature that holds is taken; one that has expired by its own word is not.
+    assert signer.access(sound) == Access(sound)
+    assert signer.access(plain + SAS.format(late, "a")) == Access(f"{plain}?anew")
+    assert signer.access(plain + SAS.format("2020-01-01", "a")) == Access(f"{plain}?anew")
+    assert signer.access(plain + SAS.format("soon", "a")).url.endswith("&sig=a")
+    # One that was refused is used no more, whatever it says of itself; others are.
+    signer.renew(signer.renewals, sound)
+    assert signer.access(sound) == Access(f"{plain}?anew")
+    assert signer.access(sound.replace("B04", "B03")).url.endswith("B03.tif?anew")
+    assert signer.access(other) == Access(other)
+    # Other people's addresses are theirs to sign.
+    mine = "https://mine.blob.core.windows.net/a.tif" + SAS.format(late, "a")
+    assert signer.access(mine) == Access(mine)
+
+
 def response(status: int) -> requests.Response:
     answer = requests.Response()
     answer.status_code = status

@@ -35,10 +35,11 @@ def test_imagery_with_its_offset_is_refused_before_anything_is_read(
         named = {kind: functools.partial(NAMED["earth-search-c1"], root=url + "/")}
         source = open_catalogue(place, ["127.0.0.1"], named=named)
     assert source.imagery == "aws"
-    with pytest.raises(BadInput, match=r"^offset reference: .* choose item$") as caught:
+    with pytest.raises(BadInput, match=r"^offset reference: .* choose evidence$") as caught:
         Preprocessing("aws").check(source)
     assert source.name in str(caught.value)
-    Preprocessing("aws", offset="item").check(source)
+    for rule in ("item", "evidence"):
+        Preprocessing("aws", offset=rule).check(source)
 
 
 def test_imagery_without_its_offset_is_taken(archive: Path) -> None:

@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import rasterio
 
 from benchmarks.server import serving
+from tessera_mosaic.pipeline.errors import Expired
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
@@ -19,8 +21,25 @@ from tessera_mosaic.pipeline.tiling.lattice import (
     lonlat_bounds,
 )
 from tests.fakes.catalogues import items_of
-from tests.fakes.web import FakeStac, fake_web
+from tests.fakes.web import FakeStac, Reply, Request, fake_web
 from tests.pipeline.scenes.sources import YEAR, assert_equal
+
+
+@dataclass
+class Signing:
+    """A store that serves an archive to whoever has a valid signature."""
+
+    archive: Path
+    valid: set[str]
+
+    def __call__(self, request: Request) -> Reply:
+        if request.query.get("X-Amz-Signature") not in self.valid:
+            return 403, {}, {"code": "AccessDenied"}
+        data = (self.archive.parent / request.path.lstrip("/")).read_bytes()
+        first, _, last = request.headers["range"].removeprefix("bytes=").partition("-")
+        part = data[int(first) : int(last) + 1]
+        span = f"bytes {first}-{int(first) + len(part) - 1}/{len(data)}"
+        return 206, {"Content-Range": span}, part
 
 
 def test_a_moved_asset_is_found_again_through_its_item(
@@ -39,6 +58,50 @@ def test_a_moved_asset_is_found_again_through_its_item(
             assert_equal(annual, expected)
             # One question a scene, not one an asset.
             assert len(fake.searches) == len(scenes)
+
+
+def test_an_address_that_comes_signed_is_asked_for_again(
+    archive: Path, window: Window, expected: AnnualStack
+) -> None:
+    """Signatures of whichever store: only the catalogue can give new ones."""
+    valid = {"old"}
+    with serving(archive.parent) as server:
+        with fake_web(Signing(archive, valid)) as store:
+
+            def signed(word: str) -> list[dict]:
+                items = items_of(archive, store)
+                for item in items:
+                    for asset in item["assets"].values():
+                        asset["href"] += f"?X-Amz-Expires=3600&X-Amz-Signature={word}"
+                return items
+
+            fake = FakeStac(signed("old"))
+            with fake_web(fake) as url:
+                source = open_catalogue(url + "/")
+                scenes = source.search(lonlat_bounds(window), YEAR)
+                reader = SceneReader(source, threads=4)
+                # Headers are known, and then the signatures expire, twice.
+                for scene in scenes:
+                    reader.header(scene, scene.anchor)
+                for word in ("new", "newer"):
+                    valid.clear()
+                    valid.add(word)
+                    fake.items = signed(word)
+                    fake.searches.clear()
+                    for scene in scenes:
+                        for band in scene.assets:
+                            reader.found(scene, band)
+                            reader.overview(scene, band, 4096)
+                    assert len(fake.searches) <= len(scenes)
+                    assert_equal(read_block(window, scenes, Preprocessing(), reader), expected)
+                # One that the catalogue signs no other way is no loss.
+                valid.clear()
+                fresh = SceneReader(source, threads=4)
+                with pytest.raises(Expired, match="HTTP 403"):
+                    read_block(window, scenes, Preprocessing(), fresh, Losses(99))
+                reader.close()
+                fresh.close()
+        assert server.counts["requests"] == 0
 
 
 @pytest.mark.parametrize("kind", ["api", "static"])

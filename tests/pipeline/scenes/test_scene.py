@@ -9,6 +9,7 @@ import pytest
 import shapely
 
 from tessera_mosaic.pipeline.errors import Incomplete
+from tessera_mosaic.pipeline.scenes.imagery_kind import ImageryKind
 from tessera_mosaic.pipeline.scenes.opera import orbit_state, orbit_turn, scene_of_granule
 from tessera_mosaic.pipeline.scenes.scene import (
     S2_ASSETS,
@@ -19,7 +20,6 @@ from tessera_mosaic.pipeline.scenes.scene import (
     settle,
 )
 from tessera_mosaic.pipeline.scenes.stac_items import own_address, resolve, scene_of_item, utc
-from tessera_mosaic.pipeline.scenes.static_catalog import imagery_of
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, spans, touches
 
 REAL = {
@@ -49,9 +49,14 @@ def real_items(shared: Path, name: str) -> list[dict]:
 
 @pytest.mark.parametrize("name", REAL)
 def test_whose_imagery_real_items_are(shared: Path, name: str) -> None:
-    told = {imagery_of(item) for item in real_items(shared, name)} - {None}
-    assert told <= ({"mpc"} if name.startswith("mpc") else {"aws"})
-    assert told or "sentinel-1" in name or name.startswith("cdse")
+    items = real_items(shared, name)
+    for some in (items, items[::-1], items[-1:]):
+        kind = ImageryKind(name)
+        for item in some:
+            kind.add_item(item)
+        foreign = "sentinel-1" in name or name.startswith(("mpc", "cdse"))
+        assert not kind.known or kind.decide() == ("mpc" if foreign else "aws")
+        assert kind.known or "sentinel-1" in name
 
 
 def test_all_real_items_are_known_to_these_tests(shared: Path) -> None:

@@ -133,7 +133,7 @@ def test_pixels_that_keep_their_offset_need_item_rules(archive: Path) -> None:
         dataclasses.replace(scene, offset="kept")
         for scene in source.search((2.9, 50.7, 3.1, 50.9), 2024)
     ]
-    with pytest.raises(BadInput, match=r"^offset reference: .* choose item$"):
+    with pytest.raises(BadInput, match=r"^offset reference: .* choose evidence$"):
         read_block(window, scenes, Preprocessing("aws"), SceneReader(source))
 
 

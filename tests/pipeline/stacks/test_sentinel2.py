@@ -8,18 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tessera_mosaic.pipeline.errors import Incomplete
+from tessera_mosaic.pipeline.imagery.overview import Overview
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.stacks.block_reader import read_block
+from tessera_mosaic.pipeline.stacks.offset_evidence import remove_offset, remove_offset_by_date
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.stacks.sentinel2 import (
     DayMosaic,
     has_offset,
     is_clear,
-    remove_offset,
-    remove_offset_by_date,
 )
 from tessera_mosaic.pipeline.tiling.lattice import from_lonlat, lonlat_bounds, window_of_bounds
 
@@ -81,12 +81,13 @@ SCENE = Scene("a", "s2", "2024-05-01T10", (3.0, 50.0, 4.0, 51.0), baseline="05.1
 def overview(dark: int, classes: int | None) -> Any:
     """A scene's overview, all of one class and one darkness."""
 
-    def read(scene: Scene, band: str, most: int) -> np.ndarray | None:
+    def read(scene: Scene, band: str, most: int) -> Overview | None:
         if classes is None:
             return None
+        ground = (32631, 500_000.0, 5_600_000.0, 640.0, 640.0)
         if band == "SCL":
-            return np.full((16, 16), classes, np.uint8)
-        return np.full((32, 32), dark, np.uint16)
+            return Overview(np.full((16, 16), classes, np.uint8), ground)
+        return Overview(np.full((32, 32), dark, np.uint16), ground)
 
     return read
 
