@@ -37,6 +37,8 @@ COMMANDS = {
     "stack": "the annual stack of a region as d-pixel arrays",
     "encode": "a directory of d-pixel arrays to codes and scales",
     "adopt": "embeddings that were made elsewhere into a mosaic",
+    "extract": "vectors of a mosaic at points and parcels, as a table",
+    "compare": "one mosaic beside another, pixel by pixel",
     "models": "the encoders' cards; fetch, inspect and convert weights",
     "sample": "draw pixels of a region for training",
     "pretrain": "train an encoder on sampled pixels, without labels",

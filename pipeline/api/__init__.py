@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from tessera_mosaic.model.precision import Precision
     from tessera_mosaic.pipeline.downstream.area_result import AreaResult
     from tessera_mosaic.pipeline.downstream.areas import AreasRequest, areas
+    from tessera_mosaic.pipeline.downstream.compare import CompareRequest, Comparison, compare
+    from tessera_mosaic.pipeline.downstream.extract import Extracted, ExtractRequest, extract
     from tessera_mosaic.pipeline.downstream.point_file import Design
     from tessera_mosaic.pipeline.downstream.points import DrawnPoints, PointsRequest, points
     from tessera_mosaic.pipeline.downstream.suggest import Suggestion, SuggestRequest, suggest
+    from tessera_mosaic.pipeline.downstream.vector_table import Statistic
     from tessera_mosaic.pipeline.embedding.encode_directory import Encoded, encode_directory
     from tessera_mosaic.pipeline.embedding.encoder_requests import EncodeRequest
     from tessera_mosaic.pipeline.embedding.encoders import Encoder
@@ -89,6 +92,8 @@ __all__ = [
     "BadInput",
     "BrokenOff",
     "Card",
+    "CompareRequest",
+    "Comparison",
     "Corrupt",
     "Design",
     "Device",
@@ -100,6 +105,8 @@ __all__ = [
     "Encoder",
     "Estimate",
     "Expired",
+    "ExtractRequest",
+    "Extracted",
     "Findings",
     "Gone",
     "Incomplete",
@@ -128,6 +135,7 @@ __all__ = [
     "SceneError",
     "Stack",
     "StackRequest",
+    "Statistic",
     "Status",
     "StoreDenied",
     "StoreError",
@@ -145,8 +153,10 @@ __all__ = [
     "Zones",
     "adopt",
     "areas",
+    "compare",
     "dequantize",
     "encode_directory",
+    "extract",
     "open_mosaic",
     "plan",
     "points",
@@ -172,6 +182,9 @@ _PLACES = {
     "tessera_mosaic.pipeline.downstream.point_file": ("Design",),
     "tessera_mosaic.pipeline.downstream.points": ("DrawnPoints", "PointsRequest", "points"),
     "tessera_mosaic.pipeline.downstream.suggest": ("SuggestRequest", "Suggestion", "suggest"),
+    "tessera_mosaic.pipeline.downstream.compare": ("CompareRequest", "Comparison", "compare"),
+    "tessera_mosaic.pipeline.downstream.extract": ("ExtractRequest", "Extracted", "extract"),
+    "tessera_mosaic.pipeline.downstream.vector_table": ("Statistic",),
     "tessera_mosaic.pipeline.embedding.encode_directory": ("Encoded", "encode_directory"),
     "tessera_mosaic.pipeline.embedding.encoder_requests": ("EncodeRequest",),
     "tessera_mosaic.pipeline.embedding.encoders": ("Encoder",),

@@ -3,7 +3,11 @@
 It reads a mosaic, writes beside it, and changes nothing in it.
 
 Places: `place_files` reads points and polygons with their columns, `places` says which pixels of
-the lattice they are.
+the lattice they are. `extract` writes the vectors at places as a table, whose rows `vector_table`
+makes.
+
+Mosaics: `made_tiles` says which tiles of one have data, whoever made it (`mosaic.foreign`).
+`compare` sets one beside another.
 
 Maps: `map_layout` says which arrays a map has, `map_store` makes, writes and reads its store.
 

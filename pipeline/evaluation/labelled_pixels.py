@@ -146,5 +146,14 @@ def _labelled_parts(
 
 
 def rules_of(mosaic: Mosaic, source: Source) -> Preprocessing:
-    """The rules that a mosaic was made with, so that both kinds of features are of one stack."""
+    """The rules that a mosaic was made with, so that both kinds of features are of one stack.
+
+    Raises
+    ------
+    BadInput
+        If its embeddings were made elsewhere, by rules that it does not tell.
+    """
+    if "rules" not in mosaic.identity:
+        told = f"{mosaic.storage.url} does not tell by which rules its embeddings were made"
+        raise BadInput(f"{told}: leave out the imagery", "catalog")
     return Preprocessing.of_identity(mosaic.identity["rules"], source.imagery)

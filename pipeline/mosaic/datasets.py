@@ -11,7 +11,7 @@ import zarr.storage
 from zarr.abc.store import Store
 
 from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.mosaic.store import Mosaic, mosaic_at
+from tessera_mosaic.pipeline.mosaic.foreign import AnyMosaic, open_any, seen_by
 from tessera_mosaic.pipeline.tiling.lattice import zone_group
 from tessera_mosaic.pipeline.tiling.ownership import region_window, zones_touched
 from tessera_mosaic.pipeline.tiling.region import parse_box
@@ -42,7 +42,7 @@ class Zones(Mapping[int, xarray.Dataset]):
     {'band': 128, 'y': 57, 'x': 72}
     """
 
-    def __init__(self, mosaic: Mosaic) -> None:
+    def __init__(self, mosaic: AnyMosaic) -> None:
         self._mosaic = mosaic
         self._opened: dict[int, xarray.Dataset] = {}
 
@@ -100,9 +100,7 @@ class Zones(Mapping[int, xarray.Dataset]):
         parts = {}
         for zone in zones_touched(box):
             if zone in self:
-                window = region_window(zone, box)
-                rows = slice(window.row, window.row + window.height)
-                cols = slice(window.col, window.col + window.width)
+                rows, cols = seen_by(self._mosaic, region_window(zone, box))
                 parts[zone] = self[zone].isel(time=step, y=rows, x=cols)
         if not parts:
             raise BadInput(f"{self._mosaic.storage.url} has no zone that owns ground of this box")
@@ -119,7 +117,7 @@ class Zones(Mapping[int, xarray.Dataset]):
 
 
 def open_mosaic(url: str) -> Zones:
-    """Open a mosaic for reading.
+    """Open a mosaic for reading, one of ours or one that somebody else published.
 
     Parameters
     ----------
@@ -137,7 +135,7 @@ def open_mosaic(url: str) -> Zones:
     >>> list(zones), zones.years[-1]
     ([31], 2024)
     """
-    return Zones(mosaic_at(url))
+    return Zones(open_any(url))
 
 
 def dequantize(dataset: xarray.Dataset, depth: int | None = None) -> xarray.DataArray:

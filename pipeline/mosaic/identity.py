@@ -76,7 +76,9 @@ def adopted_model(identity: Identity) -> str | None:
 
 
 def model_name(identity: Identity) -> str:
-    """Name of the model that made the embeddings."""
+    """Name of the model that made the embeddings, as far as a mosaic says so."""
+    if (published := identity.get("published")) is not None:
+        return str(published.get("geoemb:model", "a model that is not named"))
     return adopted_model(identity) or str(identity["encoder"]["card"]["name"])
 
 

@@ -1,0 +1,72 @@
+"""The command `extract`: vectors of a mosaic at points and parcels."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from typing import Any
+
+from tqdm import tqdm
+
+from tessera_mosaic.pipeline.errors import BadInput
+
+
+def extract_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `extract`."""
+    parser.add_argument("--store", required=True, help="path or URL of the mosaic")
+    parser.add_argument(
+        "--at",
+        required=True,
+        metavar="FILE",
+        help="points or polygons: CSV with lon and lat, GeoJSON, GeoPackage, GeoParquet, Shapefile",
+    )
+    parser.add_argument("--years", metavar="Y", help="2024, 2019-2024 or 2019,2021 (all)")
+    parser.add_argument(
+        "--statistic",
+        choices=("pixel", "mean", "median"),
+        default="pixel",
+        help="a row a pixel (default), or the mean or the median of each place",
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help=".parquet, .geoparquet or .csv"
+    )
+
+
+def extract_command(args: argparse.Namespace) -> dict[str, Any]:
+    """Extract vectors, tell what came of it, and return the fields of `extract --json`."""
+    # Imported here, so that --help loads neither.
+    from tessera_mosaic.pipeline.downstream.extract import ExtractRequest, extract
+
+    request = ExtractRequest(args.store, args.at, args.out, years_of(args.years), args.statistic)
+    with tqdm(desc="extracting", unit=" parts", disable=None) as bar:
+
+        def tell(done: int, parts: int) -> None:
+            bar.total = parts
+            bar.update(done - bar.n)
+
+        found = extract(request, tell)
+    if not args.json:
+        print(
+            f"{found.out}: {found.rows:,} rows of {found.places:,} places, "
+            f"{found.vectors:,} of them with a vector"
+        )
+        for why, count in found.empty.items():
+            print(f"  {count:,} rows without: {why}")
+    return found.to_json()
+
+
+def years_of(text: str | None) -> tuple[int, ...]:
+    """Calendar years that an option names; none for all.
+
+    Raises
+    ------
+    BadInput
+        If it names no years.
+    """
+    years: list[int] = []
+    for part in text.split(",") if text else ():
+        span = re.fullmatch(r"\s*(\d{4})(?:-(\d{4}))?\s*", part)
+        if span is None or int(span[2] or span[1]) < int(span[1]):
+            raise BadInput("name years as 2024, 2019-2024 or 2019,2021", "years", text)
+        years += range(int(span[1]), int(span[2] or span[1]) + 1)
+    return tuple(years)
