@@ -182,10 +182,7 @@ def points(request: PointsRequest, progress: Progress = unseen) -> DrawnPoints:
             request.strata or request.map,
         )
     given = allocate(sizes, request.n)
-    found = [
-        _drawn(population, strata, counted, number, int(given[number]), request.seed)
-        for number in np.flatnonzero(sizes).tolist()
-    ]
+    found = _drawn(population, strata, counted, given, request.seed)
     drawn = _points(request, population, strata, sizes, found)
     write_points(drawn, request.out)
     return DrawnPoints(drawn, request.out, int(sizes.sum()), counted.outside)
@@ -258,33 +255,65 @@ def _drawn(
     population: Population,
     strata: Strata,
     counted: _Counted,
-    stratum: int,
-    points: int,
+    given: NDArray[np.int64],
     seed: int,
-) -> NDArray[np.int64]:
-    """Places of the pixels that are drawn of a stratum: int64 (points, 3), zone, row, column."""
-    ends = np.cumsum(counted.of(stratum))
-    known: dict[int, tuple[int, int, int]] = {}
+) -> list[NDArray[np.int64]]:
+    """Places of the pixels that are drawn of each stratum that has some.
 
-    def locate(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        wanted = np.array(sorted(set(numbers.tolist()) - known.keys()), np.int64)
-        window_of = np.searchsorted(ends, wanted, side="right")
-        for place in np.unique(window_of).tolist():
-            window = counted.windows[place]
-            members = wanted[window_of == place]
-            first = 0 if place == 0 else int(ends[place - 1])
-            there = np.flatnonzero(strata.on(population.read(window)) == stratum)
-            rows, cols = np.divmod(there[members - first], window.width)
-            for number, row, col in zip(members.tolist(), rows, cols, strict=True):
-                known[number] = window.zone, window.row + int(row), window.col + int(col)
-        return np.array([known[number] for number in numbers.tolist()], np.int64).reshape(-1, 3)
+    Pixels that the map's head was trained on are passed over, and others drawn: of the rest every
+    subset still has the same chance.
 
-    def untrained(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-        places = locate(numbers)
-        return ~population.pixels.trained_on(places[:, 0], places[:, 1], places[:, 2])
+    Returns
+    -------
+    list of int64 (points, 3)
+        Zone, row and column.
+    """
+    sizes = counted.sizes(len(given)).tolist()
+    found: dict[int, NDArray[np.int64]] = {}
+    tried = {stratum: int(given[stratum]) for stratum in np.flatnonzero(sizes).tolist()}
+    while tried:
+        drawn = {
+            stratum: draw(sizes[stratum], count, seed, strata.names[stratum])
+            for stratum, count in tried.items()
+        }
+        places = _places(population, strata, counted, drawn)
+        again = {}
+        for stratum, count in tried.items():
+            there = places[stratum]
+            there = there[~population.pixels.trained_on(there[:, 0], there[:, 1], there[:, 2])]
+            if len(there) >= given[stratum] or count == sizes[stratum]:
+                found[stratum] = there[: given[stratum]]
+            else:
+                again[stratum] = min(2 * count, sizes[stratum])
+        tried = again
+    return [found[stratum] for stratum in sorted(found)]
 
-    name = strata.names[stratum]
-    return locate(draw(int(ends[-1]), points, seed, name, untrained))
+
+def _places(
+    population: Population,
+    strata: Strata,
+    counted: _Counted,
+    drawn: dict[int, NDArray[np.int64]],
+) -> dict[int, NDArray[np.int64]]:
+    """Where the pixels lie that have these numbers in their strata; see `_drawn`."""
+    places = {stratum: np.zeros((len(each), 3), np.int64) for stratum, each in drawn.items()}
+    ends = {stratum: np.cumsum(counted.of(stratum)) for stratum in drawn}
+    of = {s: np.searchsorted(ends[s], each, side="right") for s, each in drawn.items()}
+    hit = np.unique(np.concatenate(list(of.values())))
+    for number in hit.tolist():
+        window = counted.windows[number]
+        layer = strata.on(population.read(window)).ravel()
+        for stratum, each in drawn.items():
+            members = np.flatnonzero(of[stratum] == number)
+            if len(members):
+                first = ends[stratum][number - 1] if number else 0
+                there = np.flatnonzero(layer == stratum)[each[members] - first]
+                rows, cols = np.divmod(there, window.width)
+                places[stratum][members] = np.stack(
+                    [np.full(len(members), window.zone), window.row + rows, window.col + cols],
+                    axis=1,
+                )
+    return places
 
 
 def _points(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,13 +85,7 @@ def allocate(pixels: Sequence[int] | NDArray[np.int64], points: int) -> NDArray[
     return whole
 
 
-def draw(
-    pixels: int,
-    points: int,
-    seed: int,
-    stratum: str,
-    usable: Callable[[NDArray[np.int64]], NDArray[np.bool_]] | None = None,
-) -> NDArray[np.int64]:
+def draw(pixels: int, points: int, seed: int, stratum: str) -> NDArray[np.int64]:
     """Draw pixels of a stratum without putting back, each subset of them with the same chance.
 
     Parameters
@@ -102,14 +96,11 @@ def draw(
         Number of pixels to draw.
     seed, stratum
         Seed, and name of the stratum: other strata are drawn independently.
-    usable
-        Tells of drawn pixels which may be in the sample: bool (drawn,). Others are drawn instead
-        of those that may not, so that the sample is one of the usable pixels. All may by default.
 
     Returns
     -------
     int64 (points,)
-        Numbers of the pixels, ascending; fewer where there are fewer usable pixels.
+        Numbers of the pixels in the order in which they were drawn; all where `points` are more.
 
     Examples
     --------
@@ -118,12 +109,5 @@ def draw(
     True
     """
     key = hashlib.sha256(f"{seed}/{stratum}".encode()).digest()
-    wanted = min(points, pixels)
-    tried = wanted
-    while True:
-        random = np.random.default_rng(np.frombuffer(key, np.uint32))
-        drawn = random.choice(pixels, size=tried, replace=False)
-        kept = drawn if usable is None else drawn[usable(drawn)]
-        if len(kept) >= wanted or tried == pixels:
-            return np.sort(kept[:wanted]).astype(np.int64)
-        tried = min(2 * tried, pixels)
+    random = np.random.default_rng(np.frombuffer(key, "<u4"))
+    return random.choice(pixels, size=min(points, pixels), replace=False).astype(np.int64)

@@ -269,13 +269,10 @@ def test_points_are_shared_out_whole(pixels: list[int], points: int) -> None:
 
 
 def test_every_subset_is_drawn_as_often_and_the_seed_decides() -> None:
-    drawn = [tuple(draw(5, 2, seed, "s").tolist()) for seed in range(3000)]
+    drawn = [tuple(sorted(draw(5, 2, seed, "s").tolist())) for seed in range(3000)]
     counts = np.array([drawn.count(pair) for pair in itertools.combinations(range(5), 2)])
     assert counts.sum() == 3000
     assert counts.min() > 240
     assert counts.max() < 360
     assert draw(10**12, 50, 1, "a").tolist() != draw(10**12, 50, 1, "b").tolist()
-    odd = draw(100, 20, 4, "s", usable=lambda numbers: numbers % 2 == 1)
-    assert len(set(odd.tolist())) == 20
-    assert np.all(odd % 2 == 1)
-    assert len(draw(100, 80, 4, "s", usable=lambda numbers: numbers % 2 == 1)) == 50
+    assert sorted(draw(7, 9, 4, "s").tolist()) == list(range(7))
