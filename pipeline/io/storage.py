@@ -33,6 +33,7 @@ from tessera_mosaic.pipeline.io.local_files import (
     sweep_folder,
 )
 from tessera_mosaic.pipeline.io.store_errors import store_errors
+from tessera_mosaic.pipeline.io.urls import WEB, scheme_of
 
 T = TypeVar("T")
 
@@ -139,10 +140,18 @@ class Storage:
         return True
 
     def holds(self, prefix: str) -> bool:
-        """Tell whether there is anything in a folder, without listing what is below it."""
+        """Tell whether there is anything in a folder, without listing what is below it.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be listed, or may not be.
+        """
         if self.folder is not None:
             place = self.folder / prefix
             return place.is_dir() and any(place.iterdir())
+        if scheme_of(self.url) in WEB:
+            raise StoreError(f"{self.url} cannot be listed: it is on the web")
         path = self.locate(prefix.rstrip("/"))
         return bool(self._ask(lambda files: files.isdir(path)))
 

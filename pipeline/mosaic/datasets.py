@@ -45,6 +45,7 @@ class Zones(Mapping[int, xarray.Dataset]):
     def __init__(self, mosaic: AnyMosaic) -> None:
         self._mosaic = mosaic
         self._opened: dict[int, xarray.Dataset] = {}
+        self._made: set[int] = set()
 
     @cached_property
     def years(self) -> tuple[int, ...]:
@@ -94,8 +95,9 @@ class Zones(Mapping[int, xarray.Dataset]):
             If there is no such box, or the year was not made.
         """
         box = parse_box(f"{west},{south},{east},{north}")
-        if year not in self.years:
+        if year not in self._made:
             self._mosaic.check_made(year)
+            self._made.add(year)
         step = self._mosaic.step(year)
         parts = {}
         for zone in zones_touched(box):

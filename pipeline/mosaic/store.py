@@ -67,18 +67,25 @@ class Mosaic(MosaicMetadata):
         return self.years.index(year)
 
     def years_made(self) -> tuple[int, ...]:
-        """Calendar years of which there is any tile: the time axis has steps for others too."""
+        """Calendar years of which there is any tile: the time axis has steps for others too.
 
-        def has(entry: tuple[int, int]) -> bool:
-            zone, step = entry
-            return self.storage.holds(self.layout.scales.prefix(zone, step))
-
+        Where the store cannot be listed it is all of the axis, as nobody knows.
+        """
         with ThreadPoolExecutor(PUT_THREADS) as pool:
-            return tuple(
-                year
-                for step, year in enumerate(self.years)
-                if any(pool.map(has, [(zone, step) for zone in self.zones]))
+            made = pool.map(self.is_made, self.years)
+        return tuple(year for year, there in zip(self.years, made, strict=True) if there)
+
+    def is_made(self, year: int) -> bool:
+        """Whether there is any tile of a year; true where the store cannot be listed."""
+        if year not in self.years:
+            return False
+        step = self.years.index(year)
+        try:
+            return any(
+                self.storage.holds(self.layout.scales.prefix(zone, step)) for zone in self.zones
             )
+        except StoreError:
+            return True
 
     def check_made(self, year: int) -> None:
         """Refuse a year of which there is no tile.
@@ -88,9 +95,8 @@ class Mosaic(MosaicMetadata):
         BadInput
             Naming the years of which there are some.
         """
-        made = self.years_made()
-        if year not in made:
-            told = ", ".join(map(str, made)) or "none yet"
+        if not self.is_made(year):
+            told = ", ".join(map(str, self.years_made())) or "none yet"
             raise BadInput(
                 f"{self.storage.url} has no year {year}: the years that were made are {told}"
             )

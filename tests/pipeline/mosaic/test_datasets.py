@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -81,3 +83,11 @@ def test_what_is_not_there(sample: Sample, tmp_path: object) -> None:
     part = zones.region(5.9995, 0.001, 5.9999, 0.002, year=YEARS[0])[31]
     with pytest.raises(BadInput, match=r"no depth 7: the mosaic has \[16, 32, 64, 128\]"):
         dequantize(part, 7)
+
+
+def test_where_a_store_cannot_be_listed_every_year_may_be_there(sample: Sample) -> None:
+    mosaic = dataclasses.replace(sample.mosaic, storage=Storage("https://a.example/mosaic"))
+    assert mosaic.years_made() == (2017, 2018, 2019)
+    mosaic.check_made(2017)
+    with pytest.raises(BadInput, match="no year 2031"):
+        mosaic.check_made(2031)

@@ -1,5 +1,6 @@
 """A STAC GeoParquet index is read by row groups, and damage in it is told."""
 
+import datetime as dt
 import random
 import re
 from pathlib import Path
@@ -15,12 +16,13 @@ from tessera_mosaic.pipeline.errors import (
 )
 from tessera_mosaic.pipeline.scenes.geoparquet import ParquetIndex
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+from tessera_mosaic.pipeline.scenes.stac_items import scene_of_item
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
 )
 from tests.fakes.catalogues import items_of, write_index
-from tests.pipeline.scenes.sources import YEAR, assert_equal, c1_items, stack_of
+from tests.pipeline.scenes.sources import FLANDERS, YEAR, assert_equal, c1_items, stack_of
 
 
 @pytest.mark.parametrize("place", ["disk", "http"])
@@ -96,3 +98,38 @@ def test_an_index_of_two_kinds_of_imagery_is_refused(archive: Path, tmp_path: Pa
         item["properties"]["sentinel:boa_offset_applied"] = True
     write_index(tmp_path / "items.parquet", items, group=100)
     assert open_catalogue(str(tmp_path / "items.parquet")).imagery == "aws"
+
+
+def test_what_items_say_of_their_numbers_stands_in_an_index_too(
+    archive: Path, tmp_path: Path
+) -> None:
+    items = c1_items(archive)
+    for item in items:
+        optical = "red" in item["assets"]
+        told = {"scale": 0.0001, "offset": -0.1} if optical else {"unit": "dB"}
+        for asset in item["assets"].values():
+            asset["raster:bands"] = [told]
+        item["collection"] = "mine" if optical else "sentinel-1-rtc"
+        item["properties"].pop("s2:processing_baseline", None)
+        if optical:
+            item["properties"]["s2:product_uri"] = "S2A_MSIL2A_20240501T105031_N0510_R051.SAFE"
+    rows = [
+        {
+            **{name: item[name] for name in ("id", "collection", "assets")},
+            **item["properties"],
+            "bbox": dict(zip(("xmin", "ymin", "xmax", "ymax"), item["bbox"], strict=True)),
+        }
+        for item in items
+    ]
+    for row in rows:
+        row["datetime"] = dt.datetime.fromisoformat(row["datetime"])
+    path = tmp_path / "items.parquet"
+    pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=2)
+    found = {scene.id: scene for scene in open_catalogue(str(path)).search(FLANDERS, YEAR)}
+    expected = [scene_of_item(item) for item in items]
+    assert len(found) == len(expected) > 2
+    for scene in expected:
+        assert scene is not None
+        assert found[scene.id].claim == scene.claim
+        assert found[scene.id].no_power == scene.no_power
+        assert (scene.claim is not None) != bool(scene.no_power)
