@@ -228,9 +228,11 @@ def grids_below(folder: Path, year: int) -> list[Grid]:
     masks = {path.stem: path for path in paths if path.suffix != ".npy"}
     grids = []
     for path in paths:
+        if not _of_year(path.relative_to(folder), year):
+            continue
         if path.name == CODES:
             grids.append(_encoded(path.parent, folder))
-        elif (cell := CELL.fullmatch(path.name)) and _of_year(path.relative_to(folder), year):
+        elif cell := CELL.fullmatch(path.name):
             grids.append(_cell(path, masks.get(path.stem), cell, folder))
     if not grids:
         raise BadInput(
@@ -291,7 +293,7 @@ def _cell(codes: Path, mask: Path | None, named: re.Match[str], root: Path) -> G
 
 
 def _of_year(path: Path, year: int) -> bool:
-    """Whether a path of a tree is that of a year, as far as its folders say so."""
+    """Whether a path below a folder is that of a year, as far as the folders on it say so."""
     years = [part for part in path.parent.parts if re.fullmatch(r"(19|20)\d\d", part)]
     return not years or str(year) in years
 

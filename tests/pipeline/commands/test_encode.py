@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,9 @@ def test_a_stack_says_where_it_is_and_whose_imagery(
     whole = encode("whole", stack, 0)
     parts = [encode("upper", rows(slice(0, 4)), 0), encode("lower", rows(slice(4, 9)), 4)]
     assert np.array_equal(np.concatenate(parts), whole)
+    place = json.loads((tmp_path / "lower-out/grid.json").read_text())
+    lower = Window(31, 370_004, 35_000, 5, 10)
+    assert place == {"crs": "EPSG:32631", "transform": list(lower.transform)}
     assert not np.array_equal(encode("moved", stack, 1), whole)
     options = ("encode", "--stack", tmp_path / "whole", "--out", tmp_path / "o", *weights)
     assert "says that this is imagery of mpc" in said(*options, "--source", "aws")

@@ -190,6 +190,16 @@ def test_a_later_source_into_a_done_tile_is_refused_by_name(tmp_path: Path) -> N
     assert prepare_adoption(request(store, made, overwrite=every)).job.overwrite == every
 
 
+def test_of_folders_named_after_years_that_of_the_year_counts(tmp_path: Path) -> None:
+    for year in (YEAR, YEAR - 1):
+        place = [10, 0, 500_000, 0, -10, 5_000_000]
+        write_grid(tmp_path / f"made/{year}/a", "EPSG:32633", place, seed=year)
+    prepared = prepare_adoption(request(tmp_path / "store", tmp_path / "made"))
+    assert [grid.name for grid in prepared.maker.grids] == [f"{YEAR}/a/codes.npy"]
+    with pytest.raises(BadInput, match=r"no cell grid_LON_LAT.npy of 2000"):
+        prepare_adoption(AdoptRequest(str(tmp_path), 2000, "v1", folder=tmp_path / "made"))
+
+
 def test_what_holds_other_embeddings_is_refused(tmp_path: Path) -> None:
     store, made = tmp_path / "store", tmp_path / "made"
     write_grid(made, "EPSG:32633", [10, 0, 500_000, 0, -10, 5_000_000])
