@@ -6,7 +6,7 @@ Places: `place_files` reads points and polygons with their columns, `places` say
 the lattice they are. `extract` writes the vectors at places as a table, whose rows `vector_table`
 makes.
 
-Mosaics: `made_tiles` says which tiles of one have data, whoever made it (`mosaic.foreign`).
+Mosaics: `made_tiles` says which tiles of one have data, whoever made it (`mosaic.any_mosaic`).
 `compare` sets one beside another.
 
 Maps: `map_layout` says which arrays a map has, `map_store` makes, writes and reads its store.

@@ -20,7 +20,7 @@ from shapely.geometry.base import BaseGeometry
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.local_files import make_directory
-from tessera_mosaic.pipeline.mosaic.foreign import AnyMosaic, open_any, part_of
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any, part_of
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, model_name
 from tessera_mosaic.pipeline.mosaic.shards import Pixels
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area

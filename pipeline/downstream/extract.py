@@ -26,7 +26,7 @@ from tessera_mosaic.pipeline.downstream.places import PlacePixels, pixels_of
 from tessera_mosaic.pipeline.downstream.vector_table import GEOMETRY, Statistic, VectorTable
 from tessera_mosaic.pipeline.errors import BadInput, choose
 from tessera_mosaic.pipeline.io.local_files import make_directory
-from tessera_mosaic.pipeline.mosaic.foreign import AnyMosaic, open_any
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint
 from tessera_mosaic.pipeline.tiling.lattice import CHUNK
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from tessera_mosaic.pipeline.ledger.records import State
 from tessera_mosaic.pipeline.ledger.summary import find_summaries
 from tessera_mosaic.pipeline.ledger.tile_lists import ever_planned
-from tessera_mosaic.pipeline.mosaic.foreign import AnyMosaic, tiles_with_shards
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, tiles_with_shards
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
@@ -36,6 +36,6 @@ def tiles_with_data(mosaic: AnyMosaic, year: int, tiles: Iterable[Tile]) -> list
     asked = sorted(tiles)
     zones = sorted({tile.zone for tile in asked})
     if not isinstance(mosaic, Mosaic) or not ever_planned(mosaic.storage, year, zones):
-        return list(tiles_with_shards(mosaic, year, iter(asked)))
+        return list(tiles_with_shards(mosaic, year, asked))
     found = find_summaries(mosaic.storage, year, asked)
     return sorted(each.tile for each in found if each.summary and each.summary.state is State.DONE)

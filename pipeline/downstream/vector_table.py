@@ -13,9 +13,8 @@ import shapely
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.downstream.places import PlacePixels, Places
-from tessera_mosaic.pipeline.mosaic.foreign import AnyMosaic, pixels_at, tiles_with_shards
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, read_pixels, tiles_with_shards
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS, count_array
-from tessera_mosaic.pipeline.mosaic.part_reader import nothing
 from tessera_mosaic.pipeline.mosaic.shards import Pixels
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
@@ -126,15 +125,7 @@ class VectorTable:
         """What the mosaic holds of pixels, each once, in their order."""
         at = np.stack([pixels.zone, pixels.row, pixels.col], axis=1)
         each, which = np.unique(at, axis=0, return_inverse=True)
-        read = nothing((len(each),), self.mosaic.layout)
-        for zone in np.unique(each[:, 0]):
-            of = each[:, 0] == zone
-            if int(zone) not in self.mosaic.zones:
-                continue
-            found = pixels_at(self.mosaic, int(zone), each[of, 1], each[of, 2], year)
-            read.codes[of], read.scales[of] = found.codes, found.scales
-            for name, count in found.counts.items():
-                read.counts[name][of] = count
+        read = read_pixels(self.mosaic, year, *each.T)
         which = which.ravel()
         counts = {name: count[which] for name, count in read.counts.items()}
         return Pixels(read.codes[which], read.scales[which], counts)
@@ -151,7 +142,7 @@ class VectorTable:
             Tile(int(pixels.zone[k]), int(pixels.row[k]) // side, int(pixels.col[k]) // side, side)
             for k in empty
         ]
-        there = set(tiles_with_shards(self.mosaic, year, iter(sorted(set(tiles)))))
+        there = set(tiles_with_shards(self.mosaic, year, sorted(set(tiles))))
         why[empty] = [NOTHING if tile in there else NO_TILE for tile in tiles]
         return why
 

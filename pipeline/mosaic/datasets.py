@@ -11,7 +11,7 @@ import zarr.storage
 from zarr.abc.store import Store
 
 from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.mosaic.foreign import AnyMosaic, open_any, seen_by
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any, seen_by
 from tessera_mosaic.pipeline.tiling.lattice import zone_group
 from tessera_mosaic.pipeline.tiling.ownership import region_window, zones_touched
 from tessera_mosaic.pipeline.tiling.region import parse_box

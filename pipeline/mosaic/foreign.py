@@ -12,7 +12,6 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,21 +22,18 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from tessera_mosaic.pipeline.errors import BadInput, StoreError
+from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.mosaic.identity import Identity
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Layout
-from tessera_mosaic.pipeline.mosaic.metadata import parse_root
-from tessera_mosaic.pipeline.mosaic.part_reader import by_square, nothing, read_at, read_part
+from tessera_mosaic.pipeline.mosaic.part_reader import by_square, nothing
 from tessera_mosaic.pipeline.mosaic.shards import Pixels
-from tessera_mosaic.pipeline.mosaic.store import ROOT, Mosaic
+from tessera_mosaic.pipeline.mosaic.store import ROOT
 from tessera_mosaic.pipeline.tiling.lattice import (
-    HEIGHT,
     NORTH_EDGE,
     PIXEL,
     WEST_EDGE,
-    WIDTH,
     Tile,
     Window,
     zone_group,
@@ -61,9 +57,6 @@ ZONE = re.compile(r"utm(0[1-9]|[1-5]\d|60)")
 
 AT_ONCE = 4096
 """Points of a shard that are read at once."""
-
-READERS = 16
-"""Questions for shards that are asked at once."""
 
 
 @dataclass(frozen=True)
@@ -145,29 +138,47 @@ class ForeignMosaic:
         StoreError
             If it cannot be read.
         """
-        shape, layout, step = window.shape, self.layout, self.step(year)
-        pixels = nothing(shape, layout)
-        extent = self._extent(window.zone)
-        if extent is None:
-            return pixels
-        top, left = max(window.row, extent.row), max(window.col, extent.col)
-        bottom = min(window.row + window.height, extent.row + extent.height)
-        right = min(window.col + window.width, extent.col + extent.width)
-        if top >= bottom or left >= right:
-            return pixels
+        pixels = nothing(window.shape, self.layout)
+        pixels.scales[:] = self.scales(window, year)
+        pixels.codes[:] = np.moveaxis(self.codes(window, year), 0, -1)
+        for name, count in self.counts(window, year).items():
+            pixels.counts[name][:] = count
+        return pixels
+
+    def codes(self, window: Window, year: int) -> NDArray[np.int8]:
+        """Codes of a window as they lie in their chunks, int8 (dims, height, width)."""
+        shape = (self.layout.dims, *window.shape)
+        return self._window("embeddings", window, year, np.zeros(shape, np.int8))
+
+    def scales(self, window: Window, year: int) -> NDArray[np.float32]:
+        """Scales of a window, float32 (height, width); +inf where they are none."""
+        nowhere = np.full(window.shape, np.inf, np.float32)
+        scales = self._window("scales", window, year, nowhere)
+        return _plausible(scales, self._extent(window.zone))
+
+    def counts(self, window: Window, year: int) -> dict[str, NDArray[np.uint16]]:
+        """Observation counts of a window by name, uint16 (height, width), as far as it has them."""
+        return {
+            name: self._window(name, window, year, np.zeros(window.shape, np.uint16))
+            for name in self.layout.observed
+        }
+
+    def _window(self, name: str, window: Window, year: int, values: NDArray[Any]) -> NDArray[Any]:
+        """Values of a window, put in place of those given as far as the zone's grid reaches."""
+        step, extent = self.step(year), self._extent(window.zone)
+        rows, cols = self.seen(window)
+        if extent is None or rows.start == rows.stop or cols.start == cols.stop:
+            return values
+        down, across = extent.row - window.row, extent.col - window.col
         ours = (
-            slice(top - window.row, bottom - window.row),
-            slice(left - window.col, right - window.col),
+            slice(rows.start + down, rows.stop + down),
+            slice(cols.start + across, cols.stop + across),
         )
-        rows = slice(top - extent.row, bottom - extent.row)
-        cols = slice(left - extent.col, right - extent.col)
-        arrays = _arrays(self.storage.url, window.zone)
         with store_errors(self.storage.url):
-            pixels.scales[ours] = arrays["scales"][step, rows, cols]
-            pixels.codes[ours] = np.moveaxis(arrays["embeddings"][step, :, rows, cols], 0, -1)
-            for name, counts in pixels.counts.items():
-                counts[ours] = arrays[name][step, rows, cols]
-        return _plausible(pixels, extent)
+            array = _arrays(self.storage.url, window.zone)[name]
+            bands = (slice(None),) if array.ndim == 4 else ()
+            values[(..., *ours)] = array[(step, *bands, rows, cols)]
+        return values
 
     def read_at(
         self, zone: int, rows: NDArray[np.int64], cols: NDArray[np.int64], year: int
@@ -198,7 +209,8 @@ class ForeignMosaic:
                 for squares in by_square(rows[inside], cols[inside], shard):
                     for at in _in_chunks(inside[squares], rows, cols, inner):
                         values[at] = _points(array, step, rows[at], cols[at])
-        return _plausible(pixels, extent)
+        _plausible(pixels.scales, extent)
+        return pixels
 
     def holds(self, tile: Tile, year: int) -> bool:
         """Whether a shard of the embeddings lies on a tile."""
@@ -218,77 +230,35 @@ class ForeignMosaic:
         )
         return top < bottom and left < right and any(map(self.storage.exists, keys))
 
+    def seen(self, window: Window) -> tuple[slice, slice]:
+        """Rows and columns of its zone's arrays that hold a window, as far as they reach."""
+        extent = self._extent(window.zone)
+        if extent is None:
+            return slice(0, 0), slice(0, 0)
+        top, left = window.row - extent.row, window.col - extent.col
+        rows = np.clip([top, top + window.height], 0, extent.height).tolist()
+        cols = np.clip([left, left + window.width], 0, extent.width).tolist()
+        return slice(*rows), slice(*cols)
+
     def _extent(self, zone: int) -> Extent | None:
         return next((extent for extent in self.extents if extent.zone == zone), None)
 
 
-AnyMosaic = Mosaic | ForeignMosaic
-"""A mosaic to read: one of ours, or one that somebody else published."""
+def foreign_mosaic(storage: Storage, data: bytes) -> ForeignMosaic:
+    """What the metadata of a published mosaic says.
 
-
-def open_any(url: str) -> AnyMosaic:
-    """The mosaic at a path or URL that a user gave, whoever made it.
+    Parameters
+    ----------
+    storage
+        Where it lies.
+    data
+        Its root's metadata.
 
     Raises
     ------
     BadInput
-        If there is none.
+        If it is that of none.
     """
-    storage = Storage(url)
-    try:
-        data = storage.read(ROOT)
-    except FileNotFoundError:
-        raise BadInput(f"{storage.url} holds no mosaic: it has no {ROOT}") from None
-    try:
-        return Mosaic(**vars(parse_root(data)), storage=storage)
-    except StoreError:
-        return _foreign(storage, data)
-
-
-def pixels_at(
-    mosaic: AnyMosaic, zone: int, rows: NDArray[np.int64], cols: NDArray[np.int64], year: int
-) -> Pixels:
-    """Pixels of a zone of any mosaic, in the order in which they are named; see `read_at`."""
-    if isinstance(mosaic, ForeignMosaic):
-        return mosaic.read_at(zone, rows, cols, year)
-    return read_at(mosaic, zone, rows, cols, year)
-
-
-def part_of(mosaic: AnyMosaic, window: Window, year: int) -> Pixels:
-    """A window of any mosaic at full depth, of which no more than its chunks are read."""
-    if isinstance(mosaic, ForeignMosaic):
-        return mosaic.read_window(window, year)
-    return read_part(mosaic, window, year)
-
-
-def seen_by(mosaic: AnyMosaic, window: Window) -> tuple[slice, slice]:
-    """Rows and columns of a zone's arrays that hold a window, as far as they reach."""
-    row, col, height, width = window.row, window.col, HEIGHT, WIDTH
-    if isinstance(mosaic, ForeignMosaic):
-        extent = next(extent for extent in mosaic.extents if extent.zone == window.zone)
-        row, col, height, width = row - extent.row, col - extent.col, extent.height, extent.width
-    return (
-        slice(min(max(row, 0), height), min(max(row + window.height, 0), height)),
-        slice(min(max(col, 0), width), min(max(col + window.width, 0), width)),
-    )
-
-
-def tiles_with_shards(mosaic: AnyMosaic, year: int, tiles: Iterator[Tile]) -> Iterator[Tile]:
-    """Tiles on which shards of embeddings lie, in the order of the tiles."""
-
-    def holds(tile: Tile) -> bool:
-        if isinstance(mosaic, ForeignMosaic):
-            return mosaic.holds(tile, year)
-        return mosaic.storage.exists(mosaic.keys(tile, year)[-1])
-
-    with ThreadPoolExecutor(READERS, thread_name_prefix="shards") as pool:
-        ordered = [tile for tile in tiles if tile.zone in mosaic.zones]
-        held = pool.map(holds, ordered)
-        yield from (tile for tile, there in zip(ordered, held, strict=True) if there)
-
-
-def _foreign(storage: Storage, data: bytes) -> ForeignMosaic:
-    """What the metadata of a published mosaic says, as far as it is one."""
     url = storage.url
     try:
         root = json.loads(data)
@@ -361,14 +331,13 @@ def _arrays(url: str, zone: int) -> dict[str, Any]:
     return found
 
 
-def _plausible(pixels: Pixels, extent: Extent) -> Pixels:
-    """The pixels without scales that no embedding has, which mean that nothing is there."""
-    scales = pixels.scales
+def _plausible(scales: NDArray[np.float32], extent: Extent | None) -> NDArray[np.float32]:
+    """Scales, +inf for those that no embedding has, which mean that nothing is there."""
     none = ~np.isnan(scales) & ~((scales > 0) & (scales < 1))
-    if extent.nan_is_unknown:
+    if extent is not None and extent.nan_is_unknown:
         none |= np.isnan(scales)
     scales[none] = np.inf
-    return pixels
+    return scales
 
 
 def _in_chunks(

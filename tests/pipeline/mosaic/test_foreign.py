@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from tessera_mosaic.pipeline.downstream.made_tiles import tiles_with_data
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.mosaic.any_mosaic import open_any, part_of, read_pixels
 from tessera_mosaic.pipeline.mosaic.datasets import open_mosaic
-from tessera_mosaic.pipeline.mosaic.foreign import ForeignMosaic, open_any, part_of, pixels_at
+from tessera_mosaic.pipeline.mosaic.foreign import ForeignMosaic
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint
 from tessera_mosaic.pipeline.tiling.lattice import NORTH_EDGE, WEST_EDGE, Tile, Window, to_lonlat
 from tests.fakes.web import Reply, Request, fake_web
@@ -126,13 +127,14 @@ def test_its_pixels_are_read_in_place(published: tuple[str, Arrays]) -> None:
     rng = np.random.default_rng(3)
     rows, cols = rng.integers(-5, H + 5, 300), rng.integers(-5, W + 5, 300)
     inside = (rows >= 0) & (rows < H) & (cols >= 0) & (cols < W)
-    points = pixels_at(mosaic, 33, ROW + rows, COL + cols, 2023)
+    zones = np.full(300, 33)
+    points = read_pixels(mosaic, 2023, zones, ROW + rows, COL + cols)
     r, c = rows[inside], cols[inside]
     np.testing.assert_array_equal(points.scales[inside], kept(held["scales"][1, r, c]))
     np.testing.assert_array_equal(points.codes[inside], held["embeddings"][1, :, r, c])
     np.testing.assert_array_equal(points.counts["s2"][inside], held["s2_obs_count"][1, r, c])
     assert np.isposinf(points.scales[~inside]).all()
-    assert np.isposinf(pixels_at(mosaic, 31, r, c, 2023).scales).all()
+    assert np.isposinf(read_pixels(mosaic, 2023, np.full(len(r), 31), r, c).scales).all()
 
 
 def test_its_zones_are_datasets_as_ours_are(tmp_path: Path) -> None:

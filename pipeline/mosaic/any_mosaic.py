@@ -1,0 +1,115 @@
+"""A mosaic to read, whoever made it: one of ours, or one that somebody else published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tessera_mosaic.pipeline.errors import BadInput, StoreError
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.mosaic.foreign import ForeignMosaic, foreign_mosaic
+from tessera_mosaic.pipeline.mosaic.metadata import parse_root
+from tessera_mosaic.pipeline.mosaic.part_reader import nothing, read_at, read_part
+from tessera_mosaic.pipeline.mosaic.shards import Pixels
+from tessera_mosaic.pipeline.mosaic.store import ROOT, Mosaic
+from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
+
+READERS = 16
+"""Questions for shards that are asked at once."""
+
+AnyMosaic = Mosaic | ForeignMosaic
+"""What is read in the same way: both have `years`, `zones`, `layout`, `identity` and `read`."""
+
+
+def open_any(url: str) -> AnyMosaic:
+    """The mosaic at a path or URL that a user gave, whoever made it.
+
+    Raises
+    ------
+    BadInput
+        If there is none.
+    """
+    storage = Storage(url)
+    try:
+        data = storage.read(ROOT)
+    except FileNotFoundError:
+        raise BadInput(f"{storage.url} holds no mosaic: it has no {ROOT}") from None
+    try:
+        return Mosaic(**vars(parse_root(data)), storage=storage)
+    except StoreError:
+        return foreign_mosaic(storage, data)
+
+
+def read_pixels(
+    mosaic: AnyMosaic,
+    year: int,
+    zone: NDArray[np.integer],
+    row: NDArray[np.integer],
+    col: NDArray[np.integer],
+) -> Pixels:
+    """Scattered pixels at full depth, each inner chunk read once; fill where nothing is.
+
+    Parameters
+    ----------
+    mosaic, year
+        The mosaic, and the calendar year.
+    zone, row, col : (pixels,)
+        UTM zone of each pixel, and its row and column of the zone's lattice.
+
+    Returns
+    -------
+    Pixels
+        Codes int8 (pixels, dims), scales float32 (pixels,), counts uint16 (pixels,) by name.
+
+    Raises
+    ------
+    StoreError
+        If an object is damaged.
+    """
+    held = nothing((len(zone),), mosaic.layout)
+    for number in np.unique(zone):
+        of = np.flatnonzero(zone == number)
+        if int(number) not in mosaic.zones:
+            continue
+        place = int(number), row[of].astype(np.int64), col[of].astype(np.int64)
+        if isinstance(mosaic, ForeignMosaic):
+            found = mosaic.read_at(*place, year)
+        else:
+            found = read_at(mosaic, *place, year)
+        held.codes[of], held.scales[of] = found.codes, found.scales
+        for name, count in found.counts.items():
+            held.counts[name][of] = count
+    return held
+
+
+def part_of(mosaic: AnyMosaic, window: Window, year: int) -> Pixels:
+    """A window at full depth, of which no more than its chunks are read."""
+    if isinstance(mosaic, ForeignMosaic):
+        return mosaic.read_window(window, year)
+    return read_part(mosaic, window, year)
+
+
+def seen_by(mosaic: AnyMosaic, window: Window) -> tuple[slice, slice]:
+    """Rows and columns of a zone's arrays that hold a window, as far as they reach."""
+    if isinstance(mosaic, ForeignMosaic):
+        return mosaic.seen(window)
+    bottom, right = window.row + window.height, window.col + window.width
+    return slice(window.row, bottom), slice(window.col, right)
+
+
+def tiles_with_shards(mosaic: AnyMosaic, year: int, tiles: Iterable[Tile]) -> Iterator[Tile]:
+    """Tiles on which shards of embeddings lie, in the order of the tiles."""
+
+    def holds(tile: Tile) -> bool:
+        if isinstance(mosaic, ForeignMosaic):
+            return mosaic.holds(tile, year)
+        return mosaic.storage.exists(mosaic.keys(tile, year)[-1])
+
+    asked = [tile for tile in tiles if tile.zone in mosaic.zones]
+    with ThreadPoolExecutor(READERS, thread_name_prefix="shards") as pool:
+        yield from (
+            tile for tile, there in zip(asked, pool.map(holds, asked), strict=True) if there
+        )
