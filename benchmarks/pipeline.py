@@ -191,6 +191,8 @@ class PartEncoder:
 class StandIn:
     """Waits as long as an accelerator takes, one block at a time; its codes compress badly."""
 
+    arithmetic = "none"
+
     def __init__(self, device: float) -> None:
         self._device, self._turn = device, threading.Lock()
         self.card = ConstantEncoder().card
@@ -218,6 +220,8 @@ class Unwritten:
 
 class NothingToWrite:
     """Encodes, and gives a block without embeddings."""
+
+    arithmetic = "none"
 
     def __init__(self, encoder: Any) -> None:
         self._encoder = encoder

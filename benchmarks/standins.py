@@ -54,6 +54,8 @@ class ConstantEncoderName:
 class ConstantEncoder:
     """Gives every pixel the same embedding."""
 
+    arithmetic = "none"
+
     def __init__(self) -> None:
         self.card = card_named("v2-nano")
 

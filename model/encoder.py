@@ -23,6 +23,7 @@ from tessera_mosaic.model.cards import Card, CardError
 from tessera_mosaic.model.checkpoints.checkpoint import Checkpoint, read_checkpoint
 from tessera_mosaic.model.cores import usable_cores
 from tessera_mosaic.model.engine.batches import GPU_SLABS, cpu_batches, gpu_batches, strips
+from tessera_mosaic.model.engine.instructions import PINNED_LEVEL, instructions
 from tessera_mosaic.model.engine.kernels import find_place
 from tessera_mosaic.model.engine.packed_network import PackedNetwork, SensorPlan
 from tessera_mosaic.model.engine.packing import SAMPLING, Packing, statistics_tables
@@ -145,6 +146,11 @@ class Encoder:
             As for the class.
         """
         return cls(read_checkpoint(weights), card, precision, device, threads)
+
+    @property
+    def arithmetic(self) -> str:
+        """What computes, such as `AVX512 (AuthenticAMD)`; another may round the last bits."""
+        return instructions(self.place.device)
 
     @property
     def dims(self) -> int:
@@ -317,7 +323,9 @@ class Encoder:
         return whole[0], whole[1], whole[2]
 
 
-def encoder_identity(card: Card, weights_sha256: str, precision: str) -> dict[str, object]:
+def encoder_identity(
+    card: Card, weights_sha256: str, precision: str, reproducible: bool = False
+) -> dict[str, object]:
     """All that decides an embedding's bytes, as JSON takes it.
 
     Parameters
@@ -328,10 +336,14 @@ def encoder_identity(card: Card, weights_sha256: str, precision: str) -> dict[st
         Hexadecimal digest of the weights file.
     precision
         Precision of matrix products: `fp32` or `bf16`.
+    reproducible
+        Whether the instructions are pinned; see `engine.instructions`.
     """
-    return {
+    identity: dict[str, object] = {
         "card": card.identity(),
         "weights_sha256": weights_sha256,
         "weights_published": weights_sha256 == card.sha256,
         "precision": precision,
     }
+    # A mosaic of before has no word of it, and stays what it is.
+    return identity | ({"instructions": PINNED_LEVEL} if reproducible else {})

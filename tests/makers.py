@@ -60,6 +60,8 @@ class WatchedEncoder:
 
 
 class _Watched:
+    arithmetic = "watched"
+
     def __init__(self, encoder: Any, action: Callable[[Origin | None], object]) -> None:
         self._encoder, self._action = encoder, action
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import journal, keys, records, tile_lists
-from tessera_mosaic.pipeline.ledger.records import Failure, Record, State
+from tessera_mosaic.pipeline.ledger.records import Failure, Record, State, means_of
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, run_identity
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Layout
@@ -133,6 +133,11 @@ def write_tile(mosaic: Mosaic, tile: Tile, year: int, put: Pixels) -> Record:
         pixels={"owned": mine, "embedded": int(np.isfinite(put.scales).sum())},
         objects=stored,
         seconds={"read": 1.5, "encode": 2.5},
+        means=means_of(
+            float(put.scales[np.isfinite(put.scales)].sum(dtype=float)),
+            put.codes.sum(axis=(0, 1), dtype=np.int64),
+            int(np.isfinite(put.scales).sum()),
+        ),
     )
     return records.write_record(mosaic.storage, tile, record)
 

@@ -15,7 +15,7 @@ import shapely
 from tessera_mosaic.model.cards import Card
 from tessera_mosaic.pipeline.embedding.embed_tile import EmbedMaker
 from tessera_mosaic.pipeline.embedding.encoder_card import check_depths
-from tessera_mosaic.pipeline.embedding.encoders import check_device, choose_encoder
+from tessera_mosaic.pipeline.embedding.encoders import check_device, choose_encoder, pin
 from tessera_mosaic.pipeline.embedding.named_inputs import CatalogAddress, ChosenEncoder
 from tessera_mosaic.pipeline.embedding.sample_index import SampleIndex, index_of, write_index
 from tessera_mosaic.pipeline.embedding.sample_tile import SampleMaker
@@ -140,8 +140,12 @@ def prepare_run(request: RunRequest) -> PreparedRun:
     catalog = CatalogAddress(request.catalog, request.allow_hosts)
     source = catalog.open()
     if runs_here(options):
+        if request.reproducible:
+            pin()
         check_device(request.device, request.precision)
-    encoder = choose_encoder(request.model, request.weights, request.precision, source.imagery)
+    encoder = choose_encoder(
+        request.model, request.weights, request.precision, source.imagery, request.reproducible
+    )
     card = encoder.card
     check_depths(card, request.depths)
     tiles = TileList.of(area.tiles())
@@ -168,6 +172,7 @@ def prepare_run(request: RunRequest) -> PreparedRun:
             request.precision,
             request.device,
             source.imagery,
+            request.reproducible,
         ),
         year=request.year,
         rules=rules,

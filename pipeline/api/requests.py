@@ -78,6 +78,9 @@ class RunRequest(JobOptions):
         The arithmetic of the encoder: `fp32` or `bf16`.
     device
         Device that workers encode on: `cpu` or `cuda`.
+    reproducible
+        Whether every worker computes with the same instructions, so that a fleet of unlike
+        processors makes the same bytes; slower, on the CPU in `fp32` alone.
     allow_lost_scenes
         Number of scenes that a tile may lose for good before it fails.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
@@ -118,6 +121,7 @@ class RunRequest(JobOptions):
     s1_mosaic: PassRule = PassRule.FIRST
     precision: Precision = Precision.FP32
     device: Device = Device.CPU
+    reproducible: bool = False
     allow_lost_scenes: int = 0
 
     def __post_init__(self) -> None:
@@ -128,6 +132,8 @@ class RunRequest(JobOptions):
             choose(self, offset=OffsetRule)
         if self.block < CHUNK or self.block % CHUNK:
             raise BadInput(f"a block is a whole number of {CHUNK} px chunks", "block", self.block)
+        if self.reproducible and (self.precision, self.device) != (Precision.FP32, Device.CPU):
+            raise BadInput("only fp32 on the CPU can be the same everywhere", "reproducible", True)
         check_losses(self.allow_lost_scenes)
         check_year(self.year)
 

@@ -44,6 +44,12 @@ def run_options(parser: argparse.ArgumentParser) -> None:
         "--device", choices=("cpu", "cuda"), default="cpu", help="on which workers encode (cpu)"
     )
     parser.add_argument(
+        "--reproducible",
+        action="store_true",
+        help="hold every worker to the same instructions (AVX2), so that unlike processors make "
+        "the same bytes; slower",
+    )
+    parser.add_argument(
         "--allow-lost-scenes",
         type=int,
         default=0,
@@ -80,6 +86,7 @@ def run_request(args: argparse.Namespace) -> RunRequest:
         s1_mosaic=args.s1_mosaic,
         precision=args.precision,
         device=args.device,
+        reproducible=args.reproducible,
         allow_lost_scenes=args.allow_lost_scenes,
         **job_options(args),
     )

@@ -42,3 +42,7 @@ def print_findings(findings: Findings) -> None:
     print(f"{findings.checked} checked{of}, {findings.ok} ok, {len(findings.problems)} problems")
     for kind, count in findings.kinds().most_common():
         print(f"  {kind}: {count}")
+    if len(findings.arithmetic) > 1:
+        print("tiles were computed by unlike processors, so that their last bits may differ:")
+        for what, count in findings.arithmetic.most_common():
+            print(f"  {what}: {count}")

@@ -22,7 +22,14 @@ from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.ledger.metrics import Meter
-from tessera_mosaic.pipeline.ledger.records import NOT_THERE, TAKEN_OUT, Record, State, TileResult
+from tessera_mosaic.pipeline.ledger.records import (
+    NOT_THERE,
+    TAKEN_OUT,
+    Record,
+    State,
+    TileResult,
+    means_of,
+)
 from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack, OffsetNote
@@ -156,6 +163,7 @@ class TileEmbedder:
                 }
                 with meter("write"), store_errors(spooling):
                     shard.put(block, codes, scales, counts)
+                seen.add_values(codes, scales)
                 meter.add(blocks=1, **seen.add(annual, scales, counts, embedding.tokens))
             with meter("write"), store_errors(self._storage.url):
                 writing()
@@ -171,6 +179,8 @@ class TileEmbedder:
             pixels={"owned": int(mine.sum()), "embedded": seen.embedded},
             tokens=seen.tokens,
             objects=tuple(objects),
+            arithmetic=self._encoder.arithmetic,
+            means=seen.means(),
         )
 
     def keys(self, tile: Tile) -> Iterable[str]:
@@ -197,6 +207,19 @@ class Seen:
     used: set[str] = field(default_factory=set)
     unused: dict[str, str] = field(default_factory=dict)
     offsets: dict[str, OffsetNote] = field(default_factory=dict)
+    scales: float = 0.0
+    codes: NDArray[np.int64] | int = 0
+
+    def add_values(self, codes: NDArray[np.int8], scales: NDArray[np.float32]) -> None:
+        """Add what one block's pixels came to."""
+        self.scales += float(scales[np.isfinite(scales)].sum(dtype=np.float64))
+        self.codes = self.codes + codes.sum(axis=(0, 1), dtype=np.int64)
+
+    def means(self) -> dict[str, list[float]]:
+        """Means over the embedded pixels, as a record has them."""
+        if not self.embedded:
+            return {}
+        return means_of(self.scales, np.asarray(self.codes), self.embedded)
 
     def add(
         self,

@@ -13,6 +13,7 @@ from tessera_mosaic.model.checkpoints.checkpoint import Checkpoint, read_checkpo
 from tessera_mosaic.model.checkpoints.files import CheckpointError
 from tessera_mosaic.model.encoder import Embedding, encoder_identity
 from tessera_mosaic.model.encoder import Encoder as CardEncoder
+from tessera_mosaic.model.engine.instructions import pin_instructions
 from tessera_mosaic.model.engine.kernels import UnusableDevice, find_place
 from tessera_mosaic.model.observations import Origin, Stack
 from tessera_mosaic.pipeline.embedding.encoder_card import card_of_name
@@ -166,19 +167,26 @@ class Choice:
         Hexadecimal digest of the weights file.
     precision
         Precision of matrix products: `fp32` or `bf16`.
+    reproducible
+        Whether the processor's instructions are pinned.
     """
 
     card: Card
     weights_sha256: str
     precision: str
+    reproducible: bool = False
 
     def identity(self) -> dict[str, object]:
         """All that decides an embedding's bytes, as JSON takes it: the same as the encoder's."""
-        return encoder_identity(self.card, self.weights_sha256, self.precision)
+        return encoder_identity(self.card, self.weights_sha256, self.precision, self.reproducible)
 
 
 def choose_encoder(
-    model: str | None, weights: str | None, precision: str = "fp32", imagery: str | None = None
+    model: str | None,
+    weights: str | None,
+    precision: str = "fp32",
+    imagery: str | None = None,
+    reproducible: bool = False,
 ) -> Choice:
     """Choose what `Encoder.open` would open, for those who do not encode.
 
@@ -186,6 +194,8 @@ def choose_encoder(
     ----------
     model, weights, precision, imagery
         As for `Encoder.open`.
+    reproducible
+        Whether the processor's instructions are pinned.
 
     Raises
     ------
@@ -198,7 +208,7 @@ def choose_encoder(
     'flanders-nano'
     """
     checkpoint, card = find_checkpoint(model, weights, imagery=imagery)
-    return Choice(card, checkpoint.sha256, precision)
+    return Choice(card, checkpoint.sha256, precision, reproducible)
 
 
 def load_encoder(
@@ -209,6 +219,7 @@ def load_encoder(
     sha256: str = "",
     device: str = "cpu",
     imagery: str | None = None,
+    reproducible: bool = False,
 ) -> Encoder:
     """Open an encoder on a worker, which has to be the one that the launcher chose.
 
@@ -218,12 +229,17 @@ def load_encoder(
         As for `Encoder.open`.
     sha256
         Hexadecimal digest of the weights that the launcher chose; empty where nobody did.
+    reproducible
+        Whether to pin the processor's instructions.
 
     Raises
     ------
     BadInput
-        As `Encoder.open`, or if the worker has other weights than the launcher.
+        As `Encoder.open`, or if the worker has other weights than the launcher, or cannot be held
+        to the pinned instructions.
     """
+    if reproducible:
+        pin()
     checkpoint, card = find_checkpoint(model, weights, sha256, imagery)
     if sha256 and checkpoint.sha256 != sha256:
         raise BadInput("the encoder has changed since the run began: its sha256 is another")
@@ -285,6 +301,18 @@ def _own_weights(card: Card) -> Checkpoint:
         raise CheckpointError(
             f"{error}; fetch it again with `tessera-mosaic models pull {card.name}`"
         ) from None
+
+
+def pin() -> None:
+    """Pin the instructions of this process, before it computes anything.
+
+    Raises
+    ------
+    BadInput
+        If it is too late, or the processor does not have them.
+    """
+    with as_bad_input(UnusableDevice):
+        pin_instructions()
 
 
 def check_device(device: str, precision: str) -> None:

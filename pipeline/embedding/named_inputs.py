@@ -85,6 +85,8 @@ class ChosenEncoder:
         The arithmetic (`fp32` or `bf16`), and where it is done (`cpu` or `cuda`).
     imagery
         Kind of imagery that the scenes are: `mpc` or `aws`.
+    reproducible
+        Whether the processor's instructions are pinned.
     """
 
     model: str | None
@@ -93,6 +95,7 @@ class ChosenEncoder:
     precision: str
     device: str
     imagery: str
+    reproducible: bool = False
 
     def load(self, threads: int) -> Encoder:
         """Load the encoder, for a number of threads."""
@@ -104,6 +107,7 @@ class ChosenEncoder:
             self.weights_sha256,
             self.device,
             self.imagery,
+            self.reproducible,
         )
 
 

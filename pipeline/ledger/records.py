@@ -18,6 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import metadata
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.errors import Altered, classed
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
@@ -97,6 +100,8 @@ class TileResult:
     scenes_used, scenes_unused, scenes_lost, offset_by_evidence, sources, observations, pixels, \
 tokens, objects
         As in `Record`.
+    arithmetic, means
+        As in `Record`.
     """
 
     state: State
@@ -109,6 +114,8 @@ tokens, objects
     pixels: dict[str, int] = field(default_factory=dict)
     tokens: int = 0
     objects: tuple[StoredObject, ...] = ()
+    arithmetic: str = ""
+    means: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -160,6 +167,12 @@ class Record:
         Number of times that the tile and its reads were tried again, by class of error.
     seconds
         Time in seconds by what it was spent on, as in `ledger.metrics.STAGES`.
+    arithmetic
+        What computed the tile, such as `AVX512 (AuthenticAMD)` or the name of a GPU: another may
+        round the last bits of float32 otherwise. Empty where nothing depends on it, or is known.
+    means
+        Means of a mosaic's tile over its embedded pixels: `scales`, one value, and `codes`, one a
+        dimension. Other arithmetic hardly moves them, and other scenes do.
     software
         Versions of the software that decides or may disturb the bytes, by name.
     written
@@ -186,6 +199,8 @@ class Record:
     requests_read: int = 0
     retries: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    arithmetic: str = ""
+    means: dict[str, list[float]] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
     written: str = ""
 
@@ -230,6 +245,24 @@ class Record:
     def scenes(self) -> set[str]:
         """Ids of all scenes that the catalogue listed when the tile was made."""
         return {*self.scenes_used, *(name for name, _ in self.scenes_unused)}
+
+
+def means_of(scales: float, codes: NDArray[np.int64], embedded: int) -> dict[str, list[float]]:
+    """Means of a tile's embedded pixels, as its record has them.
+
+    Parameters
+    ----------
+    scales
+        Sum of their scales.
+    codes : int64 (dims,)
+        Sums of their codes by dimension.
+    embedded
+        Number of pixels, above 0.
+    """
+    return {
+        "scales": [float(f"{scales / embedded:.7g}")],
+        "codes": [round(mean, 3) for mean in (codes / embedded).tolist()],
+    }
 
 
 def read_record(storage: Storage, year: int, tile: Tile) -> Record | None:

@@ -20,6 +20,8 @@ class ProblemKind(enum.StrEnum):
     """An object's bytes do not decode."""
     CHECKSUM = "checksum"
     """An object's bytes are not those that were put."""
+    ARITHMETIC = "arithmetic"
+    """A tile is sound, and is not what its record describes: another worker made it again."""
     RECORD = "record"
     """A record is damaged, of another tile or run, or does not fit the tile's objects."""
     SUMMARY = "summary"
@@ -104,12 +106,15 @@ class Checked:
         All that is wrong with it; empty where all is well.
     again
         Whether it was looked at before, and counts no second time.
+    arithmetic
+        What computed it, as its record says; empty where nothing depends on that, or is known.
     """
 
     name: str
     year: int | None = None
     problems: tuple[Problem, ...] = ()
     again: bool = False
+    arithmetic: str = ""
 
 
 def sound(key: str, year: int | None = None) -> Checked:
@@ -138,11 +143,14 @@ class Findings:
         All that is wrong with them, in the order in which it was found.
     years
         Calendar years whose tiles are looked at, where the store tells them.
+    arithmetic
+        Number of tiles by what computed them: where that differs, so may the last bits.
     """
 
     checked: int = 0
     problems: list[Problem] = field(default_factory=list)
     years: tuple[int, ...] = ()
+    arithmetic: Counter[str] = field(default_factory=Counter)
     _unsound: set[tuple[str, int | None]] = field(default_factory=set)
 
     def take(
@@ -160,6 +168,7 @@ class Findings:
         for entry in entries:
             self.checked += not entry.again
             self.problems += entry.problems
+            self.arithmetic.update([entry.arithmetic] if entry.arithmetic else [])
             if entry.problems:
                 self._unsound.add((entry.name, entry.year))
             for problem in entry.problems:
@@ -181,4 +190,5 @@ class Findings:
             "ok": self.ok,
             "problems": [problem.to_json() for problem in self.problems],
             "years": list(self.years),
+            "arithmetic": dict(self.arithmetic),
         }

@@ -71,11 +71,14 @@ class TileReport:
         The tile's record in short; None where there is none that can be read.
     histogram
         As in `Survey`.
+    arithmetic
+        What computed the tile, as its record says.
     """
 
     problems: tuple[Problem, ...]
     summary: TileSummary | None = None
     histogram: NDArray[np.int64] | None = None
+    arithmetic: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,9 @@ class TileCheck:
         histogram: NDArray[np.int64] | None = None,
     ) -> TileReport:
         problems = tuple(Problem(tile.name, kind, detail, self.year) for kind, detail in found)
-        return TileReport(problems, TileSummary.of(record) if record else None, histogram)
+        if record is None:
+            return TileReport(problems)
+        return TileReport(problems, TileSummary.of(record), histogram, record.arithmetic)
 
 
 def _to_nobody(tile: Tile, report: TileReport) -> None:
@@ -194,7 +199,7 @@ def check_zone(
             problems.append(Problem(tile.name, ProblemKind.SUMMARY, otherwise, year))
         made |= report.summary is not None
         tell(tile, report)
-        yield Checked(tile.name, year, tuple(problems))
+        yield Checked(tile.name, year, tuple(problems), arithmetic=report.arithmetic)
     if wrong == ABSENT and not made:
         return
     if summaries:

@@ -164,6 +164,52 @@ def test_pixels_beyond_the_margin(copy: Mosaic) -> None:
     assert {told.kind for told in problems} == {"ownership", "counts"}
 
 
+def rounded(seed: int) -> Pixels:
+    """Pixels that compress, with the last bits that some processor gives them."""
+    rng = np.random.default_rng(seed)
+    put = pixels(TILES[0], 2018)
+    kept = np.isfinite(put.scales)
+    put.codes[:] = np.linspace(-60, 60, 128).round()
+    put.codes[rng.random(kept.shape) < 0.01, 9] += 1
+    put.codes[..., 0] = 127
+    put.codes[..., 1:] += np.arange(SIDE, dtype=np.int8)[:, None, None] // 64
+    put.codes[..., 0] -= np.arange(SIDE, dtype=np.int8)[:, None] // 64 * 127 * 2
+    put.codes[~kept] = 0
+    put.scales[kept] = np.float32(0.01) + rng.integers(0, 2, kept.sum()) * np.float32(1e-9)
+    return put
+
+
+def test_a_tile_that_another_processor_made_again_is_told_from_damage(copy: Mosaic) -> None:
+    storage = copy.storage
+    record = dataclasses.replace(
+        write_tile(copy, TILES[0], 2018, rounded(0)), arithmetic="AVX2 (GenuineIntel)"
+    )
+    write_tile(copy, TILES[0], 2018, rounded(1))
+    records.write_record(storage, TILES[0], record)
+    (told,) = (problem for problem in found(storage) if problem.kind != "summary")
+    assert (told.kind, told.name) == ("arithmetic", TILES[0].name)
+    assert "AVX2 (GenuineIntel)" in told.detail
+    assert f"run --overwrite {TILES[0].name}" in told.detail
+    for key in copy.keys(TILES[0], 2018):
+        whole = storage.read(key)
+        for damage in (delete, truncate):
+            damage(storage, key, "", random.Random(key))
+            kinds = {problem.kind.value for problem in found(storage)} - {"summary"}
+            assert kinds <= {"missing", "size", "unreadable", "checksum"}, (damage, key)
+            storage.write(key, whole)
+
+
+def test_what_computed_the_tiles_is_counted(copy: Mosaic, capsys: pytest.CaptureFixture) -> None:
+    for tile, level in zip(TILES[:2], ("AVX2 (GenuineIntel)", "NVIDIA L4"), strict=True):
+        record = records.read_record(copy.storage, 2018, tile)
+        assert record is not None
+        records.write_record(copy.storage, tile, dataclasses.replace(record, arithmetic=level))
+    findings = verify(copy.storage.url, 2018)
+    assert findings.to_json()["arithmetic"] == {"AVX2 (GenuineIntel)": 1, "NVIDIA L4": 1}
+    print_findings(findings)
+    assert "NVIDIA L4: 1" in capsys.readouterr().out
+
+
 def test_a_seam(copy: Mosaic) -> None:
     """Smooth ground that steps up at the border of two tiles."""
     down = np.linspace(-60, 60, 2 * SIDE).round().astype(np.int8)
