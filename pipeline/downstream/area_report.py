@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from tessera_mosaic.pipeline.downstream.area_result import AreaResult, ClassArea, Domain
 from tessera_mosaic.pipeline.evaluation.stratified_estimates import Estimate
@@ -16,13 +17,20 @@ MOST_DOMAINS = 200
 MOST_MATRIX = 30
 """Classes up to which the error matrix is shown; beyond that `areas.json` tells."""
 
+MOST_BARS = 40
+"""Districts in a chart, at most."""
+
+VALUE_COLOUR = "#1a7a6c"
+"""Of the bars of means."""
+
 LABELS, BARS, FIGURES, ROW = 190, 430, 220, 34
 """Widths of the parts of a chart and height of its rows, in its own units."""
 
 OWN_STYLE = """
 svg.areas { max-width: 860px } svg.areas text { font-size: 13px; fill: var(--ink) }
 svg.areas text.quiet { fill: var(--quiet); font-size: 12px }
-table.estimates th { white-space: normal; vertical-align: bottom }
+.card { white-space: normal }
+table.estimates th { white-space: normal; overflow-wrap: normal; vertical-align: bottom }
 table.estimates td:first-child { white-space: nowrap } td.right { background: #e8f2f0 }
 .swatch { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 8px;
   vertical-align: -1px; border: 1px solid #0002 }
@@ -87,6 +95,11 @@ def _classes(result: AreaResult) -> list[str]:
         for each in result.classes
         if each.is_class
     )
+    bars = [
+        _Bar(each.name, each.colour, each.area, each.counted)
+        for each in sorted(result.classes, key=lambda each: -each.area.value)
+        if each.is_class
+    ]
     heads = (
         ("class", ""),
         ("estimated area, ha", "n"),
@@ -98,7 +111,7 @@ def _classes(result: AreaResult) -> list[str]:
     )
     return [
         cards,
-        f"<h2>Areas</h2>{_chart(result)}"
+        f"<h2>Areas</h2>{_chart(bars, 'hectares')}"
         '<p class="quiet">Bars are estimates, lines their intervals. The open mark is the area by '
         "pixel count, which has the map's errors in it.</p>"
         f"{_table(heads, rows)}",
@@ -106,55 +119,67 @@ def _classes(result: AreaResult) -> list[str]:
     ]
 
 
-def _chart(result: AreaResult) -> str:
-    """Bars of the classes' areas with intervals, largest first."""
-    rows = sorted(
-        (each for each in result.classes if each.is_class), key=lambda each: -each.area.value
-    )
-    largest = max(max(each.area.high, each.counted) for each in rows) or 1.0
+@dataclass(frozen=True)
+class _Bar:
+    """A row of a chart: an estimate, and what the map shows by itself."""
+
+    name: str
+    colour: str
+    estimate: Estimate
+    shown: float | None
+
+
+def _chart(bars: Sequence[_Bar], unit: str) -> str:
+    """Bars of estimates of 0 or more with their intervals, in the order given."""
+    largest = max(max(bar.estimate.high, bar.shown or 0.0) for bar in bars) or 1.0
     step = _step(largest / 4)
-    height = ROW * len(rows) + 44
+    height = ROW * len(bars) + 44
     width = LABELS + BARS + FIGURES
 
-    def x(hectares: float) -> str:
-        return f"{LABELS + BARS * hectares / largest:.1f}"
+    def x(value: float) -> str:
+        return f"{LABELS + BARS * value / largest:.1f}"
 
     parts = [
         f'<svg class="areas" viewBox="0 0 {width} {height}" role="img" '
-        'aria-label="Estimated area of each class with its interval">'
+        'aria-label="Estimates with their intervals">'
     ]
-    tick = 0.0
-    while tick <= largest * 1.0001:
+    for number in range(int(largest / step + 0.001) + 1):
+        at = x(number * step)
         parts.append(
-            f'<line x1="{x(tick)}" x2="{x(tick)}" y1="6" y2="{height - 36}" stroke="#d9dde2"/>'
-            f'<text class="quiet" x="{x(tick)}" y="{height - 18}" text-anchor="middle">'
-            f"{_number(tick)}</text>"
+            f'<line x1="{at}" x2="{at}" y1="6" y2="{height - 36}" stroke="#d9dde2"/>'
+            f'<text class="quiet" x="{at}" y="{height - 18}" text-anchor="middle">'
+            f"{_figure(number * step)}</text>"
         )
-        tick += step
-    parts.append(f'<text class="quiet" x="{LABELS}" y="{height - 3}">hectares</text>')
-    for number, each in enumerate(rows):
-        middle = 10 + ROW * number + ROW / 2
-        top = middle - 9
-        parts.append(
-            f'<text x="{LABELS - 10}" y="{middle + 4}" text-anchor="end">'
-            f"{_text(_shortened(each.name))}</text>"
-            f'<rect x="{LABELS}" y="{top}" width="{BARS * each.area.value / largest:.1f}" '
-            f'height="18" rx="2" fill="{each.colour}" stroke="#0003"/>'
-            f'<line x1="{x(each.area.low)}" x2="{x(each.area.high)}" y1="{middle}" y2="{middle}" '
-            'stroke="#1e2228" stroke-width="2"/>'
-        )
-        for end in (each.area.low, each.area.high):
-            parts.append(
-                f'<line x1="{x(end)}" x2="{x(end)}" y1="{middle - 6}" y2="{middle + 6}" '
-                'stroke="#1e2228" stroke-width="2"/>'
-            )
-        parts.append(
-            f'<circle cx="{x(each.counted)}" cy="{middle}" r="5" fill="#fff" '
-            'stroke="#1e2228" stroke-width="1.5"/>'
-            f'<text x="{LABELS + BARS + 12}" y="{middle + 4}">{_number(each.area.value)} '
-            f'<tspan fill="#5d6672">({_range(each.area)})</tspan></text>'
-        )
+    parts.append(f'<text class="quiet" x="{LABELS}" y="{height - 3}">{_text(unit)}</text>')
+    for number, bar in enumerate(bars):
+        parts.append(_drawn_bar(bar, 10 + ROW * number + ROW / 2, x))
     return "".join([*parts, "</svg>"])
+
+
+def _drawn_bar(bar: _Bar, middle: float, x: Callable[[float], str]) -> str:
+    """A bar with whiskers, a mark for what the map shows, and its figures beside it."""
+    estimate = bar.estimate
+    ends = "".join(
+        f'<line x1="{x(end)}" x2="{x(end)}" y1="{middle - 6}" y2="{middle + 6}" '
+        'stroke="#1e2228" stroke-width="2"/>'
+        for end in (estimate.low, estimate.high)
+    )
+    mark = (
+        ""
+        if bar.shown is None
+        else f'<circle cx="{x(bar.shown)}" cy="{middle}" r="5" fill="#fff" stroke="#1e2228" '
+        'stroke-width="1.5"/>'
+    )
+    return (
+        f'<text x="{LABELS - 10}" y="{middle + 4}" text-anchor="end">'
+        f"{_text(_shortened(bar.name))}</text>"
+        f'<rect x="{LABELS}" y="{middle - 9}" width="{float(x(estimate.value)) - LABELS:.1f}" '
+        f'height="18" rx="2" fill="{bar.colour}" stroke="#0003"/>'
+        f'<line x1="{x(estimate.low)}" x2="{x(estimate.high)}" y1="{middle}" y2="{middle}" '
+        f'stroke="#1e2228" stroke-width="2"/>{ends}{mark}'
+        f'<text x="{LABELS + BARS + 12}" y="{middle + 4}">{_number(estimate.value)} '
+        f'<tspan fill="#5d6672">({_range(estimate)})</tspan></text>'
+    )
 
 
 def _matrix(result: AreaResult) -> str:
@@ -210,16 +235,24 @@ def _values(result: AreaResult) -> list[str]:
         ("root mean square error", "n"),
         (f"distance that holds {result.confidence:.0%}", "n"),
     )
+    means = [
+        ("all", result.mean, result.mapped_mean),
+        *((each.name, each.mean, None) for each in result.domains[:MOST_BARS]),
+    ]
+    bars = [_Bar(name, VALUE_COLOUR, mean, shown) for name, mean, shown in means if mean]
+    drawn = all(bar.estimate.low >= 0 for bar in bars)
     return [
         f'<div class="cards">{body}</div>',
+        f"<h2>Means</h2>{_chart(bars, f'mean{unit}')}" if drawn else "",
         f"<h2>A pixel</h2>{_table(heads, rows)}",
     ]
 
 
 def _domains(result: AreaResult) -> str:
     heads: list[tuple[str, str]] = [("district", ""), ("ha", "n"), ("points", "n")]
-    heads += [(each.name, "n") for each in result.classes] or [("mean", "n"), ("total", "n")]
-    rows = "".join(_domain(each) for each in result.domains[:MOST_DOMAINS])
+    shown = [k for k, each in enumerate(result.classes) if each.is_class]
+    heads += [(result.classes[k].name, "n") for k in shown] or [("mean", "n"), ("total", "n")]
+    rows = "".join(_domain(each, shown) for each in result.domains[:MOST_DOMAINS])
     more = len(result.domains) - MOST_DOMAINS
     rest = f"<p>{more} more in areas.csv.</p>" if more > 0 else ""
     quantity = "Areas in hectares" if result.classes else "Means and totals"
@@ -229,8 +262,9 @@ def _domains(result: AreaResult) -> str:
     )
 
 
-def _domain(domain: Domain) -> str:
-    estimates = domain.areas or (domain.mean, domain.total)
+def _domain(domain: Domain, shown: Sequence[int]) -> str:
+    estimates: list[Estimate | None] = [domain.areas[k] for k in shown]
+    estimates = estimates or [domain.mean, domain.total]
     cells = "".join(f'<td class="n">{_plain(each)}</td>' for each in estimates)
     return (
         f'<tr><td>{_text(domain.name)}</td><td class="n">{_number(domain.hectares)}</td>'

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray
 import zarr
 import zarr.storage
 from numpy.typing import NDArray
@@ -244,7 +245,7 @@ class MapPixels:
         """The year that is asked for, and its place on the time axis."""
         steps = sorted({key[0] for part in parts.values() for key in part.keys})
         first = next(iter(parts.values()))
-        axis = [int(each) for each in self._root[first.group]["time"][:]]
+        axis = _calendar_years(self._root[first.group]["time"])
         have = {axis[step]: step for step in steps}
         if not have:
             raise BadInput("the map has no pixel yet", parameter, self.url)
@@ -261,7 +262,7 @@ class MapPixels:
         if not self.of_classes:
             return ()
         try:
-            told = [MapClass.from_json(each) for each in self.attributes["classes"]]
+            told = [_map_class(each) for each in self.attributes["classes"]]
         except (KeyError, TypeError, ValueError):
             raise BadInput(
                 f"{self.url}: its attribute `classes` does not list code, name and colour"
@@ -272,6 +273,23 @@ class MapPixels:
             raise BadInput(f"{self.url} has two classes named {double}")
         unknown = "unknown" if "unknown" not in names else f"unknown ({UNKNOWN})"
         return (*told, MapClass(UNKNOWN, unknown, UNKNOWN_COLOUR))
+
+
+def _calendar_years(axis: Any) -> list[int]:
+    """Years of a time axis, which holds them as whole numbers, or dates as xarray writes them."""
+    units = axis.attrs.get("units")
+    if units is None:
+        return [int(each) for each in axis[:]]
+    dates = xarray.Dataset({"time": ("time", axis[:], dict(axis.attrs))})
+    return [int(each) for each in xarray.decode_cf(dates)["time"].dt.year.values]
+
+
+def _map_class(fields: dict[str, Any]) -> MapClass:
+    """A class that a map lists; its colour may be `#rrggbb` or three numbers."""
+    colour = fields["colour"]
+    if isinstance(colour, list | tuple):
+        fields = fields | {"colour": f"#{bytes(int(each) for each in colour).hex()}"}
+    return MapClass.from_json(fields)
 
 
 def column_areas(window: Window) -> NDArray[np.float64]:

@@ -10,6 +10,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+import xarray
+import zarr
 from numpy.typing import NDArray
 
 import tessera_mosaic as tm
@@ -239,6 +241,7 @@ def test_means_and_totals_of_values_and_the_uncertainty_of_a_pixel(tmp_path: Pat
         assert domain.mean.low < truth[10:, part].mean() < domain.mean.high
     told = json.loads((tmp_path / "out" / "areas.json").read_text())
     assert told["pixel_uncertainty"][0]["points"] == 200
+    assert (tmp_path / "out" / "report.html").read_text().count("<rect") == 3
 
 
 def test_a_perfect_sample_of_values_has_an_interval(tmp_path: Path) -> None:
@@ -476,6 +479,19 @@ def test_pixels_that_the_map_calls_unknown_are_an_error_and_no_class(made: Path)
     assert (unknown.name, unknown.is_class, unknown.points) == ("unknown", False, 0)
     assert unknown.users.value == 0
     assert unknown.counted == pytest.approx(true_hectares(mapped() == 254))
+
+
+def test_a_map_that_xarray_wrote_is_read(made: Path, tmp_path: Path) -> None:
+    zone = xarray.open_zarr(made, group="utm31", consolidated=False).load()
+    zone = zone.assign_coords(time=np.array(["2024-01-01"], "datetime64[ns]"))
+    other = tmp_path / "other.zarr"
+    for array in zone.variables.values():
+        array.encoding.clear()
+    zone.to_zarr(other, group="utm31", zarr_format=3, consolidated=False)
+    classes = [{"code": code, "name": name, "colour": [1, 2, 255]} for code, name in NAMES.items()]
+    zarr.open_group(other).attrs["classes"] = classes
+    drawn = tm.points(request(other, 50))
+    assert (drawn.points.origin.year, drawn.pixels) == (2024, (mapped() != 255).sum())
 
 
 def test_windows_of_a_map_are_those_that_were_written(made: Path) -> None:
