@@ -14,6 +14,7 @@ NAMES = {
     "codec": "what compressors of shards cost to keep, to write and to read",
     "write": "a shard's time, memory and read costs, beside zarr-python",
     "pipeline": "how reading, encoding and writing overlap",
+    "map": "pixels a second of heads, beside decoding alone, and memory",
     "scale": "seconds and memory a tile, from 100 tiles up",
 }
 

@@ -80,7 +80,7 @@ TABLE = Table(
         "commands": "commands cli",
         "cli": "api.__main__",
         "api": "commands",
-        "simulation": "commands.demo_steps",
+        "simulation": "commands.demo_steps commands.demo_map",
     },
     never={
         "model": "apache_beam fsspec gcsfs pyogrio rasterio requests s3fs xarray zarr",

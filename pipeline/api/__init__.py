@@ -19,15 +19,19 @@ if TYPE_CHECKING:
     from tessera_mosaic.launching import SampleOutcome, run, sample
     from tessera_mosaic.model.cards import Card
     from tessera_mosaic.model.encoder import Embedding
+    from tessera_mosaic.model.heads.head import HeadKind, Task
     from tessera_mosaic.model.observations import Origin, Stack
     from tessera_mosaic.model.precision import Precision
     from tessera_mosaic.pipeline.downstream.area_result import AreaResult
     from tessera_mosaic.pipeline.downstream.areas import AreasRequest, areas
     from tessera_mosaic.pipeline.downstream.compare import CompareRequest, Comparison, compare
     from tessera_mosaic.pipeline.downstream.extract import Extracted, ExtractRequest, extract
+    from tessera_mosaic.pipeline.downstream.make_map import Mapped, map
+    from tessera_mosaic.pipeline.downstream.map_request import MapRequest
     from tessera_mosaic.pipeline.downstream.point_file import Design
     from tessera_mosaic.pipeline.downstream.points import DrawnPoints, PointsRequest, points
     from tessera_mosaic.pipeline.downstream.suggest import Suggestion, SuggestRequest, suggest
+    from tessera_mosaic.pipeline.downstream.train import Trained, TrainRequest, train
     from tessera_mosaic.pipeline.downstream.vector_table import Statistic
     from tessera_mosaic.pipeline.embedding.encode_directory import Encoded, encode_directory
     from tessera_mosaic.pipeline.embedding.encoder_requests import EncodeRequest
@@ -109,9 +113,12 @@ __all__ = [
     "Extracted",
     "Findings",
     "Gone",
+    "HeadKind",
     "Incomplete",
     "JobOptions",
     "Kernel",
+    "MapRequest",
+    "Mapped",
     "NoCatalogue",
     "NoScenes",
     "OffsetRule",
@@ -144,9 +151,12 @@ __all__ = [
     "StoreReadOnly",
     "SuggestRequest",
     "Suggestion",
+    "Task",
     "TesseraError",
     "Throttled",
     "TimedOut",
+    "TrainRequest",
+    "Trained",
     "Unavailable",
     "Unforeseen",
     "WantedPixels",
@@ -157,6 +167,7 @@ __all__ = [
     "dequantize",
     "encode_directory",
     "extract",
+    "map",
     "open_mosaic",
     "plan",
     "points",
@@ -166,6 +177,7 @@ __all__ = [
     "sample",
     "status",
     "suggest",
+    "train",
     "verify",
     "write_stack",
 ]
@@ -175,15 +187,19 @@ _PLACES = {
     "tessera_mosaic.launching": ("SampleOutcome", "run", "sample"),
     "tessera_mosaic.model.cards": ("Card",),
     "tessera_mosaic.model.encoder": ("Embedding",),
+    "tessera_mosaic.model.heads.head": ("HeadKind", "Task"),
     "tessera_mosaic.model.observations": ("Origin", "Stack"),
     "tessera_mosaic.model.precision": ("Precision",),
     "tessera_mosaic.pipeline.downstream.area_result": ("AreaResult",),
     "tessera_mosaic.pipeline.downstream.areas": ("AreasRequest", "areas"),
+    "tessera_mosaic.pipeline.downstream.make_map": ("Mapped", "map"),
+    "tessera_mosaic.pipeline.downstream.map_request": ("MapRequest",),
     "tessera_mosaic.pipeline.downstream.point_file": ("Design",),
     "tessera_mosaic.pipeline.downstream.points": ("DrawnPoints", "PointsRequest", "points"),
     "tessera_mosaic.pipeline.downstream.suggest": ("SuggestRequest", "Suggestion", "suggest"),
     "tessera_mosaic.pipeline.downstream.compare": ("CompareRequest", "Comparison", "compare"),
     "tessera_mosaic.pipeline.downstream.extract": ("ExtractRequest", "Extracted", "extract"),
+    "tessera_mosaic.pipeline.downstream.train": ("TrainRequest", "Trained", "train"),
     "tessera_mosaic.pipeline.downstream.vector_table": ("Statistic",),
     "tessera_mosaic.pipeline.embedding.encode_directory": ("Encoded", "encode_directory"),
     "tessera_mosaic.pipeline.embedding.encoder_requests": ("EncodeRequest",),

@@ -16,6 +16,7 @@ from tessera_mosaic.launching import run
 from tessera_mosaic.model.encoder import Encoder
 from tessera_mosaic.model.observations import Stack
 from tessera_mosaic.model.quantize import dequantize
+from tessera_mosaic.pipeline.commands.demo_map import Truth, make_crop_map
 from tessera_mosaic.pipeline.embedding.encoders import load_encoder
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.local_files import make_directory
@@ -97,11 +98,21 @@ def make_demo(out: Path, land: Land, quiet: bool) -> dict[str, Any]:
         say(f"  {kind}: {count} tiles; run the same command again to retry them")
     say(f"Drawing {picture} ...")
     draw_mosaic(picture, catalogue, store, encoder.card.name, land)
+    truth = Truth(
+        land.window,
+        _ground_truth(catalogue.parent, land, "land_cover").astype(np.uint8),
+        _ground_truth(catalogue.parent, land, "parcels"),
+    )
+    crops = make_crop_map(out, store, YEAR, truth, say)
     say(_closing(out, store, picture, encoder, land.window, time.monotonic() - began))
+    if crops is not None:
+        say(f"\nThe crop map: {crops.picture}, and a report on it: {crops.mapped.report}")
+    told = {} if crops is None else crops.to_json()
     return outcome.to_json() | {
         "archive": str(catalogue),
         "store": str(store),
         "picture": str(picture),
+        **told,
     }
 
 
@@ -135,6 +146,7 @@ def draw_mosaic(path: Path, catalogue: Path, store: Path, encoder: str, land: La
     mosaic = read_mosaic(Storage(str(store)))
     pixels = mosaic.read_window(window, YEAR)
     stack = _read_year(catalogue, mosaic.identity["rules"], window)
+    cover = _ground_truth(catalogue.parent, land, "land_cover")
     side = window.width * 10 / 1000
     draw_figure(
         path,
@@ -143,7 +155,7 @@ def draw_mosaic(path: Path, catalogue: Path, store: Path, encoder: str, land: La
         f"{side:g} km square at 10 m, UTM zone {window.zone}; north is up; hatched where "
         "there is nothing.",
         [
-            *_what_it_looks_like(pixels, stack, _ground_truth(catalogue.parent, land)),
+            *_what_it_looks_like(pixels, stack, cover.astype(np.uint8)),
             *_how_often_it_was_seen(pixels),
         ],
         columns=3,
@@ -200,13 +212,13 @@ def _read_year(catalogue: Path, rules: dict[str, Any], window: Window) -> Stack:
         ).stack
 
 
-def _ground_truth(archive: Path, land: Land) -> NDArray[np.uint8]:
-    """Land cover codes of the demo's ground, from the rasters of its granules."""
+def _ground_truth(archive: Path, land: Land, what: str) -> NDArray[np.int32]:
+    """Land cover or parcels of the demo's ground, from the rasters of its granules."""
     window = land.window
-    cover = np.zeros(window.shape, np.uint8)
+    cover = np.zeros(window.shape, np.int32)
     for granule in land.archive.footprints:
         place = window_of_bounds(window.zone, granule.bounds).within(window)
-        path = archive / "ground_truth" / f"land_cover_{granule.name}_{YEAR}.tif"
+        path = archive / "ground_truth" / f"{what}_{granule.name}_{YEAR}.tif"
         with rasterio.open(path) as raster:
             cover[place] = raster.read(1)
     return cover

@@ -15,12 +15,22 @@ from tessera_mosaic.pipeline.commands.arguments import (
     encoder_arguments,
 )
 from tessera_mosaic.pipeline.planning.estimate import Bill, Plan, likely
+from tessera_mosaic.pipeline.planning.map_plan import MapPlan, plan_map
 from tessera_mosaic.pipeline.planning.plan_request import PlanRequest, plan, plan_fields
 from tessera_mosaic.pipeline.planning.priors import Drawn
+
+JOBS = ("run", "map")
+"""Jobs that can be planned."""
 
 
 def plan_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `plan`."""
+    parser.add_argument(
+        "--job",
+        choices=JOBS,
+        default=JOBS[0],
+        help="what is planned: run embeds, map scores embeddings with a linear head (%(default)s)",
+    )
     catalogue_arguments(parser, required=False)
     area_arguments(parser)
     parser.add_argument("--year", required=True, type=int)
@@ -28,12 +38,20 @@ def plan_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--depths", action="store_true", help="with the shorter embeddings too")
     parser.add_argument("--machine", help="kind of machine; the cheapest by default")
     parser.add_argument(
-        "--workers", type=int, default=1, help="machines at work at once (%(default)s)"
+        "--workers",
+        type=int,
+        default=1,
+        help="machines at work at once, or cores of a map (%(default)s)",
     )
 
 
 def plan_command(args: argparse.Namespace) -> dict[str, Any]:
     """Reckon, tell, and return the fields of `plan --json`."""
+    if args.job == "map":
+        mapping = plan_map(area_request(args), args.workers)
+        if not args.json:
+            print(describe_map(mapping))
+        return mapping.to_json()
     request = PlanRequest(
         area_request(args),
         args.year,
@@ -88,6 +106,23 @@ def describe(plan: Plan, bill: Bill) -> str:
             f"  on {other.machine.name:16}{_number(other.machine_hours[0]):>12} h "
             f"{_number(other.total[0]):>12} USD"
         )
+    return "\n".join(lines)
+
+
+def describe_map(plan: MapPlan) -> str:
+    """A plan of a map in some lines for people."""
+    lines = [
+        f"tiles               {plan.tiles:,} with {plan.pixels:,} pixels",
+        f"read                {_bytes(plan.bytes_read)}",
+        f"written             {_bytes(plan.bytes_written)}",
+        f"requests            {_between(plan.requests)}",
+        f"cores               {_between(plan.core_hours)} h, {_between(plan.days)} days with "
+        f"{plan.cores:,}",
+        f"cost                {_between(plan.total)} USD: "
+        + ", ".join(
+            f"{name.replace('_', ' ')} {_number(drawn[0])}" for name, drawn in plan.cost_usd.items()
+        ),
+    ]
     return "\n".join(lines)
 
 

@@ -15,7 +15,7 @@ from tessera_mosaic.pipeline.verification.status import status
 def status_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `status`."""
     parser.add_argument(
-        "--store", required=True, help="path or URL of the mosaic, or of a folder of d-pixels"
+        "--store", required=True, help="path or URL of a mosaic, a map, or a folder of d-pixels"
     )
     parser.add_argument("--year", type=int, help="one year (all by default)")
 
@@ -26,7 +26,7 @@ def status_command(args: argparse.Namespace) -> dict[str, Any]:
     Raises
     ------
     BadInput
-        If there is neither a mosaic nor a folder of d-pixels, or the year was never planned.
+        If there is no mosaic, no map and no folder of d-pixels, or the year was never planned.
     """
     found = status(args.store, args.year)
     if not args.json:

@@ -12,7 +12,7 @@ from tessera_mosaic.pipeline.verification.verify import verify
 def verify_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `verify`."""
     parser.add_argument(
-        "--store", required=True, help="path or URL of the mosaic, or of a folder of d-pixels"
+        "--store", required=True, help="path or URL of a mosaic, a map, or a folder of d-pixels"
     )
     parser.add_argument("--year", type=int, help="one year (all by default)")
 
@@ -23,7 +23,7 @@ def verify_command(args: argparse.Namespace) -> dict[str, Any]:
     Raises
     ------
     BadInput
-        If there is neither a mosaic nor a folder of d-pixels, or it does not have the year.
+        If there is no mosaic, no map and no folder of d-pixels, or it does not have the year.
     """
     findings = verify(args.store, args.year, tell_nobody if args.json else print_problem)
     if not args.json:

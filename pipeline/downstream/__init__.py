@@ -9,7 +9,14 @@ makes.
 Mosaics: `made_tiles` says which tiles of one have data, whoever made it (`mosaic.any_mosaic`).
 `compare` sets one beside another.
 
+Heads: `labels` makes labelled pixels of whatever a user has, `label_check` looks at them, `train`
+makes a head, `head_file` reads one and says which mosaic it may meet.
+
 Maps: `map_layout` says which arrays a map has, `map_store` makes, writes and reads its store.
+`make_map` puts a `map_request` and a head together to a job, whose maker is `map_tile`: it reads
+with `chunk_reader` and writes with `map_rasters`; `year_shift` is for heads of another year.
+Afterwards `map_publication` writes what stands beside the tiles, with `map_report` and
+`map_figures`.
 
 How much there is: `points` draws a probability sample of a map into a `point_file`; `areas` makes
 an `area_result` of it and an `area_report`, with `reference_labels` and `value_estimates`.

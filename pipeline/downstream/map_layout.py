@@ -50,7 +50,7 @@ DISTANCE_STEP = 0.01
 """Mahalanobis distance of one step of `quality`."""
 
 NO_QUALITY = 65_535
-"""What `quality` holds of a pixel without data."""
+"""What `quality` holds of a pixel without data, and where a count is unknown."""
 
 COORDINATES = {"time": "<i4", "y": "<f8", "x": "<f8", "code": "<i4", "measure": "<i4"}
 """Types of the coordinates: `code` numbers the classes of `probability`, `measure` what `quality`

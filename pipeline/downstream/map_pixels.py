@@ -21,6 +21,8 @@ import zarr.storage
 from numpy.typing import NDArray
 from pyproj import Proj
 
+from tessera_mosaic.model.heads.files import decode_head
+from tessera_mosaic.model.heads.head import Head, HeadError
 from tessera_mosaic.pipeline.downstream.map_layout import (
     NO_DATA,
     UNKNOWN,
@@ -30,6 +32,7 @@ from tessera_mosaic.pipeline.downstream.map_layout import (
 from tessera_mosaic.pipeline.downstream.map_store import ATTRIBUTE
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger.keys import HEAD
 from tessera_mosaic.pipeline.tiling.lattice import (
     HEIGHT,
     NORTH_EDGE,
@@ -193,12 +196,22 @@ class MapPixels:
         self, zones: NDArray[np.int64], rows: NDArray[np.int64], cols: NDArray[np.int64]
     ) -> NDArray[np.bool_]:
         """Which pixels the map's head was trained on, as far as the map tells: bool (pixels,)."""
-        return np.zeros(len(zones), bool)
+        if self._head is None:
+            return np.zeros(len(zones), bool)
+        return self._head.was_trained_on(zones, rows, cols)
 
     @property
     def tells_training(self) -> bool:
         """Whether the map tells which pixels its head was trained on."""
-        return False
+        return self._head is not None
+
+    @functools.cached_property
+    def _head(self) -> Head | None:
+        """The head that the map was made with, where it lies beside it."""
+        try:
+            return decode_head(self.storage.read(HEAD))
+        except (FileNotFoundError, HeadError):
+            return None
 
     def _store(self) -> Any:
         if self.storage.folder is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,8 @@ class MapStore:
         Calendar years of the time axis, which is that of the mosaic.
     zones
         Numbers of the zones that have a group, ascending.
+    matched
+        Years whose embeddings were shifted to the mean of the head's year, by that year.
     """
 
     storage: Storage
@@ -58,6 +60,7 @@ class MapStore:
     identity: Identity
     years: tuple[int, ...]
     zones: tuple[int, ...]
+    matched: Mapping[int, int] = field(default_factory=dict)
 
     def step(self, year: int) -> int:
         """Place of a year on the time axis.
@@ -149,6 +152,7 @@ def create_map(
     identity: Identity,
     years: Iterable[int],
     zones: Iterable[int],
+    matched: Mapping[int, int] | None = None,
 ) -> MapStore:
     """Make a map's store ready for tiles of some years and zones; do nothing if it is.
 
@@ -162,6 +166,8 @@ def create_map(
         Calendar years of the mosaic, ascending without a gap.
     zones
         Numbers of the zones that will be written.
+    matched
+        Years whose embeddings are shifted to the mean of another year, by that year.
 
     Raises
     ------
@@ -176,7 +182,9 @@ def create_map(
             known: MapStore | None = read_map(storage)
         except FileNotFoundError:
             known = None
-        made = MapStore(storage, layout, identity, tuple(years), tuple(sorted(set(zones))))
+        made = MapStore(
+            storage, layout, identity, tuple(years), tuple(sorted(set(zones))), matched or {}
+        )
         if known is not None:
             made = _grown(known, made)
         if made != known:
@@ -204,6 +212,7 @@ def read_map(storage: Storage) -> MapStore:
             told["identity"],
             tuple(int(year) for year in told["years"]),
             tuple(int(zone) for zone in told["zones"]),
+            {int(year): int(to) for year, to in told["matched_years"].items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise BadInput(
@@ -242,7 +251,8 @@ def _grown(known: MapStore, asked: MapStore) -> MapStore:
                 f"from {asked.years[0]} on: choose another place"
             )
     zones = tuple(sorted({*known.zones, *asked.zones}))
-    return replace(known, years=longer, zones=zones)
+    matched = {**known.matched, **asked.matched}
+    return replace(known, years=longer, zones=zones, matched=matched)
 
 
 def _write_metadata(made: MapStore) -> None:
@@ -262,6 +272,7 @@ def _write_metadata(made: MapStore) -> None:
         "identity": made.identity,
         "years": list(made.years),
         "zones": list(made.zones),
+        "matched_years": {str(year): to for year, to in sorted(made.matched.items())},
     }
     attributes: dict[str, Any] = {ATTRIBUTE: told}
     if made.layout.of_classes:

@@ -1,4 +1,4 @@
-"""How good are the embeddings of a mosaic?
+"""How good are the embeddings of a mosaic, and the heads on them?
 
 Read `label_scores` (what is asked, and what comes of it). `labelled_pixels` gathers the embeddings
 under a user's labels, with the `raw_features` of the same observations beside them;
@@ -7,4 +7,7 @@ under a user's labels, with the `raw_features` of the same observations beside t
 How good is a map, and how much of each class is there? `sampling_designs` draws probability
 samples of pixels; `stratified_estimates` and `map_accuracy` say what they tell, with the confidence
 limits of `intervals`.
+
+Heads: `folds` says what folds do not cut, `head_scores` fits and tests a head under each kind,
+`score_sheets` adds up what it told.
 """

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.model.quantize import dequantize
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.evaluation.folds import Ground, blocks_of
 from tessera_mosaic.pipeline.evaluation.raw_features import Features, fill_gaps, monthly_medians
 from tessera_mosaic.pipeline.imagery.label_raster import Labels
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
@@ -23,8 +24,8 @@ from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.tiling.lattice import lonlat_bounds
 
-BLOCK = 16
-"""Side in pixels of the squares that spatial folds do not cut."""
+BLOCK_METRES = 160.0
+"""Side of the squares that spatial folds do not cut, halved where there are fewer than five."""
 
 READ_BLOCK = 256
 """Side in pixels of the blocks in which imagery is read."""
@@ -102,11 +103,14 @@ def gather(
     if not parts:
         raise BadInput(f"{mosaic.storage.url} has no embeddings of {year} where the labels are")
     joined = {name: np.concatenate(values) for name, values in parts.items()}
-    _, blocks = np.unique(joined["block"], axis=0, return_inverse=True)
+    zone, row, col = (np.ascontiguousarray(of, np.int32) for of in joined["place"].T)
+    ground = Ground(zone, row, col, joined["field"])
+    blocks = blocks_of(ground, joined["class"].astype(np.float64), BLOCK_METRES)
+    numbers = np.zeros_like(joined["field"]) if blocks is None else blocks.numbers
     features = {kind: joined[kind] for kind in FeatureKind if kind in joined}
     if FeatureKind.RAW in features:
         features[FeatureKind.RAW] = fill_gaps(features[FeatureKind.RAW])
-    groups = {"field": joined["field"], "block": blocks.astype(np.int32).ravel()}
+    groups = {"field": joined["field"], "block": numbers}
     return LabelledPixels(features, joined["class"], groups)
 
 
@@ -130,12 +134,12 @@ def _labelled_parts(
                 if not kept.any():
                     continue
                 row, col = np.nonzero(kept)
-                places = [(block.row + row) // BLOCK, (block.col + col) // BLOCK]
+                places = [np.full_like(row, block.zone), block.row + row, block.col + col]
                 part = {
                     FeatureKind.EMBEDDING: dequantize(
                         held.codes[here][kept], held.scales[here][kept]
                     ),
-                    "block": np.stack([np.full_like(row, block.zone), *places], axis=1),
+                    "place": np.stack(places, axis=1),
                     "class": classes[here][kept],
                     "field": fields[here][kept],
                 }

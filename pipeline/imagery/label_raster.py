@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,12 +138,18 @@ def read_labels(path: str | Path, fields: str | Path | None = None) -> Labels:
     return Labels(classes, numbers, crs, transform)
 
 
-def _read(path: str | Path) -> tuple[NDArray[np.int32], CRS, Affine]:
-    """Classes, reference system and transform of a file that is read by itself alone.
+@contextmanager
+def label_raster(path: str | Path) -> Iterator[Any]:
+    """Open a raster of labels as rasterio does, by itself alone.
 
     GDAL would also look for what lies beside a file under names made of its own (masks, overviews,
     statistics), and open what these name in turn. A file that it is given by its descriptor has no
     name, and nothing beside it.
+
+    Raises
+    ------
+    BadInput
+        If it cannot be read.
     """
     try:
         with (
@@ -149,12 +157,18 @@ def _read(path: str | Path) -> tuple[NDArray[np.int32], CRS, Affine]:
             rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_PAM_ENABLED="NO"),
             rasterio.open(f"/dev/fd/{descriptor}", driver="GTiff") as file,
         ):
-            return _values(path, file), _sound_crs(path, file.crs), file.transform
+            yield file
     except rasterio.errors.RasterioError as error:
         said = str(error.__cause__ or error).replace(f"/dev/fd/{descriptor}", "it")
         raise BadInput(f"{path} cannot be read as a raster: {said}") from None
     except SceneError as error:
         raise BadInput(str(error)) from None
+
+
+def _read(path: str | Path) -> tuple[NDArray[np.int32], CRS, Affine]:
+    """Classes, reference system and transform of a raster of labels."""
+    with label_raster(path) as file:
+        return _values(path, file), _sound_crs(path, file.crs), file.transform
 
 
 def _values(path: str | Path, file: Any) -> NDArray[np.int32]:

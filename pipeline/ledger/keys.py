@@ -43,6 +43,16 @@ In a folder of d-pixels, beside the same `records/`:
     index.json                                launcher  run      how many each file holds
     d-pixels/TILE-YYYY.npz                    worker    no       the d-pixels of a tile
 
+In the store of a map, beside the same `records/`:
+
+    map.json                                  launcher  no       years, and what decides their bytes
+    head.safetensors                          launcher  no       the head that the map was made with
+    cog/TILE-YYYY.tif                         worker    no       a tile for people who open files
+    cog/TILE-YYYY.tif.aux.xml                 worker    no       the names of its classes
+    utmNN-YYYY.vrt                            launcher  run      all of these of a zone at once
+    stac/                                     launcher  run      the map in a STAC catalogue
+    report-YYYY.html, report-YYYY.json        launcher  run      the map on a page, and its figures
+
 A tile whose record is deleted is made again by the next run; until then `status` goes by the
 summary.
 """
@@ -65,6 +75,9 @@ ATTRIBUTION = "ATTRIBUTION.md"
 
 RECIPE = "recipe.json"
 INDEX = "index.json"
+
+MAP_RECIPE = "map.json"
+HEAD = "head.safetensors"
 
 TALLY = ".json"
 """Ends the keys of tallies, as those of no other object of a launch."""
@@ -186,3 +199,28 @@ def item_key(zone: int, year: int) -> str:
 def dpixels_key(tile: Tile, year: int) -> str:
     """Key of the file of a tile's d-pixels, in a folder that `sample` made."""
     return f"d-pixels/{tile.name}-{year}.npz"
+
+
+def cog_key(tile: Tile, year: int) -> str:
+    """Key of a tile of a map as a cloud-optimised GeoTIFF."""
+    return f"cog/{tile.name}-{year}.tif"
+
+
+def sidecar_key(tile: Tile, year: int) -> str:
+    """Key of the class names beside such a GeoTIFF, where GDAL looks for them."""
+    return f"{cog_key(tile, year)}.aux.xml"
+
+
+def vrt_key(zone: int, year: int) -> str:
+    """Key of the virtual raster of a map's zone and year."""
+    return f"{zone_group(zone)}-{year}.vrt"
+
+
+def map_item_key(tile: Tile, year: int) -> str:
+    """Key of the STAC item of a tile of a map."""
+    return f"stac/{tile.name}-{year}.json"
+
+
+def map_report_key(year: int, kind: str) -> str:
+    """Key of the report on a map's year, as `html` or `json`."""
+    return f"report-{year}.{kind}"

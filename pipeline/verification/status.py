@@ -9,7 +9,8 @@ from typing import Any
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.ledger.keys import RECIPE
+from tessera_mosaic.pipeline.ledger.keys import MAP_RECIPE, RECIPE
+from tessera_mosaic.pipeline.ledger.map_recipe import read_map_recipe
 from tessera_mosaic.pipeline.ledger.recipe import read_recipe
 from tessera_mosaic.pipeline.ledger.standing import Standing, standing
 from tessera_mosaic.pipeline.mosaic.store import mosaic_in
@@ -83,7 +84,7 @@ def status(store: str, year: int | None = None) -> Status:
     Parameters
     ----------
     store
-        Path or URL of a mosaic, or of a folder of d-pixels.
+        Path or URL of a mosaic, of a map, or of a folder of d-pixels.
     year
         Calendar year; None for all years.
 
@@ -95,7 +96,7 @@ def status(store: str, year: int | None = None) -> Status:
     Raises
     ------
     BadInput
-        If there is neither a mosaic nor a folder of d-pixels, or the year was never planned.
+        If there is no mosaic, no map and no folder of d-pixels, or the year was never planned.
 
     Examples
     --------
@@ -113,7 +114,9 @@ def status(store: str, year: int | None = None) -> Status:
 
 
 def _years(storage: Storage) -> tuple[int, ...]:
-    """Years that a mosaic, or a folder of d-pixels, may have tiles of."""
+    """Years that a mosaic, a map, or a folder of d-pixels may have tiles of."""
+    if storage.exists(MAP_RECIPE):
+        return tuple(read_map_recipe(storage))
     try:
         return mosaic_in(storage).years
     except BadInput:

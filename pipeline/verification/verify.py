@@ -1,4 +1,4 @@
-"""Check all that a job wrote, whether it embedded pixels or drew d-pixels."""
+"""Check all that a job wrote, whether it embedded pixels, drew d-pixels or made a map."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.ledger.keys import RECIPE
+from tessera_mosaic.pipeline.ledger.keys import MAP_RECIPE, RECIPE
+from tessera_mosaic.pipeline.ledger.map_recipe import read_map_recipe
 from tessera_mosaic.pipeline.ledger.tile_lists import ever_planned
 from tessera_mosaic.pipeline.mosaic.store import ROOT, mosaic_in
 from tessera_mosaic.pipeline.tiling.lattice import zone_group
@@ -19,6 +20,7 @@ from tessera_mosaic.pipeline.verification.findings import (
     tell_nobody,
     unsound,
 )
+from tessera_mosaic.pipeline.verification.map_checks import check_map
 from tessera_mosaic.pipeline.verification.mosaic_checks import check_mosaic
 
 
@@ -30,7 +32,7 @@ def verify(
     Parameters
     ----------
     store
-        Path or URL of a mosaic, or of a folder of d-pixels.
+        Path or URL of a mosaic, of a map, or of a folder of d-pixels.
     year
         Calendar year to check; None for all years.
     tell
@@ -44,8 +46,8 @@ def verify(
     Raises
     ------
     BadInput
-        If there is neither a mosaic nor a folder of d-pixels, or nothing of the year was planned or
-        made.
+        If there is no mosaic, no map and no folder of d-pixels, or nothing of the year was planned
+        or made.
 
     Examples
     --------
@@ -64,6 +66,8 @@ def _years(storage: Storage, year: int | None) -> tuple[int, ...]:
     """Years that are checked: the one that is asked for, or all that were ever planned or made."""
     if year is not None:
         return (year,)
+    if storage.exists(MAP_RECIPE):
+        return tuple(read_map_recipe(storage))
     try:
         mosaic = mosaic_in(storage)
     except BadInput:
@@ -76,6 +80,9 @@ def _years(storage: Storage, year: int | None) -> tuple[int, ...]:
 
 def check_store(storage: Storage, year: int | None = None) -> Iterator[Checked]:
     """Everything that a store holds, or the root alone where that of a mosaic cannot be read."""
+    if storage.exists(MAP_RECIPE):
+        yield from check_map(storage, year)
+        return
     try:
         mosaic = mosaic_in(storage)
     except BadInput as error:

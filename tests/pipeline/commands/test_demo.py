@@ -43,7 +43,7 @@ def test_the_demo_makes_what_it_names(tmp_path: Path, capsys: pytest.CaptureFixt
     told = capsys.readouterr().out
     assert (result["tiles"], result["done"], result["failed"]) == (4, 4, 0)
     assert result["pixels"] == 64 * 64
-    for made in ("archive", "store", "picture"):
+    for made in ("archive", "store", "picture", "labels", "head", "map", "map_picture"):
         assert Path(result[made]).exists()
     assert result["store"] in told
     assert result["picture"] in told
@@ -52,7 +52,12 @@ def test_the_demo_makes_what_it_names(tmp_path: Path, capsys: pytest.CaptureFixt
     with Image.open(result["picture"]) as picture:
         assert picture.width > 1500
 
-    lines = told[told.index("  import zarr") :].splitlines()
+    assert result["map_right"] > 0.5
+    assert result["map_areas"]["points"] == 300
+    assert Path(result["map_report"]).read_text().startswith("<!doctype html>")
+    assert "crop map" in told
+
+    lines = told[told.index("  import zarr") : told.index("The crop map")].splitlines()
     space: dict[str, Any] = {}
     exec("\n".join(line.strip() for line in lines), space)
     pixels = read_mosaic(Storage(result["store"])).read_window(SMALL.window, demo.YEAR)

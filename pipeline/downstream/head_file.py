@@ -1,0 +1,106 @@
+"""Heads at a path or URL, and which mosaic they may meet."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from tessera_mosaic.model.heads.files import MOST_BYTES, decode_head, encode_head
+from tessera_mosaic.model.heads.head import Head, HeadError
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, model_name
+from tessera_mosaic.pipeline.mosaic.store import Mosaic
+
+
+@dataclass(frozen=True)
+class ReadHead:
+    """A head as it was read.
+
+    Parameters
+    ----------
+    head
+        The head.
+    data
+        Bytes of its file.
+    """
+
+    head: Head
+    data: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal digest of the file."""
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def read_head(url: str) -> ReadHead:
+    """Read a head.
+
+    Parameters
+    ----------
+    url
+        Path or URL of the file.
+
+    Raises
+    ------
+    BadInput
+        If there is none, or it is no head, or not as it was written.
+    """
+    storage, key = _place(url)
+    try:
+        # One byte more than a head may have, so that a larger file is not read whole.
+        data = storage.read_range(key, 0, MOST_BYTES + 1)
+    except (FileNotFoundError, IsADirectoryError):
+        raise BadInput("there is no such file: make one with `train`", "head", url) from None
+    try:
+        return ReadHead(decode_head(data), data)
+    except HeadError as error:
+        raise BadInput(str(error), "head", url) from None
+
+
+def write_head(url: str, head: Head) -> bytes:
+    """Write a head to a path or URL, whole, and return its bytes."""
+    storage, key = _place(url)
+    data = encode_head(head)
+    storage.write(key, data)
+    return data
+
+
+def check_mosaic(head: Head, mosaic: Mosaic) -> None:
+    """Check that a head was trained on embeddings like those of a mosaic.
+
+    Raises
+    ------
+    BadInput
+        If the mosaic has another fingerprint, or embeddings of another length.
+    """
+    ours = fingerprint(mosaic.identity)
+    if head.mosaic != ours:
+        raise BadInput(
+            f"it was trained on embeddings of {head.model} with fingerprint "
+            f"{head.mosaic[:12]}, and {mosaic.storage.url} has those of "
+            f"{product_name(mosaic.identity)} with {ours[:12]}: train one on it",
+            "head",
+        )
+    if head.dims != mosaic.layout.dims:
+        raise BadInput(
+            f"it takes {head.dims} values, and {mosaic.storage.url} has {mosaic.layout.dims}",
+            "head",
+        )
+
+
+def product_name(identity: Identity) -> str:
+    """What a mosaic calls the model of its embeddings, whoever made it."""
+    published = identity.get("published")
+    if isinstance(published, dict):
+        return str(published.get("geoemb:model", "a published mosaic"))
+    return model_name(identity)
+
+
+def _place(url: str) -> tuple[Storage, str]:
+    """The folder of a file, and its key there."""
+    folder, slash, key = url.rpartition("/")
+    if not key:
+        raise BadInput("it names a folder, not a file", "head", url)
+    return Storage(folder if folder or not slash else "/") if slash else Storage("."), key

@@ -1,0 +1,268 @@
+"""Plan a map, then make it: a request and a head become a maker, a store and a job."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+
+from tessera_mosaic.model.heads.head import Head, Task
+from tessera_mosaic.pipeline.downstream.head_file import ReadHead, check_mosaic, read_head
+from tessera_mosaic.pipeline.downstream.map_layout import MapClass, MapLayout
+from tessera_mosaic.pipeline.downstream.map_publication import publish_map
+from tessera_mosaic.pipeline.downstream.map_request import MapRequest
+from tessera_mosaic.pipeline.downstream.map_store import MapStore, create_map, read_map
+from tessera_mosaic.pipeline.downstream.map_tile import MapMaker
+from tessera_mosaic.pipeline.downstream.year_shift import YearShift, check_year, year_shift
+from tessera_mosaic.pipeline.errors import BadInput, StoreMismatch
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.store_errors import store_errors
+from tessera_mosaic.pipeline.job.beam_options import beam_options
+from tessera_mosaic.pipeline.job.job_request import JobRequest
+from tessera_mosaic.pipeline.job.launch import launch
+from tessera_mosaic.pipeline.job.outcome import Outcome
+from tessera_mosaic.pipeline.ledger.keys import HEAD, cog_key, sidecar_key
+from tessera_mosaic.pipeline.ledger.map_recipe import MapYear, add_map_year, read_map_recipe
+from tessera_mosaic.pipeline.ledger.tile_lists import TileList
+from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, pixels_named
+from tessera_mosaic.pipeline.mosaic.store import Mosaic, mosaic_at
+from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
+from tessera_mosaic.pipeline.tiling.lattice import Tile
+
+ALGORITHM = 1
+"""Version of what makes maps: raised whenever the same inputs would come out as others."""
+
+MOST_ASKED = 200
+"""Tiles that are asked for one by one before a map is begun, to see whether there is anything."""
+
+
+@dataclass(frozen=True)
+class PreparedMap:
+    """A map that was found to be possible; its store is not touched yet.
+
+    Parameters
+    ----------
+    job
+        What is asked of the tile job.
+    maker
+        What is made of each tile.
+    map
+        The store as it will be.
+    head
+        The head.
+    shift
+        The shift between the years that is taken out; None where there is none.
+    """
+
+    job: JobRequest
+    maker: MapMaker
+    map: MapStore
+    head: ReadHead
+    shift: YearShift | None
+
+    def create_store(self) -> MapStore:
+        """Write the store's metadata and the head, or check that they are those of this map.
+
+        Raises
+        ------
+        StoreMismatch
+            If the store holds the map of another head, mosaic or options.
+        """
+        told, year = self.map, self.job.year
+        with store_errors(told.storage.url):
+            self._check_year()
+            made = create_map(
+                told.storage, told.layout, told.identity, told.years, told.zones, told.matched
+            )
+            told.storage.write(HEAD, self.head.data)
+            add_map_year(told.storage, year, MapYear(self.maker.fingerprint, templates(made, year)))
+        return made
+
+    def _check_year(self) -> None:
+        """Check that the year there was mapped with the same shift, if it was."""
+        try:
+            known = read_map_recipe(self.map.storage).get(self.job.year)
+            same_map = read_map(self.map.storage).identity == self.map.identity
+        except FileNotFoundError:
+            return
+        if same_map and known is not None and known.fingerprint != self.maker.fingerprint:
+            raise StoreMismatch(
+                f"{self.map.storage.url} holds {self.job.year} with another shift of the mean or "
+                "other arrays, and the shift comes from the region: choose another place"
+            )
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """What a map came to.
+
+    Parameters
+    ----------
+    outcome
+        What came of the tiles.
+    classes
+        Pixels of each class by its name, over all tiles of the map's year; `unknown` is one of
+        them. Empty for values.
+    square_metres
+        True size of these pixels. Counts are no estimates of areas: see `areas`.
+    report
+        Path or URL of the report (HTML).
+    notes
+        What has to be said of the map.
+    """
+
+    outcome: Outcome
+    classes: Mapping[str, int]
+    square_metres: Mapping[str, int]
+    report: str
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields of `map --json`: those of `run`, and what the map holds."""
+        return self.outcome.to_json() | {
+            "classes": dict(self.classes),
+            "square_metres": dict(self.square_metres),
+            "report": self.report,
+            "notes": list(self.notes),
+        }
+
+
+def map(request: MapRequest) -> Mapped:
+    """Map a region's year with a head; run again, it resumes.
+
+    Parameters
+    ----------
+    request
+        What is mapped, with which head, and where to.
+
+    Raises
+    ------
+    BadInput
+        On anything that cannot be used, before the store is touched.
+    BrokenOff
+        If the runner gave up before all tiles were tried. What is done stays done.
+
+    Examples
+    --------
+    >>> truth = "archive/ground_truth/land_cover_31UDS_2024.tif"
+    >>> _ = tm.train(tm.TrainRequest("valley.zarr", truth, 2024, "crops.head", head="knn"))
+    >>> request = tm.MapRequest(
+    ...     "valley.zarr", "crops.head", "2.9911,50.8429,3.0086,50.8510", 2024, "map.zarr"
+    ... )
+    >>> mapped = tm.map(request)
+    >>> mapped.outcome.done, sum(mapped.classes.values())
+    (12, 12288)
+    """
+    prepared = prepare_map(request)
+    made = prepared.create_store()
+    outcome = launch(prepared.job, prepared.maker)
+    notes = notes_of(prepared.head.head, prepared.shift)
+    with store_errors(request.out):
+        found = publish_map(made, request.year, prepared.head.head, notes)
+    return Mapped(outcome, found.pixels, found.square_metres, found.report, notes)
+
+
+def prepare_map(request: MapRequest) -> PreparedMap:
+    """Check a request against the mosaic, the head, the region and the runner.
+
+    Raises
+    ------
+    BadInput
+        On anything that cannot be used.
+    """
+    beam_options(request.runner, request.workers, list(request.beam_options))
+    told = read_head(request.head)
+    head = told.head
+    mosaic = mosaic_at(request.store)
+    check_mosaic(head, mosaic)
+    to = check_year(head.years, request.year, request.match_years)
+    mosaic.check_made(request.year)
+    if request.probabilities and head.task is Task.VALUE:
+        raise BadInput("a head of values has none", "probabilities")
+    asked = AreaRequest(request.region, mosaic.layout.side, 0, request.pixels, request.land)
+    area = read_area(asked)
+    inside = bytes(shapely.to_wkb(area.region)) if area.inside else None
+    tiles = TileList.of(area.tiles())
+    listed = list(tiles)
+    check_ground(mosaic, request.year, listed, request.region)
+    shift = None if to is None else year_shift(mosaic, request.year, to, listed, inside)
+    layout = MapLayout(
+        side=mosaic.layout.side,
+        classes=tuple(MapClass(each.code, each.name, each.colour) for each in head.classes),
+        unit=head.unit,
+        probabilities=request.probabilities,
+        quality=request.quality,
+    )
+    identity: Identity = {
+        "algorithm": ALGORITHM,
+        "head": told.sha256,
+        "mosaic": head.mosaic,
+        "unknown": request.unknown,
+        "pixels": pixels_named(inside),
+    }
+    vector = None if shift is None else shift.vector
+    shifted = None if vector is None else np.array(vector, "<f4").tobytes()
+    year_identity = identity | {
+        "layout": layout.to_json(),
+        "year": request.year,
+        "shift": None if shifted is None else hashlib.sha256(shifted).hexdigest(),
+    }
+    maker = MapMaker(
+        store=mosaic.storage.url,
+        year=request.year,
+        fingerprint=fingerprint(year_identity),
+        limit=None if request.unknown is None else head.space.limit(request.unknown),
+        shift=vector,
+        inside=inside,
+    )
+    matched = {} if to is None else {request.year: to}
+    store = MapStore(
+        Storage(request.out), layout, identity, mosaic.years, tuple(tiles.zones), matched
+    )
+    job = JobRequest(store=request.out, year=request.year, tiles=tiles, **request.job_options())
+    return PreparedMap(job, maker, store, told, shift)
+
+
+def check_ground(mosaic: Mosaic, year: int, tiles: list[Tile], region: str) -> None:
+    """Check that a mosaic has embeddings of some tile, where the tiles are few enough to ask.
+
+    Raises
+    ------
+    BadInput
+        If it has none of them.
+    """
+    if len(tiles) > MOST_ASKED:
+        return
+    keys = (mosaic.keys(tile, year)[-1] for tile in tiles)
+    if not any(mosaic.storage.exists(key) for key in keys):
+        raise BadInput(f"{mosaic.storage.url} has no embeddings of {year} there", "region", region)
+
+
+def templates(made: MapStore, year: int) -> tuple[str, ...]:
+    """Keys of a tile's objects, with names in the places of zone, row, column and tile."""
+    step = made.step(year)
+    shards = tuple(
+        f"{{zone}}/{array.name}/c/{step}/{'0/' if array.bands else ''}{{row}}/{{col}}"
+        for array in made.layout.arrays
+    )
+    sample = Tile(1, 0, 0, made.layout.side)
+    files = (cog_key(sample, year), sidecar_key(sample, year))
+    told = tuple(key.replace(sample.name, "{tile}") for key in files)
+    return (*shards, *(told if made.layout.of_classes else told[:1]))
+
+
+def notes_of(head: Head, shift: YearShift | None) -> tuple[str, ...]:
+    """What has to be said of a map."""
+    notes = list(head.scores.get("notes", []))
+    if shift is not None:
+        notes.append(
+            f"the head is of {shift.to}: the mean shift to {shift.year} over {shift.pixels:,} "
+            "pixels was taken out, and what else changed between the years was not"
+        )
+        if shift.radar:
+            notes.append(shift.radar)
+    return tuple(str(note) for note in notes)

@@ -1,0 +1,74 @@
+"""What a map can be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tessera_mosaic.pipeline.errors import BadInput, choose
+from tessera_mosaic.pipeline.job.job_request import JobOptions
+from tessera_mosaic.pipeline.scenes.scene import check_year
+from tessera_mosaic.pipeline.tiling.area import WantedPixels
+
+
+@dataclass(frozen=True)
+class MapRequest(JobOptions):
+    """A region's year to map with a head.
+
+    Parameters
+    ----------
+    store
+        Path or URL of the mosaic.
+    head
+        Path or URL of the head's file.
+    region
+        As in `RunRequest`.
+    year
+        Calendar year of the embeddings.
+    out
+        Path or URL of the map: the root of a Zarr store.
+    land, pixels
+        As in `RunRequest`.
+    probabilities
+        Whether the probability of every class is stored.
+    quality
+        Whether observation counts and the distance to the training data are stored.
+    unknown
+        Percentile, above 0 and up to 100, of the distance of the training data beyond which a pixel
+        becomes class 254, unknown; None for no such limit.
+    match_years
+        Whether a head may be used on another year than its own, with the shift of the mean over the
+        mapped region taken out.
+    retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
+        As in `JobOptions`.
+
+    Raises
+    ------
+    BadInput
+        If a value is out of range.
+
+    Examples
+    --------
+    >>> tm.MapRequest("valley.zarr", "crops.head", "2.99,50.84,3.0,50.85", 2024, "map.zarr").workers
+    1
+    """
+
+    store: str
+    head: str
+    region: str
+    year: int
+    out: str
+    land: str | None = None
+    pixels: WantedPixels = WantedPixels.ALL
+    probabilities: bool = False
+    quality: bool = True
+    unknown: float | None = None
+    match_years: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        choose(self, pixels=WantedPixels)
+        check_year(self.year)
+        if self.unknown is not None and not 0 < self.unknown <= 100:
+            raise BadInput("choose a percentile above 0 and up to 100", "unknown", self.unknown)
+        if self.out.rstrip("/") == self.store.rstrip("/"):
+            raise BadInput("a map lies in a store of its own, not in the mosaic", "out", self.out)

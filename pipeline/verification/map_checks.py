@@ -1,0 +1,54 @@
+"""Whether a map is whole: its tiles, their records and objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger.keys import HEAD, MAP_RECIPE, planned_key
+from tessera_mosaic.pipeline.ledger.map_recipe import read_map_recipe
+from tessera_mosaic.pipeline.verification.dpixel_checks import survey_objects
+from tessera_mosaic.pipeline.verification.findings import Checked, ProblemKind, sound, unsound
+from tessera_mosaic.pipeline.verification.record_checks import ABSENT, TileCheck, check_zone
+
+COMMAND = "map"
+"""The command that makes a map."""
+
+
+def check_map(storage: Storage, year: int | None) -> Iterator[Checked]:
+    """Check a map.
+
+    Parameters
+    ----------
+    storage
+        The store, which holds the recipe of a map.
+    year
+        Calendar year to check; None for all years.
+
+    Raises
+    ------
+    BadInput
+        If the map has no such year, or its recipe is damaged.
+    """
+    years = read_map_recipe(storage)
+    if year is not None and year not in years:
+        have = ", ".join(map(str, years))
+        raise BadInput(f"{storage.url} is a map of {have}, not of {year}")
+    yield sound(MAP_RECIPE)
+    if storage.exists(HEAD):
+        yield sound(HEAD)
+    else:
+        yield unsound(HEAD, ProblemKind.MISSING, f"{ABSENT}; the next `{COMMAND}` writes it")
+    for each in years if year is None else (year,):
+        check = TileCheck(
+            storage=storage,
+            year=each,
+            command=COMMAND,
+            fingerprint=years[each].fingerprint,
+            keys=years[each].keys,
+            survey=lambda tile, record: survey_objects(storage, record),
+        )
+        for zone in range(1, 61):
+            if storage.exists(planned_key(each, zone)):
+                yield from check_zone(check, zone)
