@@ -55,8 +55,21 @@ def report_page(result: AreaResult) -> str:
     )
 
 
+def page_section(result: AreaResult) -> str:
+    """What another page, in the style of reports, takes up of this one.
+
+    Parameters
+    ----------
+    result
+        What it tells.
+    """
+    title = "How much there is" if result.classes else "Mean and total"
+    parts = "\n".join(interval_sections(result))
+    return f"<style>{OWN_STYLE}</style><h2>{title}</h2>\n{parts}"
+
+
 def interval_sections(result: AreaResult) -> list[str]:
-    """The parts of the page below its title, for other pages to take up.
+    """The parts of the page below its title.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_mosaic.pipeline.downstream.area_report import report_page
+from tessera_mosaic.pipeline.downstream.area_report import page_section, report_page
 from tessera_mosaic.pipeline.downstream.area_result import (
     HECTARE,
     OF_COUNTS,
@@ -25,6 +25,7 @@ from tessera_mosaic.pipeline.downstream.area_result import (
     Domain,
 )
 from tessera_mosaic.pipeline.downstream.map_pixels import MapPixels
+from tessera_mosaic.pipeline.downstream.map_report import AreaSection, write_report
 from tessera_mosaic.pipeline.downstream.map_scan import (
     WHOLE,
     Population,
@@ -33,17 +34,22 @@ from tessera_mosaic.pipeline.downstream.map_scan import (
     Tally,
     unseen,
 )
+from tessera_mosaic.pipeline.downstream.map_store import open_map
 from tessera_mosaic.pipeline.downstream.named_areas import NamedAreas
 from tessera_mosaic.pipeline.downstream.point_file import EXAMPLES, Design, Points, read_points
 from tessera_mosaic.pipeline.downstream.points import strata_of
 from tessera_mosaic.pipeline.downstream.reference_labels import class_labels, value_labels
 from tessera_mosaic.pipeline.downstream.sample_scan import MapScan
 from tessera_mosaic.pipeline.downstream.value_estimates import estimate_values
-from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.errors import BadInput, StoreDenied, StoreReadOnly
 from tessera_mosaic.pipeline.evaluation.intervals import CONFIDENCE
 from tessera_mosaic.pipeline.evaluation.map_accuracy import accuracy
 from tessera_mosaic.pipeline.evaluation.stratified_estimates import Estimate, Sample, ratio
+from tessera_mosaic.pipeline.ledger.keys import map_report_key
 from tessera_mosaic.pipeline.tiling.region import read_region
+
+MANY_TRAINED = 0.01
+"""Share of training pixels from which on it is said that nothing was drawn there."""
 
 OTHER_COLOUR = "#9aa1aa"
 """Colour of classes that the map does not have."""
@@ -129,7 +135,7 @@ def areas(request: AreasRequest, progress: Progress = unseen) -> AreaResult:
     result = _result(request, population, points, scan, strata, domains)
     if request.out is not None:
         _write(result, request.out)
-    return result
+    return _added_to_report(result, population.pixels)
 
 
 def _population(request: AreasRequest, points: Points) -> Population:
@@ -236,6 +242,12 @@ def _notes(population: Population, tally: Tally, domains: int) -> tuple[str, ...
             "The map does not tell which pixels its head was trained on: make sure that no point "
             "was among them."
         )
+    trained, every = population.pixels.training_pixels, int(tally.pixels.sum())
+    if trained > MANY_TRAINED * every:
+        notes.append(
+            f"The head was trained on {trained:,} pixels, and no point lies on one: estimates take "
+            f"those among the {every:,} pixels asked about for like the others."
+        )
     outside = tally.areas[tally.groups[:, 2] == domains].sum() / HECTARE
     if outside:
         notes.append(f"{outside:,.2f} ha of the map lie in none of the domains.")
@@ -327,6 +339,25 @@ def _domain(
     else:
         found = [Estimate(math.nan, math.nan, 0.0, hectares)] * len(present)
     return Domain(name, hectares, int(inside.sum()), tuple(found), tuple(counted[present].tolist()))
+
+
+def _added_to_report(result: AreaResult, pixels: MapPixels) -> AreaResult:
+    """Put the estimates into the report that `map` wrote, where there is one.
+
+    Returns
+    -------
+    AreaResult
+        With a note where the map's store takes no writes.
+    """
+    if not pixels.storage.exists(map_report_key(result.year, "html")):
+        return result
+    section = AreaSection(page_section(result), result.to_json())
+    try:
+        write_report(open_map(pixels.url), result.year, areas=section)
+    except (StoreDenied, StoreReadOnly) as error:
+        note = f"The map's own report is as it was, without these estimates: {error}"
+        return replace(result, notes=(*result.notes, note))
+    return result
 
 
 def _write(result: AreaResult, out: str) -> None:

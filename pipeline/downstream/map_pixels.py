@@ -205,13 +205,26 @@ class MapPixels:
         """Whether the map tells which pixels its head was trained on."""
         return self._head is not None
 
+    @property
+    def training_pixels(self) -> int:
+        """Number of pixels that the map's head was trained on, as far as the map tells."""
+        return 0 if self._head is None else len(self._head.pixels)
+
     @functools.cached_property
     def _head(self) -> Head | None:
-        """The head that the map was made with, where it lies beside it."""
+        """The head that the map was made with, where it lies beside it.
+
+        Raises
+        ------
+        BadInput
+            If it is damaged: nobody could say then which pixels it was trained on.
+        """
         try:
             return decode_head(self.storage.read(HEAD))
-        except (FileNotFoundError, HeadError):
+        except FileNotFoundError:
             return None
+        except HeadError as error:
+            raise BadInput(f"{self.url}: {HEAD}: {error}; run `map` again") from None
 
     def _store(self) -> Any:
         if self.storage.folder is not None:

@@ -16,12 +16,15 @@ import pytest
 import rasterio
 from numpy.typing import NDArray
 
+import tessera_mosaic as tm
 from tessera_mosaic.pipeline.cli import main
 from tessera_mosaic.pipeline.downstream.head_file import read_head
 from tessera_mosaic.pipeline.downstream.map_layout import NO_DATA, UNKNOWN
 from tessera_mosaic.pipeline.downstream.map_pixels import MapPixels
 from tessera_mosaic.pipeline.downstream.map_store import open_map
+from tessera_mosaic.pipeline.errors import BadInput
 from tests import caldor, jobs
+from tests.pipeline.downstream.maps import COL, ROW, label
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,33 @@ def test_training_pixels_are_no_reference(burn: Burn) -> None:
     trained = pixels.trained_on(zones, rows + caldor.SQUARE.row, cols + caldor.SQUARE.col)
     assert pixels.tells_training
     np.testing.assert_array_equal(trained, cols < 32)
+
+
+def test_areas_come_from_pixels_that_the_head_never_saw(burn: Burn, tmp_path: Path) -> None:
+    made = shutil.copytree(burn.folder / "map", tmp_path / "map")
+    blind = shutil.copytree(made, tmp_path / "blind")
+    (blind / "head.safetensors").unlink()
+
+    def name(zone: int, row: int, col: int) -> str:
+        at = row + ROW - caldor.SQUARE.row, col + COL - caldor.SQUARE.col
+        return "burned" if burn.truth[at] else "unburned"
+
+    sample = tmp_path / "to_label.csv"
+    drawn = tm.points(tm.PointsRequest(str(made), str(sample), 80, year=2022)).points
+    assert (drawn.col - caldor.SQUARE.col >= 32).all()
+    label(sample, name)
+    found = tm.areas(tm.AreasRequest(str(made), str(sample)))
+    assert found.classes[0].area.low < burn.truth.sum() / 100 < found.classes[0].area.high
+    assert any("trained on 2,048 pixels" in note for note in found.notes)
+    told = json.loads((made / "report-2022.json").read_text())
+    assert told["areas"]["classes"] == found.to_json()["classes"]
+    assert "How much there is" in (made / "report-2022.html").read_text()
+
+    other = tmp_path / "other.csv"
+    tm.points(tm.PointsRequest(str(blind), str(other), 80, year=2022))
+    label(other, name)
+    with pytest.raises(BadInput, match=r"the map.s head was trained on .* of the points"):
+        tm.areas(tm.AreasRequest(str(made), str(other)))
 
 
 def same(found: dict[str, Any], expected: dict[str, Any], name: str) -> bool:
