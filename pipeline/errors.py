@@ -1,8 +1,7 @@
 """Every error has a class, and each class says its own answer, here and nowhere else.
 
-`BadInput` ends a command with one line and exit code 2. The others are met while a catalogue is
-opened or a tile is made: they are tried again as often as their class says, and what is left ends
-the command with exit code 1, or fails the tile under the name of its class.
+`BadInput` ends a command with one line and exit code 2. The others are tried again as often as
+their class says; what is left ends a command with exit code 1, or fails the tile under its class.
 """
 
 from __future__ import annotations
@@ -222,6 +221,13 @@ class Refused(SceneError):
     kind = "refused"
 
 
+class SensorLost(TesseraError):
+    """The items of all scenes of a sensor are faulty: the tile would rest on the other alone."""
+
+    kind = "lost-sensor"
+    fault = Fault.PROVIDER
+
+
 class NoCatalogue(TesseraError):
     """The catalogue, which the launcher opened, cannot be opened by a worker."""
 
@@ -303,13 +309,7 @@ class Unforeseen(TesseraError):
 
 
 def classed(error: BaseException) -> TesseraError:
-    """The error itself, or one of the class whose answer applies to an exception of another's.
-
-    Parameters
-    ----------
-    error
-        Whatever was raised while a tile was made.
-    """
+    """What was raised while a tile was made, or an error whose class has the answer to it."""
     if isinstance(error, TesseraError):
         return error
     if isinstance(error, MemoryError):

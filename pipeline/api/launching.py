@@ -38,6 +38,7 @@ from tessera_mosaic.pipeline.mosaic.layout import Layout
 from tessera_mosaic.pipeline.mosaic.store import create_store, read_mosaic
 from tessera_mosaic.pipeline.planning.estimate import forecast, make_plan
 from tessera_mosaic.pipeline.planning.revisits import ground_of
+from tessera_mosaic.pipeline.scenes.sensors import absent_sensors, told_absent
 from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
@@ -181,6 +182,7 @@ def prepare_run(request: RunRequest) -> PreparedRun:
         margin=request.margin,
         inside=inside,
         allow_lost_scenes=request.allow_lost_scenes,
+        allow_lost_sensor=request.allow_lost_sensor,
     )
     layout = Layout(request.tile, card.dims, card.depths if request.depths else ())
     return PreparedRun(job, maker, layout, identity, expected)
@@ -241,13 +243,21 @@ def expect(request: RunRequest, area: Area, card: Card, source: Source, machine:
         )
     except NoScenes:
         boxes = [part.bounds for part in shapely.get_parts(area.region)]
-        if any(source.search(bounds, request.year) for bounds in boxes):
+        found = [scene for box in boxes for scene in source.search(box, request.year)]
+        if found:
             log.warning("the catalogue covers little of the region: there is no plan of this run")
+            if told := told_absent(absent_sensors(found)):
+                log.warning("the whole run is %s", told)
             return {}
         raise BadInput(
             f"{source.name} has no scenes of {request.year} in region {request.region}: "
             "check the year, the order west,south,east,north, and the catalogue's extent"
         ) from None
+    everywhere = {
+        sensor: of.example for sensor, of in plan.passes.absent.items() if of.tiles == of.looked_up
+    }
+    if told := told_absent(everywhere):
+        log.warning("the whole run is %s", told)
     return forecast(plan, machine)
 
 

@@ -82,7 +82,10 @@ class RunRequest(JobOptions):
         Whether every worker computes with the same instructions, so that a fleet of unlike
         processors makes the same bytes; slower, on the CPU in `fp32` alone.
     allow_lost_scenes
-        Number of scenes that a tile may lose for good before it fails.
+        Number of scenes that a tile may lose for good before it fails: their items or files are
+        faulty, or gone.
+    allow_lost_sensor
+        Whether a tile is made from one sensor though all scenes of the other are faulty.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
         As in `JobOptions`.
 
@@ -123,6 +126,7 @@ class RunRequest(JobOptions):
     device: Device = Device.CPU
     reproducible: bool = False
     allow_lost_scenes: int = 0
+    allow_lost_sensor: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

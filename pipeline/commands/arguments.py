@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from tessera_mosaic.model.precision import Precision
 from tessera_mosaic.pipeline.console import own_options
 from tessera_mosaic.pipeline.job.job_request import DEFAULT_FAILED_SHARE
+from tessera_mosaic.pipeline.scenes.scene import Sensor
 from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, WantedPixels
@@ -45,6 +47,32 @@ def area_arguments(parser: argparse.ArgumentParser) -> None:
 def area_request(args: argparse.Namespace) -> AreaRequest:
     """The tiles and pixels that a command's options ask for."""
     return AreaRequest(args.region, args.tile, args.margin, args.pixels, args.land)
+
+
+def loss_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say what may be lost."""
+    parser.add_argument(
+        "--allow-lost-scenes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="go on though up to N scenes of a tile have faulty items, are gone, damaged or "
+        "without answer; not where a provider refuses a credential or asks for patience, however "
+        "long",
+    )
+    parser.add_argument(
+        "--allow-lost-sensor",
+        action="store_true",
+        help="go on with one sensor though all scenes of the other are faulty",
+    )
+
+
+def one_sensor_lines(without: Mapping[str, int]) -> list[str]:
+    """Lines for people on tiles that are from one sensor, by the sensor that they are without."""
+    return [
+        f"  {count} tiles are from one sensor alone, without {Sensor(name).label}"
+        for name, count in without.items()
+    ]
 
 
 def rule_arguments(parser: argparse.ArgumentParser) -> None:

@@ -18,6 +18,7 @@ from tessera_mosaic.pipeline.planning.estimate import Bill, Plan, likely
 from tessera_mosaic.pipeline.planning.map_plan import MapPlan, plan_map
 from tessera_mosaic.pipeline.planning.plan_request import PlanRequest, plan, plan_fields
 from tessera_mosaic.pipeline.planning.priors import Drawn
+from tessera_mosaic.pipeline.scenes.scene import Sensor
 
 JOBS = ("run", "map")
 """Jobs that can be planned."""
@@ -87,6 +88,11 @@ def describe(plan: Plan, bill: Bill) -> str:
     lines = [
         f"tiles               {plan.tiles:,} with {plan.pixels:,} pixels",
         f"scenes              {_between(plan.scenes)}, by {origin}",
+        *(
+            f"from one sensor     {of.tiles:,} of {of.looked_up:,} tiles looked up, without "
+            f"{Sensor(sensor).label}: {of.example}"
+            for sensor, of in plan.passes.absent.items()
+        ),
         f"tokens a pixel      {_between(plan.tokens)}",
         f"read                {_bytes(plan.bytes_read)}",
         f"written             {_bytes(plan.bytes_written)}, "

@@ -12,6 +12,8 @@ from tessera_mosaic.pipeline.commands.arguments import (
     encoder_arguments,
     job_arguments,
     job_options,
+    loss_arguments,
+    one_sensor_lines,
     rule_arguments,
 )
 from tessera_mosaic.pipeline.io.urls import plain
@@ -49,14 +51,7 @@ def run_options(parser: argparse.ArgumentParser) -> None:
         help="hold every worker to the same instructions (AVX2), so that unlike processors make "
         "the same bytes; slower",
     )
-    parser.add_argument(
-        "--allow-lost-scenes",
-        type=int,
-        default=0,
-        metavar="N",
-        help="scenes of a tile that may be gone, damaged or without answer before it fails; not "
-        "where a provider refuses a credential or asks for patience, however long",
-    )
+    loss_arguments(parser)
     job_arguments(parser)
 
 
@@ -88,6 +83,7 @@ def run_request(args: argparse.Namespace) -> RunRequest:
         device=args.device,
         reproducible=args.reproducible,
         allow_lost_scenes=args.allow_lost_scenes,
+        allow_lost_sensor=args.allow_lost_sensor,
         **job_options(args),
     )
 
@@ -110,6 +106,8 @@ def print_outcome(where: str, outcome: Outcome, what: str, retry: str | None) ->
         f"{where}: {outcome.done} of {outcome.tiles} tiles done, {outcome.failed} failed, "
         f"{outcome.missing} missing; {what} in {outcome.seconds:.0f} s"
     )
+    for line in one_sensor_lines(outcome.without):
+        print(line)
     for kind, count in outcome.failures.items():
         print(f"  {kind}: {count} tiles")
     if retry:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tessera_mosaic.pipeline.commands.arguments import catalogue_arguments, rule_arguments
+from tessera_mosaic.pipeline.commands.arguments import (
+    catalogue_arguments,
+    loss_arguments,
+    rule_arguments,
+)
 from tessera_mosaic.pipeline.imagery.resample import Kernel
+from tessera_mosaic.pipeline.scenes.sensors import told_absent
 from tessera_mosaic.pipeline.stacks.read_stack import StackRequest, write_stack
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 
@@ -20,14 +25,7 @@ def stack_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kernel", choices=tuple(Kernel), default=Kernel.BILINEAR)
     rule_arguments(parser)
     parser.set_defaults(offset=OffsetRule.EVIDENCE)
-    parser.add_argument(
-        "--allow-lost-scenes",
-        type=int,
-        default=0,
-        metavar="N",
-        help="go on though up to N scenes are gone, damaged or without answer; not where a "
-        "provider refuses a credential or asks for patience, however long",
-    )
+    loss_arguments(parser)
 
 
 def stack_command(args: argparse.Namespace) -> dict[str, Any]:
@@ -41,6 +39,7 @@ def stack_command(args: argparse.Namespace) -> dict[str, Any]:
         args.s1_mosaic,
         args.allow_lost_scenes,
         tuple(args.allow_host),
+        args.allow_lost_sensor,
     )
     made = write_stack(request, args.out)
     if not args.json:
@@ -51,4 +50,6 @@ def stack_command(args: argparse.Namespace) -> dict[str, Any]:
             f"descending passes of Sentinel-1, from {len(annual.used)} of "
             f"{len(annual.used) + len(annual.unused)} scenes"
         )
+        if told := told_absent(made.absent_sensors):
+            print(told)
     return made.description()

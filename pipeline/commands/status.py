@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
+from tessera_mosaic.pipeline.commands.arguments import one_sensor_lines
 from tessera_mosaic.pipeline.console import number
 from tessera_mosaic.pipeline.ledger.forecast import Compared
 from tessera_mosaic.pipeline.ledger.standing import Standing
@@ -42,6 +43,8 @@ def print_year(year: int, standing: Standing) -> None:
         f"({standing.empty} with nothing to see), {standing.failed} failed, "
         f"{standing.missing} missing; {standing.pixels:,} pixels embedded"
     )
+    for line in one_sensor_lines(standing.without):
+        print(line)
     for kind, count in standing.failures.most_common():
         print(f"  {kind}: {count}, such as {standing.examples[kind]}")
     if standing.uncertain:

@@ -32,12 +32,16 @@ from tessera_mosaic.pipeline.ledger.records import (
 )
 from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.scenes.scene import Scene
+from tessera_mosaic.pipeline.scenes.sensors import excused_scenes, sensors_without
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack, OffsetNote
-from tessera_mosaic.pipeline.stacks.block_reader import read_block
+from tessera_mosaic.pipeline.stacks.block_reader import BESIDE, read_block
 from tessera_mosaic.pipeline.stacks.losses import Losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
 from tessera_mosaic.pipeline.tiling.region import wanted_pixels
+
+NO_PIXEL = "no pixel of the tile"
+"""Why a scene is not used that no block of the tile was asked of."""
 
 
 class ReadBlock(Protocol):
@@ -77,6 +81,8 @@ class EmbedMaker:
         The region as WKB where only its own pixels are wanted; None for whole tiles.
     allow_lost_scenes
         Number of scenes that a tile may lose for good before it fails.
+    allow_lost_sensor
+        Whether a tile is made from one sensor though all scenes of the other are faulty.
     read
         What reads a block's annual stack.
     """
@@ -90,6 +96,7 @@ class EmbedMaker:
     margin: int
     inside: bytes | None = None
     allow_lost_scenes: int = 0
+    allow_lost_sensor: bool = False
     read: ReadBlock = read_block
 
     def steps(self, tile: Tile) -> int:
@@ -136,7 +143,8 @@ class TileEmbedder:
         if before is not None and before.scenes() == {scene.id for scene in scenes}:
             return None
         mine = maker.wanted(tile.window)
-        losses = Losses(maker.allow_lost_scenes)
+        excused = excused_scenes(scenes, maker.allow_lost_sensor)
+        losses = Losses(maker.allow_lost_scenes, excused)
         blocks = [b for b in tile.window.blocks(maker.block) if mine[b.within(tile.window)].any()]
         meter.add(blocks=maker.steps(tile) - len(blocks))
 
@@ -165,16 +173,22 @@ class TileEmbedder:
                     shard.put(block, codes, scales, counts)
                 seen.add_values(codes, scales)
                 meter.add(blocks=1, **seen.add(annual, scales, counts, embedding.tokens))
+            used, unused = seen.scenes(scenes)
+            absent = sensors_without(
+                scenes,
+                [scene for scene, *_ in losses.scenes],
+                [scene for scene, why in unused if why in (BESIDE, NO_PIXEL)],
+            )
             with meter("write"), store_errors(self._storage.url):
                 writing()
                 objects = shard.close() if seen.embedded else ()
-        used, unused = seen.scenes(scenes)
         return TileResult(
             State.DONE if seen.embedded else State.EMPTY,
             scenes_used=used,
             scenes_unused=unused,
             scenes_lost=losses.scenes,
             offset_by_evidence=seen.offset_notes,
+            absent_sensors=absent,
             observations=seen.observations,
             pixels={"owned": int(mine.sum()), "embedded": seen.embedded},
             tokens=seen.tokens,
@@ -254,9 +268,7 @@ class Seen:
         return (
             tuple(name for name in names if name in self.used),
             tuple(
-                (name, self.unused.get(name, "no pixel of the tile"))
-                for name in names
-                if name not in self.used
+                (name, self.unused.get(name, NO_PIXEL)) for name in names if name not in self.used
             ),
         )
 

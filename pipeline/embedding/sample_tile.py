@@ -31,6 +31,7 @@ from tessera_mosaic.pipeline.io.stored_object import StoredObject
 from tessera_mosaic.pipeline.ledger.keys import dpixels_key
 from tessera_mosaic.pipeline.ledger.metrics import Meter
 from tessera_mosaic.pipeline.ledger.records import Record, State, TileResult
+from tessera_mosaic.pipeline.scenes.sensors import absent_sensors, excused_scenes
 from tessera_mosaic.pipeline.stacks.annual_stack import OffsetNote
 from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
@@ -125,6 +126,7 @@ class TileSampler:
             scenes = reader.source.search(lonlat_bounds(tile.window), maker.year)
         if before is not None and before.scenes() == {scene.id for scene in scenes}:
             return None
+        excused_scenes(scenes, allow_lost_sensor=False)
         reader = reader.counted_by(meter.add)
         used: set[str] = set()
         unused: dict[str, str] = {}
@@ -156,6 +158,7 @@ class TileSampler:
                 (name, unused.get(name, "no pixel drawn")) for name in names if name not in used
             ),
             offset_by_evidence=offset_rows(notes),
+            absent_sensors=absent_sensors(scenes),
             pixels={"drawn": len(samples)},
             objects=objects,
         )

@@ -189,6 +189,12 @@ class Remote:
             return self._request("GET", access.url, access.headers, length).data
         return self.read(access, 0, length)
 
+    def files_below(self, url: str) -> list[str]:
+        """Addresses of all files in a folder of a bucket, by name; of a file, itself."""
+        scheme = self.check(url)
+        found = self._buckets.ask(url, lambda store: store.find(url.rstrip("/")))
+        return sorted(f"{scheme}://{path.partition('://')[2] or path}" for path in found)
+
     def size(self, access: Access) -> int:
         """Number of bytes of an object."""
         url = access.url

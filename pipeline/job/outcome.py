@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tessera_mosaic.pipeline.ledger.metrics import MEASURES, measures_of
@@ -30,6 +30,8 @@ class Outcome:
         Tiles by class of error.
     measures
         Sums of the measures of the tiles that this launch made; see `ledger.metrics`.
+    without
+        Done tiles that are from one sensor, by the sensor that they are without: `s1` or `s2`.
     """
 
     tiles: int
@@ -39,6 +41,7 @@ class Outcome:
     seconds: float
     failures: dict[str, int]
     measures: dict[str, float]
+    without: dict[str, int] = field(default_factory=dict)
 
     @property
     def pixels(self) -> int:
@@ -56,6 +59,7 @@ class Outcome:
             "seconds": round(self.seconds, 3),
             "pixels_per_second": round(self.pixels / self.seconds, 1) if self.seconds else 0.0,
             "failures": self.failures,
+            "tiles_without": self.without,
             **{name: round(value, 3) for name, value in self.measures.items()},
         }
 
@@ -84,6 +88,7 @@ def add_up(
     recorded: list[Tile] = []
     measures: Counter[str] = Counter(dict.fromkeys(MEASURES, 0))
     failures: Counter[str] = Counter()
+    without: Counter[str] = Counter()
     for name, tiles_failed in unrecorded.items():
         how, _, kind = name.partition(":")
         failures[kind] += tiles_failed
@@ -94,6 +99,7 @@ def add_up(
         if found.summary is None:
             continue
         recorded.append(found.tile)
+        without.update([found.summary.lacks] if found.summary.lacks else [])
         if found.summary.launch == launch:
             measures.update(measures_of(found.summary))
         else:
@@ -110,5 +116,6 @@ def add_up(
         seconds=seconds,
         failures=dict(failures.most_common()),
         measures=dict(measures),
+        without=dict(without),
     )
     return outcome, recorded

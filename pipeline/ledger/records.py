@@ -97,8 +97,8 @@ class TileResult:
     ----------
     state
         How the tile ended: done or empty. A maker that fails raises instead.
-    scenes_used, scenes_unused, scenes_lost, offset_by_evidence, sources, observations, pixels, \
-tokens, objects
+    scenes_used, scenes_unused, scenes_lost, absent_sensors, offset_by_evidence, sources, \
+observations, pixels, tokens, objects
         As in `Record`.
     arithmetic, means
         As in `Record`.
@@ -116,6 +116,7 @@ tokens, objects
     objects: tuple[StoredObject, ...] = ()
     arithmetic: str = ""
     means: dict[str, list[float]] = field(default_factory=dict)
+    absent_sensors: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,9 @@ class Record:
         `not there`, and what showed it.
     sources
         Name and sha256, as 64 hex digits, of each file that embeddings made elsewhere are from.
+    absent_sensors
+        Why a sensor gave no observation, by its name, `s2` or `s1`, where no scene of it is listed
+        or none is of use, or where all were lost and the user had allowed that.
     observations
         By `s2`, `s1_ascending` and `s1_descending`: `sum` and `max` of the number of observations
         of the tile's pixels.
@@ -203,6 +207,7 @@ class Record:
     means: dict[str, list[float]] = field(default_factory=dict)
     software: dict[str, str] = field(default_factory=dict)
     written: str = ""
+    absent_sensors: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, tile: Tile, year: int, fingerprint: str, result: TileResult) -> Record:

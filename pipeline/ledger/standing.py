@@ -30,6 +30,8 @@ class Standing:
         Number of those without a record.
     empty
         Number of finished tiles with nothing to see.
+    without
+        Number of done tiles that are from one sensor, by the sensor that they are without.
     failures
         Number of failed tiles by class of error.
     examples
@@ -47,6 +49,7 @@ class Standing:
     failed: int = 0
     missing: int = 0
     empty: int = 0
+    without: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     pixels: int = 0
@@ -62,6 +65,7 @@ class Standing:
             self.done += 1
             self.empty += row.state is State.EMPTY
             self.pixels += row.pixels.get("embedded", 0)
+            self.without.update([row.lacks] if row.lacks else [])
         else:
             self.failed += 1
             error = row.error or Failure("unknown")

@@ -30,6 +30,8 @@ requests_read, retries, seconds, written
         Numbers of scenes; the record names them.
     offsets_taken_out, offsets_not_there
         Numbers of scenes in the record's `offset_by_evidence`.
+    absent_sensors
+        Names of the sensors that gave no observation; the record says why.
     bytes_written
         Size in bytes of all the tile's objects together.
     """
@@ -54,6 +56,7 @@ requests_read, retries, seconds, written
     written: str
     offsets_taken_out: int = 0
     offsets_not_there: int = 0
+    absent_sensors: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, record: Record) -> TileSummary:
@@ -80,12 +83,19 @@ requests_read, retries, seconds, written
             written=record.written,
             offsets_taken_out=offsets[TAKEN_OUT],
             offsets_not_there=offsets[NOT_THERE],
+            absent_sensors=tuple(record.absent_sensors),
         )
 
     @property
     def finished(self) -> bool:
         """Whether the tile is done, or known to have nothing to see."""
         return self.state in FINISHED
+
+    @property
+    def lacks(self) -> str:
+        """Name of the sensor that a finished tile had to do without; empty where there is none."""
+        one = self.absent_sensors if self.state is State.DONE else ()
+        return one[0] if len(one) == 1 else ""
 
     def to_json(self) -> dict[str, Any]:
         """The fields in a fixed order, as JSON values."""
@@ -104,6 +114,8 @@ requests_read, retries, seconds, written
         try:
             error = fields["error"]
             error = None if error is None else Failure.from_json(error)
-            return cls(**(fields | {"state": State(fields["state"]), "error": error}))
+            absent = tuple(fields.get("absent_sensors", ()))
+            known = {"state": State(fields["state"]), "error": error, "absent_sensors": absent}
+            return cls(**(fields | known))
         except (ValueError, KeyError, TypeError) as wrong:
             raise Altered(f"a tile's summary cannot be read: {wrong}") from None

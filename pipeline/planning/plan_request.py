@@ -144,6 +144,9 @@ def plan_fields(plan: Plan, bill: Bill) -> dict[str, Any]:
         "pixels_owned": plan.owned,
         **{name: rounded(drawn[0]) for name, drawn in uncertain.items()},
         "scenes_from": plan.passes.origin,
+        "absent_sensors": {
+            sensor: dataclasses.asdict(of) for sensor, of in plan.passes.absent.items()
+        },
         "machine": bill.machine.name,
         "requests_by_kind": {name: rounded(drawn[0]) for name, drawn in bill.requests.items()},
         "cost_usd_by_part": {name: rounded(drawn[0]) for name, drawn in bill.cost_usd.items()},

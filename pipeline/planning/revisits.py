@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import shapely
@@ -18,7 +19,8 @@ from shapely.geometry.base import BaseGeometry
 
 from tessera_mosaic.pipeline.errors import NoScenes
 from tessera_mosaic.pipeline.planning.priors import DRAWS, Drawn, Figures
-from tessera_mosaic.pipeline.scenes.scene import OrbitState, Sensor
+from tessera_mosaic.pipeline.scenes.scene import OrbitState, Scene, Sensor
+from tessera_mosaic.pipeline.scenes.sensors import absent_sensors
 from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.tiling.area import Area
 from tessera_mosaic.pipeline.tiling.boxes import Box, spans
@@ -83,6 +85,23 @@ class Ground:
 
 
 @dataclass(frozen=True)
+class Absence:
+    """Tiles that a catalogue has no scene of a sensor of.
+
+    Parameters
+    ----------
+    tiles, looked_up
+        Number of such tiles, and of all those whose scenes were looked up.
+    example
+        Why one of them has none.
+    """
+
+    tiles: int
+    looked_up: int
+    example: str
+
+
+@dataclass(frozen=True)
 class Passes:
     """How often the satellites see the ground in a year.
 
@@ -97,6 +116,8 @@ class Passes:
     seen
         Share of the pixels over which there is any pass, above 0: scenes may be no larger than a
         field, and what nobody saw is not embedded.
+    absent
+        Tiles that are without a sensor, by its name, `s2` or `s1`, where scenes were looked up.
     """
 
     s2: Drawn
@@ -105,6 +126,7 @@ class Passes:
     s1_scenes: Drawn
     origin: str
     seen: float = 1.0
+    absent: Mapping[str, Absence] = field(default_factory=dict)
 
 
 def ground_of(area: Area) -> Ground:
@@ -223,8 +245,9 @@ def passes_in(source: Source, ground: Ground, year: int, random: np.random.Gener
     chosen = np.unique(np.linspace(0, count - 1, SAMPLE).astype(int))
     sample = [Tile(zone, row, col, ground.side) for zone, row, col in ground.tiles[chosen].tolist()]
     with ThreadPoolExecutor(SEARCHES) as pool:
-        seen = pool.map(functools.partial(_seen, source, year, ground.region), sample)
-        found = np.array(list(seen), np.float64)
+        scenes = list(pool.map(functools.partial(_search, source, year), sample))
+    rows = [_seen(tile, of, ground.region) for tile, of in zip(sample, scenes, strict=True)]
+    found = np.array(rows, np.float64)
     if not found.any():
         raise NoScenes(
             f"{source.name} has no scenes of {year} there: check the year, the order "
@@ -239,11 +262,29 @@ def passes_in(source: Source, ground: Ground, year: int, random: np.random.Gener
     noise = np.concatenate([np.zeros((1, 2, 2)), random.normal(size=(DRAWS, 2, 2))])
     (s2, s1), (s2_scenes, s1_scenes) = np.maximum(means + error * noise, 0.0).transpose(1, 2, 0)
     # Where nothing is seen there is no share to divide by, and there are no passes either.
-    return Passes(s2, s1, s2_scenes * count, s1_scenes * count, source.name, share or 1.0)
+    opened = s2_scenes * count, s1_scenes * count
+    return Passes(s2, s1, *opened, source.name, share or 1.0, _absent(scenes))
+
+
+def _absent(scenes: Sequence[Sequence[Scene]]) -> dict[str, Absence]:
+    """Which sensors tiles are without, by the scenes of each that has any."""
+    why: dict[str, list[str]] = {}
+    looked_up = [of_tile for of_tile in scenes if of_tile]
+    for of_tile in looked_up:
+        for sensor, reason in absent_sensors(of_tile).items():
+            why.setdefault(sensor, []).append(reason)
+    return {
+        sensor: Absence(len(reasons), len(looked_up), reasons[0]) for sensor, reasons in why.items()
+    }
+
+
+def _search(source: Source, year: int, tile: Tile) -> list[Scene]:
+    """All scenes of a tile and year."""
+    return source.search(lonlat_bounds(tile.window), year)
 
 
 def _seen(
-    source: Source, year: int, region: BaseGeometry | None, tile: Tile
+    tile: Tile, found: Sequence[Scene], region: BaseGeometry | None
 ) -> tuple[float, float, int, int, float]:
     """Passes of Sentinel-2 and of Sentinel-1 over a tile, scenes of each, and the share seen.
 
@@ -254,7 +295,7 @@ def _seen(
     whole = _ground(bounds)
     if region is not None and (own := whole.intersection(region)).area > 0:
         whole = own
-    scenes = [scene for scene in source.search(bounds, year) if not scene.unusable]
+    scenes = [scene for scene in found if scene.counts]
     passes: dict[tuple[Sensor, str, OrbitState | None], list[BaseGeometry]] = {}
     for scene in scenes:
         one = scene.sensor, scene.date, scene.orbit_state

@@ -60,6 +60,7 @@ SCHEMA = pa.schema(
         ("digest", pa.string()),
         ("written", pa.string()),
         ("fingerprint", pa.string()),
+        ("absent_sensors", pa.string()),
     ]
 )
 """Columns of the file, in order: the fields of `Row`."""
@@ -120,6 +121,8 @@ class Row:
         sha256 over the keys, sizes and digests of its objects, as 64 hex digits.
     written, fingerprint
         The fields of the same names of its record.
+    absent_sensors
+        Names of the sensors that gave no observation, such as `s1`; empty where there is none.
     """
 
     tile: str
@@ -153,6 +156,7 @@ class Row:
     digest: str | None = None
     written: str | None = None
     fingerprint: str | None = None
+    absent_sensors: str | None = None
 
     @property
     def key(self) -> RowKey:
@@ -204,6 +208,7 @@ class Row:
             digest=objects_digest(record),
             written=record.written,
             fingerprint=record.fingerprint,
+            absent_sensors=",".join(record.absent_sensors),
         )
 
 

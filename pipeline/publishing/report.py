@@ -34,6 +34,9 @@ NAMES = {
     "s1_descending": "Sentinel-1 descending",
 }
 
+SENSORS = {"s1": "Sentinel-1", "s2": "Sentinel-2"}
+"""Sensors by their names in the registry, and what they are called."""
+
 STEPS = {
     "find": "finding scenes",
     "read": "reading imagery",
@@ -150,7 +153,17 @@ def _observations(totals: Totals) -> str:
     ]
     return (
         "<h2>Observations</h2><p>How often the tiles were seen. Few observations of a sensor mean "
-        f'embeddings that rest on little.</p><div class="row">{"".join(charts)}</div>'
+        f"embeddings that rest on little.</p>{_one_sensor(totals.without)}"
+        f'<div class="row">{"".join(charts)}</div>'
+    )
+
+
+def _one_sensor(without: Mapping[str, int]) -> str:
+    """What is said of tiles that are from one sensor alone."""
+    return "".join(
+        f"<p>{count:,} tiles are from one sensor alone, without {_text(SENSORS.get(name, name))}; "
+        "the record of each says why.</p>"
+        for name, count in sorted(without.items())
     )
 
 

@@ -105,6 +105,8 @@ class Totals:
         Time at which the latest record was written, as ISO 8601; empty where there is none.
     grounds
         Where tiles lie, by year.
+    without
+        Done tiles that are from one sensor, by the sensor that they are without.
     """
 
     groups: dict[tuple[int, int], Group] = field(default_factory=dict)
@@ -114,6 +116,7 @@ class Totals:
     offsets: Counter[str] = field(default_factory=Counter)
     latest: str = ""
     grounds: dict[int, list[Ground]] = field(default_factory=dict)
+    without: Counter[str] = field(default_factory=Counter)
     _values: dict[str, list[NDArray[np.float32]]] = field(
         default_factory=lambda: {name: [] for name in VALUES}
     )
@@ -138,6 +141,8 @@ class Totals:
             self.sizes.update(json.loads(row.bytes_by_array or "{}"))
             self.offsets[TAKEN_OUT] += row.offsets_taken_out or 0
             self.offsets[NOT_THERE] += row.offsets_not_there or 0
+            if row.absent_sensors and "," not in row.absent_sensors:
+                self.without[row.absent_sensors] += 1
         for name, values in self._values.items():
             values.append(np.array([getattr(row, name) for row in done], np.float32))
         for row in rows:

@@ -1,127 +1,93 @@
-"""A STAC GeoParquet index: one file for millions of items, of which few are ever looked at."""
+"""A STAC GeoParquet index: a file or a folder for millions of items, of which few are looked at."""
 
 from __future__ import annotations
 
-import contextlib
-import datetime as dt
 import functools
-import io
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
-from tessera_mosaic.model.observations import S1_BANDS
-from tessera_mosaic.pipeline.errors import BadInput, Corrupt
-from tessera_mosaic.pipeline.io.fetcher import Access, Remote
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.fetcher import Remote
 from tessera_mosaic.pipeline.io.urls import plain
 from tessera_mosaic.pipeline.scenes.imagery_kind import ImageryKind
-from tessera_mosaic.pipeline.scenes.offset_claim import BASELINES, OFFSET_APPLIED, PRODUCTS
-from tessera_mosaic.pipeline.scenes.scene import S2_ASSETS, Scene, settle
-from tessera_mosaic.pipeline.scenes.source import opening
-from tessera_mosaic.pipeline.scenes.stac_items import (
-    COMMON_NAMES,
-    KEEPING_OFFSET,
-    POLARISATIONS,
-    scene_of_item,
+from tessera_mosaic.pipeline.scenes.offset_claim import OFFSET_APPLIED
+from tessera_mosaic.pipeline.scenes.parquet_columns import (
+    ASSETS,
+    RED,
+    asset_names,
+    item_of,
+    links_in,
 )
+from tessera_mosaic.pipeline.scenes.parquet_files import (
+    ParquetPart,
+    Places,
+    damage_in,
+    partition_of,
+)
+from tessera_mosaic.pipeline.scenes.scene import Scene
+from tessera_mosaic.pipeline.scenes.source import opening
+from tessera_mosaic.pipeline.scenes.stac_items import KEEPING_OFFSET, scene_of_item
+from tessera_mosaic.pipeline.scenes.twins import settle
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, touches
 
-PROPERTIES = (
-    "datetime",
-    "start_datetime",
-    "platform",
-    "created",
-    "proj:code",
-    "proj:epsg",
-    "grid:code",
-    "s2:mgrs_tile",
-    "s2:generation_time",
-    "sat:orbit_state",
-    "sar:polarizations",
-    *BASELINES,
-    *PRODUCTS,
-    *OFFSET_APPLIED,
-)
-"""Properties of items that scenes are made of."""
+READS = 8
+"""Files of which the footers are read at a time."""
 
-ASSETS = (*S2_ASSETS, *COMMON_NAMES.values(), *POLARISATIONS)
-
-RED = ("B04", "red")
-"""Names of the asset that tells whose imagery an item is."""
-
-NUMBERS = ("raster:bands", "bands", "raster:scale", "raster:offset", "raster:unit", "unit")
-"""Fields of an asset that tell of its numbers; one of Sentinel-2's stands for all."""
-
-LIMITS = ("collection", "datetime", "bbox.xmin", "bbox.ymin", "bbox.xmax", "bbox.ymax")
-
-MAX_GROUP_BYTES = 2**30
-"""Largest row group that is read, uncompressed."""
-
-AMPLE = 140.0
-"""Degrees of longitude up to which no scene reaches across the antimeridian."""
+NO_BOX: tuple[float, ...] = (float("nan"),) * 4
 
 
 class ParquetIndex:
-    """A STAC GeoParquet file, whose row groups are read when a search needs them.
+    """A STAC GeoParquet index, whose row groups are read when a search needs them.
 
     Parameters
     ----------
     url
-        Path or address of the file.
+        Path or address of the file, or of the folder of its files.
     remote
-        Fetches the file and what it points to.
+        Fetches the files and what they point to.
+    files
+        Paths or addresses of the files where it is a folder. What the names of folders below it
+        say, such as `collection=sentinel-2-l2a`, they say of all rows.
 
     Raises
     ------
     BadInput
-        If the file is no such index.
+        If it is no such index.
     Unavailable
         If its provider asks for patience or does not answer.
     """
 
-    def __init__(self, url: str, remote: Remote) -> None:
+    def __init__(self, url: str, remote: Remote, files: Sequence[str] = ()) -> None:
         self.name, self.remote = plain(url), remote
-        with opening(self.name, "STAC GeoParquet index"), _damage_in("its footer"):
-            self._file = pq.ParquetFile(
-                _RemoteFile(url, remote), pre_buffer=False, page_checksum_verification=True
-            )
-        schema = self._file.schema_arrow
-        if not {"id", "bbox", "assets", "datetime"} <= set(schema.names):
-            raise BadInput(
-                f"catalogue {self.name} is no STAC GeoParquet index: it needs the columns id, "
-                "bbox, assets and datetime"
-            )
-        assets = schema.field("assets").type
-        known = {field.name for field in assets} if pa.types.is_struct(assets) else set()
-        self._assets = [name for name in ASSETS if name in known]
-        self._properties = [name for name in PROPERTIES if name in schema.names]
-        if not self._assets:
-            raise BadInput(f"catalogue {self.name} has no assets of Sentinel-1 or Sentinel-2")
-        self._numbers = [
-            f"assets.{field.name}.{part.name}"
-            for field in assets
-            if field.name in (*RED, *S1_BANDS) and pa.types.is_struct(field.type)
-            for part in field.type
-            if part.name in NUMBERS
-        ]
-        with opening(self.name), _damage_in("its columns of assets"):
-            kind = self._imagery_kind(known)
-        self.imagery = kind.decide()
-        self.keeps_offset = any(
-            _statistics(self._file.metadata.row_group(group)).get("collection")
-            == (KEEPING_OFFSET, KEEPING_OFFSET)
-            for group in range(self._file.num_row_groups)
-        )
+        root = url.rstrip("/") + "/"
+
+        def part(file: str) -> ParquetPart:
+            given = partition_of(file.removeprefix(root)) if files else {}
+            return ParquetPart(file, remote, given)
+
+        with (
+            opening(self.name, "STAC GeoParquet index"),
+            ThreadPoolExecutor(READS, thread_name_prefix="footers") as pool,
+        ):
+            self._parts = list(pool.map(part, files or [url]))
+        for each in self._parts:
+            self._check(each)
         self._lock = threading.Lock()
         self._table = functools.lru_cache(maxsize=2)(self._read_table)
         self._places = functools.lru_cache(maxsize=16)(self._read_places)
+        with opening(self.name, "STAC GeoParquet index"):
+            kind = self._imagery_kind()
+        self.imagery = kind.decide()
+        self.keeps_offset = any(
+            each.collection_of(group) == KEEPING_OFFSET
+            or each.given.get("collection") == KEEPING_OFFSET
+            for each in self._parts
+            for group in range(each.groups)
+        )
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
         """All scenes of a year that touch a box.
@@ -133,14 +99,13 @@ class ParquetIndex:
         """
         room = padded(bounds)
         found = []
-        for group in range(self._file.num_row_groups):
-            if not self._may_have(group, room, year):
-                continue
-            rows, items = self._rows(group, room, year)
-            found += [
-                scene_of_item(self._item(row), f"{self.name}#{group}.{number}")
-                for number, row in zip(rows, items, strict=True)
-            ]
+        for number, part in enumerate(self._parts):
+            for group in range(part.groups):
+                if part.may_have(group, room, year):
+                    found += [
+                        scene_of_item(item, f"{part.name}#{group}.{row}")
+                        for row, item in self._items(number, group, room, year)
+                    ]
         scenes = (scene for scene in found if scene is not None)
         return settle((scene for scene in scenes if touches(scene.bbox, room)), year)
 
@@ -148,150 +113,93 @@ class ParquetIndex:
         """The scene as it is."""
         return scene
 
-    def _rows(self, group: int, room: Box, year: int) -> tuple[list[int], list[dict[str, Any]]]:
-        """Numbers and contents of the rows of a group that may be wanted."""
-        with self._lock, _damage_in(f"{self.name}: row group {group}"):
-            rows = self._places(group).find(room, year)
-            items = self._table(group).take(pa.array(rows)).to_pylist() if len(rows) else []
-        return rows.tolist(), items
+    def _items(
+        self, number: int, group: int, room: Box, year: int
+    ) -> list[tuple[int, dict[str, Any]]]:
+        """Items of a file's group that may be wanted, with the numbers of their rows."""
+        part = self._parts[number]
+        with self._lock, damage_in(f"{part.name}: row group {group}"):
+            places = self._places(number, group)
+            rows = places.find(room, year)
+            if not len(rows):
+                return []
+            chosen = pa.array(rows)
+            cells = self._table(number, group).take(chosen).to_pylist()
+            boxes = places.boxes[rows].tolist()
+            items = [item_of(row, box, part.given) for row, box in zip(cells, boxes, strict=True)]
+            if "links" in part.schema.names and any(map(_is_relative, items)):
+                links = part.table(group, ["links"]).take(chosen)["links"].to_pylist()
+                for item, cell in zip(items, links, strict=True):
+                    item["links"] = links_in(cell)
+        return list(zip(rows.tolist(), items, strict=True))
 
-    def _may_have(self, group: int, room: Box, year: int) -> bool:
-        """Whether a row group can hold scenes of a year that touch a box, by its statistics."""
-        limits = _statistics(self._file.metadata.row_group(group))
-        unknown = (None, None)
-        first, last = limits.get("datetime", unknown)
-        if first is not None and last is not None and not first.year <= year <= last.year:
-            return False
-        south, north = limits.get("bbox.ymin", unknown)[0], limits.get("bbox.ymax", unknown)[1]
-        if south is not None and north is not None and (south > room[3] or north < room[1]):
-            return False
-        if max(abs(room[0]), abs(room[2])) > AMPLE:
-            return True
-        west, east = limits.get("bbox.xmin", unknown)[0], limits.get("bbox.xmax", unknown)[1]
-        return west is None or east is None or (west <= room[2] and east >= room[0])
+    def _check(self, part: ParquetPart) -> None:
+        """Refuse a file whose columns are not those of items."""
+        names = set(part.schema.names)
+        timed = names & {"datetime", "start_datetime", "properties"}
+        placed = names & {"bbox", "geometry"}
+        if "content" not in names and not ({"id", "assets"} <= names and timed and placed):
+            raise BadInput(
+                f"catalogue {self.name} is no STAC GeoParquet index: it needs the columns id, "
+                f"bbox, assets and datetime, and {part.name} has not all of them"
+            )
+        known = _assets_of(part)
+        if known is not None and not ASSETS & {name.lower() for name in known}:
+            raise BadInput(f"catalogue {self.name} has no assets of Sentinel-1 or Sentinel-2")
 
-    def _imagery_kind(self, known: set[str]) -> ImageryKind:
-        """What the assets that its items have say of whose imagery it is."""
+    def _imagery_kind(self) -> ImageryKind:
+        """What the items say of whose Sentinel-2 imagery the index is."""
         kind = ImageryKind(self.name)
-        tells = any(key in self._file.schema_arrow.names for key in OFFSET_APPLIED)
-        names = [name for name in RED if name in known]
-        for group in range(self._file.num_row_groups) if len(names) > 1 else ():
-            table = self._file.read_row_group(group, columns=[f"assets.{n}.href" for n in names])
-            there = [
-                np.asarray(pc.is_valid(pc.struct_field(table["assets"], [name, "href"])))
-                for name in names
-            ]
-            for pattern in {tuple(row) for row in np.stack(there, axis=1).tolist()}:
-                kind.add_names("", [n for n, has in zip(names, pattern, strict=True) if has], tells)
-        if len(names) <= 1:
-            kind.add_names("", names, tells)
+        for number, part in enumerate(self._parts):
+            known = _assets_of(part)
+            if known is None:
+                self._ask_items(number, kind)
+                continue
+            tells = any(key in part.schema.names for key in OFFSET_APPLIED)
+            names = [name for name in RED if name in known]
+            for pattern in self._patterns(part, names) if len(names) > 1 else {tuple(names)}:
+                kind.add_names("", pattern, tells)
         return kind
 
-    def _read_places(self, group: int) -> _Places:
-        table = self._file.read_row_group(group, columns=["bbox", "datetime"])
-        box = table["bbox"].combine_chunks()
-        years = (
-            pc.year(table["datetime"]) if pa.types.is_timestamp(table["datetime"].type) else None
-        )
-        return _Places(
-            np.asarray(box.field("ymin"), np.float64),
-            np.asarray(box.field("ymax"), np.float64),
-            np.asarray(pc.fill_null(years, 0)) if years is not None else None,
-        )
+    def _patterns(self, part: ParquetPart, names: Sequence[str]) -> set[tuple[str, ...]]:
+        """Which of some assets the items of a file have, as sets that there are."""
+        found = set()
+        for group in range(part.groups):
+            with damage_in(f"{part.name}: row group {group}"):
+                table = part.table(group, [f"assets.{name}" for name in names])
+                rows = table["assets"].to_pylist()
+            found |= {tuple(name for name in names if (row or {}).get(name)) for row in rows}
+        return found
 
-    def _read_table(self, group: int) -> pa.Table:
-        size = self._file.metadata.row_group(group).total_byte_size
-        if size > MAX_GROUP_BYTES:
-            raise Corrupt(
-                f"{self.name}: a row group has {size:,} bytes: write the index anew with "
-                "groups of 10,000 rows"
-            )
-        hrefs = (f"assets.{name}.href" for name in self._assets)
-        columns = ["id", "bbox", *self._properties, *hrefs, *self._numbers]
-        columns += ["collection"] if "collection" in self._file.schema_arrow.names else []
-        return self._file.read_row_group(group, columns=columns)
+    def _ask_items(self, number: int, kind: ImageryKind) -> None:
+        """Take the word of a file's items, group by group until one says something."""
+        part = self._parts[number]
+        for group in range(part.groups):
+            with self._lock, damage_in(f"{part.name}: row group {group}"):
+                items = [
+                    item_of(row, NO_BOX, part.given)
+                    for row in self._table(number, group).to_pylist()
+                ]
+            for item in items:
+                kind.add_item(item)
+            if kind.known:
+                return
 
-    def _item(self, row: dict[str, Any]) -> dict[str, Any]:
-        """A row as the STAC item that it was."""
-        properties = {
-            name: value.isoformat() if isinstance(value, dt.datetime) else value
-            for name in self._properties
-            if (value := row[name]) is not None
-        }
-        box = row["bbox"]
-        return {
-            "id": row["id"],
-            "collection": row.get("collection"),
-            "bbox": [box[side] for side in ("xmin", "ymin", "xmax", "ymax")] if box else None,
-            "properties": properties,
-            "assets": {name: asset for name, asset in (row["assets"] or {}).items() if asset},
-        }
+    def _read_places(self, number: int, group: int) -> Places:
+        return self._parts[number].places(group)
+
+    def _read_table(self, number: int, group: int) -> pa.Table:
+        return self._parts[number].table(group)
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Latitudes and years of the rows of a group; no years where they cannot be told."""
-
-    souths: NDArray[np.float64]
-    norths: NDArray[np.float64]
-    years: NDArray[np.int64] | None
-
-    def find(self, room: Box, year: int) -> NDArray[np.intp]:
-        """Numbers of the rows that may be wanted."""
-        # What is not a number is not less, and stays.
-        near = ~((self.souths > room[3]) | (self.norths < room[1]))
-        if self.years is not None:
-            near &= (self.years == year) | (self.years == 0)
-        return np.flatnonzero(near)
+def _assets_of(part: ParquetPart) -> list[str] | None:
+    """Names of the assets of a file's items; None where its columns do not tell."""
+    names = part.schema.names
+    return asset_names(part.schema.field("assets").type) if "assets" in names else None
 
 
-@contextlib.contextmanager
-def _damage_in(what: str) -> Iterator[None]:
-    """Give what each decoder raises at a damaged page, in its own way, the class `Corrupt`."""
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise Corrupt(f"{what} cannot be read: {' '.join(str(error).split())[:200]}") from None
-
-
-def _statistics(group: Any) -> dict[str, tuple[Any, Any]]:
-    """Least and greatest value of the columns that are searched, where the file tells."""
-    limits = {}
-    for number in range(group.num_columns):
-        column = group.column(number)
-        if column.path_in_schema in LIMITS and column.is_stats_set:
-            stats = column.statistics
-            if stats.has_min_max and not stats.null_count:
-                limits[column.path_in_schema] = (stats.min, stats.max)
-    return limits
-
-
-class _RemoteFile(io.RawIOBase):
-    """A file behind an address, for readers that jump about in it."""
-
-    def __init__(self, url: str, remote: Remote) -> None:
-        self._url, self._remote, self._at = url, remote, 0
-        self._size = remote.persist(lambda: remote.size(Access(url)), url)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at}.get(whence, self._size)
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        length = min(size if size >= 0 else self._size, self._size - self._at)
-        if length <= 0:
-            return b""
-        data = self._remote.persist(
-            lambda: self._remote.read(Access(self._url), self._at, length), self._url
-        )
-        self._at += len(data)
-        return data
+def _is_relative(item: dict[str, Any]) -> bool:
+    """Whether an address in an item is relative to it."""
+    hrefs = (asset.get("href") for asset in item["assets"].values())
+    texts = (href for href in hrefs if isinstance(href, str))
+    return any("://" not in href and not href.startswith("/") for href in texts)

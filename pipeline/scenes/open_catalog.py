@@ -6,7 +6,8 @@ import functools
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.errors import BadInput, Gone
+from tessera_mosaic.pipeline.io import buckets
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.http import ORDINARY, Patience
 from tessera_mosaic.pipeline.io.urls import (
@@ -20,12 +21,14 @@ from tessera_mosaic.pipeline.io.urls import (
 from tessera_mosaic.pipeline.scenes import earth_search, planetary_computer
 from tessera_mosaic.pipeline.scenes.dpixel_catalog import DPixels
 from tessera_mosaic.pipeline.scenes.earth_search import EarthSearch
+from tessera_mosaic.pipeline.scenes.links import own_address, resolve
 from tessera_mosaic.pipeline.scenes.paging import links_of
 from tessera_mosaic.pipeline.scenes.planetary_computer import PlanetaryComputer
 from tessera_mosaic.pipeline.scenes.source import Source, opening
 from tessera_mosaic.pipeline.scenes.stac_api import CollectionItems, StacApi, is_api
-from tessera_mosaic.pipeline.scenes.stac_items import KEEPING_OFFSET, own_address, resolve
+from tessera_mosaic.pipeline.scenes.stac_items import KEEPING_OFFSET
 from tessera_mosaic.pipeline.scenes.static_catalog import (
+    COLLECTIONS,
     Document,
     StaticCatalogue,
     read_document,
@@ -61,9 +64,10 @@ def open_catalogue(
     ----------
     text
         `planetary-computer`, `earth-search` or `earth-search-c1`; the address of a STAC API, of
-        one of its collections or of a search; the path or address of a static STAC catalogue, of
-        a search that was saved, or of a STAC GeoParquet index, also `gs://` and `s3://`; a
-        d-pixel directory or a folder of them. It is taken for what it answers.
+        its collections, one of them or a search; the path or address of a static STAC catalogue, of
+        a search that was saved, or of a STAC GeoParquet index, a file or a folder with partitions,
+        also `gs://` and `s3://`; a d-pixel directory or a folder of them. It is taken for what it
+        answers.
     allow_hosts
         Hosts besides the catalogue's own that may be at private addresses.
     patience
@@ -92,7 +96,9 @@ def open_catalogue(
             raise BadInput(f"catalogue {text} is no file here, and none of {', '.join(named)}")
         if path.is_dir():
             inside = next((p for p in (path / n for n in ROOT_FILES) if p.is_file()), None)
-            return StaticCatalogue(str(inside), remote) if inside else DPixels(text)
+            return StaticCatalogue(str(inside), remote) if inside else _of_folder(path, remote)
+    elif scheme_of(text) in buckets.SCHEMES and not _is_object(text, remote):
+        return _of_bucket(text.rstrip("/"), remote)
     if _is_parquet(text, remote):
         # Its library is loaded when it is used.
         from tessera_mosaic.pipeline.scenes.geoparquet import ParquetIndex
@@ -102,9 +108,62 @@ def open_catalogue(
         document = read_document(text, text, remote)
         if is_api(document.content):
             return StacApi(text, remote)
+        if document.content["type"] == COLLECTIONS:
+            return StacApi(_root_of(text, document), remote)
         if items := _items_of_api(text, document, remote):
             return CollectionItems(text, items, document.content, remote)
     return StaticCatalogue(text, remote)
+
+
+def _of_folder(path: Path, remote: Remote) -> Source:
+    """The catalogue in a folder of this machine that has no catalogue's root."""
+    # Their library is loaded when it is used.
+    from tessera_mosaic.pipeline.scenes.geoparquet import ParquetIndex
+    from tessera_mosaic.pipeline.scenes.parquet_files import files_below
+
+    files = files_below(str(path))
+    return ParquetIndex(str(path), remote, files) if files else DPixels(str(path))
+
+
+def _of_bucket(folder: str, remote: Remote) -> Source:
+    """The catalogue in a folder of a bucket."""
+    for name in ROOT_FILES:
+        if _is_object(f"{folder}/{name}", remote):
+            return StaticCatalogue(f"{folder}/{name}", remote)
+    from tessera_mosaic.pipeline.scenes.geoparquet import ParquetIndex
+    from tessera_mosaic.pipeline.scenes.parquet_files import is_part
+
+    with opening(plain(folder)):
+        files = remote.persist(lambda: remote.files_below(folder), folder)
+    parts = [file for file in files if is_part(file.removeprefix(f"{folder}/"))]
+    if not parts:
+        raise BadInput(
+            f"catalogue {plain(folder)} is a folder with neither {' nor '.join(ROOT_FILES)} nor "
+            "Parquet files in it, or is not there"
+        )
+    return ParquetIndex(folder, remote, parts)
+
+
+def _is_object(url: str, remote: Remote) -> bool:
+    """Whether a bucket has an object at an address, and not a folder or nothing."""
+    if url.endswith("/"):
+        return False
+    with opening(plain(url)):
+        try:
+            return remote.persist(lambda: remote.size(Access(url)), url) > 0
+        except Gone:
+            return False
+
+
+def _root_of(text: str, document: Document) -> str:
+    """Address of the landing page of the API that lists some collections."""
+    links = {
+        link["rel"]: resolve(document.base, link["href"], own_address(document.content))
+        for link in links_of(document.content)
+        if link.get("rel") in ("root", "parent") and isinstance(link.get("href"), str)
+    }
+    above = text.partition("?")[0].rstrip("/").rpartition("/")[0] + "/"
+    return links.get("root") or links.get("parent") or above
 
 
 def _is_parquet(text: str, remote: Remote) -> bool:

@@ -12,15 +12,16 @@ from urllib.parse import urlencode
 from tessera_mosaic.pipeline.errors import Corrupt, SceneError
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.scenes.credentials import check_earthdata_login
+from tessera_mosaic.pipeline.scenes.opera_names import opera_name
 from tessera_mosaic.pipeline.scenes.paging import Endless
-from tessera_mosaic.pipeline.scenes.scene import OrbitState, Scene, Sensor, settle
+from tessera_mosaic.pipeline.scenes.scene import Scene, Sensor
 from tessera_mosaic.pipeline.scenes.stac_items import (
     EVERYWHERE,
     POLARISATIONS,
     damaged,
     sentinel1_scene,
-    utc,
 )
+from tessera_mosaic.pipeline.scenes.twins import settle
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, spans
 
 SEARCH = "https://cmr.earthdata.nasa.gov/search/granules.json"
@@ -30,29 +31,6 @@ COLLECTION = "C2777436413-ASF"
 PAGE_ITEMS = 2000
 MAX_PAGES = 200
 MAX_PAGE_BYTES = 256 * 2**20
-
-ORBIT_SECONDS = 12 * 86400 / 175
-BURST_SECONDS = 2.758273
-FIRST_BURST_SECONDS = 2.299849
-"""Sentinel-1 Level 1 Detailed Algorithm Definition, 9.25: bursts are numbered along the repeat
-cycle of 175 orbits, from the ascending node of the first."""
-
-GRANULE = re.compile(
-    r"OPERA_L2_RTC-S1_T(?P<track>\d{3})-(?P<burst>\d{6})-(?P<swath>IW[123])_(?P<seen>\d{8}T\d{6})Z_"
-    r"(?P<made>\d{8}T\d{6})Z_(?P<platform>S1[A-D])_\d+_v[\d.]+"
-)
-
-
-def orbit_turn(track: int, burst: int) -> float:
-    """Share of its orbit, from the ascending node on, at which a burst was seen."""
-    seconds = (burst - 1) * BURST_SECONDS + FIRST_BURST_SECONDS - (track - 1) * ORBIT_SECONDS
-    return seconds / ORBIT_SECONDS % 1.0
-
-
-def orbit_state(track: int, burst: int) -> OrbitState:
-    """Whether a burst is of an ascending or a descending pass, by its place in the cycle."""
-    southward = 0.25 < orbit_turn(track, burst) < 0.75
-    return OrbitState.DESCENDING if southward else OrbitState.ASCENDING
 
 
 def scene_of_granule(name: str, box: Box, hrefs: Iterable[str]) -> Scene:
@@ -69,12 +47,10 @@ def scene_of_granule(name: str, box: Box, hrefs: Iterable[str]) -> Scene:
 
     Returns
     -------
-    The scene. A granule of another name, or of an impossible time, is one whose `unusable` says
-    so.
+    The scene. A granule of another name, or of an impossible time, is one whose `faulty` says so.
     """
-    match = GRANULE.fullmatch(name)
-    seen = _time(match["seen"]) if match else ""
-    if match is None or not seen:
+    told = opera_name(name)
+    if told is None or told.name != name:
         return damaged(name, Sensor.S1, "its name is not that of an OPERA RTC-S1 granule", box)
     assets: dict[str, str] = {}
     for href in hrefs:
@@ -83,12 +59,13 @@ def scene_of_granule(name: str, box: Box, hrefs: Iterable[str]) -> Scene:
             assets.setdefault(kind[1].lower(), href)
     return sentinel1_scene(
         name,
-        seen,
+        told.seen,
         box,
         {band: assets[band] for band in POLARISATIONS if band in assets},
-        orbit_state(int(match["track"]), int(match["burst"])),
-        twin=(match["track"], match["burst"], match["swath"], match["seen"], match["platform"]),
-        made=_time(match["made"]),
+        told.orbit_state,
+        twin=told.twin,
+        strip=told.seen,
+        made=told.made,
     )
 
 
@@ -205,9 +182,3 @@ def _box_of_entry(entry: dict[str, Any]) -> Box:
         # Across the antimeridian, the western end is the least of the eastern longitudes.
         return min(v for v in lons if v > 0), min(lats), max(v for v in lons if v < 0), max(lats)
     return min(lons), min(lats), max(lons), max(lats)
-
-
-def _time(compact: str) -> str:
-    """`20211119T015858` in the form of `Scene.datetime`."""
-    date, time = compact[:8], compact[9:]
-    return utc(f"{date[:4]}-{date[4:6]}-{date[6:]}T{time[:2]}:{time[2:4]}:{time[4:]}Z") or ""

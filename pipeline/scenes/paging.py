@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from tessera_mosaic.pipeline.errors import Corrupt, SceneError
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.urls import plain
-from tessera_mosaic.pipeline.scenes.stac_items import resolve
+from tessera_mosaic.pipeline.scenes.links import resolve
 
 MAX_PAGES = 2000
 """Most pages of one list: 200,000 items are more than any tile-year has."""
@@ -78,12 +78,13 @@ class Page:
             body = link.get("body")
             body = body if isinstance(body, dict) else {}
             if link.get("merge"):
-                if self.body is None:
+                asked = self.body if self.body is not None else _asked(answer)
+                if asked is None:
                     raise Corrupt(
                         f"{plain(place)}: its next page needs the search that it answers, which "
                         "is not known: give the API as the catalogue"
                     )
-                body = {**self.body, **body}
+                body = {**asked, **body}
             return Page(url, "POST", body, headers)
         return None
 
@@ -195,7 +196,7 @@ def _to_the_end(first: Page, ask: Callable[[Page], Answered], name: str) -> list
         answered = ask(page)
         pages.append(answered)
         features = answered.features
-        following = page.following(answered.content, answered.place)
+        following = _following(page, answered, pages)
         if features and (contents or following is not None):
             content = _digest([_name(feature) for feature in features])
             if content in contents:
@@ -213,6 +214,28 @@ def _to_the_end(first: Page, ask: Callable[[Page], Answered], name: str) -> list
         if len(asked) >= MAX_PAGES:
             raise Endless(f"{name}: the pages of a search do not end: {MAX_PAGES:,} came")
         page = following
+
+
+def _following(page: Page, answered: Answered, pages: Sequence[Answered]) -> Page | None:
+    """The next page of a list, none where all that it counts has come.
+
+    Raises
+    ------
+    Corrupt
+        If there is one that cannot be asked for.
+    """
+    try:
+        return page.following(answered.content, answered.place)
+    except Corrupt:
+        if _promised(pages) is None or _lacking(pages) > 0:
+            raise
+        return None
+
+
+def _asked(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The search that a saved page answers, where its link `self` tells it."""
+    own = (link.get("body") for link in links_of(answer) if link.get("rel") == "self")
+    return next((body for body in own if _is_map(body)), None)
 
 
 def links_of(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -235,10 +258,15 @@ def _lacking(pages: Sequence[Answered]) -> int:
 
     A list that changes while it is read repeats one item and leaves out another.
     """
-    promised = next((number for number in map(_matched, pages) if number is not None), None)
+    promised = _promised(pages)
     if promised is None:
         return 0
     return promised - len({_digest(item) for answered in pages for item in answered.features})
+
+
+def _promised(pages: Sequence[Answered]) -> int | None:
+    """Number of items of the whole list, as its pages tell it; None if they do not."""
+    return next((number for number in map(_matched, pages) if number is not None), None)
 
 
 def _matched(answered: Answered) -> int | None:

@@ -5,11 +5,8 @@ A year over a tile has hundreds of scenes, so the record is small and plain.
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
-import hashlib
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -24,8 +21,11 @@ S2_ASSETS = (*S2_BANDS, CLASSES)
 """Assets of a Sentinel-2 scene that are read."""
 
 
-LATER_FIELDS = ("claim", "no_power")
+LATER_FIELDS = ("claim", "no_power", "strip", "superseded", "faulty", "faulty_asset")
 """Fields of `Scene` that are younger than the digests in stored records, which lack them."""
+
+LACKING = "the item has no such asset"
+"""What is wrong with an item that lacks an asset."""
 
 FIRST_YEAR = 2016
 """First whole year of Sentinel-2 and Sentinel-1."""
@@ -42,6 +42,11 @@ class Sensor(StrEnum):
 
     DPIXELS = "dpixels"
     """Both: a d-pixel directory, whose observations somebody has made of scenes before."""
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return {"s2": "Sentinel-2", "s1": "Sentinel-1"}.get(self.value, "d-pixels")
 
 
 class OrbitState(StrEnum):
@@ -123,11 +128,21 @@ class Scene:
     no_power
         Why the numbers of Sentinel-1 are no linear power, by what the item says; empty if they are.
     twin
-        What all reprocessed versions of the same acquisition share; empty for a scene without.
+        What all scenes of the same acquisition share, of Sentinel-2 platform, tile and datatake;
+        empty where that is not known.
+    strip
+        Which part of the acquisition it is, of Sentinel-2 the datastrip: scenes that share this
+        too are versions of one another. Empty where that is not known.
     made
-        Time in UTC at which this version was processed: the newest of several twins is taken.
+        Time in UTC at which this version was processed: the newest of several is taken.
+    superseded
+        Id of the version that counts in its place; it is read where that one is lost.
     unusable
-        Why the scene can never be used, empty if it can.
+        Why a scene of its kind is of no use here, such as its polarisations; empty if it is.
+    faulty
+        What is wrong with its item, so that a scene of use cannot be read; empty if nothing is.
+    faulty_asset
+        Name of the asset of which that is wrong; empty where it is of the item as a whole.
     """
 
     id: str
@@ -140,10 +155,14 @@ class Scene:
     baseline: str = ""
     offset: RadiometricOffset = RadiometricOffset.BY_BASELINE
     twin: tuple[str, ...] = ()
+    strip: str = ""
     made: str = ""
+    superseded: str = ""
     unusable: str = ""
     claim: OffsetClaim | None = None
     no_power: str = ""
+    faulty: str = ""
+    faulty_asset: str = ""
 
     @property
     def date(self) -> str:
@@ -164,7 +183,7 @@ class Scene:
             If the item lacks it.
         """
         if band not in self.assets:
-            raise Incomplete("the item has no such asset", self.id, band)
+            raise Incomplete(LACKING, self.id, band)
         return self.assets[band]
 
     @property
@@ -175,73 +194,13 @@ class Scene:
     @property
     def missing(self) -> tuple[str, ...]:
         """Bands that the item lacks."""
-        wanted = S2_ASSETS if self.sensor == Sensor.S2 else S1_BANDS
+        wanted = {Sensor.S2: S2_ASSETS, Sensor.S1: S1_BANDS}.get(self.sensor, ())
         return tuple(band for band in wanted if band not in self.assets)
 
-
-def settle(scenes: Iterable[Scene], year: int) -> list[Scene]:
-    """Put found scenes in order.
-
-    Parameters
-    ----------
-    scenes
-        Scenes in any order, and some perhaps twice.
-    year
-        The year that was asked for. Scenes of others are dropped; those of an unknown time stay.
-
-    Returns
-    -------
-    The scenes by time and id. All but the newest sound one of twins are marked as superseded.
-    Where several that differ have one id, a digest of each is added to it: the ids of STAC's items
-    are told apart by their collections alone.
-    """
-    known = {
-        _as_text(scene): scene for scene in scenes if scene.datetime[:4] in ("", f"{year:04d}")
-    }
-    named = Counter(scene.id for scene in known.values())
-    ordered = sorted(
-        (
-            scene
-            if named[scene.id] == 1
-            else dataclasses.replace(scene, id=_distinct(scene.id, text))
-            for text, scene in known.items()
-        ),
-        key=lambda scene: scene.order,
-    )
-    best: dict[tuple[str, ...], Scene] = {}
-    for scene in ordered:
-        if scene.twin and not scene.unusable:
-            rival = best.get(scene.twin)
-            if rival is None or _soundness(scene) > _soundness(rival):
-                best[scene.twin] = scene
-    return [
-        dataclasses.replace(scene, unusable=f"superseded by {best[scene.twin].id}")
-        if not scene.unusable and scene.twin and best[scene.twin].id != scene.id
-        else scene
-        for scene in ordered
-    ]
-
-
-def _as_text(scene: Scene) -> str:
-    """A scene as one text, which stays the same: ids in stored records have digests of it."""
-    values = {
-        each.name: getattr(scene, each.name)
-        for each in dataclasses.fields(scene)
-        if each.name not in LATER_FIELDS
-    }
-    plain = {
-        name: str(value or "") if name in ("sensor", "orbit_state", "offset") else value
-        for name, value in values.items()
-    }
-    return f"Scene({', '.join(f'{name}={value!r}' for name, value in plain.items())})"
-
-
-def _distinct(name: str, text: str) -> str:
-    return f"{name}#{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-
-def _soundness(scene: Scene) -> tuple[bool, str, str, str]:
-    return not scene.missing, scene.made, scene.baseline, scene.id
+    @property
+    def counts(self) -> bool:
+        """Whether it is of use, sound by its item, and not superseded."""
+        return not (self.unusable or self.faulty or self.superseded)
 
 
 def check_year(year: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import logging
@@ -13,17 +14,19 @@ from tessera_mosaic.pipeline.errors import BadInput, Gone
 from tessera_mosaic.pipeline.io.fetcher import Remote
 from tessera_mosaic.pipeline.io.urls import plain
 from tessera_mosaic.pipeline.scenes.imagery_kind import ImageryKind
+from tessera_mosaic.pipeline.scenes.links import resolve
 from tessera_mosaic.pipeline.scenes.paging import (
-    MAX_PAGES,
+    Answered,
     Page,
     ask_page,
     links_of,
     queried,
     whole_list,
 )
-from tessera_mosaic.pipeline.scenes.scene import Imagery, Scene, settle
+from tessera_mosaic.pipeline.scenes.scene import Imagery, Scene
 from tessera_mosaic.pipeline.scenes.source import opening
-from tessera_mosaic.pipeline.scenes.stac_items import KEEPING_OFFSET, resolve, scene_of_item
+from tessera_mosaic.pipeline.scenes.stac_items import KEEPING_OFFSET, scene_of_item
+from tessera_mosaic.pipeline.scenes.twins import settle
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, spans, touches
 
 log = logging.getLogger(__name__)
@@ -126,19 +129,12 @@ class StacApi:
     def _known_collections(self, root: str, landing: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Documents of those of `COLLECTIONS` that the API has."""
         has: dict[str, Mapping[str, Any]] = {}
-        url: str | None = _link(root, landing, "data") or f"{root.rstrip('/')}/collections"
-        asked: set[str] = set()
-        while url and len(asked) < MAX_PAGES and url not in asked:
-            asked.add(url)
-            answer, place = self._ask(url)
-            listed = answer.get("collections")
-            for entry in listed if isinstance(listed, list) else ():
+        url = _link(root, landing, "data") or f"{root.rstrip('/')}/collections"
+        for answered in whole_list(Page(url), self._collections_page, self.remote, self.name):
+            for entry in answered.features:
                 if isinstance(entry, dict) and isinstance(entry.get("id"), str):
                     has[entry["id"]] = entry
-            url = _link(place, answer, "next")
         found = [next((name for name in row if name in has), "") for row in COLLECTIONS]
-        if url and not all(found):
-            raise BadInput(f"catalogue {self.name}: the pages of its collections do not end")
         if not any(found):
             wanted = ", ".join(name for row in COLLECTIONS for name in row)
             raise BadInput(f"catalogue {self.name} has none of the collections {wanted}")
@@ -146,6 +142,13 @@ class StacApi:
             if not name:
                 log.warning("catalogue %s has no %s that is used here", self.name, sensor)
         return [has[name] for name in found if name]
+
+    def _collections_page(self, page: Page) -> Answered:
+        """A page of the list of collections, as one of items is."""
+        answered = ask_page(self.remote, page)
+        listed = answered.content.get("collections")
+        content = {**answered.content, "features": listed if isinstance(listed, list) else []}
+        return dataclasses.replace(answered, content=content)
 
     def _imagery(self, *documents: Mapping[str, Any]) -> Imagery:
         """Whose Sentinel-2 imagery the API has: as its collections' documents tell, or its items.

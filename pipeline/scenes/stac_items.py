@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
-from urllib.parse import unquote, urljoin
 
-from tessera_mosaic.model.observations import S1_BANDS
-from tessera_mosaic.pipeline.io.urls import (
-    GDAL,
-    WEB,
-    is_local,
-    local_path,
-    scheme_of,
-    without_gdal,
-)
+from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS
+from tessera_mosaic.pipeline.scenes.acquisitions import acquisition, product_level
 from tessera_mosaic.pipeline.scenes.asset_numbers import why_no_powers
+from tessera_mosaic.pipeline.scenes.forms import asset_at_fault, unread_form
+from tessera_mosaic.pipeline.scenes.links import MAX_TEXT, own_address, resolve
 from tessera_mosaic.pipeline.scenes.offset_claim import OFFSET_APPLIED, offset_claim
+from tessera_mosaic.pipeline.scenes.opera_names import opera_name
 from tessera_mosaic.pipeline.scenes.scene import (
     CLASSES,
     S2_ASSETS,
@@ -35,6 +30,7 @@ from tessera_mosaic.pipeline.scenes.scene import (
     Scene,
     Sensor,
 )
+from tessera_mosaic.pipeline.scenes.times import utc
 from tessera_mosaic.pipeline.tiling.boxes import Box
 
 COMMON_NAMES = {
@@ -63,17 +59,20 @@ POLARISATIONS = (*S1_BANDS, "hh", "hv")
 EVERYWHERE: Box = (-180.0, -90.0, 180.0, 90.0)
 """Place of an item that does not say where it is: it is named wherever one looks."""
 
-MAX_TEXT = 4096
-"""Longest name or address that is taken from an item."""
+COLLECTIONS = {
+    Sensor.S1: r"sentinel-?1|rtc-?s1|\bs1[_-]rtc",
+    Sensor.S2: r"sentinel-?s?-?2|\bs2[_-]l2a",
+}
+"""How collections of each sensor are called, in lower case."""
+
+TIMES = ("datetime", "start_datetime", "end_datetime")
+"""Properties that tell the time of an item; the first that does counts."""
+
+LONGEST_DAYS = 2.0
+"""Days from the start to the end of an item that may still be one acquisition."""
 
 MAX_CORNERS = 100_000
 """Most corners of an item's outline."""
-
-_WHOLE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-
-_TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)(\.\d{1,9})?([Zz]|[+-]\d\d:?\d\d)?", re.ASCII
-)
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,39 @@ class _Item:
             return ""
         return resolve(self.base, href, self.own)
 
+    def rasters(
+        self, keys: Mapping[str, Sequence[str]]
+    ) -> tuple[dict[str, str], dict[str, str], dict[str, Mapping[str, Any]]]:
+        """Addresses of bands that can be read, forms of others, and the assets of the first.
+
+        Parameters
+        ----------
+        keys
+            Names of assets by band, the preferred ones first, in lower case.
+        """
+        named = {str(key).lower(): str(key) for key in self.assets}
+        read: dict[str, str] = {}
+        unread: dict[str, str] = {}
+        told: dict[str, Mapping[str, Any]] = {}
+        for band, names in keys.items():
+            for name in (named[key] for key in names if key in named):
+                href, about = self.href(name), self.assets[name]
+                form = unread_form(href, about.get("type")) if href else ""
+                if href and not form:
+                    read.setdefault(band, href)
+                    told.setdefault(band, about)
+                elif form:
+                    unread.setdefault(band, form)
+        unread = {band: form for band, form in unread.items() if band not in read}
+        return read, unread, told
+
     @property
     def epsg(self) -> int:
         """Code of the rasters' projection, 0 where the item does not say."""
         code = re.fullmatch(r"EPSG:(\d{4,6})", self.text("proj:code"))
         epsg = int(code[1]) if code else self.properties.get("proj:epsg")
+        if isinstance(epsg, float) and epsg.is_integer():
+            epsg = int(epsg)
         return epsg if isinstance(epsg, int) and 1024 <= epsg < 1_000_000 else 0
 
 
@@ -124,22 +151,29 @@ def scene_of_item(item: Any, base: str = "") -> Scene | None:
     Returns
     -------
     None if the item is of no product that is used: neither Sentinel-2 L2A nor terrain-corrected
-    Sentinel-1. An item that cannot be used otherwise is a scene whose `unusable` says why.
+    Sentinel-1. An item that is of no use otherwise is a scene whose `unusable` says why, and one
+    with which something is wrong a scene whose `faulty` does.
     """
     if not isinstance(item, Mapping):
         return damaged(base, Sensor.S2, "the item is no JSON object")
     properties, assets = _mapping(item, "properties"), _mapping(item, "assets")
     collection = str(item.get("collection") or "").lower()[:MAX_TEXT]
-    sensor = _sensor(collection, str(properties.get("platform") or "").lower(), assets)
-    if sensor is None:
+    given = item.get("id")
+    name = given if isinstance(given, str) and len(given) <= MAX_TEXT else ""
+    platform = str(properties.get("platform") or "").lower()
+    sensor = _sensor(collection, platform, assets)
+    level = product_level(name, properties) if sensor == Sensor.S2 else ""
+    if sensor is None or level.startswith("L1"):
         return None
-    name = item.get("id")
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_TEXT:
+    if not name:
         return damaged(base, sensor, "the item has no id")
-    when = utc(properties.get("datetime")) or utc(properties.get("start_datetime"))
-    box = _box(item)
+    times = [utc(properties.get(key)) for key in TIMES]
+    when, box = next((time for time in times if time), None), _box(item)
     if when is None:
-        return damaged(name, sensor, "the item has no datetime", box or EVERYWHERE)
+        return damaged(name, sensor, _without_time(properties), box or EVERYWHERE)
+    if times[1] and times[2] and _days_between(times[1], times[2]) > LONGEST_DAYS:
+        why = "it is made of several acquisitions"
+        return Scene(name, sensor, when, box or EVERYWHERE, unusable=why)
     if box is None:
         return damaged(name, sensor, "the item's place makes no sense", EVERYWHERE, when)
     sound = _Item(name, collection, when, box, properties, assets, base, own_address(item))
@@ -148,31 +182,32 @@ def scene_of_item(item: Any, base: str = "") -> Scene | None:
 
 def _sensor(collection: str, platform: str, assets: Mapping[str, Any]) -> Sensor | None:
     """Whose product an item is, by its collection, else its platform, else its assets."""
-    if re.search("l1c|grd|slc|ocn", collection):
+    if re.search("l1c|grd|slc|ocn|rtc-s1-static", collection):
         return None
-    if re.search("sentinel-?1|rtc-?s1", collection) or platform.startswith("sentinel-1"):
-        return Sensor.S1
-    if re.search("sentinel-?s?-?2", collection) or platform.startswith("sentinel-2"):
-        return Sensor.S2
+    for sensor, names in COLLECTIONS.items():
+        if re.search(names, collection) or platform.startswith(f"sentinel-{sensor.value[1]}"):
+            return sensor
     keys = {str(key).lower() for key in assets}
     if keys & set(POLARISATIONS):
         return Sensor.S1
     return Sensor.S2 if keys & {"scl", "scl_20m"} else None
 
 
+def _without_time(properties: Mapping[str, Any]) -> str:
+    """What is wrong with the times of an item that has none that is understood."""
+    told = next((properties[key] for key in TIMES if properties.get(key) is not None), None)
+    return "the item has no datetime" if told is None else f"{str(told)[:40]!r} is no datetime"
+
+
+def _days_between(first: str, last: str) -> float:
+    """Days from one time in UTC to another."""
+    return (dt.datetime.fromisoformat(last) - dt.datetime.fromisoformat(first)) / dt.timedelta(1)
+
+
 def _sentinel2(item: _Item) -> Scene:
-    assets, spectral = {}, []
-    for band in S2_ASSETS:
-        suffix = "10m" if band in BANDS_10M else "20m"
-        for key in (band, COMMON_NAMES[band], f"{band}_{suffix}"):
-            if href := item.href(key):
-                assets[band] = href
-                if band != CLASSES:
-                    spectral.append(item.assets[key])
-                break
-    tile = item.text("s2:mgrs_tile") or item.text("grid:code").removeprefix("MGRS-")
-    strip = re.search(r"_S(\d{8}T\d{6})_", item.text("s2:datastrip_id"))
-    jpeg = any(href.partition("?")[0].lower().endswith(".jp2") for href in assets.values())
+    assets, unread, told = item.rasters({band: _keys(band) for band in S2_ASSETS})
+    faulty, asset = asset_at_fault(S2_ASSETS, assets, unread)
+    known = acquisition(item.id, item.when, item.properties, assets.values())
     return Scene(
         id=item.id,
         sensor=Sensor.S2,
@@ -188,15 +223,26 @@ def _sentinel2(item: _Item) -> Scene:
             item.id,
             item.when[:10],
             item.properties,
-            spectral,
+            [told[band] for band in S2_BANDS if band in told],
             always_kept=item.collection == KEEPING_OFFSET,
         ),
-        twin=(item.text("platform").lower(), tile, strip[1] if strip else item.when[:19])
-        if tile
-        else (),
-        made=utc(item.text("s2:generation_time")) or utc(item.text("created")) or "",
-        unusable="its rasters are JPEG 2000, and only GeoTIFF is read" if jpeg else "",
+        twin=known.twin,
+        strip=known.strip,
+        made=utc(item.text("s2:generation_time"))
+        or utc(item.text("processing:datetime"))
+        or known.made
+        or utc(item.text("created"))
+        or "",
+        faulty=faulty,
+        faulty_asset=asset,
     )
+
+
+def _keys(band: str) -> tuple[str, ...]:
+    """Names of a band of Sentinel-2 among assets, in lower case, the preferred ones first."""
+    plain, suffix = band.lower(), "10m" if band in BANDS_10M else "20m"
+    names = plain, COMMON_NAMES[band].lower(), f"{plain}_{suffix}"
+    return (*names, *(f"{name}-jp2" for name in names))
 
 
 def _offset(item: _Item) -> RadiometricOffset:
@@ -210,20 +256,31 @@ def _offset(item: _Item) -> RadiometricOffset:
 
 
 def _sentinel1(item: _Item) -> Scene:
-    lower = {str(key).lower(): str(key) for key in item.assets}
-    hrefs = {band: item.href(lower[band]) for band in POLARISATIONS if band in lower}
-    assets = {band: href for band, href in hrefs.items() if href}
+    assets, unread, told = item.rasters({band: (band, f"{band}-jp2") for band in POLARISATIONS})
+    hrefs = [href for key in item.assets if (href := item.href(key))]
+    # NASA's items call their assets as they like; the files have names that tell.
+    hrefs.sort(key=lambda href: not href.startswith("https://"))
+    for href in hrefs:
+        kind = re.search(r"_(VV|VH|HH|HV)\.tiff?$", href.partition("?")[0])
+        if kind and kind[1].lower() not in unread:
+            assets.setdefault(kind[1].lower(), href)
+    opera = next((name for text in (item.id, *hrefs[:1]) if (name := opera_name(text))), None)
+    state = item.text("sat:orbit_state", "sar:pass_direction").lower()
     scene = sentinel1_scene(
         item.id,
         item.when,
         item.box,
         assets,
-        item.text("sat:orbit_state").lower(),
+        state if state in tuple(OrbitState) or opera is None else opera.orbit_state,
         item.epsg,
+        twin=opera.twin if opera else (),
+        strip=opera.seen if opera else "",
+        made=opera.made if opera else "",
         declared=item.properties.get("sar:polarizations"),
+        unread=unread,
     )
-    told = (item.assets[lower[band]] for band in S1_BANDS if band in lower)
-    return dataclasses.replace(scene, no_power=why_no_powers(told))
+    numbers = [told[band] for band in S1_BANDS if band in told]
+    return dataclasses.replace(scene, no_power=why_no_powers(numbers))
 
 
 def sentinel1_scene(
@@ -234,25 +291,33 @@ def sentinel1_scene(
     orbit_state: str,
     epsg: int = 0,
     twin: tuple[str, ...] = (),
+    strip: str = "",
     made: str = "",
     declared: Any = None,
+    unread: Mapping[str, str] = MappingProxyType({}),
 ) -> Scene:
     """Make a scene of a Sentinel-1 product, and say if it is of no use.
 
     Parameters
     ----------
-    name, when, box, assets, orbit_state, epsg, twin, made
+    name, when, box, assets, orbit_state, epsg, twin, strip, made
         As of `Scene`; `assets` may have polarisations that are not used.
     declared
         Polarisations that the product should have, if its catalogue says.
+    unread
+        Forms of polarisations that it has in none that is read.
     """
-    has = {str(p).lower() for p in declared} if isinstance(declared, list) else set(assets)
+    told = declared if isinstance(declared, list) else [declared]
+    has = (
+        set(assets) | set(unread) | set(re.findall("vv|vh|hh|hv", " ".join(map(str, told)).lower()))
+    )
     state = OrbitState(orbit_state) if orbit_state in tuple(OrbitState) else None
-    unusable = ""
+    unusable, (faulty, asset) = "", asset_at_fault(S1_BANDS, assets, unread)
     if has and not has >= set(S1_BANDS):
         unusable = f"its polarisations are {'+'.join(sorted(has)).upper()}, not VV and VH"
-    elif state is None:
-        unusable = "its orbit state is unknown"
+        faulty = asset = ""
+    elif state is None and not faulty:
+        faulty = "its orbit state is unknown"
     return Scene(
         id=name,
         sensor=Sensor.S1,
@@ -262,86 +327,17 @@ def sentinel1_scene(
         orbit_state=state,
         epsg=epsg,
         twin=twin,
+        strip=strip,
         made=made,
         unusable=unusable,
+        faulty=faulty,
+        faulty_asset=asset,
     )
 
 
-def utc(value: Any) -> str | None:
-    """A time as `2024-05-01T10:30:31.024000Z`, so that texts sort by time; None if it is none."""
-    match = _TIME.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        return None
-    date, time, second, fraction, zone = match.groups()
-    try:
-        # A leap second counts as the first of the next minute, which is what clocks make of it.
-        leap = dt.timedelta(seconds=1 if second == "60" else 0)
-        second = "59" if leap else second
-        text = f"{date}T{time}:{second}{(fraction or '.0')[:7]:0<7}+00:00"
-        moment = dt.datetime.fromisoformat(text) + leap
-        if zone not in (None, "Z", "z"):
-            away = dt.timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
-            moment -= away if zone[0] == "+" else -away
-    except (ValueError, OverflowError):
-        return None
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def resolve(base: str, href: str, own: str = "") -> str:
-    """The whole of an address that stands in a document; as it stands if it makes no sense.
-
-    Parameters
-    ----------
-    base
-        Address at which the document was read, after all redirects.
-    href
-        The address in it, which may be relative, and one of GDAL's.
-    own
-        Address that the document gives itself, of `own_address`. On the web relative ones are
-        relative to it. A copy on this machine is taken as it lies: relative ones lead to the
-        files that were copied with it, and only where there is none to what was not copied.
-    """
-    href = without_gdal(href)
-    if _WHOLE.match(href) or href.startswith(GDAL):
-        return href
-    if not is_local(base):
-        return _joined(own if own and scheme_of(base) in WEB else base, href)
-    beside = _joined(base, href)
-    if os.path.exists(local_path(beside)):
-        return beside
-    if own:
-        return _joined(own, href)
-    decoded = _joined(base, unquote(href)) if "%" in href and "://" not in base else beside
-    return decoded if os.path.exists(local_path(decoded)) else beside
-
-
-def own_address(document: Mapping[str, Any]) -> str:
-    """Address that a document gives itself by its link `self`; empty if that is no whole one."""
-    links = document.get("links")
-    for link in links if isinstance(links, list) else ():
-        if isinstance(link, Mapping) and link.get("rel") == "self":
-            href = link.get("href")
-            if isinstance(href, str) and len(href) <= MAX_TEXT:
-                href = without_gdal(href)
-                return href if _WHOLE.match(href) and not is_local(href) else ""
-    return ""
-
-
-def _joined(base: str, href: str) -> str:
-    """A relative address after the one to which it is relative."""
-    scheme, mark, rest = base.partition("://")
-    if not mark:
-        return os.path.normpath(os.path.join(os.path.dirname(base), href))
-    try:
-        # urljoin knows the schemes of the web alone; those of object stores join the same way.
-        return f"{scheme}://{urljoin(f'http://{rest}', href)[7:]}"
-    except ValueError:
-        return href
-
-
 def damaged(name: str, sensor: Sensor, why: str, box: Box = EVERYWHERE, when: str = "") -> Scene:
-    """A scene that can be named but not used."""
-    return Scene(id=name[:MAX_TEXT] or "?", sensor=sensor, datetime=when, bbox=box, unusable=why)
+    """A scene of which no more is known than what is wrong with its item."""
+    return Scene(id=name[:MAX_TEXT] or "?", sensor=sensor, datetime=when, bbox=box, faulty=why)
 
 
 def _mapping(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:

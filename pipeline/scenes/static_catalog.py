@@ -15,10 +15,12 @@ from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Unavailable
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.urls import plain
 from tessera_mosaic.pipeline.scenes.imagery_kind import ImageryKind
+from tessera_mosaic.pipeline.scenes.links import own_address, resolve
 from tessera_mosaic.pipeline.scenes.paging import Answered, Page, ask_page, whole_list
-from tessera_mosaic.pipeline.scenes.scene import RadiometricOffset, Scene, settle
+from tessera_mosaic.pipeline.scenes.scene import RadiometricOffset, Scene
 from tessera_mosaic.pipeline.scenes.source import opening
-from tessera_mosaic.pipeline.scenes.stac_items import own_address, resolve, scene_of_item
+from tessera_mosaic.pipeline.scenes.stac_items import scene_of_item
+from tessera_mosaic.pipeline.scenes.twins import settle
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, touches
 
 T = TypeVar("T")
@@ -31,7 +33,10 @@ READS = 32
 
 PARENTS = ("Catalog", "Collection")
 
-STAC_TYPES = ("Catalog", "Collection", "Feature", "FeatureCollection")
+COLLECTIONS = "Collections"
+"""Type of an API's list of its collections, which does not tell one."""
+
+STAC_TYPES = ("Catalog", "Collection", "Feature", "FeatureCollection", COLLECTIONS)
 
 TOO_LARGE = "catalogue {} has more than {}: make a STAC GeoParquet index of it"
 
@@ -272,6 +277,8 @@ def _kind(content: Any) -> Any:
     """Type of a document; before STAC 1.0 catalogues and collections did not tell it."""
     if not isinstance(content, dict):
         return None
+    if "type" not in content and isinstance(content.get("collections"), list):
+        return COLLECTIONS
     if "type" in content or "stac_version" not in content or "links" not in content:
         return content.get("type")
     return "Collection" if "extent" in content else "Catalog"

@@ -6,9 +6,7 @@ is the same in any order and memory does not grow with the number of scenes.
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +26,10 @@ from tessera_mosaic.pipeline.scenes.scene import (
     Scene,
     Sensor,
 )
+from tessera_mosaic.pipeline.scenes.twins import stand_in, versions_of
 from tessera_mosaic.pipeline.stacks import sentinel1, sentinel2
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack, OffsetNote
-from tessera_mosaic.pipeline.stacks.dpixel_files import cut_stack
+from tessera_mosaic.pipeline.stacks.dpixel_files import read_dpixels
 from tessera_mosaic.pipeline.stacks.losses import Losses
 from tessera_mosaic.pipeline.stacks.offset_evidence import (
     OffsetFinding,
@@ -54,6 +53,9 @@ from tessera_mosaic.pipeline.tiling.lattice import Window, lonlat_bounds
 
 BESIDE = "does not reach the block"
 """Why a scene beside the block is not used."""
+
+SUPERSEDED = "superseded by {}"
+"""Why a version of an acquisition is not used of which there is a newer one."""
 
 
 def read_block(
@@ -87,29 +89,11 @@ def read_block(
         If a scene that touches the block cannot be read and may not be lost.
     """
     if any(scene.sensor == Sensor.DPIXELS for scene in scenes):
-        return _read_dpixels(window, scenes)
+        return read_dpixels(window, scenes)
     named = next((scene.id for scene in scenes if scene.offset == RadiometricOffset.KEPT), None)
     if named:
         rules.check_kept(f"scenes such as {named}")
     return BlockReader(window, rules, reader, Losses() if losses is None else losses).read(scenes)
-
-
-def _read_dpixels(window: Window, scenes: Sequence[Scene]) -> AnnualStack:
-    """Read a block from d-pixel directories, which stand in for scenes."""
-    stack = cut_stack(window, [scene.asset("stack") for scene in scenes])
-    first_day = dt.date(int(scenes[0].datetime[:4]), 1, 1)
-
-    def dates(doys: NDArray[Any]) -> tuple[str, ...]:
-        return tuple(str(first_day + dt.timedelta(int(doy) - 1)) for doy in doys)
-
-    return AnnualStack(
-        stack,
-        dates(stack.doys),
-        dates(stack.sar_ascending_doy),
-        dates(stack.sar_descending_doy),
-        tuple(sorted(scene.id for scene in scenes)),
-        (),
-    )
 
 
 class _Day:
@@ -221,6 +205,8 @@ class BlockReader:
                 self._why[scene.id] = BESIDE
             else:
                 near.append(scene)
+        for scene in [scene for scene in near if scene.faulty]:
+            self._lose(Incomplete(scene.faulty, scene.id, scene.faulty_asset), near)
         return near
 
     def _choose(self, day: _Day) -> None:
@@ -248,23 +234,30 @@ class BlockReader:
     def _add_classes(self, day: _Day, beyond: Mapping[str, NDArray[np.bool_] | None]) -> None:
         """Read the scene classes of a day, but for pixels that are known to be beyond reach."""
         any_clear = []
-        for scene in day.scenes:
-            if day.mosaic.is_full:
-                self._why[scene.id] = "earlier scenes of the day are clear all over the block"
-                continue
-            if scene.missing:
-                raise Incomplete("the item has no such asset", scene.id, scene.missing[0])
-            classes = self._reader.read(
-                scene, CLASSES, self._window, Kernel.NEAREST, PixelKind.UINT8
-            )
-            if classes is None:
-                self._why[scene.id] = BESIDE
-                continue
-            if (pixels := beyond.get(scene.id)) is not None:
-                classes = np.where(pixels, np.uint8(0), classes)
-            day.mosaic.add(classes)
-            day.competing.append(scene)
-            any_clear.append(bool(sentinel2.is_clear(classes).any()))
+        for versions in versions_of(day.scenes):
+            seen: NDArray[np.bool_] | None = None
+            for scene in versions.scenes:
+                if seen is not None and (versions.told or seen.all()):
+                    self._why[scene.id] = SUPERSEDED.format(versions.scenes[0].id)
+                    continue
+                if day.mosaic.is_full:
+                    self._why[scene.id] = "earlier scenes of the day are clear all over the block"
+                    continue
+                classes = self._reader.read(
+                    scene, CLASSES, self._window, Kernel.NEAREST, PixelKind.UINT8
+                )
+                if classes is None:
+                    self._why[scene.id] = BESIDE
+                    continue
+                if (pixels := beyond.get(scene.id)) is not None:
+                    classes = np.where(pixels, np.uint8(sentinel2.NO_DATA), classes)
+                if seen is not None:
+                    classes = np.where(seen, np.uint8(sentinel2.NO_DATA), classes)
+                data = classes != sentinel2.NO_DATA
+                seen = data if seen is None else seen | data
+                day.mosaic.add(classes)
+                day.competing.append(scene)
+                any_clear.append(bool(sentinel2.is_clear(classes).any()))
         for index, scene in enumerate(day.competing):
             if not any_clear[index]:
                 self._why[scene.id] = "no clear pixel in the block"
@@ -330,29 +323,33 @@ class BlockReader:
     def _fill_pass(self, scenes: list[Scene], out: NDArray[np.int16]) -> None:
         """Read the scenes of a Sentinel-1 pass and join them in their place."""
         mosaic = sentinel1.PassMosaic(out.shape, self._rules.s1_mosaic)
-        for scene in scenes:
-            if mosaic.is_full:
-                self._why[scene.id] = "earlier scenes of the pass have data all over the block"
-                continue
-            try:
-                codes = self._codes(scene)
-            except SceneError as error:
-                self._lose(error, scenes)
-                continue
-            if codes is None:
-                self._why[scene.id] = BESIDE
-            elif not codes.any():
-                self._why[scene.id] = "no data in the block"
-            elif mosaic.add(codes):
-                self._used.add(scene.id)
-            else:
-                self._why[scene.id] = "earlier scenes of the pass have all its pixels"
+        for versions in versions_of(scenes):
+            reached = False
+            for scene in versions.scenes:
+                if reached and versions.told:
+                    self._why[scene.id] = SUPERSEDED.format(versions.scenes[0].id)
+                    continue
+                if mosaic.is_full:
+                    self._why[scene.id] = "earlier scenes of the pass have data all over the block"
+                    continue
+                try:
+                    codes = self._codes(scene)
+                except SceneError as error:
+                    self._lose(error, scenes)
+                    continue
+                reached |= codes is not None
+                if codes is None:
+                    self._why[scene.id] = BESIDE
+                elif not codes.any():
+                    self._why[scene.id] = "no data in the block"
+                elif mosaic.add(codes):
+                    self._used.add(scene.id)
+                else:
+                    self._why[scene.id] = "earlier scenes of the pass have all its pixels"
         out[...] = mosaic.codes
 
     def _codes(self, scene: Scene) -> NDArray[np.int16] | None:
         """Both polarisations of a scene, coded, (H, W, 2)."""
-        if scene.missing:
-            raise Incomplete("the item has no such asset", scene.id, scene.missing[0])
         layers = []
         for band in S1_BANDS:
             why = scene.no_power or why_no_power(self._reader.found(scene, band).numbers)
@@ -386,7 +383,14 @@ class BlockReader:
         return beyond if beyond.any() else None
 
     def _lose(self, error: SceneError, scenes: list[Scene]) -> None:
-        """Drop the scene that an error names, if it may be lost."""
-        self._losses.add(error)
-        self._why[error.scene] = f"lost: {error.kind}: {error}"
-        scenes[:] = [scene for scene in scenes if scene.id != error.scene]
+        """Drop the scene that an error names, if another stands in for it or it may be lost."""
+        lost = next((scene for scene in scenes if scene.id == error.scene), None)
+        others = [scene for scene in scenes if scene.id != error.scene]
+        instead = stand_in(lost, others) if lost is not None and error.loses_scene else None
+        why = f"lost: {error.kind}: {error}"
+        if instead is None:
+            self._losses.add(error)
+        else:
+            why = f"{error.kind}: {error}; {instead.id} is read in its place"
+        self._why[error.scene] = why
+        scenes[:] = others

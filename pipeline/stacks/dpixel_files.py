@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS, Stack
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.local_files import make_directory
 from tessera_mosaic.pipeline.scenes.dpixel_catalog import DESCRIPTION, read_description
+from tessera_mosaic.pipeline.scenes.scene import Scene
+from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
 )
@@ -175,3 +178,21 @@ def _numbered(days: NDArray[Any]) -> list[tuple[int, int]]:
         numbered.append((day, counts[day]))
         counts[day] += 1
     return numbered
+
+
+def read_dpixels(window: Window, scenes: Sequence[Scene]) -> AnnualStack:
+    """Read a block from d-pixel directories, which stand in for scenes."""
+    stack = cut_stack(window, [scene.asset("stack") for scene in scenes])
+    first_day = dt.date(int(scenes[0].datetime[:4]), 1, 1)
+
+    def dates(doys: NDArray[Any]) -> tuple[str, ...]:
+        return tuple(str(first_day + dt.timedelta(int(doy) - 1)) for doy in doys)
+
+    return AnnualStack(
+        stack,
+        dates(stack.doys),
+        dates(stack.sar_ascending_doy),
+        dates(stack.sar_descending_doy),
+        tuple(sorted(scene.id for scene in scenes)),
+        (),
+    )

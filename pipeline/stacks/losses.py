@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Collection
 
 from tessera_mosaic.pipeline.errors import BadInput, SceneError
 
@@ -28,10 +29,12 @@ class Losses:
     ----------
     allowed
         Number of scenes that may be lost before the tile fails.
+    excused
+        Ids of scenes that may be lost besides: those of a sensor that may be lost.
     """
 
-    def __init__(self, allowed: int = 0) -> None:
-        self.allowed = allowed
+    def __init__(self, allowed: int = 0, excused: Collection[str] = ()) -> None:
+        self.allowed, self._excused = allowed, frozenset(excused)
         self._lost: dict[str, SceneError] = {}
         self._lock = threading.Lock()
 
@@ -39,7 +42,8 @@ class Losses:
         """Take note of a lost scene, or raise its error if it is one too many."""
         with self._lock:
             self._lost.setdefault(error.scene, error)
-            if not error.loses_scene or len(self._lost) > self.allowed:
+            counted = len(self._lost.keys() - self._excused)
+            if not error.loses_scene or counted > self.allowed:
                 raise error
 
     @property

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS
-from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Gone, Incomplete, Refused, choose
+from tessera_mosaic.pipeline.errors import (
+    BadInput,
+    Corrupt,
+    Gone,
+    Incomplete,
+    Refused,
+    SensorLost,
+    choose,
+)
 from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.local_files import make_directory
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import Scene, Sensor, check_year
+from tessera_mosaic.pipeline.scenes.sensors import excused_scenes, sensors_without
 from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
-from tessera_mosaic.pipeline.stacks.block_reader import read_block
+from tessera_mosaic.pipeline.stacks.block_reader import BESIDE, read_block
 from tessera_mosaic.pipeline.stacks.dpixel_files import write_stack_directory
 from tessera_mosaic.pipeline.stacks.losses import Losses, check_losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
@@ -60,9 +69,11 @@ class StackRequest:
         Rule for the value of a pixel that several scenes of one Sentinel-1 pass have: `first` or
         `mean`.
     allow_lost_scenes
-        Number of scenes that may be gone, damaged or without answer.
+        Number of scenes that may be faulty, gone, damaged or without answer.
     allow_hosts
         Hosts at private addresses that the catalogue may point to.
+    allow_lost_sensor
+        Whether the stack is made from one sensor though all scenes of the other are faulty.
 
     Raises
     ------
@@ -84,6 +95,7 @@ class StackRequest:
     s1_mosaic: PassRule = PassRule.FIRST
     allow_lost_scenes: int = 0
     allow_hosts: tuple[str, ...] = ()
+    allow_lost_sensor: bool = False
 
     def __post_init__(self) -> None:
         check_year(self.year)
@@ -107,6 +119,8 @@ class RegionStack:
         Rules by which pixels became observations.
     annual
         The arrays, their dates, and the scenes that were used and not.
+    absent_sensors
+        Why a sensor gave no observation, by its name, `s2` or `s1`.
     """
 
     window: Window
@@ -114,6 +128,7 @@ class RegionStack:
     catalog: str
     rules: Preprocessing
     annual: AnnualStack
+    absent_sensors: Mapping[str, str] = field(default_factory=dict)
 
     def description(self) -> dict[str, Any]:
         """The fields of `stack.json`."""
@@ -127,6 +142,7 @@ class RegionStack:
             "dates": list(self.annual.dates),
             "ascending_dates": list(self.annual.ascending_dates),
             "descending_dates": list(self.annual.descending_dates),
+            "absent_sensors": dict(self.absent_sensors),
             "scenes": {
                 "used": list(self.annual.used),
                 "unused": [{"id": name, "reason": why} for name, why in self.annual.unused],
@@ -230,11 +246,17 @@ def _find(request: StackRequest) -> _Found:
 
 def _read(request: StackRequest, found: _Found) -> RegionStack:
     """Read the scenes of a region."""
-    losses = Losses(request.allow_lost_scenes)
     with _final_as_bad_input(), contextlib.closing(SceneReader(found.source)) as reader:
+        excused = excused_scenes(found.scenes, request.allow_lost_sensor)
+        losses = Losses(request.allow_lost_scenes, excused)
         annual = read_block(found.window, found.scenes, found.rules, reader, losses)
+        absent = sensors_without(
+            found.scenes,
+            [scene for scene, *_ in losses.scenes],
+            [scene for scene, why in annual.unused if why == BESIDE],
+        )
     _tell_offsets(annual)
-    return RegionStack(found.window, request.year, found.source.name, found.rules, annual)
+    return RegionStack(found.window, request.year, found.source.name, found.rules, annual, absent)
 
 
 def _tell_offsets(annual: AnnualStack) -> None:
@@ -283,6 +305,8 @@ def _final_as_bad_input() -> Iterator[None]:
     """What no further try can help with is bad input; a provider's bad moment is not."""
     try:
         yield
+    except SensorLost as error:
+        raise BadInput(f"{error} (allow a lost sensor to go on without it)") from None
     except (Corrupt, Gone, Incomplete, Refused) as error:
         way_out = " (allow one more lost scene to go on without it)" if error.scene else ""
         raise BadInput(f"{error}{way_out}") from None

@@ -27,6 +27,9 @@ UNCLEAR_CLASSES = (0, 1, 2, 3, 8, 9)
 """TESSERA reference: scene classes that are no observation: no data, defective, dark, cloud
 shadow, cloud of medium and of high probability. Thin cirrus, snow, water and unclassified are."""
 
+NO_DATA = 0
+"""Scene class of pixels that were not seen."""
+
 FIRST_BASELINE_WITH_OFFSET = "04.00"
 
 _CLEAR = ~np.isin(np.arange(256), UNCLEAR_CLASSES)

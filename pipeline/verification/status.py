@@ -59,11 +59,20 @@ class Status:
             failures.update(found.failures)
         return dict(failures.most_common())
 
+    @property
+    def without(self) -> dict[str, int]:
+        """Number of done tiles that are from one sensor, by the sensor that they are without."""
+        without: Counter[str] = Counter()
+        for found in self.years.values():
+            without.update(found.without)
+        return dict(without)
+
     def to_json(self) -> dict[str, Any]:
         """The fields of `status --json`."""
         return {
             **{name: self._sum(name) for name in SUMS},
             "failures": self.failures,
+            "tiles_without": self.without,
             "years": list(self.years),
             "plan": {
                 str(year): {name: entry.to_json() for name, entry in found.comparison.items()}

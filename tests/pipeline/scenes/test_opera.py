@@ -40,8 +40,8 @@ def test_opera_granules(monkeypatch: pytest.MonkeyPatch) -> None:
         source = OperaGranules(Remote(url), f"{url}/granules.json")
         scenes = source.search((-119.8, 34.3, -119.7, 34.4), 2021)
         assert len(scenes) == 8
-        assert [scene.id for scene in scenes if scene.unusable] == [older["producer_granule_id"]]
-        scene = next(scene for scene in scenes if not scene.unusable)
+        assert [scene.id for scene in scenes if scene.superseded] == [older["producer_granule_id"]]
+        scene = next(scene for scene in scenes if scene.counts)
         assert (scene.orbit_state, scene.datetime) == ("ascending", "2021-01-01T01:58:58.000000Z")
         assert scene.assets["vv"].startswith("https://cumulus.asf.earthdatacloud.nasa.gov/")
         assert scene.bbox == (-119.9, 34.2, -119.5, 34.6)
@@ -72,7 +72,7 @@ def test_earth_search_has_the_scenes_of_both(
     optical = [scene for scene in scenes if scene.sensor == "s2"]
     radar = [scene for scene in scenes if scene.sensor == "s1"]
     assert (len(optical), len(radar)) == (len(items), 3)
-    assert not any(scene.unusable or scene.missing for scene in scenes)
+    assert all(scene.counts for scene in scenes)
     assert set(optical[0].assets) == set(S2_ASSETS)
 
 
@@ -93,11 +93,9 @@ def test_what_is_no_granule_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         source = OperaGranules(Remote(url), f"{url}/granules.json")
         scenes = source.search((-119.8, 34.3, -119.7, 34.4), 2021)
     assert len(scenes) == len(odd) + 1
-    reasons = {scene.id: scene.unusable for scene in scenes}
+    reasons = {scene.id: scene.faulty for scene in scenes}
     assert reasons["S1A_IW_GRDH"] == "its name is not that of an OPERA RTC-S1 granule"
-    assert [scene.id for scene in scenes if not scene.unusable] == [
-        granules(1)[0]["producer_granule_id"]
-    ]
+    assert [scene.id for scene in scenes if scene.counts] == [granules(1)[0]["producer_granule_id"]]
     assert all("\n" not in scene.id for scene in scenes)
 
 

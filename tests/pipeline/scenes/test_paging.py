@@ -274,3 +274,67 @@ def test_catalogues_of_before_stac_1(archive: Path, tmp_path: Path) -> None:
     old = {"stac_version": "0.9.0", "id": "x", "links": links, "extent": {}}
     (tmp_path / "collection.json").write_text(json.dumps(old))
     assert [scene.id for scene in found_in(open_catalogue(str(tmp_path)))] == [item["id"]]
+
+
+def only_lists(url: str, request: Request, pages: list[list[str]], counted: int | None) -> Reply:
+    """An API of which no more is asked than its landing page and its collections."""
+    if request.path == "/":
+        links = [
+            {"rel": "data", "href": f"{url}/collections"},
+            {"rel": "search", "href": f"{url}/search", "method": "GET"},
+        ]
+        return 200, {}, {"type": "Catalog", "stac_version": "1.0.0", "id": "a", "links": links}
+    if request.path == "/search":
+        return 200, {}, {"type": "FeatureCollection", "features": []}
+    number = int(request.query.get("page", 0))
+    following = f"{url}/collections?page={(number + 1) % (len(pages) + (counted is not None))}"
+    listed = {
+        "collections": [{"id": name} for name in pages[number]] if number < len(pages) else [],
+        "links": [{"rel": "root", "href": f"{url}/"}, {"rel": "next", "href": following}],
+    }
+    if counted is not None:
+        listed["numberMatched"] = counted
+        listed["links"] = listed["links"][: 1 + (number + 1 < len(pages))]
+    return 200, {}, listed
+
+
+def opened(pages: list[list[str]], counted: int | None, path: str = "/") -> Source:
+    place: list[str] = []
+    with fake_web(lambda request: only_lists(place[0], request, pages, counted)) as url:
+        place.append(url)
+        return open_catalogue(url + path, patience=HURRIED)
+
+
+def test_the_list_of_collections_is_whole_or_an_error() -> None:
+    assert opened([["other"], ["sentinel-2-l2a", "sentinel-1-rtc"]], 3).name.endswith("/")
+    with pytest.raises(BadInput, match="lists 1 items fewer than it counts"):
+        opened([["other"], ["sentinel-2-l2a"]], 3)
+    with pytest.raises(BadInput, match="do not end"):
+        opened([["sentinel-2-l2a"], ["sentinel-1-rtc"]], None)
+
+
+@pytest.mark.parametrize("path", ["/collections", "/collections?page=0"])
+def test_the_address_of_the_collections_of_an_api(path: str) -> None:
+    assert opened([["sentinel-2-l2a", "sentinel-1-rtc"]], 2, path).name.endswith("/")
+
+
+def test_a_saved_page_whose_next_one_has_to_be_merged(archive: Path, tmp_path: Path) -> None:
+    items = items_of(archive, "https://nowhere.example")
+    merging = {"rel": "next", "href": "https://nowhere.example/search", "method": "POST"}
+    page: dict[str, Any] = {
+        "type": "FeatureCollection",
+        "features": items,
+        "links": [{**merging, "body": {"token": 2}, "merge": True}],
+    }
+    saved = tmp_path / "page.json"
+    # Its search is not known; where nothing lacks, none is needed.
+    saved.write_text(json.dumps(page))
+    with pytest.raises(BadInput, match="give the API as the catalogue"):
+        open_catalogue(str(saved))
+    saved.write_text(json.dumps({**page, "numberMatched": len(items)}))
+    assert len(found_in(open_catalogue(str(saved)))) == len(items)
+    # Its own link may tell it.
+    own = {"rel": "self", "method": "POST", "body": {"collections": ["sentinel-2-l2a"]}}
+    first = Page(str(saved)).following({"links": [own, *page["links"]]}, "https://a.example/search")
+    assert first is not None
+    assert first.body == {"collections": ["sentinel-2-l2a"], "token": 2}

@@ -10,27 +10,30 @@ import shapely
 
 from tessera_mosaic.pipeline.errors import Incomplete
 from tessera_mosaic.pipeline.scenes.imagery_kind import ImageryKind
-from tessera_mosaic.pipeline.scenes.opera import orbit_state, orbit_turn, scene_of_granule
+from tessera_mosaic.pipeline.scenes.links import own_address, resolve
+from tessera_mosaic.pipeline.scenes.opera import scene_of_granule
+from tessera_mosaic.pipeline.scenes.opera_names import orbit_state, orbit_turn
 from tessera_mosaic.pipeline.scenes.scene import (
     S2_ASSETS,
     OrbitState,
     RadiometricOffset,
     Scene,
     Sensor,
-    settle,
 )
-from tessera_mosaic.pipeline.scenes.stac_items import own_address, resolve, scene_of_item, utc
+from tessera_mosaic.pipeline.scenes.stac_items import scene_of_item
+from tessera_mosaic.pipeline.scenes.times import utc
+from tessera_mosaic.pipeline.scenes.twins import settle
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, spans, touches
 
 REAL = {
-    "cdse_sentinel-2-l2a_stac110.json": {"s2": 1, "unusable": 1},
+    "cdse_sentinel-2-l2a_stac110.json": {"s2": 1, "faulty": 1, "lacking": 1},
     "earthsearch_sentinel-1-grd_pystac-client-cassettes.json": {"none": 3},
     "earthsearch_sentinel-2-c1-l2a_pystac-client-cassettes.json": {"s2": 6},
     "earthsearch_sentinel-2-l1c_pystac-client-cassettes.json": {"none": 5},
     "earthsearch_sentinel-2-l2a_pystac-client-cassettes.json": {"s2": 7},
     "earthsearch_sentinel-s2-l2a-cogs_pystac-client-cassettes.json": {"s2": 1},
-    "earthsearch_v1_earthdaily_trimmed_31TCJ_2022-08.json": {"s2": 8, "lacking": 8},
-    "earthsearch_v1_earthdaily_trimmed_scl_2023-07-01.json": {"s2": 3, "lacking": 3},
+    "earthsearch_v1_earthdaily_trimmed_31TCJ_2022-08.json": {"s2": 8, "faulty": 8, "lacking": 8},
+    "earthsearch_v1_earthdaily_trimmed_scl_2023-07-01.json": {"s2": 3, "faulty": 3, "lacking": 3},
     "mpc_sentinel-1-grd.json": {"none": 1},
     "mpc_sentinel-1-rtc_earthdaily_trimmed_2022.json": {"s1": 3},
     "mpc_sentinel-1-rtc_full.json": {"s1": 5},
@@ -70,7 +73,7 @@ def test_all_real_items_are_known_to_these_tests(shared: Path) -> None:
 
 @pytest.mark.parametrize("name", REAL)
 def test_real_items(shared: Path, name: str) -> None:
-    counts = {"s2": 0, "s1": 0, "none": 0, "unusable": 0, "lacking": 0}
+    counts = dict.fromkeys(("s2", "s1", "none", "unusable", "faulty", "lacking"), 0)
     for item in real_items(shared, name):
         scene = scene_of_item(item)
         if scene is None:
@@ -78,6 +81,7 @@ def test_real_items(shared: Path, name: str) -> None:
             continue
         counts[scene.sensor] += 1
         counts["unusable"] += bool(scene.unusable)
+        counts["faulty"] += bool(scene.faulty)
         counts["lacking"] += bool(scene.missing)
         assert scene.id == item["id"]
         assert scene.datetime == utc(item["properties"]["datetime"])
@@ -101,7 +105,8 @@ def test_a_real_item_of_each_kind_in_full(shared: Path) -> None:
     item = real_items(shared, "mpc_sentinel-2-l2a_rustac100.json")[0]
     scene = scene_of_item(item)
     assert scene is not None
-    assert scene.twin == ("sentinel-2a", "13TDE", "20240326T175902")
+    assert scene.twin == ("sentinel-2a", "13TDE", "20240326T174951")
+    assert scene.strip == "20240326T175902"
     assert scene.made == "2024-03-29T22:44:29.912217Z"
     assert (scene.baseline, scene.offset) == ("05.10", "")
     assert scene.assets["B8A"].endswith("/R20m/T13TDE_20240326T174951_B8A_20m.tif")
@@ -219,29 +224,31 @@ def test_of_twins_the_newest_sound_one_is_taken() -> None:
     old = make("old", twin=("t",), made="2022", assets=WHOLE)
     new = make("new", twin=("t",), made="2023", assets=WHOLE)
     broken = make("broken", twin=("t",), made="2024", assets={"SCL": "x"})
-    jpeg = make("jpeg", twin=("t",), made="2025", assets=WHOLE, unusable="JPEG 2000")
+    jpeg = make("jpeg", twin=("t",), made="2025", assets=WHOLE, faulty="JPEG 2000")
     other = make("other", twin=("u",), made="2021", assets=WHOLE)
-    reasons = {scene.id: scene.unusable for scene in settle([new, broken, other, old, jpeg], 2024)}
-    assert reasons == {
-        "old": "superseded by new",
+    found = [dataclasses.replace(scene, strip="s") for scene in (new, broken, other, old, jpeg)]
+    assert {scene.id: scene.superseded for scene in settle(found, 2024)} == {
+        "old": "new",
         "new": "",
-        "broken": "superseded by new",
-        "jpeg": "JPEG 2000",
+        "broken": "new",
+        "jpeg": "new",
         "other": "",
     }
-    assert {s.id: s.unusable for s in settle([broken], 2024)} == {"broken": ""}
+    assert [scene.superseded for scene in settle([broken], 2024)] == [""]
 
 
 def test_real_twins_are_settled(shared: Path) -> None:
     items = real_items(shared, "mpc_sentinel-2-l2a_rustac100.json")
     scenes = [scene for item in items if (scene := scene_of_item(item)) is not None]
     settled = settle(scenes, 2024)
-    superseded = [scene for scene in settled if scene.unusable]
+    superseded = [scene for scene in settled if scene.superseded]
     assert len({scene.date for scene in settled}) == 99
-    assert len({scene.twin for scene in settled}) == len(settled) - len(superseded)
+    assert len({(scene.twin, scene.strip) for scene in settled}) == len(settled) - len(superseded)
+    # On one day the tile came in two datastrips of one datatake.
+    assert len({scene.twin for scene in settled}) == 99
     for scene in superseded:
-        winner = next(s for s in settled if scene.unusable == f"superseded by {s.id}")
-        assert (winner.twin, winner.unusable) == (scene.twin, "")
+        winner = next(s for s in settled if scene.superseded == s.id)
+        assert (winner.twin, winner.strip, winner.superseded) == (scene.twin, scene.strip, "")
         assert winner.made > scene.made
 
 

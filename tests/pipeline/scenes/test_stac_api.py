@@ -87,7 +87,7 @@ def test_items_without_an_id_are_counted_on_both_sides_of_the_antimeridian(archi
         for item in items:
             item["id"] = None
         found = source.search((179.9, -17, 180.1, -16), YEAR)
-    assert [scene.unusable for scene in found] == ["the item has no id"] * 2
+    assert [scene.faulty for scene in found] == ["the item has no id"] * 2
     assert len({scene.id for scene in found}) == 2
 
 
