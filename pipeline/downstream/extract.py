@@ -150,6 +150,8 @@ def extract(
     years = request.years or mosaic.years_made()
     for year in request.years:
         mosaic.check_made(year)
+    if not years:
+        raise BadInput(f"{request.store} has no year yet that was made")
     places = read_places(request.at)
     pixels = pixels_of(places)
     geometry = Path(request.out).suffix.lower() == ".geoparquet"

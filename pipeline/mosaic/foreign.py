@@ -7,6 +7,7 @@ so what lies in it is asked of its shards, and what it is, of its attributes.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import math
@@ -214,21 +215,26 @@ class ForeignMosaic:
 
     def holds(self, tile: Tile, year: int) -> bool:
         """Whether a shard of the embeddings lies on a tile."""
-        step, extent = self.step(year), self._extent(tile.zone)
-        if extent is None:
-            return False
+        return any(map(self.storage.exists, self._shard_keys(tile, year)))
+
+    def shards(self, tile: Tile, year: int) -> dict[str, int]:
+        """Keys of the shards of the embeddings that lie on a tile, with their sizes in bytes."""
+        found = {}
+        for key in self._shard_keys(tile, year):
+            with contextlib.suppress(FileNotFoundError):
+                found[key] = self.storage.size(key)
+        return found
+
+    def _shard_keys(self, tile: Tile, year: int) -> Iterator[str]:
+        """Keys that the shards of the embeddings on a tile have, if they are there."""
+        step, (rows, cols) = self.step(year), self.seen(tile.window)
+        if rows.start == rows.stop or cols.start == cols.stop:
+            return
         array = _arrays(self.storage.url, tile.zone)["embeddings"]
         high, wide = (array.shards or array.chunks)[-2:]
-        top = max(tile.window.row - extent.row, 0)
-        left = max(tile.window.col - extent.col, 0)
-        bottom = min(tile.window.row + tile.side - extent.row, extent.height)
-        right = min(tile.window.col + tile.side - extent.col, extent.width)
-        keys = (
-            f"{array.path}/{array.metadata.encode_chunk_key((step, 0, row, col))}"
-            for row in range(top // high, -(-bottom // high))
-            for col in range(left // wide, -(-right // wide))
-        )
-        return top < bottom and left < right and any(map(self.storage.exists, keys))
+        for row in range(rows.start // high, -(-rows.stop // high)):
+            for col in range(cols.start // wide, -(-cols.stop // wide)):
+                yield f"{array.path}/{array.metadata.encode_chunk_key((step, 0, row, col))}"
 
     def seen(self, window: Window) -> tuple[slice, slice]:
         """Rows and columns of its zone's arrays that hold a window, as far as they reach."""
