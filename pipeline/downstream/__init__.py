@@ -7,7 +7,8 @@ the lattice they are. `extract` writes the vectors at places as a table, whose r
 makes.
 
 Mosaics: `made_tiles` says which tiles of one have data, whoever made it (`mosaic.any_mosaic`).
-`compare` sets one beside another.
+`compare` sets one beside another; `foreign_tile` tells a tile of theirs as `chunk_reader` does one
+of ours.
 
 Heads: `labels` makes labelled pixels of whatever a user has, `label_check` looks at them, `train`
 makes a head, `head_file` reads one and says which mosaic it may meet.

@@ -9,8 +9,8 @@ from tessera_mosaic.model.heads.files import MOST_BYTES, decode_head, encode_hea
 from tessera_mosaic.model.heads.head import Head, HeadError
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic
 from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, model_name
-from tessera_mosaic.pipeline.mosaic.store import Mosaic
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def write_head(url: str, head: Head) -> bytes:
     return data
 
 
-def check_mosaic(head: Head, mosaic: Mosaic) -> None:
+def check_mosaic(head: Head, mosaic: AnyMosaic) -> None:
     """Check that a head was trained on embeddings like those of a mosaic.
 
     Raises

@@ -28,8 +28,8 @@ from tessera_mosaic.pipeline.job.outcome import Outcome
 from tessera_mosaic.pipeline.ledger.keys import HEAD, cog_key, sidecar_key
 from tessera_mosaic.pipeline.ledger.map_recipe import MapYear, add_map_year, read_map_recipe
 from tessera_mosaic.pipeline.ledger.tile_lists import TileList
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any, tiles_with_shards
 from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, pixels_named
-from tessera_mosaic.pipeline.mosaic.store import Mosaic, mosaic_at
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
@@ -177,7 +177,7 @@ def prepare_map(request: MapRequest) -> PreparedMap:
     beam_options(request.runner, request.workers, list(request.beam_options))
     told = read_head(request.head)
     head = told.head
-    mosaic = mosaic_at(request.store)
+    mosaic = open_any(request.store)
     check_mosaic(head, mosaic)
     to = check_year(head.years, request.year, request.match_years)
     mosaic.check_made(request.year)
@@ -227,7 +227,7 @@ def prepare_map(request: MapRequest) -> PreparedMap:
     return PreparedMap(job, maker, store, told, shift)
 
 
-def check_ground(mosaic: Mosaic, year: int, tiles: list[Tile], region: str) -> None:
+def check_ground(mosaic: AnyMosaic, year: int, tiles: list[Tile], region: str) -> None:
     """Check that a mosaic has embeddings of some tile, where the tiles are few enough to ask.
 
     Raises
@@ -237,8 +237,7 @@ def check_ground(mosaic: Mosaic, year: int, tiles: list[Tile], region: str) -> N
     """
     if len(tiles) > MOST_ASKED:
         return
-    keys = (mosaic.keys(tile, year)[-1] for tile in tiles)
-    if not any(mosaic.storage.exists(key) for key in keys):
+    if next(tiles_with_shards(mosaic, year, tiles), None) is None:
         raise BadInput(f"{mosaic.storage.url} has no embeddings of {year} there", "region", region)
 
 

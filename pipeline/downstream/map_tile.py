@@ -6,7 +6,7 @@ not depend on how many threads or processes are at work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +19,7 @@ from shapely import from_wkb
 from tessera_mosaic.model.heads.files import decode_head
 from tessera_mosaic.model.heads.head import Head
 from tessera_mosaic.model.heads.scoring import Scored, scorer_of
-from tessera_mosaic.pipeline.downstream.chunk_reader import EncodedChunk, TileReader
+from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, Reader, reader_of
 from tessera_mosaic.pipeline.downstream.map_layout import (
     DISTANCE_STEP,
     MEASURES,
@@ -37,8 +37,8 @@ from tessera_mosaic.pipeline.io.stored_object import StoredObject
 from tessera_mosaic.pipeline.ledger.keys import HEAD, cog_key, sidecar_key
 from tessera_mosaic.pipeline.ledger.metrics import Meter
 from tessera_mosaic.pipeline.ledger.records import Record, State, TileResult
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS
-from tessera_mosaic.pipeline.mosaic.store import Mosaic, mosaic_at
 from tessera_mosaic.pipeline.tiling.lattice import CHUNK, Tile
 from tessera_mosaic.pipeline.tiling.region import wanted_pixels
 
@@ -98,7 +98,7 @@ class TileMapper:
     def __init__(self, maker: MapMaker, storage: Storage, threads: int) -> None:
         self._maker, self._storage = maker, storage
         self._map: MapStore = read_map(storage)
-        self._mosaic: Mosaic = mosaic_at(maker.store)
+        self._mosaic: AnyMosaic = open_any(maker.store)
         self._head: Head = decode_head(storage.read(HEAD))
         layout = self._map.layout
         shift = None if maker.shift is None else np.array(maker.shift, np.float32)
@@ -111,7 +111,7 @@ class TileMapper:
     ) -> TileResult | None:
         """Read a tile's embeddings, score them, write its arrays and its GeoTIFF."""
         maker, layout = self._maker, self._map.layout
-        reader = TileReader(self._mosaic, tile, maker.year)
+        reader = reader_of(self._mosaic, tile, maker.year)
         with meter("find"), store_errors(maker.store):
             source = reader.source()
         if before is not None and before.scenes() == ({source} if source else set()):
@@ -156,7 +156,7 @@ class TileMapper:
 
     def _fill(
         self,
-        reader: TileReader,
+        reader: Reader,
         known: NDArray[np.bool_],
         scales: NDArray[np.float32],
         values: dict[str, NDArray[Any]],
@@ -165,14 +165,14 @@ class TileMapper:
         """Score the chunks of a tile and put what they tell where it belongs."""
         side = CHUNK
 
-        def score(chunk: EncodedChunk) -> tuple[EncodedChunk, Scored | None]:
+        def score(chunk: Chunk) -> tuple[Chunk, Scored | None]:
             here = np.s_[chunk.row : chunk.row + side, chunk.col : chunk.col + side]
             mine = known[here]
             if not mine.any():
                 return chunk, None
             return chunk, self._score(chunk.codes(), np.where(mine, scales[here], 0).ravel())
 
-        rows = reader.rows()
+        rows: Iterator[Sequence[Chunk]] = reader.rows()
         while True:
             with meter("read"), store_errors(self._maker.store):
                 chunks = next(rows, None)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely import from_wkb
 
-from tessera_mosaic.pipeline.downstream.chunk_reader import TileReader
+from tessera_mosaic.pipeline.downstream.foreign_tile import reader_of
 from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.mosaic.store import Mosaic
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic
 from tessera_mosaic.pipeline.tiling.lattice import CHUNK, Tile
 from tessera_mosaic.pipeline.tiling.region import wanted_pixels
 
@@ -71,7 +71,7 @@ def check_year(head_years: Sequence[int], year: int, match_years: bool) -> int |
 
 
 def year_shift(
-    mosaic: Mosaic, year: int, to: int, tiles: Sequence[Tile], inside: bytes | None
+    mosaic: AnyMosaic, year: int, to: int, tiles: Sequence[Tile], inside: bytes | None
 ) -> YearShift:
     """The shift of the mean over the mapped ground.
 
@@ -117,10 +117,10 @@ def year_shift(
 
 
 def _of_tile(
-    mosaic: Mosaic, tile: Tile, years: tuple[int, int], inside: bytes | None
+    mosaic: AnyMosaic, tile: Tile, years: tuple[int, int], inside: bytes | None
 ) -> tuple[NDArray[np.float64], int, NDArray[np.int64]] | None:
     """Sums of the embeddings of both years, pixels, and pixels with any and with radar counts."""
-    readers = [TileReader(mosaic, tile, year) for year in years]
+    readers = [reader_of(mosaic, tile, year) for year in years]
     if any(reader.source() is None for reader in readers):
         return None
     scales = [reader.scales() for reader in readers]
