@@ -88,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit
         With the exit code, where the words are no command or ask for help.
     """
+    if argv is None:
+        keep_docstrings()
     words = with_values(sys.argv[1:] if argv is None else argv)
     set_up_logging()
     command = next((word for word in words if not word.startswith("-")), None)
@@ -95,6 +97,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _main(command, words)
     except KeyboardInterrupt:
         return _failed(command, "stopped; run it again to go on", ExitCode.FAILED)
+
+
+def keep_docstrings() -> None:
+    """Start anew as `python -O` where this is `python -OO`: Beam is not there without docstrings.
+
+    Beam makes parts of its documentation while it is imported, and fails where it has none.
+    """
+    if sys.flags.optimize > 1:
+        os.environ["PYTHONOPTIMIZE"] = "1"
+        os.execv(sys.executable, [sys.executable, "-m", "tessera_mosaic", *sys.argv[1:]])
 
 
 def _main(command: str | None, words: list[str]) -> ExitCode:
