@@ -43,4 +43,3 @@ def test_exit_codes_do_not_depend_on_assertions(
     assert ended(flag, "status", f"--store={finished}") == 0
     assert ended(flag, "status", f"--store={tmp_path / 'none'}") == 2
     assert ended(flag, *failing) == 3
-    assert ended(flag, "status", f"--store={tmp_path / 'failed'}") == 3
