@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test lint bench soak clean
+.PHONY: setup demo test lint bench soak fuzz clean
 
 setup: $(VENV)/.ready
 
@@ -21,6 +21,10 @@ test: setup
 
 soak: setup
 	$(BIN)/python -m pytest -m soak
+
+# As many examples for each parser of foreign bytes as FUZZ_EXAMPLES says: 20,000 take an hour.
+fuzz: setup
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20000} $(BIN)/python -m pytest tests/scenarios/test_fuzz.py --timeout=0 --numprocesses=2
 
 lint: setup
 	$(BIN)/ruff check .

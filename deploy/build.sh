@@ -20,6 +20,20 @@ if [[ -n $(git status --porcelain) ]]; then
   exit 2
 fi
 
+# Base images by digest, and of this year: what a tag names changes, and old ones have known holes.
+bases=()
+while read -r name image made; do
+  if [[ ! $image =~ @sha256:[0-9a-f]{64}$ || ${made:0:4} != $(date +%Y) ]]; then
+    echo "build.sh: $name is $image of ${made:-no day}: run deploy/pin.sh, look at it, commit it" >&2
+    exit 2
+  fi
+  bases+=(--build-arg "$name=$image")
+done < <(cat deploy/images.lock 2>/dev/null)
+if ((${#bases[@]} != 2 * $(grep -c '^ARG [A-Z]*_IMAGE=' deploy/Dockerfile))); then
+  echo "build.sh: deploy/images.lock does not name every base image: run deploy/pin.sh" >&2
+  exit 2
+fi
+
 setting() { terraform -chdir=deploy/terraform output -json settings | python3 -c "import json, sys; print(json.load(sys.stdin)['$1'])"; }
 repository=$(setting repository)
 template=$(setting template)
@@ -31,6 +45,7 @@ trap 'rm -f "$built"' EXIT
 docker buildx build . \
   --file deploy/Dockerfile \
   --platform linux/amd64 \
+  "${bases[@]}" \
   --build-arg TORCH_INDEX="$torch_index" \
   --build-arg WEIGHTS="${WEIGHTS:-deploy/.no-weights}" \
   --build-arg VERSION="$version" \

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import logging
+import unicodedata
 from collections.abc import Sequence
 from typing import TextIO
 
@@ -12,6 +14,13 @@ OF_BEAM = ("apitools not found", "KeyboardInterrupt")
 
 ERASE = "\r\x1b[2K"
 """Takes a terminal back to the beginning of its line, and empties it."""
+
+OBEYED = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Categories of Unicode that are obeyed, or not seen, rather than read: what moves a terminal's
+cursor, turns the direction of a text, breaks a line, or is no character at all."""
+
+LONGEST = 4000
+"""Most characters of one message."""
 
 NO_OPTIONS = ("command", "beam_arguments", "words")
 """Attributes of a command's arguments that are no options of its own."""
@@ -30,7 +39,11 @@ class _BesideTheLine(logging.StreamHandler[TextIO]):
     """Writes to standard error; on a terminal, in place of the line that shows progress there."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return (ERASE if self.stream.isatty() else "") + super().format(record)
+        told = copy.copy(record)
+        told.msg, told.args = one_line(record.getMessage()), ()
+        # A traceback, which only what nobody foresaw has, keeps its lines.
+        lines = map(printable, super().format(told).split("\n"))
+        return (ERASE if self.stream.isatty() else "") + "\n".join(lines)
 
 
 def own_options(arguments: object) -> list[str]:
@@ -63,9 +76,39 @@ def unknown_option(word: str, known: Sequence[str]) -> str:
     return f"unknown option {name}" + (f"; did you mean {close[0]}?" if close else "")
 
 
+def printable(text: str) -> str:
+    """A text with all that is obeyed rather than read in it shown as escapes.
+
+    Whatever comes from outside is made so where it enters, so that no file, catalogue or server
+    can write on a terminal, into a log or into a record more than words.
+
+    Parameters
+    ----------
+    text
+        Any text, also one that is no valid Unicode.
+
+    Examples
+    --------
+    >>> printable("a name\\x1b[31m\\nof two lines")
+    'a name\\\\x1b[31m\\\\nof two lines'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        repr(char)[1:-1] if unicodedata.category(char) in OBEYED else char for char in text
+    )
+
+
 def one_line(text: str) -> str:
-    """A text without line breaks, and with single blanks between its words."""
-    return " ".join(text.split())
+    """A text without line breaks, with single blanks between its words, printable and not endless.
+
+    Examples
+    --------
+    >>> one_line("what a library\\n  said \\x07")
+    'what a library said \\\\x07'
+    """
+    line = printable(" ".join(text[: 2 * LONGEST].split()))
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}..."
 
 
 def rounded(value: float) -> float:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from enum import Enum, IntEnum, StrEnum
 from typing import ClassVar, TypeVar
 
+from tessera_mosaic.pipeline.console import one_line
+
 ChoiceT = TypeVar("ChoiceT", bound=StrEnum)
 
 
@@ -77,6 +79,10 @@ class TesseraError(Exception):
     fault: ClassVar[Fault] = Fault.PROGRAM
     exit_code: ClassVar[ExitCode] = ExitCode.FAILED
 
+    def __init__(self, message: str = "") -> None:
+        # Much of what messages say comes from files, servers and libraries.
+        super().__init__(one_line(str(message)))
+
 
 class BadInput(TesseraError, ValueError):
     """What the user gave cannot be used. The message names it and says what to do.
@@ -106,7 +112,7 @@ class BadInput(TesseraError, ValueError):
 
     def named(self, name: str) -> str:
         """The message under another name of its parameter, such as a command's option."""
-        told = name if self.value is None else f"{name} {self.value}"
+        told = name if self.value is None else one_line(f"{name} {self.value}")
         return f"{told}: {self.args[0]}" if self.parameter else str(self.args[0])
 
     @property
@@ -144,7 +150,7 @@ class SceneError(TesseraError):
 
     def __init__(self, message: str, scene: str = "", asset: str = "") -> None:
         super().__init__(message)
-        self.message, self.scene, self.asset = message, scene, asset
+        self.message, self.scene, self.asset = str(self.args[0]), scene, asset
 
     def __str__(self) -> str:
         where = " ".join(part for part in (self.scene, self.asset) if part)
@@ -266,7 +272,9 @@ class StoreError(TesseraError):
 
 
 class Altered(StoreError):
-    """What the store holds is not what was written."""
+    """What the store holds is not what was written, or not by this software."""
+
+    exit_code = ExitCode.BAD_INPUT
 
 
 class StoreFull(StoreError):
@@ -338,14 +346,6 @@ def as_bad_input(*kinds: type[Exception]) -> Iterator[None]:
     ------
     BadInput
         With the message of an exception of these classes.
-
-    Examples
-    --------
-    >>> with as_bad_input(KeyError):
-    ...     raise KeyError("no such model")
-    Traceback (most recent call last):
-        ...
-    tessera_mosaic.pipeline.errors.BadInput: 'no such model'
     """
     try:
         yield

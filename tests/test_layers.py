@@ -52,8 +52,9 @@ TABLE = Table(
         "tiling": (2, ""),
         "contracts": (2, ""),
         "io": (2, ""),
-        "errors": (1, ""),
-        "console": (1, ""),
+        # Messages are made of what the console can show.
+        "errors": (1, "console"),
+        "console": (0, ""),
         "model": (1, ""),
         "pipeline": (1, ""),
     },

@@ -10,5 +10,11 @@ output "settings" {
     worker_account = google_service_account.worker.email
     subnetwork     = local.subnetwork
     max_workers    = tostring(var.max_workers)
+    public_store   = local.public_store
   }
+}
+
+output "arguments" {
+  description = "Those of the scheduled command, for deploy/again.sh."
+  value       = local.arguments
 }

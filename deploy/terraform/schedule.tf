@@ -74,8 +74,7 @@ resource "google_workflows_workflow" "annual" {
   deletion_protection = false
 
   user_env_vars = {
-    JOB       = google_cloud_run_v2_job.annual[0].id
-    ARGUMENTS = jsonencode(local.arguments)
+    JOB = google_cloud_run_v2_job.annual[0].id
   }
 
   depends_on = [google_project_service.needed]
@@ -109,8 +108,9 @@ resource "google_cloud_scheduler_job" "annual" {
   }
 }
 
+# It may run this job as it stands, with these arguments and no others.
 resource "google_cloud_run_v2_job_iam_member" "schedule" {
-  for_each = local.scheduled == 0 ? toset([]) : toset(["roles/run.jobsExecutorWithOverrides", "roles/run.viewer"])
+  for_each = local.scheduled == 0 ? toset([]) : toset(["roles/run.jobsExecutor", "roles/run.viewer"])
 
   name     = google_cloud_run_v2_job.annual[0].name
   location = var.gcp_region

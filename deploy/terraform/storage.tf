@@ -8,7 +8,7 @@ resource "google_storage_bucket" "mosaic" {
   location                    = var.gcp_region
   storage_class               = "STANDARD"
   uniform_bucket_level_access = true
-  public_access_prevention    = var.public_mosaic ? "inherited" : "enforced"
+  public_access_prevention    = "enforced"
 
   soft_delete_policy {
     retention_duration_seconds = 14 * local.day
@@ -26,12 +26,30 @@ resource "google_storage_bucket" "mosaic" {
   depends_on = [google_project_service.needed]
 }
 
+# What anybody may read is a bucket of its own, into which deploy/share.sh copies the mosaic without
+# its records: Cloud Storage gives the public all of a bucket or nothing, as no condition applies to
+# it, and records name scenes, machines and what failed.
+resource "google_storage_bucket" "public" {
+  count = var.public_mosaic ? 1 : 0
+
+  name                        = "${var.project}-tessera-public"
+  location                    = var.gcp_region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "inherited"
+
+  depends_on = [google_project_service.needed]
+}
+
 resource "google_storage_bucket_iam_member" "public_mosaic" {
   count = var.public_mosaic ? 1 : 0
 
-  bucket = google_storage_bucket.mosaic.name
+  bucket = google_storage_bucket.public[0].name
   role   = "roles/storage.objectViewer"
   member = "allUsers"
+}
+
+locals {
+  public_store = var.public_mosaic ? "gs://${google_storage_bucket.public[0].name}/mosaic.zarr" : ""
 }
 
 # What a job stages and throws away. A job may run for weeks with what it staged at its start.

@@ -83,7 +83,7 @@ variable "budget" {
 }
 
 variable "public_mosaic" {
-  description = "Whether anybody may read the mosaic."
+  description = "Whether there is a bucket that anybody may read, for a copy of the mosaic without its records."
   type        = bool
   default     = false
 }

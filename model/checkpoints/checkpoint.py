@@ -33,6 +33,15 @@ from tessera_mosaic.model.sizes import Family, Sizes
 METADATA = "tessera"
 """Entry of a safetensors file's metadata: JSON with what its parameters do not tell."""
 
+MOST_HEAD = 1 << 22
+"""Most bytes that a safetensors file may say of its parameters: fifty times a published one."""
+
+MOST_VALUES = 200_000
+"""Most values in them."""
+
+MARKS = (b",", b":", b"[", b"{")
+"""One of these stands before every value of JSON but the first."""
+
 PAYLOADS = (
     ("encoder_state_dict", "arch"),
     ("model", "args"),
@@ -218,6 +227,7 @@ def _read(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
 
 
 def _read_safetensors(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    _refuse_talking(path)
     try:
         with safetensors.safe_open(path, "pt") as file:
             stated = json.loads((file.metadata() or {}).get(METADATA, "{}"))
@@ -226,6 +236,18 @@ def _read_safetensors(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
         # The header is arbitrary JSON, and raises whatever it leads the libraries to.
         raise CheckpointError(f"it is damaged: {short(str(error))}") from None
     return state, stated if isinstance(stated, dict) else {}
+
+
+def _refuse_talking(path: Path) -> None:
+    """Raise if what a file says of its parameters would take more memory than theirs."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > path.stat().st_size:
+            # It ends before: its library says so.
+            return
+        head = file.read(min(size, MOST_HEAD))
+    if size > MOST_HEAD or sum(head.count(mark) for mark in MARKS) > MOST_VALUES:
+        raise CheckpointError(f"it says {size:,} bytes about its parameters, more than any encoder")
 
 
 def _read_payload(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:

@@ -22,6 +22,7 @@ from tessera_mosaic.pipeline.embedding.sample_tile import SampleMaker
 from tessera_mosaic.pipeline.errors import BadInput, NoScenes
 from tessera_mosaic.pipeline.imagery.label_raster import read_labels
 from tessera_mosaic.pipeline.imagery.resample import Kernel
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.io.urls import plain
@@ -380,7 +381,7 @@ def offset_of_folder(storage: Storage) -> OffsetRule | None:
     """Rule by which a folder's d-pixels had the offset taken out; None where there are none."""
     try:
         with store_errors(storage.url):
-            return OffsetRule(json.loads(storage.read(RECIPE))["offset"])
+            return OffsetRule(read_json(storage.read(RECIPE))["offset"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 

@@ -5,7 +5,6 @@ Metadata is written by the launcher alone, under a lock; workers only put shards
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.downstream.map_layout import MEASURES, MapLayout
 from tessera_mosaic.pipeline.errors import BadInput, StoreError, StoreMismatch
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.stored_object import StoredObject
@@ -204,7 +204,7 @@ def read_map(storage: Storage) -> MapStore:
     """
     data = storage.read(ROOT)
     try:
-        attributes = json.loads(data)["attributes"]
+        attributes = read_json(data)["attributes"]
         told = attributes[ATTRIBUTE]
         return MapStore(
             storage,

@@ -322,6 +322,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
             path,
         )
     try:
+        if path.exists() and not path.is_file():
+            raise _refused("it is no file", path)
         if path.stat().st_size > MOST_BYTES:
             raise _refused(f"it is larger than {MOST_BYTES >> 20} MiB", path)
         text = path.read_text(encoding="utf-8-sig")

@@ -22,6 +22,7 @@ from pyproj import Transformer
 
 from tessera_mosaic.pipeline.embedding.adopted_grids import Grid, open_array
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Gone
+from tessera_mosaic.pipeline.io.regular_files import ALONE
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.ledger.metrics import Meter
@@ -335,7 +336,7 @@ def _between(crs: str, other: str) -> Transformer:
 
 
 def _read_mask(path: str) -> NDArray[Any]:
-    with rasterio.open(path, driver="GTiff") as file:
+    with rasterio.Env(**ALONE), rasterio.open(path, driver="GTiff") as file:
         mask: NDArray[Any] = file.read(1)
     return mask
 

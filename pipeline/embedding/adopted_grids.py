@@ -7,7 +7,6 @@ landmask `grid_LON_LAT.tiff` that says where the cell lies.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -21,7 +20,9 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.errors import BadInput, SceneError
+from tessera_mosaic.pipeline.io.foreign_json import read_json
+from tessera_mosaic.pipeline.io.regular_files import ALONE, read_part
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS, count_array
 from tessera_mosaic.pipeline.tiling.lattice import (
     HEIGHT,
@@ -192,12 +193,14 @@ def read_georef(path: Path) -> tuple[str, Affine]:
     try:
         if path.stat().st_size > MOST_DESCRIPTION:
             raise BadInput(f"{path} is no description of a grid: {wanted}")
-        told = json.loads(path.read_bytes())
+        told = read_json(read_part(str(path), 0, MOST_DESCRIPTION))
         crs = str(told["crs"])
         CRS.from_user_input(crs)
         a, b, c, d, e, f = (float(number) for number in told["transform"])
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from None
+    except SceneError as error:
+        raise BadInput(str(error)) from None
     except CRSError:
         raise BadInput(f"{path} declares an unknown reference system, {crs[:80]!r}") from None
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -275,7 +278,7 @@ def _cell(codes: Path, mask: Path | None, named: re.Match[str], root: Path) -> G
     if mask is None:
         raise BadInput(f"{name} has no landmask {codes.stem}.tiff, which says where it lies")
     try:
-        with rasterio.open(mask, driver="GTiff") as file:
+        with rasterio.Env(**ALONE), rasterio.open(mask, driver="GTiff") as file:
             if file.crs is None or file.count != 1:
                 raise BadInput(f"{mask} is no landmask: it needs one band and a reference system")
             crs, shape = file.crs.to_string(), (file.height, file.width)
@@ -326,6 +329,8 @@ def open_array(path: str | Path) -> NDArray[Any]:
     BadInput
         If there is none.
     """
+    if Path(path).exists() and not Path(path).is_file():
+        raise BadInput(f"{path} is no file")
     try:
         found: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except OSError as error:

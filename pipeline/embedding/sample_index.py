@@ -6,11 +6,16 @@ import json
 from dataclasses import dataclass
 
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.strict import member, named, text, whole
 from tessera_mosaic.pipeline.ledger.keys import INDEX, dpixels_key
 from tessera_mosaic.pipeline.ledger.records import State
 from tessera_mosaic.pipeline.ledger.summary import find_summaries
 from tessera_mosaic.pipeline.ledger.tile_lists import planned_tiles
+
+MOST_FILES = 1_000_000
+"""Most files of d-pixels that one folder may list."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +63,12 @@ def read_index(storage: Storage) -> SampleIndex:
         If the folder has none, or it is damaged.
     """
     try:
-        index = json.loads(storage.read(INDEX))
+        index = read_json(storage.read(INDEX))
         return SampleIndex(
-            {str(key): int(length) for key, length in index["files"].items()},
-            {str(tile): str(why) for tile, why in index["failed"].items()},
+            member(index, "files", lambda value: named(value, whole, MOST_FILES)),
+            member(index, "failed", lambda value: named(value, text, MOST_FILES)),
         )
     except FileNotFoundError:
         raise BadInput(f"{storage.url} has no {INDEX}: make d-pixels with `sample`") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise BadInput(f"{storage.url}/{INDEX} is damaged: {error}") from None

@@ -19,7 +19,7 @@ from rasterio.warp import Resampling, reproject, transform_bounds
 from shapely.geometry.base import BaseGeometry
 
 from tessera_mosaic.pipeline.errors import BadInput, SceneError
-from tessera_mosaic.pipeline.io.regular_files import regular_file
+from tessera_mosaic.pipeline.io.regular_files import ALONE, regular_file
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 from tessera_mosaic.pipeline.tiling.ownership import owned, tiles_of_region
 
@@ -154,7 +154,7 @@ def label_raster(path: str | Path) -> Iterator[Any]:
     try:
         with (
             regular_file(os.fspath(path)) as descriptor,
-            rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_PAM_ENABLED="NO"),
+            rasterio.Env(**ALONE),
             rasterio.open(f"/dev/fd/{descriptor}", driver="GTiff") as file,
         ):
             yield file

@@ -15,6 +15,7 @@ from fsspec.exceptions import FSTimeoutError
 
 from tessera_mosaic.pipeline.errors import BadInput, StoreError
 from tessera_mosaic.pipeline.io.store_errors import store_error
+from tessera_mosaic.pipeline.io.urls import plain
 
 ATTEMPTS = 4
 """Number of times that a remote request is tried; the libraries retry within each."""
@@ -64,7 +65,7 @@ def file_system(url: str) -> Any:
     try:
         return url_to_fs(url, **OPTIONS.get(url.partition("://")[0], {}))[0]
     except (ValueError, TypeError, ImportError) as error:
-        raise BadInput(f"store {url}: {error}") from None
+        raise BadInput(f"store {plain(url)}: {error}") from None
     except Exception as error:
         raise store_error(url, error) from error
 

@@ -68,6 +68,30 @@ def create_file(folder: Path, target: Path, data: bytes) -> bool:
     return True
 
 
+def list_files(folder: Path, below: Path) -> Iterator[str]:
+    """Keys of the files of a store in a folder and below it, in the order of the alphabet.
+
+    Folders that are reached by links are not looked into: they may lead out, or in a circle.
+
+    Parameters
+    ----------
+    folder
+        Root of the store.
+    below
+        The folder whose files are wanted; that of one file stands for it.
+    """
+    if not below.is_dir():
+        found = [below] if below.is_file() else []
+    else:
+        found = [
+            Path(top, name)
+            for top, _, names in os.walk(below, onerror=_unless_gone)
+            for name in names
+        ]
+    keys = sorted(path.relative_to(folder).as_posix() for path in found)
+    yield from (key for key in keys if not key.startswith(f"{PARTIAL}/"))
+
+
 def sweep_folder(folder: Path) -> int:
     """Remove the files that killed writers left in a store.
 
@@ -79,7 +103,7 @@ def sweep_folder(folder: Path) -> int:
     if not (folder / PARTIAL).is_dir():
         return swept
     for path in (folder / PARTIAL).glob("*.part"):
-        with contextlib.suppress(OSError), open(path, "rb") as file:
+        with contextlib.suppress(OSError), open(path, "rb", opener=_no_link) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
             swept += 1
@@ -98,6 +122,17 @@ def make_directory(directory: str | Path) -> None:
         Path(directory).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"{directory} cannot be made a directory: {error.strerror}") from None
+
+
+def _unless_gone(error: OSError) -> None:
+    """Raise what a folder could not be listed for, unless it was removed a moment ago."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file that must not be a link, nor be waited for."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 @contextmanager

@@ -78,7 +78,8 @@ def locked(storage: Storage, name: str, pace: Pace = USUAL) -> Iterator[None]:
         If the store does not take it.
     """
     if storage.folder is not None:
-        with _flocked(storage.folder / PARTIAL / f"{name}.lock", storage.url, pace):
+        path = Path(storage.locate(f"{PARTIAL}/{name}.lock"))
+        with _flocked(path, storage.url, pace):
             yield
         return
     _warn_of_races(storage)
@@ -181,11 +182,11 @@ def _flocked(path: Path, url: str, pace: Pace) -> Iterator[None]:
             except FileNotFoundError as error:
                 # Where nobody can make a folder, such as below /proc.
                 raise store_error(url, error) from None
-            file = held.enter_context(open(path, "a+"))
+            file = held.enter_context(open(path, "a+", opener=_no_link))
             _wait_for(file.fileno(), path, pace)
             while not os.fstat(file.fileno()).st_nlink:
                 # Its holder removed it while we waited.
-                file = held.enter_context(open(path, "a+"))
+                file = held.enter_context(open(path, "a+", opener=_no_link))
                 _wait_for(file.fileno(), path, pace)
             file.truncate(0)
             file.write(_here())
@@ -205,6 +206,11 @@ def _wait_for(handle: int, path: Path, pace: Pace) -> None:
         time.sleep(pace.poll / 20)
     log.warning("%s: waiting for %s", path, _who(os.pread(handle, 200, 0).decode(errors="replace")))
     fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a lock, whose content is replaced: a link to another file would have that one's be."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 def _here() -> str:

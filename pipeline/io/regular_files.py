@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tessera_mosaic.pipeline.errors import Corrupt, Gone
+from tessera_mosaic.pipeline.errors import Altered, Corrupt, Gone
+
+ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_PAM_ENABLED": "NO"}
+"""Settings with which GDAL opens a file and nothing beside it: no mask, overview or metadata."""
 
 
 @contextmanager
@@ -31,18 +35,58 @@ def regular_file(path: str) -> Iterator[int]:
         If it is no regular file, or cannot be opened.
     """
     try:
-        # Not to wait for whoever might write into what is no file.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        descriptor = open_regular(path)
     except (FileNotFoundError, NotADirectoryError):
         raise Gone(f"{path} does not exist") from None
     except (OSError, ValueError) as error:
+        if getattr(error, "errno", 0) == errno.ENODEV:
+            raise Corrupt(f"{path} is no file") from None
         raise Corrupt(f"{path[:200]!r} cannot be opened: {error}") from None
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Corrupt(f"{path} is no file")
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def open_regular(path: str) -> int:
+    """Open a regular file for reading, and anything else not even for a moment longer than it takes
+    to see what it is.
+
+    Returns
+    -------
+    Its descriptor.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened; with `ENODEV` if it is no regular file.
+    """
+    # Not to wait for whoever might write into what is no file.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.ENODEV, "it is no file", path)
+    return descriptor
+
+
+def refuse_leading_out(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Refuse a path that a link leads out of a folder, at whatever part of it.
+
+    Parameters
+    ----------
+    folder
+        The folder, which may itself be reached by links.
+    path
+        Path below it, of something that may not be there yet.
+
+    Raises
+    ------
+    Altered
+        If it does.
+    """
+    root, real = os.path.realpath(folder), os.path.realpath(path)
+    if real != root and not real.startswith(f"{root.rstrip(os.sep)}{os.sep}"):
+        raise Altered(f"{path} is reached by a link that leads out of the store: remove the link")
 
 
 def read_part(path: str, start: int, length: int) -> bytes:

@@ -7,9 +7,13 @@ import json
 from typing import Any
 
 from tessera_mosaic.pipeline.errors import Altered
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 
 SEAL = "sha256"
 """Name of the last field: the digest of the object without it."""
+
+MOST_VALUES = 16_000_000
+"""Most values of one object: those of the tiles of a zone, several times over."""
 
 _NAME, _END = f'"{SEAL}": '.encode(), b"\n}\n"
 
@@ -33,7 +37,10 @@ def unseal(data: bytes) -> dict[str, Any]:
     digest = hashlib.sha256(data[:end].removesuffix(b",\n") + _END).hexdigest()
     if data[end:] != _NAME + json.dumps(digest).encode() + _END:
         raise Altered("its bytes are not those that were written")
-    fields = json.loads(data)
+    try:
+        fields: dict[str, Any] = read_json(data, MOST_VALUES)
+    except ValueError as error:
+        raise Altered(f"it is not what was written: {error}") from None
     del fields[SEAL]
     return fields
 

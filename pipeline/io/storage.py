@@ -14,26 +14,34 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
-from urllib.parse import urlsplit
 
 from fsspec.core import split_protocol
 
-from tessera_mosaic.pipeline.errors import BadInput, StoreError
+from tessera_mosaic.pipeline.errors import Altered, BadInput, StoreError
 from tessera_mosaic.pipeline.io.file_systems import ATTEMPTS, OPTIONS, file_system, persist
 from tessera_mosaic.pipeline.io.local_files import (
     PARTIAL,
     create_file,
+    list_files,
     replacing_file,
     sweep_folder,
 )
+from tessera_mosaic.pipeline.io.regular_files import open_regular, refuse_leading_out
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.io.urls import WEB, scheme_of
+
+MOST_READ = 1 << 31
+"""Bytes of a file of this machine, at and beyond which it is not read at once."""
+
+NAMING_USERS = ("sftp", "ssh")
+"""Protocols whose addresses may name a user, which is no secret."""
 
 T = TypeVar("T")
 
@@ -52,11 +60,7 @@ class Storage:
 
     def __post_init__(self) -> None:
         protocol, path = split_protocol(str(self.url))
-        if urlsplit(str(self.url)).password:
-            raise BadInput(
-                f"store {protocol}://...: its address holds a password: credentials come from the "
-                "environment"
-            )
+        _refuse_secrets(str(self.url))
         if protocol in (None, "file", "local"):
             object.__setattr__(self, "url", str(Path(path).expanduser().absolute()))
         else:
@@ -85,11 +89,14 @@ class Storage:
         Raises
         ------
         StoreError
-            If the key leads out of the store: keys may come from what the store itself holds.
+            If the key, or a link on its way, leads out of the store: both may come with the store.
         """
-        if key.startswith("/") or ".." in key.split("/"):
+        if key.startswith("/") or ".." in key.split("/") or "\0" in key:
             raise StoreError(f"{self.url}: key {key!r} leads out of the store")
-        return f"{self.url}/{key}" if key else self.url
+        path = f"{self.url}/{key}" if key else self.url
+        if self.folder is not None:
+            refuse_leading_out(self.url, path)
+        return path
 
     def read(self, key: str) -> bytes:
         """Read an object.
@@ -100,6 +107,8 @@ class Storage:
             If there is none.
         """
         path = self.locate(key)
+        if self.folder is not None:
+            return self._read_here(path, 0, MOST_READ)
         return self._ask(lambda files: files.cat_file(path))
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
@@ -118,6 +127,8 @@ class Storage:
             If there is no such object.
         """
         path = self.locate(key)
+        if self.folder is not None:
+            return self._read_here(path, start, length)
         try:
             return self._ask(lambda files: files.cat_file(path, start=start, end=start + length))
         except StoreError as error:
@@ -132,7 +143,7 @@ class Storage:
     def exists(self, key: str) -> bool:
         """Tell whether there is such an object, in one request that lists nothing."""
         if self.folder is not None:
-            return (self.folder / key).is_file()
+            return Path(self.locate(key)).is_file()
         try:
             self.read_range(key, 0, 1)
         except FileNotFoundError:
@@ -164,11 +175,18 @@ class Storage:
             If there is none.
         """
         path = self.locate(key)
+        if self.folder is not None:
+            with self._opened_here(path) as descriptor:
+                return os.fstat(descriptor).st_size
         return int(self._ask(lambda files: files.info(path))["size"])
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys of the objects in a folder and below it, in the order of the alphabet."""
         path = self.locate(prefix.rstrip("/"))
+        if self.folder is not None:
+            with store_errors(self.url):
+                yield from list_files(self.folder, Path(path))
+            return
         root, found = self._ask(lambda files: (files._strip_protocol(self.url), files.find(path)))
         keys = (path[len(root) :].lstrip("/") for path in sorted(found))
         yield from (key for key in keys if not key.startswith(f"{PARTIAL}/"))
@@ -202,6 +220,7 @@ class Storage:
         """Open a file whose content is put when the block ends without an error."""
         if self.folder is not None:
             target = Path(self.locate(key))
+            self.locate(PARTIAL)
             with store_errors(self.url), replacing_file(self.folder, target) as part:
                 yield part
             return
@@ -222,6 +241,7 @@ class Storage:
         """
         path = self.locate(key)
         if self.folder is not None:
+            self.locate(PARTIAL)
             with store_errors(self.url):
                 return create_file(self.folder, Path(path), data)
         try:
@@ -238,7 +258,31 @@ class Storage:
         -------
         Number of files removed.
         """
-        return 0 if self.folder is None else sweep_folder(self.folder)
+        if self.folder is None:
+            return 0
+        self.locate(PARTIAL)
+        return sweep_folder(self.folder)
+
+    def _read_here(self, path: str, start: int, length: int) -> bytes:
+        """Read a part of a file of this machine."""
+        with self._opened_here(path) as descriptor:
+            size = os.fstat(descriptor).st_size
+            if min(size - start, length) >= MOST_READ:
+                raise Altered(f"{path} has {size:,} bytes, more than are read at once")
+            return b"".join(_parts(descriptor, start, min(length, max(size - start, 0))))
+
+    @contextlib.contextmanager
+    def _opened_here(self, path: str) -> Iterator[int]:
+        """A regular file of this machine, open for reading."""
+        with store_errors(self.url), contextlib.ExitStack() as stack:
+            try:
+                descriptor = open_regular(path)
+            except OSError as error:
+                if error.errno == errno.ENODEV:
+                    raise Altered(f"{path} is no file") from None
+                raise
+            stack.callback(os.close, descriptor)
+            yield descriptor
 
     def _put(self, request: Callable[[Any], object], tries: int = ATTEMPTS) -> None:
         """Send a request that puts an object on a remote store."""
@@ -254,3 +298,38 @@ class Storage:
         remote = self.folder is None
         files = file_system(self.url if remote else "")
         return persist(self.url, lambda: request(files), tries if remote else 1)
+
+
+def _parts(descriptor: int, start: int, length: int) -> Iterator[bytes]:
+    """Bytes of an open file from one on, so many or to its end."""
+    while length > 0 and (part := os.pread(descriptor, min(length, 1 << 30), start)):
+        yield part
+        start, length = start + len(part), length - len(part)
+
+
+def _refuse_secrets(address: str) -> None:
+    """Refuse an address of a store that holds what may be a secret, or that names another within.
+
+    Raises
+    ------
+    BadInput
+        Without the address, of which nobody can tell what in it is secret.
+    """
+    protocol, mark, rest = address.partition("://")
+    told = f"store {protocol.rpartition('::')[2]}://..."
+    if not mark or protocol in ("file", "local"):
+        return
+    if "::" in protocol or re.search(r"::[\w+.-]+://", rest):
+        raise BadInput(f"{told}: a store is one place: give its own address, without '::'")
+    place = rest.partition("/")[0]
+    user, has_user, host = place.rpartition("@")
+    port = host.rpartition("]")[2].partition(":")[2]
+    if ":" in user or not (port.isdecimal() or not port):
+        what = "a password"
+    elif has_user and protocol not in NAMING_USERS:
+        what = "a user or a token"
+    elif "?" in rest or "#" in rest:
+        what = "a query"
+    else:
+        return
+    raise BadInput(f"{told}: its address holds {what}: credentials come from the environment")

@@ -6,7 +6,7 @@ import datetime as dt
 import os
 import re
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 WEB = ("http", "https")
 """Schemes of addresses that are asked over HTTP."""
@@ -141,10 +141,8 @@ def _query(url: str) -> list[tuple[str, str]]:
 
 def plain(url: str) -> str:
     """Address for messages and names: without query and user, which may be credentials."""
-    if "://" not in url:
+    if "://" not in url and not url.startswith(GDAL):
         return url
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url.partition("?")[0]
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    address = url.partition("?")[0].partition("#")[0]
+    # Of addresses within one another, such as `simplecache::https://...`, too.
+    return re.sub(r"://[^/]*@", "://", address)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tessera_mosaic.pipeline.console import rounded
+from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.strict import listed, member, named, number, text
 from tessera_mosaic.pipeline.ledger.keys import forecast_key
 from tessera_mosaic.pipeline.ledger.tile_lists import requested_tiles
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
@@ -25,6 +27,9 @@ class Range(NamedTuple):
     high: float
 
 
+MOST_NAMES = 100
+"""Most numbers of one forecast."""
+
 Forecast = dict[str, Range]
 """What is expected of a run, by name: `tiles`, `pixels`, `scenes` and so on."""
 
@@ -38,9 +43,21 @@ def read_forecast(storage: Storage, year: int) -> tuple[str, Forecast]:
     """The request that a year's forecast is of, and the forecast; empty where there is none."""
     try:
         kept = unseal(storage.read(forecast_key(year)))
+        ranges = member(kept, "ranges", lambda value: named(value, _range, MOST_NAMES))
+        if ranges and "tiles" not in ranges:
+            raise ValueError("it does not say how many tiles")
+        return member(kept, "request", text), ranges
     except FileNotFoundError:
         return "", {}
-    return kept["request"], {name: Range(*values) for name, values in kept["ranges"].items()}
+    except ValueError as error:
+        raise Altered(f"{forecast_key(year)}: no forecast can be read: {error}") from None
+
+
+def _range(value: Any) -> Range:
+    values = listed(value, lambda each: number(each, most=1e30), 3)
+    if len(values) != 3:
+        raise ValueError("three numbers belong there")
+    return Range(*values)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.strict import fields, text, whole
 from tessera_mosaic.pipeline.ledger.keys import note_key, notes_prefix
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
@@ -66,7 +68,8 @@ def working_on(storage: Storage, year: int, tile: Tile, launch: str) -> Iterator
 def read_note(storage: Storage, key: str) -> InProgress | None:
     """A note, or None where there is none."""
     try:
-        return InProgress(**json.loads(storage.read(key)))
+        known = fields(read_json(storage.read(key), 100), {"launch": text, "deaths": whole})
+        return InProgress(**known)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.strict import member, whole
 from tessera_mosaic.pipeline.ledger.keys import RECIPE
 
 
@@ -39,9 +40,9 @@ def read_recipe(storage: Storage) -> Recipe:
     """
     data = storage.read(RECIPE)
     try:
-        return Recipe(int(json.loads(data)["year"]), recipe_fingerprint(data))
-    except (ValueError, KeyError, TypeError) as error:
-        raise BadInput(f"{storage.url}/{RECIPE} is damaged: {error!r}") from None
+        return Recipe(member(read_json(data), "year", whole), recipe_fingerprint(data))
+    except ValueError as error:
+        raise BadInput(f"{storage.url}/{RECIPE} is damaged: {error}") from None
 
 
 def recipe_fingerprint(data: bytes) -> str:

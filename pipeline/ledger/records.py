@@ -13,10 +13,11 @@ import functools
 import itertools
 import logging
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import metadata
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from tessera_mosaic.pipeline.errors import Altered, classed
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.stored_object import StoredObject
+from tessera_mosaic.pipeline.io.strict import fields, listed, named, number, text, whole
 from tessera_mosaic.pipeline.ledger.keys import record_key
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
@@ -84,9 +86,11 @@ class Failure:
         }
 
     @classmethod
-    def from_json(cls, fields: dict[str, str]) -> Failure:
-        """Read a failure back; KeyError or TypeError if the fields are none."""
-        return cls(fields["class"], fields["message"], fields["scene"], fields["asset"])
+    def from_json(cls, value: Any) -> Failure:
+        """Read a failure back; ValueError if the value is none."""
+        names = ("class", "message", "scene", "asset")
+        known = fields(value, dict.fromkeys(names, text), *names)
+        return cls(*(known[name] for name in names))
 
 
 @dataclass(frozen=True)
@@ -233,18 +237,8 @@ class Record:
             If the bytes are no record.
         """
         try:
-            fields = unseal(data)
-            fields["state"] = State(fields["state"])
-            fields["scenes_used"] = tuple(fields["scenes_used"])
-            fields["scenes_unused"] = tuple((name, why) for name, why in fields["scenes_unused"])
-            fields["scenes_lost"] = tuple(tuple(lost) for lost in fields["scenes_lost"])
-            notes = fields.get("offset_by_evidence", ())
-            fields["offset_by_evidence"] = tuple(tuple(note) for note in notes)
-            fields["sources"] = tuple((name, sha) for name, sha in fields.get("sources", ()))
-            fields["objects"] = tuple(StoredObject(**stored) for stored in fields["objects"])
-            fields["error"] = fields["error"] and Failure.from_json(fields["error"])
-            return cls(**fields)
-        except (Altered, ValueError, KeyError, TypeError) as error:
+            return cls(**fields(unseal(data), RECORD, "tile", "year", "state", "fingerprint"))
+        except (Altered, ValueError) as error:
             raise Altered(f"a record cannot be read: {error}") from None
 
     def scenes(self) -> set[str]:
@@ -268,6 +262,67 @@ def means_of(scales: float, codes: NDArray[np.int64], embedded: int) -> dict[str
         "scales": [float(f"{scales / embedded:.7g}")],
         "codes": [round(mean, 3) for mean in (codes / embedded).tolist()],
     }
+
+
+MOST_SCENES = 1_000_000
+"""Most scenes that one record may name."""
+
+MOST_KINDS = 1000
+"""Most names under which a record may count something."""
+
+MOST_OBJECTS = 1000
+"""Most objects that a tile may have."""
+
+
+def _texts(value: Any, count: int) -> tuple[str, ...]:
+    texts = listed(value, text, count)
+    if len(texts) != count:
+        raise ValueError(f"{count} texts belong there")
+    return texts
+
+
+def _counted(value: Any) -> dict[str, int]:
+    return named(value, whole, MOST_KINDS)
+
+
+def _observed(value: Any) -> dict[str, int]:
+    of: dict[str, Callable[[Any], Any]] = {"sum": whole, "max": whole}
+    return fields(value, of, *of)
+
+
+def _object(value: Any) -> StoredObject:
+    of: dict[str, Callable[[Any], Any]] = {"key": text, "size": whole, "sha256": text}
+    return StoredObject(**fields(value, of, *of))
+
+
+RECORD: Mapping[str, Callable[[Any], Any]] = {
+    "tile": text,
+    "year": lambda value: whole(value, 1, 9999),
+    "state": State,
+    "fingerprint": text,
+    "scenes_used": lambda value: listed(value, text, MOST_SCENES),
+    "scenes_unused": lambda value: listed(value, lambda each: _texts(each, 2), MOST_SCENES),
+    "scenes_lost": lambda value: listed(value, lambda each: _texts(each, 3), MOST_SCENES),
+    "offset_by_evidence": lambda value: listed(value, lambda each: _texts(each, 3), MOST_SCENES),
+    "absent_sensors": lambda value: named(value, text, MOST_KINDS),
+    "sources": lambda value: listed(value, lambda each: _texts(each, 2), MOST_SCENES),
+    "observations": lambda value: named(value, _observed, MOST_KINDS),
+    "pixels": _counted,
+    "tokens": whole,
+    "objects": lambda value: listed(value, _object, MOST_OBJECTS),
+    "error": lambda value: None if value is None else Failure.from_json(value),
+    "attempts": whole,
+    "launch": text,
+    "bytes_read": whole,
+    "requests_read": whole,
+    "retries": _counted,
+    "seconds": lambda value: named(value, number, MOST_KINDS),
+    "arithmetic": text,
+    "means": lambda value: named(value, lambda of: list(listed(of, number, 10_000)), MOST_KINDS),
+    "software": lambda value: named(value, text, MOST_KINDS),
+    "written": text,
+}
+"""What each field of a record has to be."""
 
 
 def read_record(storage: Storage, year: int, tile: Tile) -> Record | None:

@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.strict import named, number
 from tessera_mosaic.pipeline.ledger.keys import TALLY, launch_prefix, tally_key
 from tessera_mosaic.pipeline.ledger.records import READ_THREADS
 
@@ -23,6 +25,10 @@ minutes."""
 
 MOST_TALLY_SECONDS = 60.0
 """The same once they have been at work for an hour."""
+
+
+MOST_COUNTS = 10_000
+"""Most counts of one worker."""
 
 
 def pause(at_work: float, least: float = TALLY_SECONDS) -> float:
@@ -111,7 +117,6 @@ def read_tallies(storage: Storage, year: int, launch: str) -> Counter[str]:
 
 def _read_tally(storage: Storage, key: str) -> dict[str, float]:
     try:
-        counts: dict[str, float] = json.loads(storage.read(key))
+        return named(read_json(storage.read(key), MOST_COUNTS), number, MOST_COUNTS)
     except (FileNotFoundError, ValueError):
         return {}
-    return counts

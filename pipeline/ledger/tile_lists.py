@@ -7,20 +7,25 @@ import itertools
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.strict import listed, member, named, text, whole
 from tessera_mosaic.pipeline.ledger.keys import (
     planned_key,
     planned_lock,
     request_key,
     requests_prefix,
 )
-from tessera_mosaic.pipeline.tiling.lattice import Tile
+from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, TILE_SIDES, WIDTH, Tile
 
 log = logging.getLogger(__name__)
+
+MOST_TILES = 2_000_000
+"""Most tiles of one zone: those of 512 px that cover all of it, and a third more."""
 
 
 @dataclass(frozen=True)
@@ -107,13 +112,38 @@ def decode_tiles(data: bytes) -> Iterator[Tile]:
         If the bytes are no tile list.
     """
     try:
-        listed = unseal(data)
-        for row, runs in listed["rows"].items():
-            for first, last in runs:
-                for col in range(first, last + 1):
-                    yield Tile(int(listed["zone"]), int(row), col, int(listed["side"]))
-    except (Altered, ValueError, KeyError, TypeError, AttributeError) as error:
+        zone, side, rows = _checked_list(unseal(data))
+    except (Altered, ValueError) as error:
         raise Altered(f"a list of tiles cannot be read: {error}") from None
+    for row, runs in rows.items():
+        for first, last in runs:
+            for col in range(first, last + 1):
+                yield Tile(zone, row, col, side)
+
+
+def _checked_list(content: Any) -> tuple[int, int, dict[int, list[tuple[int, int]]]]:
+    """Zone, side and runs of columns by row of a list; ValueError if it is none."""
+    zone = member(content, "zone", lambda value: whole(value, 1, 60))
+    side = member(content, "side", whole)
+    if side not in TILE_SIDES:
+        raise ValueError(f"there are no tiles of {side} px")
+
+    def run(value: Any) -> tuple[int, int]:
+        first, last = listed(value, lambda col: whole(col, 0, WIDTH // side - 1), 2)
+        if first > last:
+            raise ValueError("its columns do not ascend")
+        return first, last
+
+    runs = member(
+        content,
+        "rows",
+        lambda value: named(value, lambda each: listed(each, run, MOST_TILES), HEIGHT // side),
+    )
+    count = sum(last - first + 1 for of in runs.values() for first, last in of)
+    if count > MOST_TILES:
+        raise ValueError(f"it has {count:,} tiles, more than {MOST_TILES:,}")
+    rows = {whole(int(row), 0, HEIGHT // side - 1): list(of) for row, of in runs.items()}
+    return zone, side, rows
 
 
 def add_planned(storage: Storage, year: int, tiles: list[Tile], request: str) -> None:
@@ -128,7 +158,7 @@ def add_planned(storage: Storage, year: int, tiles: list[Tile], request: str) ->
         try:
             data = storage.read(key)
             known.update(decode_tiles(data))
-            requests.update(unseal(data)["requests"])
+            requests.update(requests_in(data))
         except FileNotFoundError:
             pass
         except Altered as error:
@@ -137,6 +167,20 @@ def add_planned(storage: Storage, year: int, tiles: list[Tile], request: str) ->
                 known.update(asked)
                 requests.add(each)
         storage.write(key, encode_tiles(known, requests))
+
+
+def requests_in(data: bytes) -> tuple[str, ...]:
+    """Ids of the lists that one of all planned tiles came from.
+
+    Raises
+    ------
+    Altered
+        If it does not say.
+    """
+    try:
+        return member(unseal(data), "requests", lambda value: listed(value, text, MOST_TILES))
+    except ValueError as error:
+        raise Altered(f"a list of tiles cannot be read: {error}") from None
 
 
 def _requests(storage: Storage, year: int, zone: int) -> Iterator[tuple[str, list[Tile]]]:

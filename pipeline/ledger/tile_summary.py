@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tessera_mosaic.pipeline.errors import Altered
+from tessera_mosaic.pipeline.io.strict import fields, listed, text, whole
 from tessera_mosaic.pipeline.ledger.records import (
     FINISHED,
     NOT_THERE,
+    RECORD,
     TAKEN_OUT,
     Failure,
     Record,
@@ -103,19 +107,28 @@ requests_read, retries, seconds, written
         return vars(self) | {"state": self.state.value, "error": error}
 
     @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> TileSummary:
+    def from_json(cls, value: Any) -> TileSummary:
         """Read a summary back.
 
         Raises
         ------
         Altered
-            If the fields are no summary.
+            If the value is no summary.
         """
         try:
-            error = fields["error"]
-            error = None if error is None else Failure.from_json(error)
-            absent = tuple(fields.get("absent_sensors", ()))
-            known = {"state": State(fields["state"]), "error": error, "absent_sensors": absent}
-            return cls(**(fields | known))
-        except (ValueError, KeyError, TypeError) as wrong:
+            return cls(**fields(value, SUMMARY, *NEEDED))
+        except ValueError as wrong:
             raise Altered(f"a tile's summary cannot be read: {wrong}") from None
+
+
+SUMMARY: Mapping[str, Callable[[Any], Any]] = {
+    **{each.name: RECORD.get(each.name, whole) for each in dataclasses.fields(TileSummary)},
+    "absent_sensors": lambda value: listed(value, text, 100),
+    **dict.fromkeys(("scenes_used", "scenes_unused", "scenes_lost"), whole),
+}
+"""What each field of a summary has to be: as in a record, or a number."""
+
+NEEDED = tuple(
+    each.name for each in dataclasses.fields(TileSummary) if each.default is dataclasses.MISSING
+)
+"""Fields that every summary has."""

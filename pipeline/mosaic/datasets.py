@@ -8,9 +8,11 @@ from functools import cached_property
 import numpy as np
 import xarray
 import zarr.storage
-from zarr.abc.store import Store
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
 
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.regular_files import refuse_leading_out
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any, seen_by
 from tessera_mosaic.pipeline.tiling.lattice import zone_group
 from tessera_mosaic.pipeline.tiling.ownership import region_window, zones_touched
@@ -112,10 +114,26 @@ class Zones(Mapping[int, xarray.Dataset]):
     def _store(self) -> Store:
         storage = self._mosaic.storage
         if storage.folder is not None:
-            return zarr.storage.LocalStore(storage.folder, read_only=True)
+            return _OwnFiles(storage.folder, read_only=True)
         return zarr.storage.FsspecStore.from_url(
             storage.url, storage_options=storage.options, read_only=True
         )
+
+
+class _OwnFiles(zarr.storage.LocalStore):
+    """A local store whose links do not lead out of it, and whose pipes are not waited for."""
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        path = self.root / key
+        refuse_leading_out(self.root, path)
+        if path.exists() and not path.is_file():
+            return None
+        return await super().get(key, prototype, byte_range)
 
 
 def open_mosaic(url: str) -> Zones:

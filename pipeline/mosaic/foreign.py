@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.mosaic.identity import Identity
@@ -267,7 +267,7 @@ def foreign_mosaic(storage: Storage, data: bytes) -> ForeignMosaic:
     """
     url = storage.url
     try:
-        root = json.loads(data)
+        root = read_json(data)
         attributes = dict(root.get("attributes", {}))
         nodes = root["consolidated_metadata"]["metadata"]
         zones = sorted(int(name[3:]) for name in nodes if ZONE.fullmatch(name))

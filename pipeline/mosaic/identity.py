@@ -10,6 +10,8 @@ import hashlib
 import json
 from typing import Any
 
+from tessera_mosaic.pipeline.io.strict import member, named, shallow, text, whole
+
 ALGORITHM = 1
 """Version of what makes pixels: raised whenever the same inputs would come out as others."""
 
@@ -108,3 +110,25 @@ def differences(ours: Identity, theirs: Identity, path: str = "") -> list[str]:
 def _short(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+def checked_identity(value: Any) -> Identity:
+    """An identity out of a store, whose fields that are used here are what they should be.
+
+    Raises
+    ------
+    ValueError
+        If one is not.
+    """
+    identity: Identity = named(value, shallow, 1000)
+    member(value, "margin", lambda margin: whole(margin, 0, 1 << 20))
+    member(value, "pixels", text)
+    if value.get("adopted") is not None:
+        member(value["adopted"], "model", text)
+        return identity
+    encoder = member(value, "encoder", shallow)
+    member(encoder, "weights_sha256", text)
+    member(member(encoder, "card", shallow), "name", text)
+    member(value, "imagery", text)
+    member(value, "rules", lambda rules: named(rules, shallow, 1000))
+    return identity

@@ -18,8 +18,15 @@ from urllib.parse import quote
 import numpy as np
 
 from tessera_mosaic.pipeline.errors import StoreError
+from tessera_mosaic.pipeline.io.foreign_json import read_json
+from tessera_mosaic.pipeline.io.strict import listed, member, shallow, text, whole
 from tessera_mosaic.pipeline.mosaic.conventions import GEOEMB, PROJ, SPATIAL
-from tessera_mosaic.pipeline.mosaic.identity import Identity, adopted_model, fingerprint
+from tessera_mosaic.pipeline.mosaic.identity import (
+    Identity,
+    adopted_model,
+    checked_identity,
+    fingerprint,
+)
 from tessera_mosaic.pipeline.mosaic.layout import (
     BYTES,
     COUNTS,
@@ -31,6 +38,7 @@ from tessera_mosaic.pipeline.mosaic.layout import (
 )
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import (
     GROUP,
+    MOST_DIMS,
     Colours,
     pyramid_coordinates,
     pyramid_nodes,
@@ -140,29 +148,50 @@ def parse_root(data: bytes) -> MosaicMetadata:
         If it is not that of a mosaic of ours.
     """
     try:
-        node = json.loads(data)
+        node = shallow(read_json(data), 40)
         attributes = node["attributes"]
         depths = [entry["dimensions"] for entry in attributes.get("geoemb:depths", [])[:-1]]
         below = node["consolidated_metadata"]["metadata"]
-        zones = tuple(int(zone) for zone in attributes["tessera_mosaic:zones"])
+        zones = member(attributes, "tessera_mosaic:zones", _zones)
         codes = below[f"{zone_group(zones[0])}/embeddings"]
         pyramid = below.get(GROUP)
         return MosaicMetadata(
             Layout(
-                int(attributes["tessera_mosaic:tile_side"]),
-                int(attributes["geoemb:dimensions"]),
-                tuple(depths),
+                member(attributes, "tessera_mosaic:tile_side", whole),
+                member(attributes, "geoemb:dimensions", lambda dims: whole(dims, 1, MOST_DIMS)),
+                listed(depths, lambda depth: whole(depth, 1, MOST_DIMS), MOST_DIMS),
                 Compression.of_metadata(codes),
-                tuple(attributes.get(OBSERVATIONS, COUNTS)),
+                _observed(attributes.get(OBSERVATIONS, list(COUNTS))),
             ),
-            attributes["tessera_mosaic:identity"],
-            tuple(int(year) for year in attributes["tessera_mosaic:years"]),
+            member(attributes, "tessera_mosaic:identity", checked_identity),
+            member(attributes, "tessera_mosaic:years", _years),
             zones,
-            str(attributes["geoemb:build_version"]),
+            member(attributes, "geoemb:build_version", text),
             pyramid and Colours.from_json(pyramid["attributes"]["tessera_mosaic:colours"]),
         )
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, StoreError) as error:
         raise StoreError(f"its metadata is not that of a mosaic: {error!r}") from None
+
+
+def _zones(value: Any) -> tuple[int, ...]:
+    zones = listed(value, lambda zone: whole(zone, 1, 60), 60)
+    if not zones or list(zones) != sorted(set(zones)):
+        raise ValueError("zones ascend, and there is at least one")
+    return zones
+
+
+def _years(value: Any) -> tuple[int, ...]:
+    years = listed(value, lambda year: whole(year, 1, 9999), YEARS_CHUNK)
+    if not years or years != tuple(range(years[0], years[0] + len(years))):
+        raise ValueError("years ascend without a gap, and there is at least one")
+    return years
+
+
+def _observed(value: Any) -> tuple[str, ...]:
+    names = listed(value, text, len(COUNTS))
+    if names != tuple(name for name in COUNTS if name in names):
+        raise ValueError(f"counts are some of {', '.join(COUNTS)}, in this order")
+    return names
 
 
 def model_uri(identity: Identity) -> str:

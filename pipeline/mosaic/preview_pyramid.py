@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import StoreError
+from tessera_mosaic.pipeline.io.strict import listed, member, number
 from tessera_mosaic.pipeline.mosaic.conventions import MULTISCALES, PROJ, SPATIAL
 from tessera_mosaic.pipeline.mosaic.layout import (
     BYTES,
@@ -39,6 +40,10 @@ SIDE = 512
 
 RGB, BAND = np.dtype("u1"), np.dtype("<i4")
 """Types of the values of the pictures, and of the coordinate of their bands."""
+
+
+MOST_DIMS = 4096
+"""Most dimensions of an embedding."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,7 @@ class Colours:
         }
 
     @classmethod
-    def from_json(cls, fields: dict[str, Any]) -> Colours:
+    def from_json(cls, fields: Any) -> Colours:
         """Read attributes back.
 
         Raises
@@ -88,14 +93,19 @@ class Colours:
             If they are no colours.
         """
         try:
-            return cls(
-                tuple(fields["mean"]),
-                tuple(tuple(row) for row in fields["components"]),
-                tuple(fields["low"]),
-                tuple(fields["high"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise StoreError(f"the colours of {GROUP} cannot be read: {error!r}") from None
+            mean = member(fields, "mean", _numbers)
+            rows = member(fields, "components", lambda value: listed(value, _numbers, 3))
+            low, high = member(fields, "low", _numbers), member(fields, "high", _numbers)
+            lengths = {len(row) for row in rows}
+            if (len(low), len(high), len(rows)) != (3, 3, 3) or lengths != {len(mean)}:
+                raise ValueError("three colours of as many numbers as the mean belong there")
+            return cls(mean, rows, low, high)
+        except ValueError as error:
+            raise StoreError(f"the colours of {GROUP} cannot be read: {error}") from None
+
+
+def _numbers(value: Any) -> tuple[float, ...]:
+    return listed(value, number, MOST_DIMS)
 
 
 def strongest_components(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -13,15 +13,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.strict import fields, listed, member, named, text, whole
 from tessera_mosaic.pipeline.ledger.keys import MANIFEST, PUBLISHED, painting_key
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import GROUP, LEVELS
+
+MOST_PUBLISHED = 4_000_000
+"""Most objects, and most tiles of a zone, that one list of what was published may name."""
 
 THREADS = 16
 """Small objects read or put at once."""
@@ -63,12 +68,13 @@ def read_manifest(storage: Storage) -> Manifest:
         If the manifest cannot be read.
     """
     try:
-        listed = unseal(storage.read(MANIFEST))
-        return {key: Digest(entry["size"], entry["sha256"]) for key, entry in listed.items()}
+        entries = unseal(storage.read(MANIFEST))
+        of: dict[str, Callable[[Any], Any]] = {"size": whole, "sha256": text}
+        return named(entries, lambda entry: Digest(**fields(entry, of, *of)), MOST_PUBLISHED)
     except FileNotFoundError:
         return {}
-    except (KeyError, TypeError) as error:
-        raise Altered(f"it is no list of what was published: {error!r}") from None
+    except ValueError as error:
+        raise Altered(f"it is no list of what was published: {error}") from None
 
 
 def write_manifest(storage: Storage, manifest: Manifest) -> None:
@@ -126,9 +132,12 @@ def being_painted(storage: Storage, zones: Iterable[int]) -> Mapping[int, frozen
 
     def names(zone: int) -> frozenset[str]:
         try:
-            return frozenset(unseal(storage.read(painting_key(zone)))["tiles"])
+            noted = unseal(storage.read(painting_key(zone)))
+            return frozenset(member(noted, "tiles", lambda of: listed(of, text, MOST_PUBLISHED)))
         except FileNotFoundError:
             return frozenset()
+        except ValueError as error:
+            raise Altered(f"{painting_key(zone)}: {error}; {AFRESH}") from None
         except Altered as error:
             raise Altered(f"{painting_key(zone)}: {error}; {AFRESH}") from None
 

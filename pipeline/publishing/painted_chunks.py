@@ -12,11 +12,18 @@ from numpy.typing import NDArray
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.strict import named, text
 from tessera_mosaic.pipeline.ledger.keys import PICTURE, picture_key
 from tessera_mosaic.pipeline.mosaic.layout import PLAIN
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import RGB, SIDE, chunk_key
 from tessera_mosaic.pipeline.mosaic.shards import unpack
-from tessera_mosaic.pipeline.publishing.manifest import AFRESH, Digest, Manifest, put_if_other
+from tessera_mosaic.pipeline.publishing.manifest import (
+    AFRESH,
+    MOST_PUBLISHED,
+    Digest,
+    Manifest,
+    put_if_other,
+)
 
 PAGE_LEVEL = 4
 """Level of whose chunks each has one page, of all chunks that it and finer levels have there."""
@@ -47,9 +54,11 @@ def read_page(storage: Storage, key: str) -> dict[str, str]:
         If the page is damaged.
     """
     try:
-        return unseal(storage.read(key))
+        return named(unseal(storage.read(key)), text, MOST_PUBLISHED)
     except FileNotFoundError:
         return {}
+    except ValueError as error:
+        raise Altered(f"{key}: {error}; {AFRESH}") from None
     except Altered as error:
         raise Altered(f"{key}: {error}; {AFRESH}") from None
 

@@ -6,7 +6,6 @@ credentials. Addresses that come signed are taken as they are while their signat
 
 from __future__ import annotations
 
-import json
 import netrc
 import os
 import re
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 from tessera_mosaic.pipeline.errors import BadInput, Expired, Refused, Throttled, TimedOut
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.urls import has_expired, is_signed, plain, without_signature
 
 PLANETARY_HOSTS = re.compile(r"sentinel[12][a-z0-9]*\.blob\.core\.windows\.net")
@@ -117,8 +117,8 @@ class EarthdataToken:
         basic = b64encode(f"{login[0]}:{login[1]}".encode()).decode()
         answer = self._remote.post(self._address, b"", {"Authorization": f"Basic {basic}"}, 2**20)
         try:
-            token = json.loads(answer.data)["access_token"]
-        except (ValueError, KeyError, TypeError, RecursionError):
+            token = read_json(answer.data)["access_token"]
+        except (ValueError, KeyError, TypeError):
             token = None
         if not isinstance(token, str):
             raise Expired(f"{LOGIN} gave no token")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.console import printable
+from tessera_mosaic.pipeline.errors import BadInput, SceneError
 from tessera_mosaic.pipeline.io.fetcher import Remote
+from tessera_mosaic.pipeline.io.foreign_json import read_json
+from tessera_mosaic.pipeline.io.regular_files import read_part
 from tessera_mosaic.pipeline.scenes.scene import Imagery, Scene, Sensor
 from tessera_mosaic.pipeline.scenes.static_catalog import SceneList
 from tessera_mosaic.pipeline.tiling.boxes import Box
@@ -23,6 +25,10 @@ from tessera_mosaic.pipeline.tiling.lattice import (
 
 DESCRIPTION = "stack.json"
 """Name of the file that makes a folder a d-pixel directory."""
+
+
+MOST_BYTES = 16 * 2**20
+"""Most bytes of it."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ class DPixels:
 
 def _scene(path: Path, description: Description) -> Scene:
     return Scene(
-        id=path.name,
+        id=printable(path.name),
         sensor=Sensor.DPIXELS,
         datetime=f"{description.year:04d}",
         bbox=lonlat_bounds(description.window),
@@ -104,12 +110,12 @@ def read_description(directory: str | Path) -> Description:
     """
     path = Path(directory) / DESCRIPTION
     try:
-        told = json.loads(path.read_bytes())
+        told = read_json(read_part(str(path), 0, MOST_BYTES))
         zone = int(str(told["crs"]).removeprefix("EPSG:326"))
         a, b, west, d, e, north = (float(value) for value in told["transform"])
         height, width = (int(value) for value in told["shape"])
         year, imagery = int(told["year"]), str(told["rules"]["imagery"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (SceneError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise BadInput(
             f"{path} does not say crs, transform, shape, year and rules.imagery: {error!r:.200}"
         ) from None

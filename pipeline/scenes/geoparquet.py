@@ -12,9 +12,11 @@ import pyarrow as pa
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.fetcher import Remote
+from tessera_mosaic.pipeline.io.foreign_json import cleaned
 from tessera_mosaic.pipeline.io.urls import plain
 from tessera_mosaic.pipeline.scenes.imagery_kind import ImageryKind
 from tessera_mosaic.pipeline.scenes.offset_claim import OFFSET_APPLIED
+from tessera_mosaic.pipeline.scenes.paging import sound_enough
 from tessera_mosaic.pipeline.scenes.parquet_columns import (
     ASSETS,
     RED,
@@ -103,10 +105,10 @@ class ParquetIndex:
             for group in range(part.groups):
                 if part.may_have(group, room, year):
                     found += [
-                        scene_of_item(item, f"{part.name}#{group}.{row}")
+                        scene_of_item(cleaned(item), f"{part.name}#{group}.{row}")
                         for row, item in self._items(number, group, room, year)
                     ]
-        scenes = (scene for scene in found if scene is not None)
+        scenes = sound_enough(found, self.name)
         return settle((scene for scene in scenes if touches(scene.bbox, room)), year)
 
     def refresh(self, scene: Scene) -> Scene:

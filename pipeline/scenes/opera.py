@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 from tessera_mosaic.pipeline.errors import Corrupt, SceneError
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.scenes.credentials import check_earthdata_login
 from tessera_mosaic.pipeline.scenes.opera_names import opera_name
 from tessera_mosaic.pipeline.scenes.paging import Endless
@@ -143,7 +144,7 @@ class OperaGranules:
     def _page(self, access: Access) -> tuple[list[Any], Mapping[str, str]]:
         answer = self._remote.get(access, MAX_PAGE_BYTES)
         try:
-            entries = json.loads(answer.data)["feed"]["entry"]
+            entries = read_json(answer.data)["feed"]["entry"]
         except (ValueError, KeyError, TypeError):
             entries = None
         if not isinstance(entries, list):

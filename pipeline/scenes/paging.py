@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 from urllib.parse import urlencode
 
 from tessera_mosaic.pipeline.errors import Corrupt, SceneError
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.urls import plain
 from tessera_mosaic.pipeline.scenes.links import resolve
+from tessera_mosaic.pipeline.scenes.scene import Scene
 
 MAX_PAGES = 2000
 """Most pages of one list: 200,000 items are more than any tile-year has."""
@@ -25,6 +27,12 @@ MOST_EMPTY = 10
 """Most pages in a row without an item, of a list that counts more than came."""
 
 MAX_PAGE_BYTES = 64 * 2**20
+
+MAX_LIST_BYTES = 2**30
+"""Most bytes of all pages of one list: a tile-year has some tens of megabytes."""
+
+MOST_DAMAGED = 1000
+"""Most things in one list that are no items, or have no id, time or place: each is named."""
 
 KEPT_HEADERS = ("host", "content-length", "transfer-encoding", "connection", "range")
 """Headers of requests that no link to a next page may set."""
@@ -116,6 +124,8 @@ class Answered:
         features = self.content.get("features")
         if not isinstance(features, list):
             raise Corrupt(f"{plain(self.place)}: the answer to a search has no features")
+        if (others := sum(not _is_map(each) for each in features)) > MOST_DAMAGED:
+            raise Corrupt(f"{plain(self.place)}: {others:,} of its features are no items")
         return features
 
 
@@ -136,9 +146,9 @@ def ask_page(remote: Remote, page: Page, limit: int = MAX_PAGE_BYTES) -> Answere
         else:
             answer = remote.get(Access(page.url, headers), limit)
         try:
-            content = json.loads(answer.data)
-        except (ValueError, RecursionError):
-            raise Corrupt(f"{plain(page.url)} did not answer in JSON") from None
+            content = read_json(answer.data)
+        except ValueError as error:
+            raise Corrupt(f"{plain(page.url)} did not answer in JSON: {error}") from None
         if not isinstance(content, dict):
             raise Corrupt(f"{plain(page.url)} did not answer with a JSON object")
         return Answered(page, content, answer.url, len(answer.data))
@@ -195,6 +205,8 @@ def _to_the_end(first: Page, ask: Callable[[Page], Answered], name: str) -> list
         asked.add(page.key)
         answered = ask(page)
         pages.append(answered)
+        if (size := sum(each.size for each in pages)) > MAX_LIST_BYTES:
+            raise Endless(f"{name}: the pages of a search have {size:,} bytes and go on")
         features = answered.features
         following = _following(page, answered, pages)
         if features and (contents or following is not None):
@@ -236,6 +248,30 @@ def _asked(answer: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The search that a saved page answers, where its link `self` tells it."""
     own = (link.get("body") for link in links_of(answer) if link.get("rel") == "self")
     return next((body for body in own if _is_map(body)), None)
+
+
+def sound_enough(scenes: Iterable[Scene | None], name: str) -> Iterator[Scene]:
+    """The scenes of a list, as long as most of its items are any.
+
+    Parameters
+    ----------
+    scenes
+        What each item became; None where it is of no product that is used.
+    name
+        Of the catalogue, for the message.
+
+    Raises
+    ------
+    Corrupt
+        Once more than `MOST_DAMAGED` of them have no id, time or place.
+    """
+    damaged = 0
+    for scene in scenes:
+        if scene is not None:
+            damaged += tuple(scene.bbox) == (-180.0, -90.0, 180.0, 90.0)
+            if damaged > MOST_DAMAGED:
+                raise Corrupt(f"{name}: more than {MOST_DAMAGED:,} items have no id, time or place")
+            yield scene
 
 
 def links_of(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

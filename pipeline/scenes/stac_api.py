@@ -21,6 +21,7 @@ from tessera_mosaic.pipeline.scenes.paging import (
     ask_page,
     links_of,
     queried,
+    sound_enough,
     whole_list,
 )
 from tessera_mosaic.pipeline.scenes.scene import Imagery, Scene
@@ -97,8 +98,9 @@ class StacApi:
             self._items({"bbox": [west, room[1], east, room[3]], "datetime": when})
             for west, east in spans(room)
         )
-        scenes = [scene_of_item(item, f"{place}#{n}") for n, (place, item) in enumerate(items)]
-        return settle((s for s in scenes if s is not None and self._wants(s, room)), year)
+        found = (scene_of_item(item, f"{place}#{n}") for n, (place, item) in enumerate(items))
+        scenes = sound_enough(found, self.name)
+        return settle((scene for scene in scenes if self._wants(scene, room)), year)
 
     def _wants(self, scene: Scene, room: Box) -> bool:
         """Whether a scene that was found is one that was asked for; a search leaves out others."""

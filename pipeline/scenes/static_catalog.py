@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,10 +12,17 @@ import numpy as np
 
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Unavailable
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.urls import plain
 from tessera_mosaic.pipeline.scenes.imagery_kind import ImageryKind
 from tessera_mosaic.pipeline.scenes.links import own_address, resolve
-from tessera_mosaic.pipeline.scenes.paging import Answered, Page, ask_page, whole_list
+from tessera_mosaic.pipeline.scenes.paging import (
+    Answered,
+    Page,
+    ask_page,
+    sound_enough,
+    whole_list,
+)
 from tessera_mosaic.pipeline.scenes.scene import RadiometricOffset, Scene
 from tessera_mosaic.pipeline.scenes.source import opening
 from tessera_mosaic.pipeline.scenes.stac_items import scene_of_item
@@ -87,11 +93,14 @@ class Limits:
     documents
         Largest number of its documents.
     total_bytes
-        Most bytes of all its documents: the scenes in memory are smaller than these.
+        Most bytes of all its documents.
+    scenes
+        Largest number of scenes, which are kept in memory.
     """
 
     documents: int = 1_000_000
     total_bytes: int = 4 * 2**30
+    scenes: int = 1_000_000
 
 
 class StaticCatalogue:
@@ -116,14 +125,24 @@ class StaticCatalogue:
 
     def __init__(self, root: str, remote: Remote, limits: Limits = Limits()) -> None:
         self.name, self.remote = plain(root), remote
-        scenes, kind = [], ImageryKind(self.name)
+        scenes: list[Scene] = []
+        kind = ImageryKind(self.name)
         self._places: dict[str, str] = {}
-        for address, document in read_documents(root, remote, limits):
-            for place, item in document.items():
-                kind.add_item(item)
-                if (scene := scene_of_item(item, place)) is not None:
-                    scenes.append(scene)
-                    self._places[scene.id] = address
+
+        def found() -> Iterator[Scene | None]:
+            for address, document in read_documents(root, remote, limits):
+                for place, item in document.items():
+                    kind.add_item(item)
+                    scene = scene_of_item(item, place)
+                    if scene is not None:
+                        self._places[scene.id] = address
+                    yield scene
+
+        with opening(self.name):
+            for scene in sound_enough(found(), self.name):
+                scenes.append(scene)
+                if len(scenes) > limits.scenes:
+                    raise BadInput(TOO_LARGE.format(self.name, f"{limits.scenes:,} scenes"))
         if not scenes:
             raise BadInput(
                 f"catalogue {self.name} has no Sentinel-2 L2A or terrain-corrected Sentinel-1 item"
@@ -261,8 +280,8 @@ def read_document(address: str, root: str, remote: Remote) -> Document:
     def once() -> tuple[Any, str, int]:
         answer = remote.get(Access(address), MAX_BYTES)
         try:
-            return json.loads(answer.data), answer.url, len(answer.data)
-        except (ValueError, RecursionError) as error:
+            return read_json(answer.data), answer.url, len(answer.data)
+        except ValueError as error:
             raise Corrupt(f"{plain(address)} is no JSON: {error}") from None
 
     with opening(plain(root)):

@@ -53,6 +53,8 @@ def read_stack_directory(directory: str | Path) -> Stack:
     arrays = {}
     for name in LAYOUT:
         path = Path(directory) / f"{name}.npy"
+        if path.exists() and not path.is_file():
+            raise BadInput(f"{path} is no file")
         try:
             arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:

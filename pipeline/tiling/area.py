@@ -205,6 +205,10 @@ def read_area(request: AreaRequest) -> Area:
     return area
 
 
+MOST_BYTES = 64 * 2**20
+"""Most bytes of a list of tiles: twice those of all land."""
+
+
 def read_tile_list(path: Path, side: int, margin: int) -> tuple[Tile, ...]:
     """Read a file with one tile's name a line.
 
@@ -217,6 +221,8 @@ def read_tile_list(path: Path, side: int, margin: int) -> tuple[Tile, ...]:
         If a line names no tile of this side, or one of which nothing is written to its zone, or
         none does.
     """
+    if path.exists() and (not path.is_file() or path.stat().st_size > MOST_BYTES):
+        raise BadInput(f"{path} is no list of tiles: it is no file, or too large")
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, ValueError) as error:

@@ -99,7 +99,7 @@ def _of_raster(path: Path, most_pixels: int) -> Iterator[tuple[int, NDArray[np.b
             raise BadInput("this is no raster that can be read: it is no TIFF", "land", path)
     try:
         with (
-            rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"),
+            rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR", GDAL_PAM_ENABLED="NO"),
             rasterio.open(path, driver="GTiff") as raster,
         ):
             for zone in zones_touched(shapely.box(*_bounds(raster, most_pixels))):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.stored_object import Damaged, check_object
 from tessera_mosaic.pipeline.ledger.keys import INDEX, RECIPE, dpixels_key, planned_key
@@ -82,7 +82,7 @@ def check_index(storage: Storage, drawn_of: dict[str, int]) -> Checked:
     """
     remedy = f"the next `{COMMAND}` writes it again"
     try:
-        same = json.loads(storage.read(INDEX))["files"] == drawn_of
+        same = read_json(storage.read(INDEX))["files"] == drawn_of
     except FileNotFoundError:
         return unsound(INDEX, ProblemKind.MISSING, f"{ABSENT}; {remedy}")
     except (ValueError, KeyError, TypeError) as error:

@@ -180,6 +180,7 @@ def check_zone(
     try:
         data = storage.read(planned)
         tiles = list(tile_lists.decode_tiles(data))
+        requests = tile_lists.requests_in(data)
     except FileNotFoundError:
         if wrong != ABSENT:
             no_plan = "there is a summary of tiles but no plan"
@@ -189,7 +190,7 @@ def check_zone(
         yield unsound(planned, ProblemKind.PLAN, str(error), year)
         return
     yield sound(planned)
-    for request in unseal(data)["requests"]:
+    for request in requests:
         yield _check_request(storage, keys.request_key(year, request, zone), year)
     made = False
     for tile, report in _side_by_side(check, tiles):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import shutil
 import subprocess
@@ -70,6 +71,38 @@ def test_what_is_copied_is_there_and_not_ignored() -> None:
     for name in named:
         assert (ROOT / name).exists(), name
         assert name in allowed, name
+
+
+DIGEST = f"@sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("lock", "said"),
+    [
+        (None, "does not name every base image"),
+        ("PYTHON_IMAGE python:3.11-slim-bookworm 2999-01-01\n", "PYTHON_IMAGE is python:3.11"),
+        (f"PYTHON_IMAGE python:3.11{DIGEST} 2023-06-22\n", "of 2023-06-22"),
+        (f"PYTHON_IMAGE python:3.11{DIGEST} {{today}}\n", "does not name every base image"),
+    ],
+)
+def test_base_images_are_those_of_this_year_by_digest(
+    tmp_path: Path, lock: str | None, said: str
+) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    (tmp_path / "deploy").mkdir()
+    for name in ("build.sh", "Dockerfile"):
+        shutil.copy(DEPLOY / name, tmp_path / "deploy")
+    if lock is not None:
+        today = datetime.date.today().isoformat()
+        (tmp_path / "deploy" / "images.lock").write_text(lock.format(today=today))
+    who = ["-c", "user.name=x", "-c", "user.email=x@x"]
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "x"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    done = subprocess.run(["deploy/build.sh"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "deploy/pin.sh" in done.stderr
 
 
 @pytest.mark.soak

@@ -235,3 +235,21 @@ def test_secrets_have_no_values_here() -> None:
     assert "secret_version" not in SOURCE
     for secret in SECRETS.values():
         assert f'"{secret}"' in SOURCE
+
+
+def test_the_schedule_starts_the_job_as_it_stands() -> None:
+    assert "roles/run.jobsExecutor" in SOURCE
+    assert "WithOverrides" not in SOURCE
+    workflow = (FOLDER / "workflow.yaml").read_text()
+    assert not re.search(r"\b(params: \[input\]|overrides|args: \$|get_env\(\"ARGUMENTS)", workflow)
+
+
+def test_the_public_reads_a_copy_without_records() -> None:
+    named = {name: body for kind, name, body in resources(SOURCE) if "iam_member" in kind}
+    public = {name for name, body in named.items() if "allUsers" in str(body)}
+    assert public == {"public_mosaic"}
+    assert "google_storage_bucket.public[0]" in str(named["public_mosaic"])
+    script = (FOLDER.parent / "share.sh").read_text()
+    excluded = re.search(r"--exclude='\^\((.*)\)/'", script)
+    assert excluded
+    assert excluded[1] == r"records|published|\.partial"

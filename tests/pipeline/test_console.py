@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+import io
+import logging
 from types import SimpleNamespace
 
 import pytest
 
-from tessera_mosaic.pipeline.console import clock, number, own_options, rounded, unknown_option
+from tessera_mosaic.pipeline.console import (
+    LONGEST,
+    clock,
+    number,
+    one_line,
+    own_options,
+    printable,
+    rounded,
+    set_up_logging,
+    unknown_option,
+)
+from tessera_mosaic.pipeline.errors import BadInput, Corrupt, TesseraError, classed
 
 
 @pytest.mark.parametrize(
@@ -32,3 +46,41 @@ def test_of_an_unknown_option_the_nearest_known_is_told() -> None:
         "unknown option --alow-host; did you mean --allow-host?"
     )
     assert unknown_option("--surprise", known) == "unknown option --surprise"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("S2A_31UDS é 東京\u00a0\u3000", "S2A_31UDS é 東京\u00a0\u3000"),
+        ("\x1b]52;c;ZXZpbA==\x07", "\\x1b]52;c;ZXZpbA==\\x07"),
+        ("a\nb\r\tc\x85\u2028\u2029", "a\\nb\\r\\tc\\x85\\u2028\\u2029"),
+        ("\ud800 \x9b \x7f", "\\ud800 \\x9b \\x7f"),
+        ("\u202eevil\u2066\u200b\ufeff", "\\u202eevil\\u2066\\u200b\\ufeff"),
+        ("\U000e0041\ue000", "\\U000e0041\\ue000"),
+    ],
+)
+def test_what_is_obeyed_is_shown(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    shown.encode()
+
+
+def test_messages_are_one_line_whoever_made_them() -> None:
+    said = "RuntimeError:\n  in forward\n\x1b[31m~~~~ <--- HERE\x1b[0m\n"
+    line = "RuntimeError: in forward \\x1b[31m~~~~ <--- HERE\\x1b[0m"
+    assert one_line(said) == line
+    assert len(one_line("x " * 10**6)) == LONGEST
+    for error in (TesseraError(said), BadInput(said), Corrupt(said), Corrupt(said, "S2", "B04")):
+        assert line in str(error)
+        assert str(copy.copy(error)) == str(error)
+    assert Corrupt(said).message == line
+    assert str(BadInput("no", "region", "a\n\x1b")) == "region a \\x1b: no"
+    assert str(classed(ValueError(said))) == f"ValueError: {line}"
+
+
+def test_log_lines_are_one_line_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr("sys.stderr", out)
+    set_up_logging()
+    logging.getLogger("rasterio").warning("%s: bad\ntag \x1b[2J", "a\nb")
+    assert out.getvalue() == "WARNING rasterio: a b: bad tag \\x1b[2J\n"
