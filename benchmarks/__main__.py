@@ -10,7 +10,7 @@ from tessera_mosaic.pipeline.console import set_up_logging
 
 NAMES = {
     "encode": "pixels a second of each encoder family, beside the reference's own way",
-    "read": "an annual stack from a local server, beside odc-stac and stackstac",
+    "read": "annual stacks from a local server, beside five other readers",
     "codec": "what compressors of shards cost to keep, to write and to read",
     "write": "a shard's time, memory and read costs, beside zarr-python",
     "pipeline": "how reading, encoding and writing overlap",

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ class PartOfJob:
             encoder=PartEncoder(self.whole.encoder, self.device, self.part != "read"),
         )
         if self.part == "encode":
-            maker = dataclasses.replace(maker, read=functools.partial(_kept_stack, self.stacks))
+            maker = dataclasses.replace(maker, read=functools.partial(_kept_stacks, self.stacks))
         if self.part != "whole":
             maker = dataclasses.replace(maker, encoder=Unwritten(maker.encoder))
         return TimedMaker(maker.open(storage, threads), Path(self.times) / str(os.getpid()))
@@ -236,11 +236,12 @@ def _stack_file(folder: Path, block: Window) -> Path:
     return folder / f"{block.row}-{block.col}.pickle"
 
 
-def _kept_stack(folder: str, block: Window, *_: object) -> AnnualStack:
-    # This process's parent wrote it.
-    path = _stack_file(Path(folder), block)
-    kept: AnnualStack = pickle.loads(path.read_bytes())  # noqa: S301
-    return kept
+def _kept_stacks(
+    folder: str, blocks: Sequence[Window], *_: object
+) -> Generator[tuple[Window, AnnualStack]]:
+    for block in blocks:
+        # This process's parent wrote it.
+        yield block, pickle.loads(_stack_file(Path(folder), block).read_bytes())  # noqa: S301
 
 
 def main(argv: list[str]) -> None:

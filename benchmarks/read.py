@@ -1,10 +1,15 @@
-"""The annual stack of a block from a local server: this reader beside odc-stac and stackstac.
+"""Annual stacks from a local server: this reader beside others, for a block and for a whole tile.
 
-Each reader runs in a process of its own against a server in another one. All three make the same
-arrays, of which the pixels are compared. Printed are the time, the bytes fetched over the bytes of
-the COG blocks that the stack cannot do without, requests, and memory above what the result takes.
+    python -m benchmarks read [--side PX] [--days N] [--latency MS ...] [--rounds N] [--tile PX]
 
-    python -m benchmarks read [--side PX] [--days N] [--latency MS] [--folder DIR]
+Each reader runs in a process of its own against a light server in another one, in rounds that take
+all readers in turn, so that what else the machine does meets all of them; times are medians. All
+make the same arrays, of which the pixels are compared (lazycogs takes the nearest pixels of 20 m
+bands, so some of its differ). Printed are seconds on the clock and of a processor, how often
+faster this reader was in the same round, bytes of bodies over those of the COG blocks that the
+stack cannot do without, requests, and memory above what the result takes.
+
+Readers that are not installed are left out and named; `make bench` installs them.
 """
 
 from __future__ import annotations
@@ -13,8 +18,9 @@ import argparse
 import contextlib
 import json
 import multiprocessing
+import os
+import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,8 +30,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.server import ArchiveServer
-from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS
+from benchmarks.light_server import Served, serving_lightly
+from benchmarks.processor import machine_line
+from benchmarks.readers import IN_FLIGHT, READERS, YEAR, Arrays
+from tessera_mosaic.model.observations import S2_BANDS
 from tessera_mosaic.pipeline.simulation.archive import Footprint, Simulation, simulate_archive
 from tessera_mosaic.pipeline.tiling.lattice import (
     Window,
@@ -34,16 +42,10 @@ from tessera_mosaic.pipeline.tiling.lattice import (
     window_of_bounds,
 )
 
-YEAR = 2024
 LON, LAT = 3.0, 50.8
-THREADS = 32
-"""Reads in flight, the same for all three."""
-
-Arrays = dict[str, np.ndarray]
-ARRAYS = ("bands", "masks", "sar_ascending", "sar_descending")
-
-Read = Callable[[], Arrays]
-"""Reads a stack whose scenes have been found."""
+OURS = "tessera-mosaic"
+BLOCK = 256
+"""Side of the blocks that a tile is cut into."""
 
 
 def window_around(side: int) -> Window:
@@ -55,176 +57,56 @@ def window_around(side: int) -> Window:
     )
 
 
-def ours(url: str, window: Window) -> Read:
-    """By this project's reader."""
+def run_reader(name: str, url: str, window: Window, out: Path, talk: Connection) -> None:
+    """Read in this process; keep the arrays and tell how much memory that took."""
+    read = READERS[name].start(url, window)
+    talk.send("ready")
+    talk.recv()
+    told, arrays = measured(read)
+    np.savez(out, **arrays)
+    talk.send({**told, "result": sum(array.nbytes for array in arrays.values())})
+
+
+def run_tile(url: str, window: Window, talk: Connection) -> None:
+    """Read a tile in this process, block by block; tell what that took."""
     from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
     from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
-    from tessera_mosaic.pipeline.stacks.block_reader import read_block
+    from tessera_mosaic.pipeline.stacks.block_reader import read_blocks
     from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+    from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 
     source = open_catalogue(f"{url}/catalog.json")
     scenes = source.search(lonlat_bounds(window), YEAR)
-
-    def read() -> Arrays:
-        reader = SceneReader(source, THREADS)
-        stack = read_block(window, scenes, Preprocessing(source.imagery), reader).stack
-        reader.close()
-        return {name: getattr(stack, name) for name in ARRAYS}
-
-    return read
-
-
-def odc_stac(url: str, window: Window) -> Read:
-    """By odc-stac, into the same arrays."""
-    import odc.stac
-    from odc.geo.geobox import GeoBox
-    from rasterio import Affine
-
-    odc.stac.configure_rio(cloud_defaults=True)
-    items = read_items(url)
-    box = GeoBox(window.shape, Affine(*window.transform), window.crs)
-
-    def load(sensor: list[Any], bands: list[str], how: Any, dtype: str) -> Any:
-        return odc.stac.load(
-            sensor,
-            bands=bands,
-            geobox=box,
-            groupby="id",
-            resampling=how,
-            dtype=dtype,
-            pool=THREADS,
-            fail_on_error=True,
-        )
-
-    def read() -> Arrays:
-        how = {"*": "bilinear", "SCL": "nearest"}
-        s2 = load(items["sentinel-2-l2a"], [*S2_BANDS, "SCL"], how, "uint16")
-        s1 = load(items["sentinel-1-rtc"], list(S1_BANDS), "nearest", "float32")
-        return assembled(
-            [s2[band].to_numpy() for band in S2_BANDS],
-            s2["SCL"].to_numpy(),
-            [s1[band].to_numpy() for band in S1_BANDS],
-            items,
-        )
-
-    return read
-
-
-def stackstac_(url: str, window: Window) -> Read:
-    """By stackstac, into the same arrays."""
-    import dask
-    import stackstac
-    from rasterio.enums import Resampling
-
-    items = read_items(url)
-
-    def load(sensor: list[Any], bands: list[str], how: Resampling, dtype: str) -> Any:
-        stacked = stackstac.stack(
-            sensor,
-            assets=bands,
-            epsg=int(window.crs.removeprefix("EPSG:")),
-            resolution=10,
-            bounds=window.bounds,
-            snap_bounds=False,
-            resampling=how,
-            rescale=False,
-            dtype=dtype,
-            fill_value=np.array(0, dtype)[()],
-            chunksize=max(window.shape),
-        )
-        with dask.config.set(scheduler="threads", num_workers=THREADS):
-            return stacked.to_numpy()
-
-    def read() -> Arrays:
-        bands = load(items["sentinel-2-l2a"], list(S2_BANDS), Resampling.bilinear, "uint16")
-        classes = load(items["sentinel-2-l2a"], ["SCL"], Resampling.nearest, "uint16")
-        power = load(items["sentinel-1-rtc"], list(S1_BANDS), Resampling.nearest, "float32")
-        return assembled(
-            [bands[:, n] for n in range(len(S2_BANDS))],
-            classes[:, 0],
-            [power[:, n] for n in range(len(S1_BANDS))],
-            items,
-        )
-
-    return read
-
-
-READERS: dict[str, Callable[[str, Window], Read]] = {
-    "tessera-mosaic": ours,
-    "odc-stac": odc_stac,
-    "stackstac": stackstac_,
-}
-
-
-def read_items(url: str) -> dict[str, list[Any]]:
-    """The archive's items by collection and time, as pystac has them."""
-    import pystac
-
-    found: dict[str, list[Any]] = {}
-    for item in pystac.Catalog.from_file(f"{url}/catalog.json").get_items(recursive=True):
-        item.make_asset_hrefs_absolute()
-        found.setdefault(str(item.collection_id), []).append(item)
-    return {name: sorted(items, key=lambda i: i.datetime) for name, items in found.items()}
-
-
-def assembled(
-    bands: list[np.ndarray],
-    classes: np.ndarray,
-    power: list[np.ndarray],
-    items: dict[str, list[Any]],
-) -> Arrays:
-    """What the others have read, by the same rules: an archive of one granule has no mosaics."""
-    from tessera_mosaic.pipeline.stacks.sentinel1 import code_backscatter
-    from tessera_mosaic.pipeline.stacks.sentinel2 import is_clear, remove_offset_by_date
-
-    clear = is_clear(classes.astype(np.uint8))
-    days = np.flatnonzero(clear.any(axis=(1, 2)))
-    out = np.zeros((len(days), *classes.shape[1:], len(S2_BANDS)), np.uint16)
-    for channel, layers in enumerate(bands):
-        for at, day in enumerate(days):
-            date = f"{items['sentinel-2-l2a'][day].datetime:%Y-%m-%d}"
-            out[at, ..., channel] = remove_offset_by_date(layers[day], date)
-    codes = np.stack([code_backscatter(layer) for layer in power], axis=-1)
-    states = np.array([i.properties["sat:orbit_state"] for i in items["sentinel-1-rtc"]])
-    seen = codes.any(axis=(1, 2, 3))
-    return {
-        "bands": out,
-        "masks": clear[days].astype(np.uint8),
-        **{f"sar_{s}": codes[(states == s) & seen] for s in ("ascending", "descending")},
-    }
-
-
-def serve(folder: Path, latency: float, talk: Connection) -> None:
-    """Serve a folder until the other end hangs up; tell the counts when asked."""
-
-    def wait(path: str, start: int) -> str:
-        time.sleep(latency)
-        return ""
-
-    server = ArchiveServer(folder, wait)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    talk.send(server.url)
-    with contextlib.suppress(EOFError):
-        while talk.recv():
-            talk.send(dict(server.counts))
-            server.counts.clear()
-
-
-def run_reader(name: str, url: str, window: Window, out: Path, talk: Connection) -> None:
-    """Read in this process; keep the arrays and tell how much memory that took."""
-    read = READERS[name](url, window)
     talk.send("ready")
     talk.recv()
+
+    def read() -> int:
+        layers, reader = 0, SceneReader(source, IN_FLIGHT)
+        blocks = list(window.blocks(BLOCK))
+        for block, annual in read_blocks(
+            blocks, scenes, Preprocessing(source.imagery, offset=OffsetRule.REFERENCE), reader
+        ):
+            stack = annual.stack
+            days = len(stack.doys) + len(stack.sar_ascending_doy) + len(stack.sar_descending_doy)
+            layers += days * block.height * block.width
+        reader.close()
+        return layers
+
+    told, layers = measured(read)
+    talk.send({**told, "layers": layers})
+
+
+def measured(read: Callable[[], Any]) -> tuple[dict[str, float], Any]:
+    """What some work took, and what it gave."""
     forget_peak()
     before, began, busy = memory("VmRSS"), time.perf_counter(), time.process_time()
-    arrays = read()
+    made = read()
     told = {
         "seconds": time.perf_counter() - began,
         "busy": time.process_time() - busy,
         "memory": memory("VmHWM") - before,
     }
-    np.savez(out, **arrays)
-    talk.send({**told, "result": sum(array.nbytes for array in arrays.values())})
+    return told, made
 
 
 def forget_peak() -> None:
@@ -239,16 +121,14 @@ def memory(name: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def measure(name: str, server: Connection, url: str, window: Window, out: Path) -> dict[str, Any]:
-    """Run a reader and count what it asks the server for."""
-    with running(run_reader, name, url, window, out) as reader:
+def measure(server: Served, target: Callable[..., None], *args: Any) -> dict[str, Any]:
+    """Run a reader in a process of its own and count what it asks the server for."""
+    with running(target, *args) as reader:
         reader.recv()
-        server.send("counts")
-        server.recv()
+        server.counts()
         reader.send("go")
         told = reader.recv()
-        server.send("counts")
-        return {**told, **server.recv()}
+        return {"bytes": 0, **told, **server.counts()}
 
 
 @contextlib.contextmanager
@@ -266,57 +146,106 @@ def running(target: Callable[..., None], *args: Any) -> Iterator[Connection]:
         process.kill()
 
 
-def bytes_needed(catalogue: Path, window: Window) -> int:
-    """Bytes of the COG blocks without which there is no stack: all classes, days, and passes."""
-    from tessera_mosaic.pipeline.imagery.resample import place
+def bytes_needed(catalogue: Path, window: Window, block: int) -> int:
+    """Bytes of the COG blocks without which there are no stacks of blocks of that side.
+
+    All classes and passes, and the bands of the scenes that are used in a block.
+    """
+    from tessera_mosaic.pipeline.imagery.gathered import EVERYTHING, Place, blocks_needed
     from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
     from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
-    from tessera_mosaic.pipeline.stacks.block_reader import read_block
+    from tessera_mosaic.pipeline.stacks.block_reader import read_blocks
     from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+    from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 
     source = open_catalogue(str(catalogue))
     reader = SceneReader(source)
     scenes = source.search(lonlat_bounds(window), YEAR)
-    used = set(read_block(window, scenes, Preprocessing(), reader).used)
+    blocks = list(window.blocks(block))
+    used = {
+        at: set(a.used)
+        for at, a in read_blocks(blocks, scenes, Preprocessing(offset=OffsetRule.REFERENCE), reader)
+    }
     total = 0
     for scene in scenes:
         for band in scene.assets:
-            if band in S2_BANDS and scene.id not in used:
-                continue
             header = reader.header(scene, band)
-            kernel = "bilinear" if band in S2_BANDS else "nearest"
-            source_part = place(window, header.geometry).source(kernel)
-            if source_part is not None:
-                total += int(header.sizes[header.blocks(*source_part)].sum())
+            kernel = Preprocessing().kernel if band in S2_BANDS else Preprocessing().s1_kernel
+            places = [
+                Place.of((at, EVERYTHING), header.geometry, kernel)
+                for at in blocks
+                if band not in S2_BANDS or scene.id in used[at]
+            ]
+            total += int(header.sizes[list(blocks_needed(header, places))].sum())
     reader.close()
     return total
 
 
-def compare(folder: Path, side: int, days: int, latency: float) -> list[dict[str, Any]]:
-    """Rows of the comparison of the three."""
-    granule = Footprint.around("31UDS", LON, LAT, 2 * side)
-    spec = Simulation((granule,), s2_days=days, s1_days=days // 2, cloudiness=0.5)
-    catalogue = simulate_archive(folder / f"compare-{side}-{days}", spec)
+def compare(
+    folder: Path, catalogue: Path, side: int, latency: float, rounds: int
+) -> list[dict[str, Any]]:
+    """Rows of the comparison of all readers that are installed."""
+    window, names = window_around(side), [name for name, peer in READERS.items() if peer.is_here]
+    needed = bytes_needed(catalogue, window, side)
+    told: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    with serving_lightly(catalogue.parent, latency / 1000) as server:
+        for number in range(rounds):
+            # Nobody is always the first, who finds what the others left in caches.
+            for name in names[number % len(names) :] + names[: number % len(names)]:
+                path = folder / f"{name}.npz"
+                told[name].append(measure(server, run_reader, name, server.url, window, path))
+    results = {name: dict(np.load(folder / f"{name}.npz")) for name in names}
+    return [
+        {
+            "reader": name,
+            "seconds": round(middle(of, "seconds"), 2),
+            "of a processor": round(middle(of, "busy"), 2),
+            "ours faster": round(
+                statistics.median(
+                    each["seconds"] / mine["seconds"]
+                    for each, mine in zip(of, told[OURS], strict=True)
+                ),
+                2,
+            ),
+            "bytes over needed": round(middle(of, "bytes") / needed, 2),
+            "requests": round(middle(of, "requests")),
+            "memory above result, MB": round((middle(of, "memory") - middle(of, "result")) / 1e6),
+            "pixels equal": round(equal_share(results[OURS], results[name]), 4),
+        }
+        for name, of in told.items()
+    ]
+
+
+def whole_tile(
+    catalogue: Path, side: int, latencies: list[float], rounds: int
+) -> list[dict[str, Any]]:
+    """Rows of what a tile takes, block by block."""
     window, rows = window_around(side), []
-    needed = bytes_needed(catalogue, window)
-    with running(serve, catalogue.parent, latency / 1000) as server:
-        url, results = server.recv(), {}
-        for name in READERS:
-            path = folder / f"{name}.npz"
-            told = measure(name, server, url, window, path)
-            results[name] = dict(np.load(path))
-            rows.append(
-                {
-                    "reader": name,
-                    "seconds": round(told["seconds"], 2),
-                    "of a processor": round(told["busy"], 2),
-                    "bytes over needed": round(told["bytes"] / needed, 2),
-                    "requests": told["requests"],
-                    "memory above result, MB": round((told["memory"] - told["result"]) / 1e6),
-                    "pixels equal": round(equal_share(results[name], results["tessera-mosaic"]), 5),
-                }
-            )
+    needed = bytes_needed(catalogue, window, BLOCK)
+    for latency in latencies:
+        with serving_lightly(catalogue.parent, latency / 1000) as server:
+            told = [measure(server, run_tile, server.url, window) for _ in range(rounds)]
+        pixels, layers = side**2, middle(told, "layers")
+        rows.append(
+            {
+                "ms a request": latency,
+                "days and passes": round(layers / pixels),
+                "k px/s": round(pixels / middle(told, "seconds") / 1e3, 1),
+                "k px a core second": round(pixels / middle(told, "busy") / 1e3, 1),
+                "core seconds a million pixel-scenes": round(
+                    middle(told, "busy") / layers * 1e6, 3
+                ),
+                "bytes over needed": round(middle(told, "bytes") / needed, 2),
+                "requests": round(middle(told, "requests")),
+                "peak MB": round(middle(told, "memory") / 1e6),
+            }
+        )
     return rows
+
+
+def middle(told: list[dict[str, Any]], name: str) -> float:
+    """Median of a measure over the rounds."""
+    return float(statistics.median(each[name] for each in told))
 
 
 def equal_share(ours: Arrays, theirs: Arrays) -> float:
@@ -330,30 +259,6 @@ def equal_share(ours: Arrays, theirs: Arrays) -> float:
     return same / total
 
 
-def memory_by_scenes(folder: Path, side: int) -> list[dict[str, Any]]:
-    """Memory of a block with ever more scenes on the same days."""
-    rows = []
-    for passes in (2, 20):
-        granule = Footprint.around("31UDS", LON, LAT, side + 32)
-        spec = Simulation(
-            (granule,), s2_days=25, s1_days=2, s2_passes=passes, cloudiness=0.9, seed=1
-        )
-        catalogue = simulate_archive(folder / f"memory-{side}-{passes}", spec)
-        window = window_around(side)
-        with running(serve, catalogue.parent, 0.0) as server:
-            url = server.recv()
-            told = measure("tessera-mosaic", server, url, window, folder / "memory.npz")
-        rows.append(
-            {
-                "scenes": 25 * passes,
-                "memory above result, MB": round((told["memory"] - told["result"]) / 1e6),
-                "result, MB": round(told["result"] / 1e6),
-                "seconds": round(told["seconds"], 2),
-            }
-        )
-    return rows
-
-
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Print rows as a Markdown table."""
     print("| " + " | ".join(rows[0]) + " |")
@@ -363,26 +268,52 @@ def print_table(rows: list[dict[str, Any]]) -> None:
     print()
 
 
+def archive(folder: Path, side: int, days: int, passes: int) -> Path:
+    """Catalogue of a granule of twice the block's side, made if it is not there yet."""
+    place = folder / f"granule-{side}-{days}-{passes}"
+    known = place / "catalog.json"
+    if known.exists():
+        return known
+    granule = Footprint.around("31UDS", LON, LAT, 2 * side)
+    spec = Simulation((granule,), s2_days=days, s1_days=passes, cloudiness=0.5)
+    return simulate_archive(place, spec)
+
+
 def main(argv: list[str]) -> None:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks read", description=__doc__)
     parser.add_argument("--side", type=int, default=512, help="of the block, in pixels")
     parser.add_argument("--days", type=int, default=40, help="on which Sentinel-2 passes")
-    parser.add_argument("--latency", type=float, nargs="*", default=[0.0, 20.0], metavar="MS")
+    parser.add_argument("--passes", type=int, default=20, help="of Sentinel-1")
+    parser.add_argument("--latency", type=float, nargs="*", default=[0.0, 20.0, 80.0], metavar="MS")
+    parser.add_argument("--rounds", type=int, default=3, help="of which medians are taken")
+    parser.add_argument("--tile", type=int, default=1024, help="side of the tile; 0 for none")
     parser.add_argument("--folder", type=Path, help="keep the archives here for the next time")
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
     args = parser.parse_args(argv)
+    results: dict[str, Any] = {"machine": machine_line()}
+    results["left out"] = [name for name, peer in READERS.items() if not peer.is_here]
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        results = {
-            f"{latency:g} ms a request": compare(folder, args.side, args.days, latency)
+        catalogue = archive(folder, args.side, args.days, args.passes)
+        results |= {
+            f"{latency:g} ms a request": compare(
+                Path(temporary), catalogue, args.side, latency, args.rounds
+            )
             for latency in args.latency
         }
-        results["memory"] = memory_by_scenes(folder, args.side // 2)
+        if args.tile:
+            large = archive(folder, args.tile // 2, args.days, args.passes)
+            tile = f"tile of {args.tile} px"
+            results[tile] = whole_tile(large, args.tile, args.latency, args.rounds)
+    results["load after"] = round(os.getloadavg()[0], 1)
     if args.json:
         print(json.dumps(results))
         return
     for title, rows in results.items():
-        print(f"{title}:\n")
-        print_table(rows)
+        if isinstance(rows, list) and rows and isinstance(rows[0], dict):
+            print(f"{title}:\n")
+            print_table(rows)
+        elif rows:
+            print(f"{title}: {', '.join(rows) if isinstance(rows, list) else rows}\n")

@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,14 +114,17 @@ class WatchedReading:
     tiles: int
     resident: str
 
-    def __call__(self, window: Window, *_: object) -> AnnualStack:
+    def __call__(
+        self, blocks: Sequence[Window], *_: object
+    ) -> Generator[tuple[Window, AnnualStack]]:
         """The constant stack of a tile."""
         with COUNTING:
             number = next(READ)
             tenth, before = (10 * n // self.tiles for n in (number, number - 1))
             if tenth > before:
                 Path(self.resident, str(tenth)).write_text(str(_resident()))
-        return constant_stack(window)
+        for window in blocks:
+            yield window, constant_stack(window)
 
 
 READ, COUNTING = itertools.count(1), threading.Lock()

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tessera_mosaic.model.cards import card_named
 from tessera_mosaic.model.engine.batches import GPU_SHARE, GPU_SLABS
+from tessera_mosaic.pipeline.imagery.read_budget import DENSE_PIXEL
 from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_SIDE
 from tessera_mosaic.requests import DEFAULT_BLOCK
 
@@ -34,15 +35,13 @@ second of that card's memory, which is what bounds these encoders (their profile
 TOKENS = 140
 """Of a typical pixel's year: some 76 of Sentinel-2 and 60 of Sentinel-1."""
 
-READ_SECONDS = 25e-6
-"""Of one core for a pixel's year: fetching, decoding, placing (`python -m benchmarks read`)."""
+READ_SECONDS = 17e-6
+"""Of one core for a pixel's year of 63 days and 100 passes: fetching, decoding, joining (`python -m
+benchmarks read`, AMD EPYC)."""
 
 CORE_MARGIN, OTHER_CORES = 4, 2
-"""Encryption, warps, packing and compression take a few times what decoding does; two cores are
-for Beam and the system. A cloud's vCPU is half a core."""
-
-DENSE_PIXEL = 400 * 21 + 300 * 4
-"""Bytes of a pixel's stack where overpasses are densest: 10 bands and a mask, two polarisations."""
+"""Encryption, warps, packing and compression take a few times what reading does; two cores are for
+Beam and the system. A cloud's vCPU is half a core."""
 
 EDGE_SECONDS = 30
 """At a tile's begin and end, when it gives the GPU nothing: finding scenes, the first block, and
@@ -51,8 +50,11 @@ putting the shard."""
 SLABS = 8
 """In which a block is encoded, at least, so that no slab is mostly padding."""
 
-IMAGE_GB, SYSTEM_GB, CACHE_GB = 20, 20, 4
-"""On a worker's disk: the image, packed and unpacked; the system; the reader's cache."""
+IMAGE_GB, SYSTEM_GB = 20, 20
+"""On a worker's disk: the image, packed and unpacked; the system."""
+
+MEMORY_FOR_STACKS = 0.25
+"""Part of a machine's memory in which stacks wait to be encoded; what is more waits on its disk."""
 
 
 @dataclass(frozen=True)
@@ -113,14 +115,30 @@ class Preset:
 
     @property
     def stack_gb(self) -> float:
-        """Memory of all stacks at once: of each tile a block is read and one is encoded."""
-        return self.tiles * 2 * self.block**2 * DENSE_PIXEL / 1e9
+        """Memory of the blocks of all tiles that are being encoded."""
+        return self.tiles * self.block**2 * DENSE_PIXEL / 1e9
+
+    @property
+    def tile_gb(self) -> float:
+        """Of the stack of a whole tile."""
+        return DEFAULT_SIDE**2 * DENSE_PIXEL / 1e9
+
+    @property
+    def read_memory(self) -> int:
+        """GB of memory in which stacks wait."""
+        return int(MEMORY_FOR_STACKS * self.memory_gb)
+
+    @property
+    def read_disk(self) -> int:
+        """GB of disk in which they wait: what all tiles in hand have beyond it, and a whole one."""
+        return math.ceil(max(self.tile_gb, self.tiles * self.tile_gb - self.read_memory))
 
     @property
     def disk_gb(self) -> int:
         """Of a worker, in tens."""
         shard = DEFAULT_SIDE**2 * 2 * card_named(MODEL).dims / 1e9
-        return math.ceil((IMAGE_GB + SYSTEM_GB + CACHE_GB + self.tiles * shard) / 10) * 10
+        held = IMAGE_GB + SYSTEM_GB + self.read_disk + self.tiles * shard
+        return math.ceil(held / 10) * 10
 
     def service_option(self, flex_start: bool = False) -> str:
         """How Dataflow is told of the GPU."""
@@ -132,6 +150,8 @@ class Preset:
         return [
             "--device=cuda",
             f"--block={self.block}",
+            f"--read-memory={self.read_memory}",
+            f"--read-disk={self.read_disk}",
             f"--machine_type={self.machine}",
             f"--dataflow_service_options={self.service_option(flex_start)}",
             "--experiments=no_use_multiple_sdk_containers",
@@ -149,9 +169,13 @@ class Preset:
         )
         yield (
             f"blocks of {self.block} px: {self.block**2 * TOKENS / self.slab:.0f} slabs of "
-            f"{self.slab:,} tokens; {self.stack_gb:.1f} of {self.memory_gb} GB for stacks"
+            f"{self.slab:,} tokens; {self.stack_gb:.1f} of {self.memory_gb} GB while encoded"
         )
-        yield f"{self.disk_gb} GB of disk: image, system, cache, and a shard a tile in hand"
+        yield (
+            f"a tile takes up to {self.tile_gb:.0f} GB: {self.read_memory} GB of memory and "
+            f"{self.read_disk} GB of disk for those that wait"
+        )
+        yield f"{self.disk_gb} GB of disk: image, system, stacks, and a shard a tile in hand"
 
 
 PRESETS = {

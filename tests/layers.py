@@ -175,7 +175,7 @@ def files(*folders: str) -> list[str]:
         str(path.relative_to(ROOT))
         for folder in folders or FOLDERS
         for path in sorted((ROOT / folder).rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".so"
     ]
 
 

@@ -12,7 +12,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ from tessera_mosaic.pipeline.ledger.records import Record, TileResult
 from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
-from tessera_mosaic.pipeline.stacks.block_reader import read_block
+from tessera_mosaic.pipeline.stacks.block_reader import read_blocks
 from tessera_mosaic.pipeline.tiling.boxes import Box
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 
@@ -154,11 +154,13 @@ class ShortOfMemory:
 
     tile: Tile
 
-    def __call__(self, window: Window, *more: Any) -> AnnualStack:
-        """Read a block."""
-        if window == self.tile.window:
+    def __call__(
+        self, blocks: Sequence[Window], *more: Any
+    ) -> Generator[tuple[Window, AnnualStack]]:
+        """Read some blocks."""
+        if self.tile.window in blocks:
             raise MemoryError
-        return read_block(window, *more)
+        yield from read_blocks(blocks, *more)
 
 
 def reading_fails(tile: Tile) -> Callable[[EmbedMaker], EmbedMaker]:

@@ -112,7 +112,10 @@ def test_the_wheel_holds_every_file_below_one_name(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     ours = {name for name in names if not name.startswith("tessera_mosaic-")}
-    assert ours == {installed(name) for name in files("pipeline", "model")}
+    # What a compiler made, where there is one.
+    made = {name for name in ours if name.startswith("tessera_mosaic/pipeline/imagery/_kernels.")}
+    assert len(made) <= 1
+    assert ours - made == {installed(name) for name in files("pipeline", "model")}
     assert {"tessera_mosaic/py.typed", "tessera_mosaic/pipeline/tiling/data/land.npz"} <= ours
 
 

@@ -3,10 +3,12 @@
     python tools/link_packages.py build/links
 
 `build/links/tessera_mosaic` then has `pipeline/api` as its face, and `pipeline` and `model` in it.
+Kernels are built in their place, where there is a compiler.
 """
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 from pathlib import Path
@@ -29,3 +31,7 @@ def link_packages(folder: Path) -> None:
 
 if __name__ == "__main__":
     link_packages(Path(sys.argv[1]))
+    with contextlib.suppress(ImportError):
+        from build_kernels import build_kernels
+
+        build_kernels()

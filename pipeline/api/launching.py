@@ -145,6 +145,7 @@ def prepare_run(request: RunRequest) -> PreparedRun:
         if request.reproducible:
             pin()
         check_device(request.device, request.precision)
+        request.read_limits.check_here(min(request.block, request.tile))
     encoder = choose_encoder(
         request.model, request.weights, request.precision, source.imagery, request.reproducible
     )
@@ -184,6 +185,7 @@ def prepare_run(request: RunRequest) -> PreparedRun:
         inside=inside,
         allow_lost_scenes=request.allow_lost_scenes,
         allow_lost_sensor=request.allow_lost_sensor,
+        limits=request.read_limits,
     )
     layout = Layout(request.tile, card.dims, card.depths if request.depths else ())
     return PreparedRun(job, maker, layout, identity, expected)

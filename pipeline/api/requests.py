@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tessera_mosaic.model.precision import Precision
 from tessera_mosaic.pipeline.errors import BadInput, choose
+from tessera_mosaic.pipeline.imagery.read_budget import ReadLimits
 from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.job.job_request import JobOptions
 from tessera_mosaic.pipeline.scenes.scene import check_year
@@ -81,6 +82,10 @@ class RunRequest(JobOptions):
     reproducible
         Whether every worker computes with the same instructions, so that a fleet of unlike
         processors makes the same bytes; slower, on the CPU in `fp32` alone.
+    read_memory, read_disk
+        GB of memory and of local disk of each machine that annual stacks may take before they are
+        encoded; by default 4 and 20, and less where there is less. Whatever fits is read at once,
+        and fetched once.
     allow_lost_scenes
         Number of scenes that a tile may lose for good before it fails: their items or files are
         faulty, or gone.
@@ -127,10 +132,12 @@ class RunRequest(JobOptions):
     reproducible: bool = False
     allow_lost_scenes: int = 0
     allow_lost_sensor: bool = False
+    read_memory: float | None = None
+    read_disk: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.area
+        _ = self.area, self.read_limits
         choose(self, s1_mosaic=PassRule, precision=Precision, device=Device)
         if self.offset is not None:
             choose(self, offset=OffsetRule)
@@ -140,6 +147,11 @@ class RunRequest(JobOptions):
             raise BadInput("only fp32 on the CPU can be the same everywhere", "reproducible", True)
         check_losses(self.allow_lost_scenes)
         check_year(self.year)
+
+    @property
+    def read_limits(self) -> ReadLimits:
+        """How much memory and local disk stacks may take."""
+        return ReadLimits(self.read_memory, self.read_disk)
 
     @property
     def area(self) -> AreaRequest:

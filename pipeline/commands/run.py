@@ -52,6 +52,19 @@ def run_options(parser: argparse.ArgumentParser) -> None:
         "the same bytes; slower",
     )
     loss_arguments(parser)
+    parser.add_argument(
+        "--read-memory",
+        type=float,
+        metavar="GB",
+        help="memory of a machine that annual stacks may take before they are encoded (4, and at "
+        "most a quarter of what there is)",
+    )
+    parser.add_argument(
+        "--read-disk",
+        type=float,
+        metavar="GB",
+        help="the same of its local disk (20, and at most half of what is free)",
+    )
     job_arguments(parser)
 
 
@@ -84,6 +97,8 @@ def run_request(args: argparse.Namespace) -> RunRequest:
         reproducible=args.reproducible,
         allow_lost_scenes=args.allow_lost_scenes,
         allow_lost_sensor=args.allow_lost_sensor,
+        read_memory=args.read_memory,
+        read_disk=args.read_disk,
         **job_options(args),
     )
 

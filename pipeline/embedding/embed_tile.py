@@ -1,12 +1,13 @@
 """The maker of a mosaic: from a tile's scenes to its shard.
 
-A block's stack is read while the one before it is encoded, and the shard is written once.
+The stacks of many blocks are read together, each byte of a scene once, and encoded one by one; the
+shard is written once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,6 +19,7 @@ from tessera_mosaic.model.encoder import Embedding
 from tessera_mosaic.model.observations import Origin
 from tessera_mosaic.pipeline.embedding.encoders import encoder_errors
 from tessera_mosaic.pipeline.embedding.named_inputs import CatalogName, EncoderName, LazyReader
+from tessera_mosaic.pipeline.imagery.read_budget import SPARE, ReadLimits
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
@@ -34,9 +36,10 @@ from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.scenes.sensors import excused_scenes, sensors_without
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack, OffsetNote
-from tessera_mosaic.pipeline.stacks.block_reader import BESIDE, read_block
+from tessera_mosaic.pipeline.stacks.block_reader import read_blocks
 from tessera_mosaic.pipeline.stacks.losses import Losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
+from tessera_mosaic.pipeline.stacks.unit_parts import BESIDE
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
 from tessera_mosaic.pipeline.tiling.region import wanted_pixels
 
@@ -44,17 +47,17 @@ NO_PIXEL = "no pixel of the tile"
 """Why a scene is not used that no block of the tile was asked of."""
 
 
-class ReadBlock(Protocol):
-    """Reads the annual stack of a block, as `stacks.block_reader.read_block` does."""
+class ReadBlocks(Protocol):
+    """Reads the annual stacks of blocks, as `stacks.block_reader.read_blocks` does."""
 
     def __call__(
         self,
-        window: Window,
+        blocks: Sequence[Window],
         scenes: Sequence[Scene],
         rules: Preprocessing,
         reader: SceneReader,
         losses: Losses | None = None,
-    ) -> AnnualStack: ...
+    ) -> Generator[tuple[Window, AnnualStack]]: ...
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,10 @@ class EmbedMaker:
         Number of scenes that a tile may lose for good before it fails.
     allow_lost_sensor
         Whether a tile is made from one sensor though all scenes of the other are faulty.
+    limits
+        How much memory and local disk of a machine stacks may take before they are encoded.
     read
-        What reads a block's annual stack.
+        What reads the annual stacks of blocks.
     """
 
     catalog: CatalogName
@@ -97,7 +102,8 @@ class EmbedMaker:
     inside: bytes | None = None
     allow_lost_scenes: int = 0
     allow_lost_sensor: bool = False
-    read: ReadBlock = read_block
+    limits: ReadLimits = SPARE
+    read: ReadBlocks = read_blocks
 
     def steps(self, tile: Tile) -> int:
         """Number of blocks in which a tile is made."""
@@ -129,7 +135,7 @@ class TileEmbedder:
     def __init__(self, maker: EmbedMaker, storage: Storage, threads: int) -> None:
         self._maker, self._storage = maker, storage
         self._mosaic = read_mosaic(storage)
-        self._reader = LazyReader(maker.catalog, threads)
+        self._reader = LazyReader(maker.catalog, threads, maker.limits)
         self._encoder = maker.encoder.load(threads)
 
     def make(
@@ -150,16 +156,13 @@ class TileEmbedder:
 
         reader = reader.counted_by(meter.add)
 
-        def read(block: Window) -> AnnualStack:
-            with meter("read"):
-                return maker.read(block, scenes, maker.rules, reader, losses)
-
+        reading = maker.read(blocks, scenes, maker.rules, reader, losses)
         seen = Seen()
         spooling = f"spooling for {self._storage.url}"
         with store_errors(spooling):
             writer = self._mosaic.writer(tile, maker.year)
-        with writer as shard:
-            for block, annual in read_ahead(blocks, read, meter):
+        with writer as shard, contextlib.closing(reading):
+            for block, annual in waited_for(reading, meter):
                 keep = mine[block.within(tile.window)]
                 with meter("encode"):
                     embedding = self._encode(annual, block)
@@ -278,20 +281,14 @@ def offset_rows(notes: Iterable[OffsetNote]) -> tuple[tuple[str, str, str], ...]
     return tuple(sorted({(n.scene, TAKEN_OUT if n.taken_out else NOT_THERE, n.by) for n in notes}))
 
 
-def read_ahead(
-    blocks: Iterable[Window], read: Callable[[Window], AnnualStack], meter: Meter
+def waited_for(
+    reading: Iterator[tuple[Window, AnnualStack]], meter: Meter
 ) -> Iterator[tuple[Window, AnnualStack]]:
-    """Read the blocks in order, one ahead of the block that is being worked on."""
-    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
-        reading = None
-        for block in blocks:
-            following = block, pool.submit(read, block)
-            if reading is not None:
-                with meter("wait"):
-                    annual = reading[1].result()
-                yield reading[0], annual
-            reading = following
-        if reading is not None:
-            with meter("wait"):
-                annual = reading[1].result()
-            yield reading[0], annual
+    """The same, with the time that is spent waiting for each."""
+    while True:
+        with meter("wait"):
+            following = next(reading, None)
+        if following is None:
+            return
+        yield following
+        del following

@@ -7,9 +7,11 @@ import threading
 from dataclasses import dataclass
 from typing import Protocol
 
+from tessera_mosaic.model.cores import usable_cores
 from tessera_mosaic.model.encoder import Encoder
 from tessera_mosaic.pipeline.embedding.encoders import load_encoder
 from tessera_mosaic.pipeline.errors import BadInput, NoCatalogue, SceneError
+from tessera_mosaic.pipeline.imagery.read_budget import SPARE, ReadLimits
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.scenes.source import Source
@@ -119,11 +121,15 @@ class LazyReader:
     catalog
         Name of the catalogue.
     threads
-        Number of threads that read where the catalogue is on this machine.
+        Number of threads that read where the catalogue is on this machine: the process's share of
+        its cores.
+    limits
+        How much memory and local disk of the machine stacks may take.
     """
 
-    def __init__(self, catalog: CatalogName, threads: int) -> None:
+    def __init__(self, catalog: CatalogName, threads: int, limits: ReadLimits = SPARE) -> None:
         self._catalog, self._threads = catalog, threads
+        self._budget = limits.budget(min(1.0, threads / usable_cores()))
         self._reader: SceneReader | None = None
         self._lock = threading.Lock()
 
@@ -142,6 +148,8 @@ class LazyReader:
                 except (BadInput, SceneError) as error:
                     raise NoCatalogue(str(error)) from error
                 self._reader = SceneReader(
-                    source, self._threads if source.remote.is_local else None
+                    source,
+                    self._threads if source.remote.is_local else None,
+                    budget=self._budget,
                 )
             return self._reader

@@ -6,6 +6,7 @@ Which pixels a tile gives depends on nothing but the tile, the seed and the shar
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from tessera_mosaic.pipeline.ledger.metrics import Meter
 from tessera_mosaic.pipeline.ledger.records import Record, State, TileResult
 from tessera_mosaic.pipeline.scenes.sensors import absent_sensors, excused_scenes
 from tessera_mosaic.pipeline.stacks.annual_stack import OffsetNote
-from tessera_mosaic.pipeline.stacks.block_reader import read_block
+from tessera_mosaic.pipeline.stacks.block_reader import read_blocks
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
 from tessera_mosaic.pipeline.tiling.ownership import owned
@@ -130,23 +131,25 @@ class TileSampler:
         reader = reader.counted_by(meter.add)
         used: set[str] = set()
         unused: dict[str, str] = {}
-        parts: list[Samples] = []
+        parts: dict[Window, Samples] = {}
         notes: list[OffsetNote] = []
-        for block in tile.window.blocks(min(BLOCK, tile.side)):
-            here = block.within(tile.window)
-            picked = np.flatnonzero(drawn[here])
-            if len(picked):
-                with meter("read"):
-                    annual = read_block(block, scenes, maker.rules, reader)
+        every = list(tile.window.blocks(min(BLOCK, tile.side)))
+        blocks = [block for block in every if drawn[block.within(tile.window)].any()]
+        meter.add(blocks=len(every) - len(blocks))
+        reading = read_blocks(blocks, scenes, maker.rules, reader)
+        with contextlib.closing(reading):
+            for block, annual in reading:
+                here = block.within(tile.window)
+                picked = np.flatnonzero(drawn[here])
                 used.update(annual.used)
                 unused.update(annual.unused)
                 notes += annual.offsets
                 picked = picked[~annual.stack.blank().flat[picked]]
                 places = _places(block, picked, maker.year)
                 labelled = classes[here].flat[picked], fields[here].flat[picked]
-                parts.append(samples_of(annual.stack, picked, places, *labelled))
-            meter.add(blocks=1)
-        samples = concatenate(parts)
+                parts[block] = samples_of(annual.stack, picked, places, *labelled)
+                meter.add(blocks=1)
+        samples = concatenate([parts[block] for block in blocks])
         with meter("write"), store_errors(self._storage.url):
             writing()
             objects = (self._put(tile, encode_samples(samples)),) if len(samples) else ()

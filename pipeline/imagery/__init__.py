@@ -1,7 +1,8 @@
 """Which values has a band of a scene on the pixels of the lattice?
 
 Read `scene_reader`, which puts the rest together: `scene_assets` fetches bytes of a scene's files,
-`cog` reads headers and decodes blocks, `byte_ranges` groups blocks into requests, `block_cache`
-keeps decoded blocks, and `resample` brings pixels to the lattice. `label_raster` reads the labels
-of a user.
+`cog` reads headers and decodes blocks, `byte_ranges` groups blocks into requests, `gathered` tells
+which of them parts of the lattice need, `block_cache` keeps decoded ones, and `kernels` and
+`resample` bring pixels to the lattice. `read_budget` says how much room stacks may take.
+`label_raster` reads the labels of a user.
 """

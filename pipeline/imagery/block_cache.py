@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,21 @@ from numpy.typing import NDArray
 
 MOST_BYTES = 4 * 2**30
 """Largest size of the file. It never takes more than a quarter of what is free."""
+
+
+@dataclass(eq=False)
+class _Place:
+    """Where an array lies in the file."""
+
+    start: int
+    size: int
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    written: bool = False
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.size
 
 
 class BlockCache:
@@ -33,7 +49,7 @@ class BlockCache:
         # Unnamed: nothing is left behind, however the process ends.
         self._file = tempfile.TemporaryFile(prefix="tessera-mosaic-")  # noqa: SIM115
         self._size = min(most, shutil.disk_usage(tempfile.gettempdir()).free // 4)
-        self._places: OrderedDict[Hashable, tuple[int, int, Any, Any]] = OrderedDict()
+        self._places: OrderedDict[Hashable, _Place] = OrderedDict()
         self._end = 0
         self._lock = threading.Lock()
 
@@ -41,43 +57,55 @@ class BlockCache:
         """Keep an array, unless it is larger than the whole cache."""
         data = np.ascontiguousarray(array)
         with self._lock:
-            if key in self._places or data.nbytes > self._size:
+            start = None if key in self._places else self._make_room(data.nbytes)
+            if start is None:
                 return
-            if self._end + data.nbytes > self._size:
-                # What lies beyond the end is the oldest there is.
-                while self._places and self._oldest()[0] >= self._end:
-                    self._places.popitem(last=False)
-                self._end = 0
-            stop = self._end + data.nbytes
-            while self._places and self._end <= self._oldest()[0] < stop:
-                self._places.popitem(last=False)
-            try:
-                written = os.pwrite(self._file.fileno(), data.data, self._end)
-            except OSError:
-                written = 0
+            place = self._places[key] = _Place(start, data.nbytes, data.dtype, data.shape)
+        # Outside of the lock, which readers need as well.
+        try:
+            written = os.pwrite(self._file.fileno(), data.data, start)
+        except OSError:
+            written = 0
+        with self._lock:
+            place.written = True
             if written < data.nbytes:
                 # The disk is full: go on without a cache.
                 self._places.clear()
                 self._size = 0
-                return
-            self._places[key] = (self._end, data.nbytes, data.dtype, data.shape)
-            self._end = stop
 
     def get(self, key: Hashable) -> NDArray[Any] | None:
         """An array that was kept and has not been overwritten since."""
         place = self._places.get(key)
-        if place is None:
+        if place is None or not place.written:
             return None
-        start, size, dtype, shape = place
-        data = os.pread(self._file.fileno(), size, start)
+        data = os.pread(self._file.fileno(), place.size, place.start)
         # It may have been overwritten while it was read.
         if self._places.get(key) is not place:
             return None
-        return np.frombuffer(data, dtype).reshape(shape)
+        return np.frombuffer(data, place.dtype).reshape(place.shape)
 
     def close(self) -> None:
         """Give the space back."""
         self._file.close()
 
-    def _oldest(self) -> tuple[int, int, Any, Any]:
-        return next(iter(self._places.values()))
+    def _make_room(self, size: int) -> int | None:
+        """Forget the oldest arrays for a new one: where it goes, or None for nowhere."""
+        if size > self._size:
+            return None
+        start, end = self._end, self._end
+        old: list[Hashable] = []
+        if start + size > self._size:
+            # What lies beyond the end is the oldest there is.
+            start = 0
+        for key, place in self._places.items():
+            if place.start >= end > start or (place.start < start + size and start < place.stop):
+                if not place.written:
+                    # The file has come round to what is still being written.
+                    return None
+                old.append(key)
+            else:
+                break
+        for key in old:
+            del self._places[key]
+        self._end = start + size
+        return start

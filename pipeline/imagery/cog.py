@@ -39,13 +39,13 @@ METADATA, NODATA = 42112, 42113
 RASTER_TYPE_KEY, PROJECTION_KEY = 1025, 3072
 PIXEL_IS_POINT, USER_DEFINED = 2, 32767
 
-CODECS: dict[int, Callable[[Any, int], Any]] = {
-    1: lambda data, size: data[:size],
-    5: lambda data, size: imagecodecs.lzw_decode(data, out=size),
-    8: lambda data, size: imagecodecs.deflate_decode(data, out=size),
-    32773: lambda data, size: imagecodecs.packbits_decode(data, out=size),
-    32946: lambda data, size: imagecodecs.deflate_decode(data, out=size),
-    50000: lambda data, size: imagecodecs.zstd_decode(data, out=size),
+CODECS: dict[int, Callable[[Any, Any], Any]] = {
+    1: lambda data, out: _copied(data, out),
+    5: lambda data, out: imagecodecs.lzw_decode(data, out=out),
+    8: lambda data, out: imagecodecs.deflate_decode(data, out=out),
+    32773: lambda data, out: imagecodecs.packbits_decode(data, out=out),
+    32946: lambda data, out: imagecodecs.deflate_decode(data, out=out),
+    50000: lambda data, out: imagecodecs.zstd_decode(data, out=out),
 }
 """Compressions that are read: none, LZW, Deflate under both its numbers, PackBits, Zstandard."""
 
@@ -113,6 +113,17 @@ class Header:
         """Type of decoded pixels: in this machine's byte order, and floats of 16 bits as 32."""
         native = self.dtype.newbyteorder("=")
         return np.dtype(np.float32) if native == np.float16 else native
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row of a block when it is inflated."""
+        width = self.block[1]
+        return -(-width // 8) if self.bits == 1 else width * self.dtype.itemsize
+
+    @property
+    def block_bytes(self) -> int:
+        """Bytes of a whole block when it is inflated."""
+        return self.block[0] * self.row_bytes
 
     @property
     def across(self) -> int:
@@ -209,6 +220,45 @@ def _making_sense() -> Iterator[None]:
         raise Corrupt(f"its header makes no sense: {error}") from None
 
 
+def _copied(data: bytes | memoryview, out: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bytes that are not compressed, as many as there is room for."""
+    filled = out[: len(data)]
+    filled[:] = np.frombuffer(data, np.uint8, len(filled))
+    return filled
+
+
+def inflate(
+    data: bytes | memoryview, header: Header, number: int, out: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Decompress a block.
+
+    Parameters
+    ----------
+    data
+        Bytes of the block in the file.
+    header, number
+        Header of the file, and number of the block.
+    out
+        Room for `Header.block_bytes`. What is filled of it is given: all rows that the image has.
+
+    Raises
+    ------
+    Corrupt
+        If the bytes are no such block.
+    """
+    height, row = header.block[0], header.row_bytes
+    try:
+        raw = np.asarray(CODECS[header.compression](data, out))
+    except Exception as error:
+        # Each codec has errors of its own, and all of them mean the same.
+        raise Corrupt(f"a block does not decode: {type(error).__name__}") from None
+    # The last strip of a file may end with the image.
+    needed = min(height, header.geometry.height - header.corner(number)[0])
+    if len(raw) % row or not needed <= len(raw) // row <= height:
+        raise Corrupt(f"a block has {len(raw):,} bytes in place of {height * row:,}")
+    return raw
+
+
 def decode(data: bytes | memoryview, header: Header, number: int) -> NDArray[Any]:
     """Decode a block.
 
@@ -221,20 +271,11 @@ def decode(data: bytes | memoryview, header: Header, number: int) -> NDArray[Any
     Corrupt
         If the bytes are no such block.
     """
-    height, width = header.block
-    row = -(-width // 8) if header.bits == 1 else width * header.dtype.itemsize
-    try:
-        raw = CODECS[header.compression](data, height * row)
-    except Exception as error:
-        # Each codec has errors of its own, and all of them mean the same.
-        raise Corrupt(f"a block does not decode: {type(error).__name__}") from None
-    # The last strip of a file may end with the image.
-    needed = min(height, header.geometry.height - header.corner(number)[0])
-    if len(raw) % row or not needed <= len(raw) // row <= height:
-        raise Corrupt(f"a block has {len(raw):,} bytes in place of {height * row:,}")
+    width, row = header.block[1], header.row_bytes
+    raw = inflate(data, header, number, np.empty(header.block_bytes, np.uint8))
     native = header.dtype.newbyteorder("=")
     if header.bits == 1:
-        return np.unpackbits(np.frombuffer(raw, np.uint8).reshape(-1, row), axis=1)[:, :width]
+        return np.unpackbits(raw.reshape(-1, row), axis=1)[:, :width]
     if header.predictor == 3:
         # The bytes of the floats lie sorted by significance, in any byte order.
         mixed = np.frombuffer(raw, native).reshape(-1, width)

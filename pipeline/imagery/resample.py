@@ -9,7 +9,6 @@ nearest neighbour has no data has none, and other neighbours without data lose t
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -27,7 +26,11 @@ SOUTHERN_NORTHING = 10_000_000
 
 Floats = NDArray[np.float64]
 
+MOST_PROJECTED = 2**28
+"""Bytes of pixel centres in other projections that are kept: those of two tiles of 2048 px."""
+
 _PROJECTING = threading.Lock()
+_PROJECTED: dict[tuple[Window, int], tuple[Floats, Floats]] = {}
 
 
 class Kernel(StrEnum):
@@ -97,6 +100,33 @@ class Placement:
     across: Floats
     geometry: Geometry
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the window."""
+        if self.down.ndim == 2:
+            return self.down.shape[0], self.down.shape[1]
+        return len(self.down), len(self.across)
+
+    def simplest(self, kernel: Kernel) -> Kernel:
+        """A kernel that gives the same with the fewest pixels: where centres coincide, nearest."""
+        pixel = self.geometry.pixel
+        coincide = self.down.ndim == 1 and all(
+            (metres / pixel - 0.5 == np.floor(metres / pixel)).all()
+            for metres in (self.down, self.across)
+        )
+        return Kernel.NEAREST if coincide else kernel
+
+    def span(self, side: int) -> tuple[int, int] | None:
+        """First row or column that the centres fall in, and the one after the last.
+
+        They count on beyond the raster's edges. None where the raster is in another projection.
+        """
+        metres = (self.down, self.across)[side]
+        if metres.ndim == 2:
+            return None
+        pixel = self.geometry.pixel
+        return int(np.floor(metres.min() / pixel)), int(np.floor(metres.max() / pixel)) + 1
+
     def crop(self, part: tuple[slice, slice]) -> Placement:
         """Of some rows and columns of the window."""
         rows, cols = part
@@ -133,14 +163,18 @@ class Placement:
         return spans[0], spans[1]
 
 
+def is_own_projection(window: Window, geometry: Geometry) -> bool:
+    """Whether a raster is in the projection of a window's zone, of either hemisphere."""
+    return geometry.epsg in (32600 + window.zone, 32700 + window.zone)
+
+
 def place(window: Window, geometry: Geometry) -> Placement:
     """Find where a window's pixel centres fall in a raster."""
-    shift = {32600 + window.zone: 0, 32700 + window.zone: SOUTHERN_NORTHING}.get(geometry.epsg)
-    if shift is None:
-        x, y = _projected(window, geometry.epsg)
-    else:
+    if is_own_projection(window, geometry):
         x, y = _centres(window)
-        y = y + shift
+        y = y + (SOUTHERN_NORTHING if geometry.epsg == 32700 + window.zone else 0)
+    else:
+        x, y = _projected(window, geometry.epsg)
     return Placement(geometry.north - y, x - geometry.west, geometry)
 
 
@@ -156,10 +190,15 @@ def _projected(window: Window, epsg: int) -> tuple[Floats, Floats]:
     """A window's pixel centres in another projection, (H, W) each."""
     # One thread computes while those that want the same wait.
     with _PROJECTING:
-        return _project(window, epsg)
+        known = _PROJECTED.pop((window, epsg), None) or _project(window, epsg)
+        _PROJECTED[window, epsg] = known
+        kept = sum(x.nbytes + y.nbytes for x, y in _PROJECTED.values())
+        while kept > MOST_PROJECTED and len(_PROJECTED) > 1:
+            x, y = _PROJECTED.pop(next(iter(_PROJECTED)))
+            kept -= x.nbytes + y.nbytes
+        return known
 
 
-@functools.lru_cache(maxsize=8)
 def _project(window: Window, epsg: int) -> tuple[Floats, Floats]:
     transformer = Transformer.from_crs(window.crs, f"EPSG:{epsg}", always_xy=True)
     x, y = transformer.transform(*np.meshgrid(*_centres(window)))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import math
-from collections.abc import Callable, Hashable
+import threading
+from collections.abc import Callable, Collection, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import StrEnum
 from typing import Any, ParamSpec, TypeVar
@@ -18,11 +20,30 @@ from pyproj.exceptions import CRSError
 from tessera_mosaic.model.cores import usable_cores
 from tessera_mosaic.pipeline.errors import Corrupt
 from tessera_mosaic.pipeline.imagery.block_cache import BlockCache
-from tessera_mosaic.pipeline.imagery.byte_ranges import Fetch, fetch_run, paste_block, runs_of
-from tessera_mosaic.pipeline.imagery.cog import Header, read_coarsest, read_header
+from tessera_mosaic.pipeline.imagery.byte_ranges import (
+    Fetch,
+    fetch_run,
+    lies_within,
+    paste_block,
+    place_block,
+    runs_of,
+)
+from tessera_mosaic.pipeline.imagery.cog import Header, decode, read_coarsest, read_header
+from tessera_mosaic.pipeline.imagery.gathered import (
+    EVERYTHING,
+    Gathered,
+    Part,
+    Place,
+    blocks_needed,
+    empty_window,
+)
+from tessera_mosaic.pipeline.imagery.kernel_types import Kernels, RasterWindow
+from tessera_mosaic.pipeline.imagery.kernels import best_kernels
 from tessera_mosaic.pipeline.imagery.overview import Overview
-from tessera_mosaic.pipeline.imagery.resample import Geometry, Kernel, place, resample
+from tessera_mosaic.pipeline.imagery.read_budget import SPARE, ReadBudget
+from tessera_mosaic.pipeline.imagery.resample import Geometry, Kernel
 from tessera_mosaic.pipeline.imagery.scene_assets import Count, RecentlyUsed, SceneAssets
+from tessera_mosaic.pipeline.imagery.workspace import Workspace
 from tessera_mosaic.pipeline.io.urls import without_signature
 from tessera_mosaic.pipeline.scenes.credentials import Signer
 from tessera_mosaic.pipeline.scenes.scene import Scene
@@ -30,8 +51,11 @@ from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.tiling.boxes import Box, padded, touches
 from tessera_mosaic.pipeline.tiling.lattice import Window
 
-REMOTE_THREADS = 32
-"""Reads at a time where each waits for a network: enough to fill one at 50 ms a request."""
+REMOTE_THREADS = 128
+"""Reads at a time where each waits for a network: enough to fill one at 80 ms a request."""
+
+WORKSPACE = 2**29
+"""Bytes of rasters that are held at once between their fetching and the stacks they go into."""
 
 NOWHERE: Box = (0.0, 91.0, 0.0, 91.0)
 
@@ -59,15 +83,30 @@ class SceneReader:
         Largest number of reads at a time; by default as fits the source.
     signer
         Gives the addresses of assets their credentials.
+    budget
+        Room for stacks that wait to be encoded; by default as much as the machine can spare.
+    kernels
+        Loops over pixels; by default the fastest there are.
     """
 
     def __init__(
-        self, source: Source, threads: int | None = None, signer: Signer | None = None
+        self,
+        source: Source,
+        threads: int | None = None,
+        signer: Signer | None = None,
+        budget: ReadBudget | None = None,
+        kernels: Kernels | None = None,
     ) -> None:
         self.source, self.signer = source, signer or Signer(source.remote)
+        self.budget = budget or SPARE.budget()
+        self.kernels = kernels or best_kernels()
         if threads is None:
             threads = usable_cores() if source.remote.is_local else REMOTE_THREADS
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
+        # What waits for several reads has threads of its own, so that it cannot keep them waiting.
+        self._tasks = ThreadPoolExecutor(max(2, threads // 2), thread_name_prefix="stack")
+        self._decoding = threading.BoundedSemaphore(usable_cores())
+        self._workspace = Workspace(WORKSPACE)
         self._assets = SceneAssets(source, self.signer)
         self._blocks = BlockCache()
         self._headers: RecentlyUsed[str, Header] = RecentlyUsed()
@@ -89,11 +128,20 @@ class SceneReader:
         return known
 
     def submit(self, task: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run a read on the reader's threads."""
-        return self._pool.submit(task, *args, **kwargs)
+        """Run what needs several reads, beside others of its kind."""
+        return self._tasks.submit(task, *args, **kwargs)
+
+    def workspace(self, size: int) -> contextlib.AbstractContextManager[None]:
+        """Wait until so many bytes of rasters may be held, and hold them."""
+        return self._workspace.take(size)
+
+    def add(self, **measures: float) -> None:
+        """Add to what this reader counts."""
+        self._count(**measures)
 
     def close(self) -> None:
         """Stop the threads and drop the cache."""
+        self._tasks.shutdown(cancel_futures=True)
         self._pool.shutdown(cancel_futures=True)
         self._blocks.close()
 
@@ -104,7 +152,7 @@ class SceneReader:
         window: Window,
         kernel: Kernel,
         kind: PixelKind,
-        part: tuple[slice, slice] = (slice(None), slice(None)),
+        part: tuple[slice, slice] = EVERYTHING,
     ) -> NDArray[Any] | None:
         """Bring a band of a scene to a window of the lattice.
 
@@ -131,35 +179,95 @@ class SceneReader:
         SceneError
             Of the class of what went wrong, with the names of scene and asset.
         """
+        gathered = self.gather(scene, band, [(window, part)], kernel, kind)
+        return None if gathered is None else gathered.resampled(0)
+
+    def gather(
+        self,
+        scene: Scene,
+        band: str,
+        parts: Sequence[Part],
+        kernel: Kernel,
+        kind: PixelKind,
+        keep: bool = True,
+    ) -> Gathered | None:
+        """Fetch what some parts of the lattice need of a band, each block once.
+
+        Parameters
+        ----------
+        scene, band, kernel, kind
+            As for `read`.
+        parts
+            Windows, and the rows and columns of each that are wanted.
+        keep
+            Whether blocks that reach beyond the parts are kept for reads that are still to come.
+
+        Returns
+        -------
+        The raster's pixels; None if it does not reach any part.
+
+        Raises
+        ------
+        SceneError
+            Of the class of what went wrong, with the names of scene and asset.
+        """
         return self._assets.follow(
-            scene, band, lambda scene: self._read(scene, band, window, kernel, kind, part)
+            scene, band, lambda scene: self._gather(scene, band, parts, kernel, kind, keep)
         )
+
+    def gather_all(
+        self,
+        scene: Scene,
+        bands: Sequence[str],
+        parts: Sequence[Part],
+        kernel: Kernel,
+        kind: PixelKind,
+        keep: bool = True,
+    ) -> list[Gathered | None]:
+        """The same of several bands, fetched side by side."""
+        return self._side_by_side(
+            bands, lambda band: self.gather(scene, band, parts, kernel, kind, keep)
+        )
+
+    def _side_by_side(self, bands: Sequence[str], work: Callable[[str], T]) -> list[T]:
+        """What some work on each band gives, done on the reader's threads."""
+        reads = [self._pool.submit(work, band) for band in bands]
+        try:
+            return [read.result() for read in reads]
+        finally:
+            for read in reads:
+                read.cancel()
 
     def found(self, scene: Scene, band: str) -> Header:
         """Header of a raster, wherever its item says that it is now."""
         return self._assets.follow(scene, band, lambda scene: self.header(scene, band))
 
+    def all_found(self, scene: Scene, bands: Sequence[str]) -> list[Header]:
+        """The same of several bands, fetched side by side."""
+        return self._side_by_side(bands, lambda band: self.found(scene, band))
+
     def overview(self, scene: Scene, band: str, most: int) -> Overview | None:
         """The whole raster at its coarsest resolution; None if that has a side beyond `most`."""
         return self._assets.follow(scene, band, lambda scene: self._overview(scene, band, most))
 
-    def _read(
+    def _gather(
         self,
         scene: Scene,
         band: str,
-        window: Window,
+        parts: Sequence[Part],
         kernel: Kernel,
         kind: PixelKind,
-        part: tuple[slice, slice],
-    ) -> NDArray[Any] | None:
+        keep: bool,
+    ) -> Gathered | None:
         header = self.header(scene, band)
         if not header.dtype.str.endswith(kind) and header.dtype.kind != kind:
             raise Corrupt(f"its pixels are {header.dtype.name}, not {kind}", scene.id, band)
-        placement = place(window, header.geometry).crop(part)
-        source = placement.source(kernel)
-        if source is None:
+        places = tuple(Place.of(part, header.geometry, kernel) for part in parts)
+        window = empty_window(header, places)
+        if window is None:
             return None
-        return resample(self._pixels(scene, band, header, source), source, placement, kernel)
+        self._fill(scene, band, header, blocks_needed(header, places), window, keep)
+        return Gathered(header, places, window)
 
     def _overview(self, scene: Scene, band: str, most: int) -> Overview | None:
         header = self.header(scene, band)
@@ -169,8 +277,10 @@ class SceneReader:
         height, width = header.geometry.height, header.geometry.width
         if max(height, width) > most:
             return None
-        pixels = self._pixels(scene, band, header, (slice(0, height), slice(0, width)))
-        return Overview(pixels, ground)
+        window = RasterWindow(np.zeros((height, width), header.pixels), 0, 0)
+        everything = header.blocks(slice(0, height), slice(0, width))
+        self._fill(scene, band, header, everything, window, False)
+        return Overview(window.pixels, ground)
 
     def header(self, scene: Scene, band: str) -> Header:
         """Header of a raster, from the file or as it was seen before.
@@ -203,42 +313,68 @@ class SceneReader:
     def _fetch(self, scene: Scene, band: str, work: Callable[[Fetch], T]) -> T:
         return self._assets.fetch(scene, band, work, self._count)
 
-    def _pixels(
-        self, scene: Scene, band: str, header: Header, source: tuple[slice, slice]
-    ) -> NDArray[Any]:
-        """Pixels of a window of a raster, with 0 or NaN for no data."""
-        nothing = np.nan if header.pixels.kind == "f" else 0
-        out = self._values(scene, band, header, source, nothing)
-        if header.nodata is not None and header.nodata != nothing:
-            out[out == header.nodata] = nothing
-        if header.mask is not None:
-            out[self._values(scene, band, header.mask, source, 0) == 0] = nothing
-        return out
-
-    def _values(
+    def _fill(
         self,
         scene: Scene,
         band: str,
         header: Header,
-        source: tuple[slice, slice],
-        nothing: float,
-    ) -> NDArray[Any]:
-        """Values of a window of an image as they stand in the file; `nothing` where none do."""
-        out = np.full([side.stop - side.start for side in source], nothing, header.pixels)
-        href = without_signature(scene.asset(band))
-        missing = []
-        for number in header.blocks(*source):
-            kept = self._blocks.get((href, header.place, number))
+        numbers: Collection[int],
+        window: RasterWindow,
+        keep: bool,
+    ) -> None:
+        """Put blocks of a raster into a window, with 0 or NaN for no data."""
+        self._fill_values(scene, band, header, numbers, window, keep)
+        nothing = np.nan if header.pixels.kind == "f" else 0
+        if header.nodata is not None and header.nodata != nothing:
+            window.pixels[window.pixels == header.nodata] = nothing
+        if header.mask is not None:
+            mask = RasterWindow(
+                np.zeros(window.pixels.shape, header.mask.pixels), window.top, window.left
+            )
+            needed = header.mask.blocks(*window.within(header.geometry))
+            self._fill_values(scene, band, header.mask, needed, mask, keep)
+            window.pixels[mask.pixels == 0] = nothing
+
+    def _fill_values(
+        self,
+        scene: Scene,
+        band: str,
+        header: Header,
+        numbers: Collection[int],
+        window: RasterWindow,
+        keep: bool,
+    ) -> None:
+        """Put blocks of an image into a window, as they stand in the file."""
+        href, missing = without_signature(scene.asset(band)), []
+        for number in numbers:
+            kept = self._blocks.get((href, header.place, number)) if keep else None
             if kept is not None:
-                paste_block(kept, header.corner(number), out, source)
+                paste_block(kept, header, number, window)
             elif header.sizes[number]:
                 missing.append(number)
         for run in runs_of(header, missing):
-            blocks = self._fetch(scene, band, functools.partial(fetch_run, header, run))
-            for number, pixels in zip(run, blocks, strict=True):
-                if not paste_block(pixels, header.corner(number), out, source):
+            place_run = functools.partial(self._place_run, href, header, run, window, keep)
+            self._fetch(scene, band, place_run)
+
+    def _place_run(
+        self,
+        href: str,
+        header: Header,
+        run: list[int],
+        window: RasterWindow,
+        keep: bool,
+        fetch: Fetch,
+    ) -> None:
+        """Fetch the blocks of one range and put them into a window."""
+        blocks = fetch_run(header, run, fetch)
+        with self._decoding:
+            for number, data in zip(run, blocks, strict=True):
+                if keep and not lies_within(header, number, window):
+                    pixels = decode(data, header, number)
+                    paste_block(pixels, header, number, window)
                     self._blocks.put((href, header.place, number), pixels)
-        return out
+                else:
+                    place_block(data, header, number, window, self.kernels)
 
 
 @functools.cache

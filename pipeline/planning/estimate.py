@@ -30,6 +30,7 @@ from tessera_mosaic.pipeline.planning.quantities import (
     fees,
     machine_hours,
     progress_puts,
+    reading_hours,
     requests_of,
     tokens_of,
 )
@@ -58,7 +59,7 @@ class Bill:
     accelerator_hours
         Hours of encoding alone, on one accelerator.
     machine_hours
-        Hours of machines, by the slower of reading and encoding.
+        Hours of machines, by the slowest of encoding, reading and the network.
     days
         Days from start to end with the machines that are asked for.
     requests
@@ -197,6 +198,7 @@ def make_plan(
     seen = pixels * passes.seen
     stored = bytes_stored(seen, layout, figure)
     written = np.sum(stored, axis=0)
+    fetched = bytes_fetched(reads, ground.side, figure)
     requests = requests_of(tiles, ground.side, passes, stored, figure)
     storage = written / 1e9 * figure["storage"] * 12
     bills = []
@@ -204,8 +206,8 @@ def make_plan(
         speed = tokens_per_second(machine, card, precision, priors, figure)
         if speed is not None:
             encoding = seen * tokens / speed[0] / 3600
-            reading = (reads[0] + reads[1]) / figure["reading"] / 3600
-            hours = machine_hours(machine, encoding, reading, figure)
+            reading = reading_hours(reads, figure)
+            hours = machine_hours(machine, encoding, reading, fetched, figure)
             asked = {**requests, "progress": progress_puts(tiles, hours)}
             cost = {
                 "machines": hours * machine.usd_per_hour,
@@ -223,7 +225,7 @@ def make_plan(
         owned=int(ground.owned.sum()),
         passes=passes,
         tokens=tokens,
-        bytes_read=bytes_fetched(reads, ground.side, figure),
+        bytes_read=fetched,
         bytes_written=written,
         requests=requests,
         storage_usd_per_year=storage,

@@ -57,7 +57,8 @@ def bytes_fetched(reads: tuple[Drawn, Drawn], side: int, figure: Figures) -> Dra
     whole_20m = (1 + 2 * figure["cog_block"] / side) ** 2
     # Of the 11 bytes of a pixel uncompressed, 8 are in the four bands of 10 m.
     s2 = reads[0] * figure["s2_bytes"] * (8 * whole_10m + 3 * whole_20m) / 11
-    return s2 + reads[1] * figure["s1_bytes"] * whole_10m
+    once = s2 + reads[1] * figure["s1_bytes"] * whole_10m
+    return once * figure["fetches_a_block"]
 
 
 def bytes_stored(pixels: float, layout: Layout, figure: Figures) -> list[Drawn]:
@@ -84,8 +85,8 @@ def requests_of(
 ) -> dict[str, Drawn]:
     """Number of requests by kind, for what tiles are made of.
 
-    A file takes one for its header and one for each block, as if neighbours were never fetched
-    together.
+    A file takes one for its header and one for each row of blocks, as neighbours in a row lie side
+    by side in the file and are fetched together.
 
     Parameters
     ----------
@@ -98,8 +99,8 @@ def requests_of(
     figure
         Drawn figures by their names.
     """
-    file_10m = 1 + (1 + side / figure["cog_block"]) ** 2
-    file_20m = 1 + (1 + side / figure["cog_block"] / 2) ** 2
+    file_10m = 1 + (1 + side / figure["cog_block"]) * figure["fetches_a_block"]
+    file_20m = 1 + (1 + side / figure["cog_block"] / 2) * figure["fetches_a_block"]
     bands_10m = 4
     bands_20m = len(S2_BANDS) - bands_10m + 1  # and the classification
     parts = [np.ceil(size / tiles / figure["part_bytes"]) for size in stored]
@@ -113,20 +114,40 @@ def requests_of(
     }
 
 
-def machine_hours(machine: Machine, encoding: Drawn, reading: Drawn, figure: Figures) -> Drawn:
-    """Hours of machines, by the slower of encoding and reading.
+def machine_hours(
+    machine: Machine, encoding: Drawn, reading: Drawn, fetched: Drawn, figure: Figures
+) -> Drawn:
+    """Hours of machines, by the slowest of encoding, reading and the network.
 
     Parameters
     ----------
     machine
         Kind of machine.
     encoding, reading
-        Hours of encoding by one accelerator, and of reading by one reader.
+        Hours of encoding by one accelerator, and of reading by one core.
+    fetched
+        Bytes of scenes that are fetched.
     figure
         Drawn figures by their names.
     """
-    readers = machine.cores / figure["cores_per_reader"]
-    return np.maximum(encoding, reading / readers) / figure["efficiency"]
+    cores = machine.cores / figure["vcpus_per_core"]
+    network = fetched / (figure["network"] * machine.cores) / 3600
+    slowest = np.maximum(np.maximum(encoding, reading / cores), network)
+    return slowest / figure["efficiency"]
+
+
+def reading_hours(reads: tuple[Drawn, Drawn], figure: Figures) -> Drawn:
+    """Hours of one core that reads scenes, with what it fetches again.
+
+    Parameters
+    ----------
+    reads
+        Numbers of pixels that are read of Sentinel-2 and of Sentinel-1, over all passes.
+    figure
+        Drawn figures by their names.
+    """
+    millions = (reads[0] + reads[1]) / 1e6 * figure["fetches_a_block"]
+    return millions * figure["read_core_seconds"] / 3600
 
 
 def days_of(tiles: int, hours: Drawn, workers: int, figure: Figures) -> Drawn:

@@ -27,12 +27,13 @@ from tessera_mosaic.pipeline.scenes.scene import Scene, Sensor, check_year
 from tessera_mosaic.pipeline.scenes.sensors import excused_scenes, sensors_without
 from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
-from tessera_mosaic.pipeline.stacks.block_reader import BESIDE, read_block
+from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.dpixel_files import write_stack_directory
 from tessera_mosaic.pipeline.stacks.losses import Losses, check_losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
+from tessera_mosaic.pipeline.stacks.unit_parts import BESIDE
 from tessera_mosaic.pipeline.tiling.lattice import Window, lonlat_bounds
 from tessera_mosaic.pipeline.tiling.ownership import region_window, zones_touched
 from tessera_mosaic.pipeline.tiling.region import read_region

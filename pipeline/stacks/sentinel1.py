@@ -6,13 +6,20 @@ on, with its factor 20 on power.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.imagery.gathered import Gathered
+from tessera_mosaic.pipeline.imagery.kernel_types import CodeTable, Kernels
 from tessera_mosaic.pipeline.scenes.asset_numbers import WANTED
+
+TABLE_SHIFT = 12
+"""Bits of a power that the first step of its coding leaves out: some two codes are then left."""
 
 CODE_PER_DECIBEL, CODE_SHIFT, CODE_MAX = 200.0, 50.0, 32767.0
 """TESSERA reference: code = (20 log10(power) + 50) * 200, cut off to 0..32767. Code 0, -25 dB of
@@ -77,6 +84,25 @@ def why_no_power(values: NDArray[Any]) -> str:
     return ""
 
 
+@functools.cache
+def code_table() -> CodeTable:
+    """The codes of `code_backscatter` by the bits of a float of 32 bits.
+
+    A code grows with the power, so each begins at a least power, which is found by halving. Their
+    logarithms lie further apart than any error of a logarithm in float64.
+    """
+    codes = np.arange(1, int(CODE_MAX) + 1)
+    low = np.zeros(len(codes), np.uint32)
+    high = np.full(len(codes), np.float32(np.inf).view(np.uint32) - 1, np.uint32)
+    while (low + 1 < high).any():
+        middle = low + (high - low) // 2
+        reached = code_backscatter(middle.view(np.float32)) >= codes
+        low, high = np.where(reached, low, middle), np.where(reached, middle, high)
+    begins = np.arange(2**31 >> TABLE_SHIFT, dtype=np.uint32) << np.uint32(TABLE_SHIFT)
+    first = np.searchsorted(high, begins, side="right").astype(np.int16)
+    return CodeTable(high, first, TABLE_SHIFT)
+
+
 class PassMosaic:
     """Joins coded scenes of one pass, in their order.
 
@@ -109,3 +135,78 @@ class PassMosaic:
     def codes(self) -> NDArray[np.int16]:
         """The joined pixels, 0 where no scene has data."""
         return np.asarray(self._total // np.maximum(self._count, 1), np.int16)
+
+
+class PassJoin:
+    """Joins the scenes of one pass in their place, in their order.
+
+    Parameters
+    ----------
+    out
+        Codes of the pass, int16 (H, W, 2), all 0 yet.
+    rule
+        Rule for the value that a pixel takes.
+    """
+
+    def __init__(self, out: NDArray[np.int16], rule: PassRule) -> None:
+        self._out, self._seen = out, False
+        self._mosaic = PassMosaic(out.shape, rule) if rule == PassRule.MEAN else None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no further scene can change a pixel."""
+        return self._seen and self._mosaic is None and bool(self._out.all())
+
+    def add(
+        self,
+        layers: Sequence[Gathered],
+        index: int,
+        kernels: Kernels,
+        beyond: NDArray[np.bool_] | None = None,
+    ) -> tuple[bool, bool]:
+        """Add a scene.
+
+        Parameters
+        ----------
+        layers
+            Linear power of both polarisations.
+        index
+            Which part of what was gathered lies here.
+        kernels
+            What codes it.
+        beyond
+            Pixels that some polarisation does not reach, bool (H, W); None for none.
+
+        Returns
+        -------
+        Whether any of its pixels has a code, and whether any of them counts.
+        """
+        own = [layer.own_pixels(index) for layer in layers]
+        plain = beyond is None and self._mosaic is None
+        if plain and all(p is not None and p.dtype == np.float32 for p in own):
+            found = [
+                kernels.join_codes(power, code_table(), self._out[..., channel])
+                for channel, power in enumerate(own)
+                if power is not None
+            ]
+            coded, put = (any(counts) for counts in zip(*found, strict=True))
+        else:
+            power = [layer.resampled(index) for layer in layers]
+            codes = np.stack([code_backscatter(p) for p in power if p is not None], axis=-1)
+            if beyond is not None:
+                codes[beyond] = 0
+            coded = bool(codes.any())
+            if self._mosaic is None:
+                new = (codes != 0) & (self._out == 0)
+                np.copyto(self._out, codes, where=new)
+                put = bool(new.any())
+            else:
+                put = self._mosaic.add(codes)
+        self._seen |= put
+        return coded, put
+
+    def finish(self) -> bool:
+        """Put what is known when all scenes have come; whether the pass has any data."""
+        if self._mosaic is not None:
+            self._out[...] = self._mosaic.codes
+        return self._seen

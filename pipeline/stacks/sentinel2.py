@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import Incomplete
+from tessera_mosaic.pipeline.imagery.kernel_types import OffsetStep
 from tessera_mosaic.pipeline.scenes.scene import RadiometricOffset, Scene
 from tessera_mosaic.pipeline.stacks.offset_evidence import (
     FEWEST_DARK,
@@ -21,6 +22,8 @@ from tessera_mosaic.pipeline.stacks.offset_evidence import (
     VEGETATION,
     WATER,
     ReadOverview,
+    remove_offset,
+    remove_offset_from_1000_up,
 )
 
 UNCLEAR_CLASSES = (0, 1, 2, 3, 8, 9)
@@ -33,6 +36,9 @@ NO_DATA = 0
 FIRST_BASELINE_WITH_OFFSET = "04.00"
 
 _CLEAR = ~np.isin(np.arange(256), UNCLEAR_CLASSES)
+
+_WORTH = np.where(_CLEAR, 2, np.arange(256) != 0).astype(np.uint8)
+"""What a pixel of each class is worth to a day: 2 for a clear one, 1 for other data, 0 for none."""
 
 
 class OffsetRule(StrEnum):
@@ -77,7 +83,10 @@ class DayMosaic:
 
     def add(self, classes: NDArray[np.uint8]) -> None:
         """Let the next scene compete, by its scene classes (H, W)."""
-        worth = np.where(is_clear(classes), 2, classes != 0).astype(np.uint8)
+        worth = _WORTH[classes]
+        if self._count == 0:
+            self._worth, self._count = worth, 1
+            return
         better = worth > self._worth
         self.chosen[better] = self._count
         self._worth[better] = worth[better]
@@ -96,6 +105,49 @@ class DayMosaic:
     def is_full(self) -> bool:
         """Whether no further scene can win a pixel."""
         return bool((self._worth == 2).all())
+
+
+class PackedDay:
+    """What became of a `DayMosaic`, a bit a pixel and scene: a year of tiles is held at once.
+
+    Parameters
+    ----------
+    mosaic
+        To which all scenes of the day were added.
+    scenes
+        Number of these.
+    """
+
+    def __init__(self, mosaic: DayMosaic, scenes: int) -> None:
+        clear = mosaic.clear
+        self._shape = clear.shape
+        self._clear = np.packbits(clear)
+        self._mine = [np.packbits(mosaic.chosen == n) for n in range(scenes)] if scenes > 1 else []
+        self.is_clear = bool(clear.any())
+        """Whether any pixel was seen clear."""
+        self.winners = tuple(n for n in range(scenes) if mosaic.wins(n))
+        """Indices of the scenes that give the day a clear pixel."""
+
+    @property
+    def clear(self) -> NDArray[np.bool_]:
+        """Where the day has a clear pixel, bool (H, W)."""
+        return self._unpacked(self._clear)
+
+    def mine(self, index: int) -> NDArray[np.bool_]:
+        """Where the day takes the pixels of a scene, bool (H, W)."""
+        return self._unpacked(self._mine[index]) if self._mine else np.ones(self._shape, bool)
+
+    def _unpacked(self, bits: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        height, width = self._shape
+        flat = np.unpackbits(bits, count=height * width)
+        return flat.view(bool).reshape(height, width)
+
+
+def after_step(values: NDArray[np.uint16], step: OffsetStep) -> NDArray[np.uint16]:
+    """Digital numbers after something was done about their offset."""
+    if step == OffsetStep.FROM_OFFSET_UP:
+        return remove_offset_from_1000_up(values)
+    return remove_offset(values) if step == OffsetStep.REMOVED else values
 
 
 def has_offset(scene: Scene, overview: ReadOverview) -> bool:

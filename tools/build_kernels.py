@@ -1,0 +1,42 @@
+"""Build the kernels of a checkout in place, as installing the package does, if a compiler is here.
+
+python tools/build_kernels.py
+"""
+
+from __future__ import annotations
+
+import logging
+import tomllib
+from pathlib import Path
+
+from setuptools import Distribution, Extension
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def build_kernels() -> Path | None:
+    """Build them; where they are then, or None where they could not be built."""
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    [module] = table["tool"]["setuptools"]["ext-modules"]
+    source = ROOT / module["sources"][0]
+    built = source.with_name(module["name"].rpartition(".")[2] + ".abi3.so")
+    if built.exists() and built.stat().st_mtime >= source.stat().st_mtime:
+        return built
+    extension = Extension(
+        built.name.partition(".")[0],
+        [str(source)],
+        extra_compile_args=module["extra-compile-args"],
+        py_limited_api=True,
+        optional=True,
+    )
+    logging.disable(logging.INFO)
+    command = Distribution({"ext_modules": [extension]}).get_command_obj("build_ext")
+    command.build_lib = str(source.parent)
+    command.build_temp = str(ROOT / "build" / "kernels")
+    command.ensure_finalized()
+    command.run()
+    return built if built.exists() else None
+
+
+if __name__ == "__main__":
+    build_kernels()
