@@ -271,6 +271,10 @@ class StoreError(TesseraError):
     fault = Fault.STORE
 
 
+class StoreUnavailable(StoreError):
+    """The store did not serve for as long as it is waited for."""
+
+
 class Altered(StoreError):
     """What the store holds is not what was written, or not by this software."""
 

@@ -18,8 +18,9 @@ from pyproj import CRS
 from tessera_mosaic.pipeline.embedding.adopt_tile import AdoptMaker, Digests
 from tessera_mosaic.pipeline.embedding.adopted_grids import Grid, array_grid, grids_below
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.exclusion import check_job_store
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.io.store_errors import store_errors
+from tessera_mosaic.pipeline.io.store_errors import before_work, store_errors
 from tessera_mosaic.pipeline.job.beam_options import beam_options
 from tessera_mosaic.pipeline.job.job_request import JobRequest
 from tessera_mosaic.pipeline.job.launch import launch
@@ -71,8 +72,8 @@ class PreparedAdoption:
         StoreMismatch
             If the store holds embeddings of another product, or of a run.
         """
-        with store_errors(self.job.store):
-            storage, zones = Storage(self.job.store), self.job.tiles.zones
+        storage, zones = self.job.open_store(), self.job.tiles.zones
+        with before_work(), store_errors(self.job.store):
             create_store(storage, self.layout, self.identity, [self.job.year], zones)
 
 
@@ -123,6 +124,7 @@ def prepare_adoption(request: AdoptRequest) -> PreparedAdoption:
         On anything that cannot be used.
     """
     beam_options(request.runner, request.workers, list(request.beam_options))
+    check_job_store(request.store)
     grids = find_grids(request)
     on_tiles = grids_on_tiles(grids, request.tile, request.nearest)
     source = "arrays" if grids[0].cell is None else "cells"
@@ -225,8 +227,8 @@ def _left_empty(request: AdoptRequest, maker: AdoptMaker, tiles: Iterable[Tile])
     BadInput
         If a tile was made of other grids, and is not to be overwritten.
     """
-    storage, digests, taken = Storage(request.store), Digests(), []
-    with store_errors(request.store):
+    storage, digests, taken = Storage(request.store, patience=request.store_patience), Digests(), []
+    with before_work(), store_errors(request.store):
         for tile, record in read_records(storage, request.year, tiles):
             if record is None or record.state not in FINISHED or tile.name in request.overwrite:
                 continue

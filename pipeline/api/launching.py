@@ -22,9 +22,10 @@ from tessera_mosaic.pipeline.embedding.sample_tile import SampleMaker
 from tessera_mosaic.pipeline.errors import BadInput, NoScenes
 from tessera_mosaic.pipeline.imagery.label_raster import read_labels
 from tessera_mosaic.pipeline.imagery.resample import Kernel
+from tessera_mosaic.pipeline.io.exclusion import check_job_store
 from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.io.store_errors import store_errors
+from tessera_mosaic.pipeline.io.store_errors import before_work, store_errors
 from tessera_mosaic.pipeline.io.urls import plain
 from tessera_mosaic.pipeline.job.beam_options import beam_options, machine_type, runs_here
 from tessera_mosaic.pipeline.job.job_request import JobRequest
@@ -33,7 +34,7 @@ from tessera_mosaic.pipeline.job.outcome import Outcome
 from tessera_mosaic.pipeline.ledger.forecast import Forecast, write_forecast
 from tessera_mosaic.pipeline.ledger.keys import RECIPE, REGION
 from tessera_mosaic.pipeline.ledger.recipe import recipe_fingerprint
-from tessera_mosaic.pipeline.ledger.tile_lists import TileList, ever_planned
+from tessera_mosaic.pipeline.ledger.tile_lists import TileList, zones_planned
 from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, run_identity
 from tessera_mosaic.pipeline.mosaic.layout import Layout
 from tessera_mosaic.pipeline.mosaic.store import create_store, read_mosaic
@@ -85,8 +86,8 @@ class PreparedRun:
         StoreMismatch
             If the store was made by another encoder or other rules.
         """
-        storage, job = Storage(self.job.store), self.job
-        with store_errors(job.store):
+        job, storage = self.job, self.job.open_store()
+        with before_work(), store_errors(job.store):
             create_store(storage, self.layout, self.identity, [job.year], job.tiles.zones)
             if self.maker.inside is not None:
                 storage.write(REGION, self.maker.inside)
@@ -138,6 +139,7 @@ def prepare_run(request: RunRequest) -> PreparedRun:
         On anything that cannot be used.
     """
     options = beam_options(request.runner, request.workers, list(request.beam_options))
+    check_job_store(request.store)
     area = read_area(request.area)
     catalog = CatalogAddress(request.catalog, request.allow_hosts)
     source = catalog.open()
@@ -159,7 +161,11 @@ def prepare_run(request: RunRequest) -> PreparedRun:
         tiles=tiles,
         **request.job_options(),
     )
-    offset = request.offset or offset_of_store(request.store) or default_offset(card)
+    offset = (
+        request.offset
+        or offset_of_store(Storage(request.store, patience=request.store_patience))
+        or default_offset(card)
+    )
     rules = Preprocessing(source.imagery, Kernel(card.kernel), offset, request.s1_mosaic)
     rules.check(source)
     inside = bytes(shapely.to_wkb(area.region)) if area.inside else None
@@ -191,7 +197,7 @@ def prepare_run(request: RunRequest) -> PreparedRun:
     return PreparedRun(job, maker, layout, identity, expected)
 
 
-def offset_of_store(url: str) -> OffsetRule | None:
+def offset_of_store(storage: Storage) -> OffsetRule | None:
     """Rule by which a mosaic that is there takes the offset out; None where there is none.
 
     Raises
@@ -199,9 +205,8 @@ def offset_of_store(url: str) -> OffsetRule | None:
     StoreError
         If the store cannot be read.
     """
-    storage = Storage(url)
     try:
-        with store_errors(url):
+        with before_work(), store_errors(storage.url):
             rules = read_mosaic(storage).identity.get("rules", {})
         return OffsetRule(rules["offset"])
     except (FileNotFoundError, BadInput, KeyError, ValueError, TypeError):
@@ -319,7 +324,7 @@ def sample(request: SampleRequest) -> SampleOutcome:
     job, maker = prepare_sample(request)
     outcome = launch(job, maker)
     tell_offsets(outcome, plain(request.out))
-    storage = Storage(request.out)
+    storage = Storage(request.out, patience=request.store_patience)
     with store_errors(request.out):
         index = index_of(storage, request.year)
         write_index(storage, index)
@@ -335,12 +340,14 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
         On anything that cannot be used, or a folder whose d-pixels were drawn otherwise.
     """
     beam_options(request.runner, request.workers, list(request.beam_options))
+    check_job_store(request.out)
     if request.labels:
         read_labels(request.labels, request.fields)
     catalog = CatalogAddress(request.catalog, request.allow_hosts)
     source = catalog.open()
-    storage = Storage(request.out)
-    offset = request.offset or offset_of_folder(storage) or OffsetRule.EVIDENCE
+    with before_work():
+        folder = Storage(request.out, patience=request.store_patience)
+        offset = request.offset or offset_of_folder(folder) or OffsetRule.EVIDENCE
     rules = Preprocessing(source.imagery, request.kernel, offset)
     rules.check(source)
     region = read_region(request.region)
@@ -356,14 +363,16 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
         **request.job_options(),
     )
     recipe = recipe_of(request, rules)
-    with store_errors(request.out):
+    storage = job.open_store()
+    with before_work(), store_errors(request.out):
         begun = not storage.create(RECIPE, recipe)
         if begun and storage.read(RECIPE) != recipe:
             raise BadInput(
                 f"{storage.url} holds d-pixels drawn with other options (see its {RECIPE}): "
                 "name another folder"
             )
-        without_records = begun and not ever_planned(storage, request.year, tiles.zones)
+        known = zones_planned(storage, request.year) if begun else []
+        without_records = begun and not set(known) & set(tiles.zones)
     maker = SampleMaker(
         catalog=catalog.as_found(source),
         year=request.year,

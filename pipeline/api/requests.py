@@ -93,6 +93,8 @@ class RunRequest(JobOptions):
         Whether a tile is made from one sensor though all scenes of the other are faulty.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
         As in `JobOptions`.
+    store_patience, single_launcher
+        As in `JobOptions`.
 
     Raises
     ------
@@ -184,6 +186,8 @@ class SampleRequest(JobOptions):
         How coarser pixels are resampled to 10 m.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
         As in `JobOptions`.
+    store_patience, single_launcher
+        As in `JobOptions`.
 
     Raises
     ------
@@ -248,6 +252,8 @@ class AdoptRequest(JobOptions):
     nearest
         Whether pixels of the lattice take the nearest of a grid whose pixels lie elsewhere.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
+        As in `JobOptions`.
+    store_patience, single_launcher
         As in `JobOptions`.
 
     Raises

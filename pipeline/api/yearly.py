@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 import logging
 import time
@@ -18,11 +19,12 @@ from typing import Any
 
 from tessera_mosaic.launching import run
 from tessera_mosaic.pipeline.errors import BrokenOff
+from tessera_mosaic.pipeline.io.patience import PATIENCE
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.beam_options import job_name
 from tessera_mosaic.pipeline.job.outcome import Outcome
 from tessera_mosaic.pipeline.ledger.keys import problems_key
-from tessera_mosaic.pipeline.mosaic.store import mosaic_at
+from tessera_mosaic.pipeline.mosaic.store import mosaic_in
 from tessera_mosaic.pipeline.publishing.publish import publish
 from tessera_mosaic.pipeline.verification.findings import (
     HOLES,
@@ -110,12 +112,12 @@ class AnnualOutcome:
         }
 
 
-def _check_tiles(store: str, year: int) -> Iterable[Checked]:
-    return check_tiles(mosaic_at(store), [year])
+def _check_tiles(store: str, year: int, patience: float = PATIENCE) -> Iterable[Checked]:
+    return check_tiles(mosaic_in(Storage(store, patience=patience)), [year])
 
 
-def _check_objects(store: str) -> Iterable[Checked]:
-    return check_objects(mosaic_at(store))
+def _check_objects(store: str, patience: float = PATIENCE) -> Iterable[Checked]:
+    return check_objects(mosaic_in(Storage(store, patience=patience)))
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,16 @@ class AnnualSteps:
     check_tiles: Callable[[str, int], Iterable[Checked]] = _check_tiles
     publish: Callable[[str], object] = publish
     check_objects: Callable[[str], Iterable[Checked]] = _check_objects
+
+    @classmethod
+    def of(cls, request: RunRequest) -> AnnualSteps:
+        """The steps for a store that is waited for as long as the request says."""
+        patience, single = request.store_patience, request.single_launcher
+        return cls(
+            check_tiles=functools.partial(_check_tiles, patience=patience),
+            publish=functools.partial(publish, store_patience=patience, single_launcher=single),
+            check_objects=functools.partial(_check_objects, patience=patience),
+        )
 
 
 def last_complete_year(today: datetime.date) -> int:
@@ -164,7 +176,7 @@ def annual(
     steps
         What it does, step by step.
     """
-    pacing, steps = pacing or AnnualPacing(), steps or AnnualSteps()
+    pacing, steps = pacing or AnnualPacing(), steps or AnnualSteps.of(request)
     if not any(word.startswith("--job_name") for word in request.beam_options):
         name = f"--job_name={job_name(request.store, request.year)}"
         request = dataclasses.replace(request, beam_options=(*request.beam_options, name))
@@ -187,7 +199,8 @@ def annual(
     if published:
         steps.publish(request.store)
     findings.take(steps.check_objects(request.store), tell)
-    verified = shortened(findings.to_json(), Storage(request.store), request.year)
+    storage = Storage(request.store, patience=request.store_patience)
+    verified = shortened(findings.to_json(), storage, request.year)
     return AnnualOutcome(
         request.year, len(rounds), outcome, verified, len(findings.problems), published
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from tessera_mosaic.model.precision import Precision
 from tessera_mosaic.pipeline.console import own_options
+from tessera_mosaic.pipeline.io.patience import PATIENCE
 from tessera_mosaic.pipeline.job.job_request import DEFAULT_FAILED_SHARE
 from tessera_mosaic.pipeline.scenes.scene import Sensor
 from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
@@ -159,6 +160,29 @@ def job_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=1, help="processes of the local runner (%(default)s)"
     )
+    patience_argument(parser)
+    launcher_argument(parser)
+
+
+def patience_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare how long a store is waited for."""
+    parser.add_argument(
+        "--store-patience",
+        type=float,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help="how long a store is asked again that is busy or does not answer (%(default)g)",
+    )
+
+
+def launcher_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare that nobody else writes to the store."""
+    parser.add_argument(
+        "--single-launcher",
+        action="store_true",
+        help="nobody else writes to the store meanwhile; needed where the store does not put an "
+        "object only where there is none",
+    )
 
 
 def job_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -181,4 +205,6 @@ def job_options(args: argparse.Namespace) -> dict[str, Any]:
         "runner": args.runner,
         "workers": args.workers,
         "beam_options": tuple(args.beam_arguments),
+        "store_patience": args.store_patience,
+        "single_launcher": args.single_launcher,
     }

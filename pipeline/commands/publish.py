@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tessera_mosaic.pipeline.commands.arguments import launcher_argument, patience_argument
 from tessera_mosaic.pipeline.publishing.publish import publish
 
 
 def publish_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `publish`."""
     parser.add_argument("--store", required=True, help="path or URL of the mosaic")
+    patience_argument(parser)
+    launcher_argument(parser)
 
 
 def publish_command(args: argparse.Namespace) -> dict[str, Any]:
@@ -21,7 +24,7 @@ def publish_command(args: argparse.Namespace) -> dict[str, Any]:
     BadInput
         If there is no mosaic, or part of it is damaged.
     """
-    published = publish(args.store)
+    published = publish(args.store, args.store_patience, args.single_launcher)
     if not args.json:
         print(
             f"{published.tiles:,} tiles in the registry, {published.new:,} of them new; "

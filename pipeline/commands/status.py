@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from tessera_mosaic.pipeline.commands.arguments import one_sensor_lines
+from tessera_mosaic.pipeline.commands.arguments import one_sensor_lines, patience_argument
 from tessera_mosaic.pipeline.console import number
 from tessera_mosaic.pipeline.ledger.forecast import Compared
 from tessera_mosaic.pipeline.ledger.standing import Standing
@@ -19,6 +19,7 @@ def status_arguments(parser: argparse.ArgumentParser) -> None:
         "--store", required=True, help="path or URL of a mosaic, a map, or a folder of d-pixels"
     )
     parser.add_argument("--year", type=int, help="one year (all by default)")
+    patience_argument(parser)
 
 
 def status_command(args: argparse.Namespace) -> dict[str, Any]:
@@ -29,7 +30,7 @@ def status_command(args: argparse.Namespace) -> dict[str, Any]:
     BadInput
         If there is no mosaic, no map and no folder of d-pixels, or the year was never planned.
     """
-    found = status(args.store, args.year)
+    found = status(args.store, args.year, args.store_patience)
     if not args.json:
         for year, standing in found.years.items():
             print_year(year, standing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tessera_mosaic.pipeline.commands.arguments import patience_argument
 from tessera_mosaic.pipeline.verification.findings import Findings, Problem, tell_nobody
 from tessera_mosaic.pipeline.verification.verify import verify
 
@@ -15,6 +16,7 @@ def verify_arguments(parser: argparse.ArgumentParser) -> None:
         "--store", required=True, help="path or URL of a mosaic, a map, or a folder of d-pixels"
     )
     parser.add_argument("--year", type=int, help="one year (all by default)")
+    patience_argument(parser)
 
 
 def verify_command(args: argparse.Namespace) -> dict[str, Any]:
@@ -25,7 +27,8 @@ def verify_command(args: argparse.Namespace) -> dict[str, Any]:
     BadInput
         If there is no mosaic, no map and no folder of d-pixels, or it does not have the year.
     """
-    findings = verify(args.store, args.year, tell_nobody if args.json else print_problem)
+    tell = tell_nobody if args.json else print_problem
+    findings = verify(args.store, args.year, tell, args.store_patience)
     if not args.json:
         print_findings(findings)
     return findings.to_json()

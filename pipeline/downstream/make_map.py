@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,9 @@ from tessera_mosaic.pipeline.downstream.map_store import MapStore, create_map, r
 from tessera_mosaic.pipeline.downstream.map_tile import MapMaker
 from tessera_mosaic.pipeline.downstream.year_shift import YearShift, check_year, year_shift
 from tessera_mosaic.pipeline.errors import BadInput, StoreMismatch
+from tessera_mosaic.pipeline.io.exclusion import check_job_store
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.io.store_errors import store_errors
+from tessera_mosaic.pipeline.io.store_errors import before_work, store_errors
 from tessera_mosaic.pipeline.job.beam_options import beam_options
 from tessera_mosaic.pipeline.job.job_request import JobRequest
 from tessera_mosaic.pipeline.job.launch import launch
@@ -72,8 +73,8 @@ class PreparedMap:
         StoreMismatch
             If the store holds the map of another head, mosaic or options.
         """
-        told, year = self.map, self.job.year
-        with store_errors(told.storage.url):
+        told, year = replace(self.map, storage=self.job.open_store()), self.job.year
+        with before_work(), store_errors(told.storage.url):
             self._check_year()
             made = create_map(
                 told.storage, told.layout, told.identity, told.years, told.zones, told.matched
@@ -175,6 +176,7 @@ def prepare_map(request: MapRequest) -> PreparedMap:
         On anything that cannot be used.
     """
     beam_options(request.runner, request.workers, list(request.beam_options))
+    check_job_store(request.out)
     told = read_head(request.head)
     head = told.head
     mosaic = open_any(request.store)
@@ -221,7 +223,12 @@ def prepare_map(request: MapRequest) -> PreparedMap:
     )
     matched = {} if to is None else {request.year: to}
     store = MapStore(
-        Storage(request.out), layout, identity, mosaic.years, tuple(tiles.zones), matched
+        Storage(request.out, patience=request.store_patience),
+        layout,
+        identity,
+        mosaic.years,
+        tuple(tiles.zones),
+        matched,
     )
     job = JobRequest(store=request.out, year=request.year, tiles=tiles, **request.job_options())
     return PreparedMap(job, maker, store, told, shift)

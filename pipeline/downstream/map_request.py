@@ -40,6 +40,8 @@ class MapRequest(JobOptions):
         mapped region taken out.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
         As in `JobOptions`.
+    store_patience, single_launcher
+        As in `JobOptions`.
 
     Raises
     ------

@@ -19,6 +19,7 @@ from tessera_mosaic.pipeline.errors import (
     Throttled,
     TimedOut,
 )
+from tessera_mosaic.pipeline.io.answers import answer_behind
 from tessera_mosaic.pipeline.io.http import Withheld
 from tessera_mosaic.pipeline.io.throttle import Account, Accounts
 from tessera_mosaic.pipeline.io.urls import plain
@@ -161,10 +162,11 @@ def _scene_error(
     """
     name = type(error).__name__
     said = f"{where}: {name}: {error}"[:300]
-    code = str(getattr(error, "code", getattr(error, "status", None)))
+    answer = answer_behind(error)
+    code = str(answer.status) if answer is not None else ""
     if isinstance(error, ImportError):
         return Refused(f"{where}: {error.name} is not installed: pip install 'tessera-mosaic[s3]'")
-    if isinstance(error, FileNotFoundError):
+    if isinstance(error, FileNotFoundError) or code == "404":
         return Gone(said)
     # So are called those of botocore and of google.auth.
     unknown = any(word in name for word in ("Credential", "Token", "RefreshError"))

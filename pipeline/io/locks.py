@@ -3,7 +3,9 @@
 On local disk the kernel drops a lock with its holder. Elsewhere it is an object that its holder
 renews; a waiter that has seen the same one for `Pace.expiry` seconds takes it away, and says so.
 No clocks are compared. Object stores delete without conditions, so of the waiters for a lock of a
-dead process only the one deletes it that could put up a claim to it.
+dead process only the one deletes it that could put up a claim to it. Where a store was seen not to
+exclude (`exclusion`), and one is told that there is a single launcher, locks hold within the
+process.
 """
 
 from __future__ import annotations
@@ -23,12 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tessera_mosaic.pipeline.errors import StoreError
+from tessera_mosaic.pipeline.io.exclusion import settled
 from tessera_mosaic.pipeline.io.local_files import PARTIAL
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.io.store_errors import store_error, store_errors
-
-EXCLUSIVE = ("gs", "gcs", "s3", "memory")
-"""Protocols whose stores put an object only where there is none, in one step."""
+from tessera_mosaic.pipeline.io.store_errors import Asked, store_error, store_errors
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +76,19 @@ def locked(storage: Storage, name: str, pace: Pace = USUAL) -> Iterator[None]:
     ------
     StoreError
         If the store does not take it.
+    BadInput
+        If the store does not exclude, and nobody has said that there is a single launcher.
     """
     if storage.folder is not None:
         path = Path(storage.locate(f"{PARTIAL}/{name}.lock"))
         with _flocked(path, storage.url, pace):
             yield
         return
-    _warn_of_races(storage)
+    storage = settled(storage)
+    if not storage.excludes:
+        with _turn(storage.url, name):
+            yield
+        return
     lease = _Lease(storage, name, pace)
     lease.take()
     ended = threading.Event()
@@ -108,11 +114,13 @@ class _Lease:
         began = since = time.monotonic()
         seen, told = "", False
         while not self._created():
+            asked = time.monotonic()
             holder = self._holder()
             if holder.startswith(self._token):
                 # The answer to a request that did put it was lost.
                 return
-            if holder != seen:
+            # Its holder cannot have renewed it while the store did not serve.
+            if holder != seen or time.monotonic() - asked > self._pace.renewal:
                 seen, since = holder, time.monotonic()
             silent = time.monotonic() - since
             if holder and silent > self._pace.expiry:
@@ -137,8 +145,12 @@ class _Lease:
 
     def give_back(self) -> None:
         """Remove the lock unless somebody has taken it over."""
-        if self._holder().startswith(self._token):
-            self._storage.delete(self._key)
+        try:
+            if self._holder().startswith(self._token):
+                self._storage.delete(self._key)
+        except StoreError as error:
+            # What it was held for is done, and whoever waits for it takes it over.
+            log.warning("%s is left behind: %s", self._storage.locate(self._key), error)
 
     def _created(self) -> bool:
         return self._storage.create(self._key, f"{self._token}0".encode())
@@ -181,7 +193,7 @@ def _flocked(path: Path, url: str, pace: Pace) -> Iterator[None]:
                 path.parent.mkdir(parents=True, exist_ok=True)
             except FileNotFoundError as error:
                 # Where nobody can make a folder, such as below /proc.
-                raise store_error(url, error) from None
+                raise store_error(Asked(url, "PUT"), error) from None
             file = held.enter_context(open(path, "a+", opener=_no_link))
             _wait_for(file.fileno(), path, pace)
             while not os.fstat(file.fileno()).st_nlink:
@@ -222,9 +234,6 @@ def _who(holder: str) -> str:
 
 
 @functools.cache
-def _warn_of_races(storage: Storage) -> None:
-    if storage.protocol not in EXCLUSIVE:
-        log.warning(
-            "%s: this kind of store has no exclusive writes: start one launcher at a time",
-            storage.url,
-        )
+def _turn(url: str, name: str) -> threading.Lock:
+    """The lock of this process of a name in a store."""
+    return threading.Lock()

@@ -17,15 +17,13 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from fsspec.core import split_protocol
-
 from tessera_mosaic.pipeline.errors import Altered, BadInput, StoreError
-from tessera_mosaic.pipeline.io.file_systems import ATTEMPTS, OPTIONS, file_system, persist
+from tessera_mosaic.pipeline.io.file_systems import OPTIONS, Files, open_files
 from tessera_mosaic.pipeline.io.local_files import (
     PARTIAL,
     create_file,
@@ -33,9 +31,10 @@ from tessera_mosaic.pipeline.io.local_files import (
     replacing_file,
     sweep_folder,
 )
+from tessera_mosaic.pipeline.io.patience import PATIENCE, check_patience, persist
+from tessera_mosaic.pipeline.io.protocols import PROTOCOLS, WEB, Use, check_use, store_address
 from tessera_mosaic.pipeline.io.regular_files import open_regular, refuse_leading_out
-from tessera_mosaic.pipeline.io.store_errors import store_errors
-from tessera_mosaic.pipeline.io.urls import WEB, scheme_of
+from tessera_mosaic.pipeline.io.store_errors import WRITES, Asked, Conflict, store_errors
 
 MOST_READ = 1 << 31
 """Bytes of a file of this machine, at and beyond which it is not read at once."""
@@ -53,20 +52,35 @@ class Storage:
     Parameters
     ----------
     url
-        A local path, or a URL that fsspec opens: `gs://`, `s3://`, `memory://`.
+        A local path, or a URL that fsspec opens: `gs://`, `s3://`. `protocols` says which may be a
+        store.
+    patience
+        Seconds for which a remote store is asked again that is busy or does not answer.
+    excludes
+        Whether the store puts an object only where there is none; None where that has not been
+        tried (`io.exclusion`).
+
+    Raises
+    ------
+    BadInput
+        If the address can be no store, or the patience is no number of seconds.
     """
 
     url: str
+    patience: float = field(default=PATIENCE, kw_only=True)
+    excludes: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        protocol, path = split_protocol(str(self.url))
         _refuse_secrets(str(self.url))
-        if protocol in (None, "file", "local"):
-            object.__setattr__(self, "url", str(Path(path).expanduser().absolute()))
+        check_patience(self.patience)
+        protocol, path = store_address(str(self.url))
+        if protocol == "file":
+            url = str(Path(path).expanduser().absolute())
+        elif ".." in path.split("/"):
+            raise BadInput(f"store {self.url}: an address on an object store has no '..'")
         else:
-            if ".." in path.split("/"):
-                raise BadInput(f"store {self.url}: an address on an object store has no '..'")
-            object.__setattr__(self, "url", str(self.url).rstrip("/"))
+            url = f"{protocol}://{path}".rstrip("/")
+        object.__setattr__(self, "url", url)
 
     @property
     def folder(self) -> Path | None:
@@ -82,6 +96,16 @@ class Storage:
     def options(self) -> dict[str, Any]:
         """What fsspec opens the place with, for readers that open it by its URL."""
         return OPTIONS.get(self.protocol, {})
+
+    def check_listable(self) -> None:
+        """Refuse an address that cannot be listed, before it is asked for anything.
+
+        Raises
+        ------
+        BadInput
+            If what lies there can only be read.
+        """
+        check_use(self.url, self.protocol, Use.WRITING, Use.PROCESS)
 
     def locate(self, key: str) -> str:
         """Find the path or URL of an object.
@@ -106,10 +130,9 @@ class Storage:
         FileNotFoundError
             If there is none.
         """
-        path = self.locate(key)
         if self.folder is not None:
-            return self._read_here(path, 0, MOST_READ)
-        return self._ask(lambda files: files.cat_file(path))
+            return self._read_here(self.locate(key), 0, MOST_READ)
+        return self._ask("GET", key, lambda files: files.get(key))
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """Read a part of an object, or what there is of it where the object ends before.
@@ -126,19 +149,9 @@ class Storage:
         FileNotFoundError
             If there is no such object.
         """
-        path = self.locate(key)
         if self.folder is not None:
-            return self._read_here(path, start, length)
-        try:
-            return self._ask(lambda files: files.cat_file(path, start=start, end=start + length))
-        except StoreError as error:
-            # Object stores refuse a range that begins behind the end, each library in its words.
-            said = error.__cause__
-            if 416 in (getattr(said, "code", 0), getattr(said, "status", 0)):
-                return b""
-            if isinstance(said, OSError) and said.errno == errno.EINVAL:
-                return b""
-            raise
+            return self._read_here(self.locate(key), start, length)
+        return self._ask("GET", key, lambda files: files.get_range(key, start, length))
 
     def exists(self, key: str) -> bool:
         """Tell whether there is such an object, in one request that lists nothing."""
@@ -161,10 +174,10 @@ class Storage:
         if self.folder is not None:
             place = self.folder / prefix
             return place.is_dir() and any(place.iterdir())
-        if scheme_of(self.url) in WEB:
+        if PROTOCOLS.get(self.protocol) is WEB:
             raise StoreError(f"{self.url} cannot be listed: it is on the web")
-        path = self.locate(prefix.rstrip("/"))
-        return bool(self._ask(lambda files: files.isdir(path)))
+        folder = prefix.rstrip("/")
+        return self._ask("LIST", folder, lambda files: files.holds(folder))
 
     def size(self, key: str) -> int:
         """Number of bytes of an object.
@@ -174,34 +187,39 @@ class Storage:
         FileNotFoundError
             If there is none.
         """
-        path = self.locate(key)
         if self.folder is not None:
-            with self._opened_here(path) as descriptor:
+            with self._opened_here(self.locate(key)) as descriptor:
                 return os.fstat(descriptor).st_size
-        return int(self._ask(lambda files: files.info(path))["size"])
+        return self._ask("HEAD", key, lambda files: files.size(key))
 
     def list(self, prefix: str) -> Iterator[str]:
         """Keys of the objects in a folder and below it, in the order of the alphabet."""
-        path = self.locate(prefix.rstrip("/"))
+        folder = prefix.rstrip("/")
         if self.folder is not None:
             with store_errors(self.url):
-                yield from list_files(self.folder, Path(path))
+                yield from list_files(self.folder, Path(self.locate(folder)))
             return
-        root, found = self._ask(lambda files: (files._strip_protocol(self.url), files.find(path)))
-        keys = (path[len(root) :].lstrip("/") for path in sorted(found))
-        yield from (key for key in keys if not key.startswith(f"{PARTIAL}/"))
+        keys = self._list(folder, lambda files: files.keys(folder))
+        yield from (key for key in sorted(keys) if not key.startswith(f"{PARTIAL}/"))
+
+    def folders(self, prefix: str = "") -> Sequence[str]:
+        """Names of the folders that a folder holds, in the order of the alphabet.
+
+        On an object store that is one request for each thousand of them, whatever they hold.
+        """
+        folder = prefix.rstrip("/")
+        names = self._list(folder, lambda files: files.folders(folder))
+        return sorted(name for name in names if name != PARTIAL)
 
     def delete(self, key: str) -> None:
         """Remove an object; that there is none is no error."""
-        path = self.locate(key)
         with contextlib.suppress(FileNotFoundError):
-            self._ask(lambda files: files.rm_file(path))
+            self._ask("DELETE", key, lambda files: files.delete(key))
 
     def write(self, key: str, data: bytes) -> None:
         """Put an object, in place of any that was there."""
         if self.folder is None:
-            path = self.locate(key)
-            self._put(lambda files: files.pipe_file(path, data))
+            self._ask("PUT", key, lambda files: files.put(key, data))
             return
         with self.replacing(key) as file:
             file.write(data)
@@ -209,8 +227,7 @@ class Storage:
     def put_file(self, key: str, path: str | os.PathLike[str]) -> None:
         """Put the bytes of a file of this machine, in place of any object that was there."""
         if self.folder is None:
-            target = self.locate(key)
-            self._put(lambda files: files.put_file(os.fspath(path), target))
+            self._ask("PUT", key, lambda files: files.put_file(key, os.fspath(path)))
             return
         with open(path, "rb") as source, self.replacing(key) as file:
             shutil.copyfileobj(source, file, 1 << 20)
@@ -239,16 +256,25 @@ class Storage:
         -------
         Whether it was put; of several writers one is told so.
         """
-        path = self.locate(key)
         if self.folder is not None:
+            target = Path(self.locate(key))
             self.locate(PARTIAL)
             with store_errors(self.url):
-                return create_file(self.folder, Path(path), data)
+                return create_file(self.folder, target, data)
         try:
-            # Not asked again: whether an unanswered request put it can only be seen by a look.
-            self._put(lambda files: files.pipe_file(path, data, mode="create"), tries=1)
+            self._create(key, data)
         except FileExistsError:
             return False
+        except Conflict as conflict:
+            # Somebody else was putting it at that moment: they have, or have not.
+            try:
+                self._create(key, data)
+            except FileExistsError:
+                return False
+            except Conflict:
+                if not self.exists(key):
+                    raise conflict from None
+                return False
         return True
 
     def sweep(self) -> int:
@@ -284,20 +310,27 @@ class Storage:
             stack.callback(os.close, descriptor)
             yield descriptor
 
-    def _put(self, request: Callable[[Any], object], tries: int = ATTEMPTS) -> None:
-        """Send a request that puts an object on a remote store."""
-        try:
-            self._ask(request, tries)
-        except FileNotFoundError:
-            raise BadInput(
-                f"store {self.url}: there is no such bucket: make it, or check its name"
-            ) from None
+    def _create(self, key: str, data: bytes) -> None:
+        self._ask("PUT", key, lambda files: files.create(key, data), exclusive=True)
 
-    def _ask(self, request: Callable[[Any], T], tries: int = ATTEMPTS) -> T:
-        """Send a request to the store's file system, again where a remote one does not answer."""
-        remote = self.folder is None
-        files = file_system(self.url if remote else "")
-        return persist(self.url, lambda: request(files), tries if remote else 1)
+    def _list(self, folder: str, request: Callable[[Files], Sequence[str]]) -> Sequence[str]:
+        """Send a request for a listing; what is not there holds nothing."""
+        self.check_listable()
+        try:
+            return self._ask("LIST", folder, request)
+        except FileNotFoundError:
+            return []
+
+    def _ask(
+        self, verb: str, key: str, request: Callable[[Files], T], exclusive: bool = False
+    ) -> T:
+        """Send a request, again where a remote store does not serve."""
+        self.locate(key)
+        asked = Asked(self.url, verb, key, exclusive)
+        if verb in WRITES:
+            check_use(self.url, self.protocol, Use.WRITING, Use.PROCESS)
+        files = open_files(self.url, self.protocol)
+        return persist(asked, lambda: request(files), 0.0 if self.folder else self.patience)
 
 
 def _parts(descriptor: int, start: int, length: int) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ import math
 import time
 from collections import Counter
 
+from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.monitor import made
 from tessera_mosaic.pipeline.job.pacing import Pacing
@@ -67,15 +68,22 @@ class FailureLimit:
             Of the process that asks.
         """
         now = time.monotonic()
-        if not self._said and now - self._asked_at > self._pacing.tally_seconds:
+        seldom = pause(now - self._began, self._pacing.tally_seconds)
+        if not self._said and now - self._asked_at > seldom:
             self._asked_at = now
-            self._said = self._storage.exists(self._key)
-        if not self._said and now - self._weighed_at > pause(
-            now - self._began, self._pacing.tally_seconds
-        ):
+            self._said = self._is_said()
+        if not self._said and now - self._weighed_at > seldom:
             self._weighed_at = now
             self._weigh(tally)
         return self._said
+
+    def _is_said(self) -> bool:
+        try:
+            return self._storage.exists(self._key)
+        except StoreError as error:
+            # A store that refuses to say has not said that the work is to stop.
+            log.warning("whether the job was stopped cannot be seen: %s", error)
+            return False
 
     def _weigh(self, tally: Tally) -> None:
         if not self._hopeless(tally.counts(), SUSPICIOUS_TILES):

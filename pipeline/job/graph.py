@@ -21,7 +21,6 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from tessera_mosaic.pipeline.errors import StoreError
-from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.job.beam_metrics import NAMESPACE, count_in_beam
 from tessera_mosaic.pipeline.job.beam_options import only_writes_graph, runner_errors
@@ -127,7 +126,7 @@ class ReadRequest(beam.DoFn):
 
     def process(self, zone: int) -> Iterator[tuple[Numbers, ...]]:
         job = self._job
-        storage = Storage(job.store)
+        storage = job.open_store()
         name = f"left-{zone}{'-last' if job.last else ''}"
         tally = Tally(storage, job.year, job.launch, name)
         journal = Journal(storage, job.year)
@@ -203,8 +202,10 @@ class CompactZone(beam.DoFn):
     def process(self, ended: tuple[int, object]) -> Iterator[int]:
         zone, _ = ended
         try:
-            with store_errors(self._job.store):
-                compact(Storage(self._job.store), self._job.year, zone)
+            # Where the store does not exclude, the launcher alone edits summaries.
+            if self._job.excludes:
+                with store_errors(self._job.store):
+                    compact(self._job.open_store(), self._job.year, zone)
         except StoreError as error:
             log.error("zone %d: its summary is not up to date: %s", zone, error)
         yield zone

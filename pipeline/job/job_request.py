@@ -6,6 +6,9 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.exclusion import settled
+from tessera_mosaic.pipeline.io.patience import PATIENCE, check_patience
+from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.pacing import Pacing
 from tessera_mosaic.pipeline.ledger.tile_lists import TileList
 
@@ -33,6 +36,11 @@ class JobOptions:
         Number of processes of the local runner.
     beam_options
         Beam's own options, as words of a command line.
+    store_patience
+        Seconds for which a store is asked again that is busy or does not answer.
+    single_launcher
+        Whether nobody else writes to the store meanwhile, which has to be said of one that does
+        not put objects only where there are none.
     pacing
         The waiting times of the job.
 
@@ -49,11 +57,14 @@ class JobOptions:
     runner: str = "direct"
     workers: int = 1
     beam_options: tuple[str, ...] = ()
+    store_patience: float = PATIENCE
+    single_launcher: bool = False
     pacing: Pacing = field(default_factory=Pacing)
 
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise BadInput("at least one process has to work", "workers", self.workers)
+        check_patience(self.store_patience)
         if not 0 <= self.max_failed_share <= 1:
             raise BadInput("choose 0 to 1", "max_failed_share", self.max_failed_share)
 
@@ -84,6 +95,16 @@ class JobRequest(JobOptions):
     store: str
     year: int
     tiles: TileList
+
+    def open_store(self) -> Storage:
+        """The store, of which it is known whether it excludes.
+
+        Raises
+        ------
+        BadInput
+            If it does not, and nobody has said that there is a single launcher.
+        """
+        return settled(Storage(self.store, patience=self.store_patience), self.single_launcher)
 
     def __post_init__(self) -> None:
         super().__post_init__()

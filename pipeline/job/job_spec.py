@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tessera_mosaic.pipeline.errors import FAULTS, Fault
+from tessera_mosaic.pipeline.io.patience import PATIENCE
+from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.maker import Maker
 from tessera_mosaic.pipeline.job.pacing import Pacing
 from tessera_mosaic.pipeline.ledger.records import FINISHED, Record, State
@@ -43,6 +45,11 @@ class JobSpec:
         Names of tiles that were begun and never ended.
     last
         Whether the suspects are made, rather than all others.
+    patience
+        Seconds for which the store is asked again that is busy or does not answer.
+    excludes
+        Whether the store puts an object only where there is none; where it does not, workers
+        edit nothing that they share.
     pacing
         The waiting times of the job.
     """
@@ -60,12 +67,18 @@ class JobSpec:
     max_failed_share: float = 1.0
     suspects: frozenset[str] = frozenset()
     last: bool = False
+    patience: float = PATIENCE
+    excludes: bool = True
     pacing: Pacing = field(default_factory=Pacing)
 
     @property
     def fingerprint(self) -> str:
         """Digest of all that decides the bytes of a tile."""
         return self.maker.fingerprint
+
+    def open_store(self) -> Storage:
+        """The store, as it was settled when the job was launched."""
+        return Storage(self.store, patience=self.patience, excludes=self.excludes)
 
     def takes(self, tile: Tile) -> bool:
         """Whether it is a tile's turn: suspects are made last."""

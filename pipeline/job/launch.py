@@ -17,7 +17,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from tessera_mosaic.pipeline.errors import BrokenOff, StoreError
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.io.store_errors import store_errors
+from tessera_mosaic.pipeline.io.store_errors import before_work, store_errors
 from tessera_mosaic.pipeline.job.beam_options import (
     beam_options,
     elements_to_spread,
@@ -65,15 +65,18 @@ def launch(request: JobRequest, maker: Maker, runs: GraphRuns | None = None) -> 
         If the runner gave up before all tiles were tried.
     """
     options = beam_options(request.runner, request.workers, list(request.beam_options))
-    job = job_spec(request, maker, options)
-    storage = Storage(request.store)
-    with store_errors(request.store):
+    storage = request.open_store()
+    job = job_spec(request, maker, options, excludes=storage.excludes is not False)
+    with before_work(), store_errors(request.store):
         request.tiles.write(storage, request.year)
         for zone in request.tiles.zones:
             compact(storage, job.year, zone)
         again = [tile for tile in request.tiles if job.refresh or tile.name in job.redo]
         forget(storage, job.year, again)
     seconds, unrecorded = _run(job, request, storage, options, runs)
+    if not job.excludes:
+        for zone in request.tiles.zones:
+            compact(storage, job.year, zone)
     found = find_summaries(storage, job.year, request.tiles, LOOK_UP)
     try:
         outcome, ended = add_up(job.launch, found, seconds, unrecorded)
@@ -86,7 +89,9 @@ def launch(request: JobRequest, maker: Maker, runs: GraphRuns | None = None) -> 
     return outcome
 
 
-def job_spec(request: JobRequest, maker: Maker, options: PipelineOptions) -> JobSpec:
+def job_spec(
+    request: JobRequest, maker: Maker, options: PipelineOptions, excludes: bool = True
+) -> JobSpec:
     """What the workers of a launch have to know."""
     pacing = request.pacing
     if not on_many_machines(options):
@@ -104,6 +109,8 @@ def job_spec(request: JobRequest, maker: Maker, options: PipelineOptions) -> Job
         refresh=request.refresh,
         only_failed=request.retry_failed,
         max_failed_share=request.max_failed_share,
+        patience=request.store_patience,
+        excludes=excludes,
         pacing=pacing,
     )
 

@@ -84,7 +84,7 @@ def run_here(
         If the runner fails otherwise, or workers die without making tiles.
     """
     runs = runs or GraphRuns()
-    storage = Storage(job.store)
+    storage = job.open_store()
     flags = options.get_all_options(drop_default=True)
     found: dict[str, Tile] = {}
 

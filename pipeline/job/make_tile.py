@@ -23,7 +23,7 @@ from tessera_mosaic.pipeline.job.job_spec import JobSpec
 from tessera_mosaic.pipeline.job.worker import Worker
 from tessera_mosaic.pipeline.ledger import in_progress, records
 from tessera_mosaic.pipeline.ledger.in_progress import InProgress
-from tessera_mosaic.pipeline.ledger.keys import note_key, record_key
+from tessera_mosaic.pipeline.ledger.keys import record_key
 from tessera_mosaic.pipeline.ledger.metrics import Meter
 from tessera_mosaic.pipeline.ledger.records import FINISHED, Record, State
 from tessera_mosaic.pipeline.ledger.tally import Tally
@@ -60,12 +60,11 @@ def make_tile(tile: Tile, job: JobSpec, worker: Worker) -> Record | None:
             if not job.wants(row):
                 leave_tile(tile, row, job, worker.tally)
                 return known
-            suspect = in_progress.read_note(worker.storage, note_key(job.year, tile)) is not None
         # A tile that may have killed a worker takes no other tile along.
         with (
-            worker.slots.take(alone=suspect),
             store_errors(job.store),
             in_progress.working_on(worker.storage, job.year, tile, job.launch) as note,
+            worker.slots.take(alone=note.suspect),
         ):
             record = _try_tile(tile, known, note, job, worker, meter)
             if not worker.device.serves(record):

@@ -30,7 +30,7 @@ class Worker:
 
 def open_worker(job: JobSpec) -> Worker:
     """Open what a worker needs, once a process."""
-    storage = Storage(job.store)
+    storage = job.open_store()
     tally_seconds = job.pacing.tally_seconds
     return Worker(
         storage,

@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.strict import fields, text, whole
 from tessera_mosaic.pipeline.ledger.keys import note_key, notes_prefix
 from tessera_mosaic.pipeline.tiling.lattice import Tile
+
+log = logging.getLogger(__name__)
 
 DEATHS = 3
 """Workers of one launch that may die on a tile before it counts as poisoned. A runner that tries a
@@ -35,15 +40,26 @@ class InProgress:
     deaths
         Number of workers of that launch that died on it before. Those of others do not count: a
         job may be killed as often as one likes.
+    by
+        What tells this note from any other: an answer to who puts it may be lost.
+    suspect
+        Whether there was a note already when this one was put.
     """
 
     launch: str
     deaths: int = 0
+    by: str = field(default="", compare=False)
+    suspect: bool = field(default=False, compare=False)
 
     @property
     def poisoned(self) -> bool:
         """Whether the tile is given up, for this launch."""
         return self.deaths >= DEATHS
+
+    def encoded(self) -> bytes:
+        """The note as it is stored."""
+        told = {"launch": self.launch, "deaths": self.deaths, "by": self.by}
+        return json.dumps(told).encode()
 
 
 @contextmanager
@@ -54,21 +70,30 @@ def working_on(storage: Storage, year: int, tile: Tile, launch: str) -> Iterator
     the next run knows it.
     """
     key = note_key(year, tile)
-    before = read_note(storage, key)
-    deaths = before.deaths + 1 if before is not None and before.launch == launch else 0
-    note = InProgress(launch, deaths)
-    storage.write(key, json.dumps(dataclasses.asdict(note)).encode())
+    note, before = InProgress(launch, by=uuid.uuid4().hex), None
+    # One request puts the note and tells whether there is one: hardly any tile has any.
+    if storage.excludes is False or not storage.create(key, note.encoded()):
+        before = read_note(storage, key)
+    if before is not None and before.by != note.by:
+        deaths = before.deaths + 1 if before.launch == launch else 0
+        note = dataclasses.replace(note, deaths=deaths, suspect=True)
+    if storage.excludes is False or note.suspect:
+        storage.write(key, note.encoded())
     try:
         yield note
     finally:
         if not note.poisoned:
-            storage.delete(key)
+            try:
+                storage.delete(key)
+            except StoreError as error:
+                # What was made counts by its record; who ends the job looks for such notes.
+                log.warning("%s could not be taken away: %s", key, error)
 
 
 def read_note(storage: Storage, key: str) -> InProgress | None:
     """A note, or None where there is none."""
     try:
-        known = fields(read_json(storage.read(key), 100), {"launch": text, "deaths": whole})
+        known = fields(read_json(storage.read(key), 100), {"launch": text, "deaths": whole, "by": text})
         return InProgress(**known)
     except FileNotFoundError:
         return None

@@ -96,7 +96,9 @@ class Journal:
             key = journal_key(self._year, zone, self._worker, next(self._numbers))
             try:
                 self._storage.write(key, encode_summary(entries))
-                if random.random() < 1 / self._compact_puts:
+                # Where a store does not exclude, workers edit nothing that they share.
+                excludes = self._storage.excludes is not False
+                if excludes and random.random() < 1 / self._compact_puts:
                     compact(self._storage, self._year, zone)
             except Exception as error:
                 log.warning("the journal could not be put into the store: %s", error)

@@ -36,6 +36,7 @@ In a mosaic's store:
     ATTRIBUTION.md                            publish   pub      whom the mosaic owes what
     .partial/NAME.lock                        all       idle     who holds a lock (`io.locks`)
     .partial/ID.part                          all       idle     a file being written (`io.storage`)
+    .partial/exclusion-ID                     launcher  yes      of a trial (`io.exclusion`)
 
 In a folder of d-pixels, beside the same `records/`:
 
@@ -59,7 +60,11 @@ summary.
 
 from __future__ import annotations
 
+import re
+
 from tessera_mosaic.pipeline.tiling.lattice import Tile, zone_group
+
+RECORDS = "records/"
 
 REGION = "records/region.wkb"
 
@@ -86,9 +91,26 @@ PUBLISH_LOCK = "publish"
 """Name of the lock that whoever publishes holds; `mosaic.store` names that of the metadata."""
 
 
+def zone_of(key: str) -> int | None:
+    """Number of the zone that a key ends with, as those of a zone's lists do; None of others.
+
+    Examples
+    --------
+    >>> zone_of("records/2024/planned/utm31.json")
+    31
+    """
+    found = re.fullmatch(r"utm(\d\d)\.json", key.rpartition("/")[2])
+    return int(found[1]) if found else None
+
+
+def planned_prefix(year: int) -> str:
+    """Where the lists of tiles lie that any run was asked for."""
+    return f"records/{year}/planned/"
+
+
 def planned_key(year: int, zone: int) -> str:
     """Key of the list of tiles of a zone that any run was asked for."""
-    return f"records/{year}/planned/{zone_group(zone)}.json"
+    return f"{planned_prefix(year)}{zone_group(zone)}.json"
 
 
 def planned_lock(year: int, zone: int) -> str:
@@ -148,7 +170,12 @@ def note_key(year: int, tile: Tile) -> str:
 
 def record_key(year: int, tile: Tile) -> str:
     """Key of a tile's record."""
-    return f"records/{year}/tiles/{zone_group(tile.zone)}/{tile.name}.json"
+    return f"{records_prefix(year, tile.zone)}{tile.name}.json"
+
+
+def records_prefix(year: int, zone: int) -> str:
+    """Where the records of a zone's tiles lie."""
+    return f"records/{year}/tiles/{zone_group(zone)}/"
 
 
 def journal_prefix(year: int, zone: int) -> str:
@@ -161,9 +188,14 @@ def journal_key(year: int, zone: int, worker: str, number: int) -> str:
     return f"{journal_prefix(year, zone)}{worker}-{number}.json"
 
 
+def summaries_prefix(year: int) -> str:
+    """Where the short records of the zones lie."""
+    return f"records/{year}/summary/"
+
+
 def summary_key(year: int, zone: int) -> str:
     """Key of the short records of a zone."""
-    return f"records/{year}/summary/{zone_group(zone)}.json"
+    return f"{summaries_prefix(year)}{zone_group(zone)}.json"
 
 
 def summary_lock(year: int, zone: int) -> str:

@@ -74,7 +74,7 @@ class Standing:
 
 
 def standing(storage: Storage, year: int) -> Standing:
-    """Count a year's planned tiles by state, without listing anything.
+    """Count a year's planned tiles by state.
 
     While a run is at work, or after one that was killed, some rows may not be in the summaries
     yet: up to `LOOK_UP` tiles are then asked one by one. Any others are as in the summaries, and

@@ -15,10 +15,14 @@ from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.strict import listed, member, named, text, whole
 from tessera_mosaic.pipeline.ledger.keys import (
+    RECORDS,
     planned_key,
     planned_lock,
+    planned_prefix,
     request_key,
     requests_prefix,
+    summaries_prefix,
+    zone_of,
 )
 from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, TILE_SIDES, WIDTH, Tile
 
@@ -77,8 +81,28 @@ class TileList:
 
 
 def ever_planned(storage: Storage, year: int, zones: Iterable[int]) -> bool:
-    """Whether any job was asked for tiles of some zones before."""
+    """Whether any job was asked for tiles of some zones before, without listing."""
     return any(storage.exists(planned_key(year, zone)) for zone in zones)
+
+
+def years_planned(storage: Storage) -> list[int]:
+    """Years of which a store has records of any kind, by one look at its folders."""
+    return [int(name) for name in storage.folders(RECORDS) if name.isdigit()]
+
+
+def zones_planned(storage: Storage, year: int) -> list[int]:
+    """Numbers of the zones of which any run was asked for tiles, in order, by one listing."""
+    return _zones_below(storage, planned_prefix(year))
+
+
+def zones_summed_up(storage: Storage, year: int) -> list[int]:
+    """Numbers of the zones that have a summary, in order, by one listing."""
+    return _zones_below(storage, summaries_prefix(year))
+
+
+def _zones_below(storage: Storage, prefix: str) -> list[int]:
+    zones = (zone_of(key) for key in storage.list(prefix))
+    return sorted(zone for zone in zones if zone is not None)
 
 
 def encode_tiles(tiles: Iterable[Tile], requests: Iterable[str] = ()) -> bytes:
@@ -196,16 +220,16 @@ def _requests(storage: Storage, year: int, zone: int) -> Iterator[tuple[str, lis
 
 
 def requested_tiles(storage: Storage, year: int, request: str) -> Iterator[Tile]:
-    """The tiles that one run was asked for, zone by zone, without listing."""
-    for zone in range(1, 61):
+    """The tiles that one run was asked for, zone by zone."""
+    for zone in _zones_below(storage, f"{requests_prefix(year)}{request}/"):
         yield from _tiles_in(storage, request_key(year, request, zone))
 
 
 def planned_tiles(
-    storage: Storage, year: int, zones: Iterable[int] = range(1, 61)
+    storage: Storage, year: int, zones: Iterable[int] | None = None
 ) -> Iterator[Tile]:
-    """Every tile that any run on the store was asked for, zone by zone, without listing."""
-    for zone in zones:
+    """Every tile that any run on the store was asked for, of some zones or all, zone by zone."""
+    for zone in zones_planned(storage, year) if zones is None else zones:
         yield from _tiles_in(storage, planned_key(year, zone))
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import BadInput, StoreError
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.store_errors import before_work
 from tessera_mosaic.pipeline.mosaic.foreign import ForeignMosaic, foreign_mosaic
 from tessera_mosaic.pipeline.mosaic.metadata import parse_root
 from tessera_mosaic.pipeline.mosaic.part_reader import nothing, read_at, read_part
@@ -34,7 +35,8 @@ def open_any(url: str) -> AnyMosaic:
     """
     storage = Storage(url)
     try:
-        data = storage.read(ROOT)
+        with before_work():
+            data = storage.read(ROOT)
     except FileNotFoundError:
         raise BadInput(f"{storage.url} holds no mosaic: it has no {ROOT}") from None
     try:

@@ -16,6 +16,7 @@ from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.errors import BadInput, StoreError, StoreMismatch
 from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.store_errors import before_work
 from tessera_mosaic.pipeline.mosaic.identity import Identity, adopted_model, differences
 from tessera_mosaic.pipeline.mosaic.layout import Array, Layout
 from tessera_mosaic.pipeline.mosaic.metadata import (
@@ -248,7 +249,8 @@ def mosaic_in(storage: Storage) -> Mosaic:
         If there is none.
     """
     try:
-        return read_mosaic(storage)
+        with before_work():
+            return read_mosaic(storage)
     except FileNotFoundError:
         raise BadInput(f"{storage.url} holds no mosaic: give the --store of a run") from None
 

@@ -22,6 +22,13 @@ NOTES = 2
 again, and its record."""
 
 
+LOOKS = 1
+"""Objects that are asked for before a tile is made: its record, which hardly any has."""
+
+LISTED = 1000
+"""Keys in one answer of a store to the question which records a zone has."""
+
+
 def tokens_of(card: Card, passes: Passes, figure: Figures) -> Drawn:
     """Number of observations of a pixel that was seen, with which an encoder computes.
 
@@ -110,6 +117,8 @@ def requests_of(
         "read": passes.s2_scenes * (bands_10m * file_10m + bands_20m * file_20m)
         + passes.s1_scenes * 2 * file_10m,
         "write": tiles * (NOTES + np.sum(parts, axis=0)),
+        "look": np.full_like(scenes, LOOKS * tiles),
+        "list": np.full_like(scenes, -(-tiles // LISTED)),
         "delete": np.full_like(scenes, tiles),
     }
 
@@ -185,6 +194,10 @@ def progress_puts(tiles: int, hours: Drawn) -> Drawn:
 
 
 def fees(requests: Mapping[str, Drawn], figure: Figures) -> Drawn:
-    """Money for requests in US dollars; deletions are free, as is asking the public catalogues."""
-    puts = requests["write"] + requests["progress"]
-    return (puts * figure["put"] + requests["read"] * figure["get"]) / 1000
+    """Money for requests in US dollars: a listing costs as much as a put, a look as much as a read.
+
+    Deletions are free, as is asking the public catalogues.
+    """
+    puts = requests["write"] + requests["progress"] + requests["list"]
+    gets = requests["read"] + requests["look"]
+    return (puts * figure["put"] + gets * figure["get"]) / 1000

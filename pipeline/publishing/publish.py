@@ -7,7 +7,7 @@ the new tiles and its memory that of a zone. Killed, it goes on with the zone it
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +15,9 @@ import numpy as np
 
 from tessera_mosaic.model.cores import usable_cores
 from tessera_mosaic.pipeline.errors import Altered, BadInput
+from tessera_mosaic.pipeline.io.exclusion import settled
 from tessera_mosaic.pipeline.io.locks import locked
+from tessera_mosaic.pipeline.io.patience import PATIENCE
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import journal, keys, records, summary, tile_lists
 from tessera_mosaic.pipeline.ledger.records import State
@@ -27,7 +29,7 @@ from tessera_mosaic.pipeline.mosaic.store import (
     ROOT,
     Mosaic,
     metadata_objects,
-    mosaic_at,
+    mosaic_in,
     read_mosaic,
 )
 from tessera_mosaic.pipeline.publishing.attribution import attribution
@@ -69,6 +71,9 @@ from tessera_mosaic.pipeline.tiling.lattice import Tile, parse_tile
 
 log = logging.getLogger(__name__)
 
+Planned = Mapping[int, Sequence[int]]
+"""Years of which each zone has planned tiles, by its number."""
+
 
 @dataclass(frozen=True)
 class Published:
@@ -97,7 +102,9 @@ class Published:
         return dict(vars(self))
 
 
-def publish(store: str) -> Published:
+def publish(
+    store: str, store_patience: float = PATIENCE, single_launcher: bool = False
+) -> Published:
     """Bring a mosaic's metadata, registry, STAC catalogue, picture and report up to date.
 
     Only tiles that are new since it was last published are read. Killed and run again, it goes on
@@ -107,6 +114,11 @@ def publish(store: str) -> Published:
     ----------
     store
         Path or URL of the mosaic.
+    store_patience
+        Seconds for which a store is asked again that is busy or does not answer.
+    single_launcher
+        Whether nobody else writes to the store meanwhile, which has to be said of one that does
+        not put objects only where there are none.
 
     Returns
     -------
@@ -126,7 +138,9 @@ def publish(store: str) -> Published:
     >>> published.report
     '...valley.zarr/report.html'
     """
-    storage = mosaic_at(store).storage
+    storage = Storage(store, patience=store_patience)
+    storage.check_listable()
+    storage = settled(mosaic_in(storage).storage, single_launcher)
     try:
         return publish_mosaic(storage)
     except Altered as error:
@@ -176,11 +190,13 @@ def publish_mosaic(storage: Storage) -> Published:
     with locked(storage, keys.PUBLISH_LOCK):
         # Another launcher may add years and zones at any time: nothing that was read before counts.
         mosaic = read_mosaic(storage)
-        mosaic = write_metadata(storage, mosaic.colours or fit_colours(mosaic, _done(mosaic)))
+        planned = _planned(mosaic)
+        colours = mosaic.colours or fit_colours(mosaic, _done(mosaic, planned))
+        mosaic = write_metadata(storage, colours)
         state = Publication(_remembered(storage))
         interrupted = being_painted(storage, mosaic.zones)
         for zone in mosaic.zones:
-            _publish_zone(mosaic, zone, state, interrupted)
+            _publish_zone(mosaic, zone, planned.get(zone, []), state, interrupted)
         _publish_whole(mosaic, state)
     return Published(
         tiles=state.totals.total().tiles,
@@ -214,29 +230,43 @@ def _remembered(storage: Storage) -> Manifest:
 
 
 def _found(mosaic: Mosaic, year: int, zone: int) -> Iterator[Found]:
-    """Every planned tile of a zone and year with its summary."""
+    """Every planned tile of a zone and year with its summary; the year has some there."""
     journal.compact(mosaic.storage, year, zone)
     planned = tile_lists.planned_tiles(mosaic.storage, year, [zone])
     yield from summary.find_summaries(mosaic.storage, year, planned)
 
 
-def _done(mosaic: Mosaic) -> Iterator[tuple[Tile, int]]:
+def _planned(mosaic: Mosaic) -> Planned:
+    """The years, in order, of which each zone has planned tiles, listed once."""
+    planned: dict[int, list[int]] = {zone: [] for zone in mosaic.zones}
+    for year in tile_lists.years_planned(mosaic.storage):
+        for zone in tile_lists.zones_planned(mosaic.storage, year):
+            if zone in planned and year in mosaic.years:
+                planned[zone].append(year)
+    return planned
+
+
+def _done(mosaic: Mosaic, planned: Planned) -> Iterator[tuple[Tile, int]]:
     """Every tile that is done, and its year."""
-    for year in mosaic.years:
-        for zone in mosaic.zones:
+    for zone, years in planned.items():
+        for year in years:
             for found in _found(mosaic, year, zone):
                 if found.summary is not None and found.summary.state is State.DONE:
                     yield found.tile, year
 
 
 def _publish_zone(
-    mosaic: Mosaic, zone: int, state: Publication, interrupted: Mapping[int, Set[str]]
+    mosaic: Mosaic,
+    zone: int,
+    years: Sequence[int],
+    state: Publication,
+    interrupted: Mapping[int, Set[str]],
 ) -> None:
     """Bring a zone's rows, its part of the picture and its items up to date."""
     storage, key = mosaic.storage, keys.registry_part_key(zone)
     part = read_listed(storage, key, state.manifest)
     known = decode_rows(part) if part is not None else {}
-    rows, news = _rows(mosaic, zone, known)
+    rows, news = _rows(mosaic, zone, years, known)
     unsure: Set[str] = interrupted.get(zone, frozenset())
     if part is None and key in state.manifest:
         # What was painted is not known: all tiles are painted, and cleared where they are not done.
@@ -260,12 +290,12 @@ def _publish_zone(
 
 
 def _rows(
-    mosaic: Mosaic, zone: int, known: Mapping[RowKey, Row]
+    mosaic: Mosaic, zone: int, years: Sequence[int], known: Mapping[RowKey, Row]
 ) -> tuple[dict[RowKey, Row], set[RowKey]]:
     """The row of every planned tile of a zone, and which of them have to be made of records."""
     rows: dict[RowKey, Row] = {}
     news: set[RowKey] = set()
-    for year in mosaic.years:
+    for year in years:
         for found in _found(mosaic, year, zone):
             key = RowKey(found.tile.name, year)
             row = known.get(key)

@@ -8,9 +8,10 @@ from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.stored_object import Damaged, check_object
-from tessera_mosaic.pipeline.ledger.keys import INDEX, RECIPE, dpixels_key, planned_key
+from tessera_mosaic.pipeline.ledger.keys import INDEX, RECIPE, dpixels_key
 from tessera_mosaic.pipeline.ledger.recipe import read_recipe
 from tessera_mosaic.pipeline.ledger.records import Record, State
+from tessera_mosaic.pipeline.ledger.tile_lists import zones_planned
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 from tessera_mosaic.pipeline.verification.findings import Checked, ProblemKind, sound, unsound
 from tessera_mosaic.pipeline.verification.record_checks import (
@@ -44,7 +45,7 @@ def check_dpixels(storage: Storage, year: int | None) -> Iterator[Checked]:
     drawn = recipe.year
     if year not in (None, drawn):
         raise BadInput(f"{storage.url} has no year {year}: its d-pixels are of {drawn}")
-    zones = [zone for zone in range(1, 61) if storage.exists(planned_key(drawn, zone))]
+    zones = zones_planned(storage, drawn)
     if not zones:
         raise BadInput(
             f"{storage.url} has no records of its tiles: run `{COMMAND}` again with the options "

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.ledger.keys import HEAD, MAP_RECIPE, planned_key
+from tessera_mosaic.pipeline.ledger.keys import HEAD, MAP_RECIPE
 from tessera_mosaic.pipeline.ledger.map_recipe import read_map_recipe
+from tessera_mosaic.pipeline.ledger.tile_lists import zones_planned
 from tessera_mosaic.pipeline.verification.dpixel_checks import survey_objects
 from tessera_mosaic.pipeline.verification.findings import Checked, ProblemKind, sound, unsound
 from tessera_mosaic.pipeline.verification.record_checks import ABSENT, TileCheck, check_zone
@@ -49,6 +50,5 @@ def check_map(storage: Storage, year: int | None) -> Iterator[Checked]:
             keys=years[each].keys,
             survey=lambda tile, record: survey_objects(storage, record),
         )
-        for zone in range(1, 61):
-            if storage.exists(planned_key(each, zone)):
-                yield from check_zone(check, zone)
+        for zone in zones_planned(storage, each):
+            yield from check_zone(check, zone)

@@ -1,7 +1,7 @@
 """Whether a mosaic is whole: its tiles, its metadata, and what was published of it.
 
-Nothing is listed: the plan names the tiles, the records name their objects, and each small object
-carries its own digest.
+Of a year the zones are listed that have a plan or a summary, and nothing else: the plan names the
+tiles, the records name their objects, and each small object carries its own digest.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import shapely
 
 from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger import tile_lists
 from tessera_mosaic.pipeline.ledger.keys import MANIFEST, REGION, REGISTRY
 from tessera_mosaic.pipeline.ledger.records import READ_THREADS
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, pixels_named
@@ -50,14 +51,17 @@ def check_tiles(mosaic: Mosaic, years: Iterable[int]) -> Iterator[Checked]:
     """Check the plan and the tiles of some years."""
     wanted, region = check_region(mosaic)
     yield from region
-    for year in years:
+    known = set(tile_lists.years_planned(mosaic.storage))
+    for year in (year for year in years if year in known):
         check, histograms = tile_check(mosaic, year, wanted), Histograms()
 
         def tell(tile: Tile, report: TileReport, histograms: Histograms = histograms) -> None:
             if report.histogram is not None:
                 histograms.add(tile.name, report.histogram)
 
-        for zone in mosaic.zones:
+        planned = tile_lists.zones_planned(mosaic.storage, year)
+        zones = {*planned, *tile_lists.zones_summed_up(mosaic.storage, year)}
+        for zone in sorted(zones & set(mosaic.zones)):
             yield from check_zone(check, zone, tell)
         yield from unusual(year, histograms)
 

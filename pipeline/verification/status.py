@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.patience import PATIENCE
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.store_errors import before_work
 from tessera_mosaic.pipeline.ledger.keys import MAP_RECIPE, RECIPE
 from tessera_mosaic.pipeline.ledger.map_recipe import read_map_recipe
 from tessera_mosaic.pipeline.ledger.recipe import read_recipe
 from tessera_mosaic.pipeline.ledger.standing import Standing, standing
+from tessera_mosaic.pipeline.ledger.tile_lists import years_planned
 from tessera_mosaic.pipeline.mosaic.store import mosaic_in
 
 SUMS = ("planned", "done", "failed", "missing", "empty", "pixels", "uncertain")
@@ -84,7 +87,7 @@ class Status:
         return sum(getattr(found, name) for found in self.years.values())
 
 
-def status(store: str, year: int | None = None) -> Status:
+def status(store: str, year: int | None = None, store_patience: float = PATIENCE) -> Status:
     """Count the planned tiles of a store by what became of them.
 
     Only records are read, so it is quick whatever the store holds, and may be asked while a job is
@@ -96,6 +99,8 @@ def status(store: str, year: int | None = None) -> Status:
         Path or URL of a mosaic, of a map, or of a folder of d-pixels.
     year
         Calendar year; None for all years.
+    store_patience
+        Seconds for which a store is asked again that is busy or does not answer.
 
     Returns
     -------
@@ -113,9 +118,12 @@ def status(store: str, year: int | None = None) -> Status:
     >>> found.planned, found.done, found.failures
     (12, 12, {})
     """
-    storage = Storage(store)
-    years = _years(storage)
-    found = {each: standing(storage, each) for each in (years if year is None else (year,))}
+    storage = Storage(store, patience=store_patience)
+    storage.check_listable()
+    with before_work():
+        years = _years(storage)
+    wanted = [each for each in years if year in (None, each)]
+    found = {each: standing(storage, each) for each in wanted}
     planned = {each: of for each, of in found.items() if of.planned}
     if year is not None and not planned:
         raise BadInput(f"{store} has no tiles planned for {year}")
@@ -127,7 +135,8 @@ def _years(storage: Storage) -> tuple[int, ...]:
     if storage.exists(MAP_RECIPE):
         return tuple(read_map_recipe(storage))
     try:
-        return mosaic_in(storage).years
+        _ = mosaic_in(storage)
+        return tuple(years_planned(storage))
     except BadInput:
         if not storage.exists(RECIPE):
             raise

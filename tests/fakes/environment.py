@@ -9,9 +9,10 @@ from contextlib import contextmanager
 import fsspec
 import pytest
 
-from tessera_mosaic.pipeline.io.file_systems import file_system
+from tessera_mosaic.pipeline.io.file_systems import open_files
 from tests.fakes.gcs import GCSFS_ENVIRONMENT, State, fake_gcs
 from tests.fakes.s3 import S3_ENVIRONMENT, fake_s3
+from tests.fakes.servers import KEY, SECRET
 
 
 @contextmanager
@@ -35,6 +36,20 @@ def s3_here(bucket: str) -> Iterator[str]:
 
 
 @contextmanager
+def store_at(scheme: str, port: int) -> Iterator[None]:
+    """Let everything in this process find the stores of a scheme at a port of this machine."""
+    address = f"http://127.0.0.1:{port}"
+    keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    none = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), "/nonexistent")
+    values = {
+        "s3": {**S3_ENVIRONMENT, **keys, **none, "AWS_ENDPOINT_URL": address},
+        "gs": {**GCSFS_ENVIRONMENT, "STORAGE_EMULATOR_HOST": address},
+    }
+    with _variables(scheme, values[scheme]):
+        yield
+
+
+@contextmanager
 def object_store_here(scheme: str) -> Iterator[str]:
     """Run a store of a scheme, `gs` or `s3`, for everything in this process: a bucket's address."""
     with gcs_here() if scheme == "gs" else s3_here("bucket"):
@@ -55,4 +70,4 @@ def _variables(scheme: str, values: Mapping[str, str]) -> Iterator[None]:
 def forget_file_systems(scheme: str) -> None:
     """Close the file systems of a scheme, so that the next is opened by the environment of then."""
     fsspec.get_filesystem_class(scheme).clear_instance_cache()
-    file_system.cache_clear()
+    open_files.cache_clear()

@@ -36,6 +36,10 @@ class WatchedStorage(Storage):
         self.told("write", key)
         super().write(key, data)
 
+    def create(self, key: str, data: bytes) -> bool:
+        self.told("create", key)
+        return super().create(key, data)
+
     def delete(self, key: str) -> None:
         self.told("delete", key)
         super().delete(key)

@@ -11,6 +11,7 @@ import dataclasses
 import os
 import shutil
 import subprocess
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -168,8 +169,9 @@ def test_a_bucket_that_is_out_for_good_ends_the_command_in_one_line(
     with gcs_here() as state:
         words = jobs.options(archive, Path("store"))
         words[3] = "--store=gs://bucket/out"
+        words.append("--store-patience=0.5")
         out = at_block(3, lambda: setattr(state, "faults", Always([503])))
-        said = "`status` tells what came of it: gs://bucket/out: HttpError: "
+        said = "`status` tells what came of it: gs://bucket/out: "
         with pytest.raises(BrokenOff, match=said):
             jobs.launched(words, out)
         state.faults = deque()
@@ -211,7 +213,11 @@ def test_a_device_that_fails_every_tile_gets_no_more(
     tried = list((tmp_path / "store").glob("records/*/tiles/*/*.json"))
     assert len(tried) == STRIKES - 1
     assert Record.from_json(tried[0].read_bytes()).error.kind == "bad-device"  # type: ignore[index]
-    assert not in_progress.noted(Storage(str(tmp_path / "store")), jobs.YEAR)
+    # Another thread may still be at the tile that it had begun.
+    deadline = time.monotonic() + 300
+    while in_progress.noted(Storage(str(tmp_path / "store")), jobs.YEAR):
+        assert time.monotonic() < deadline, "a note is left"
+        time.sleep(0.01)
 
 
 def test_what_a_bad_device_leaves_another_worker_makes(

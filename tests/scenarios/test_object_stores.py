@@ -45,7 +45,7 @@ def test_a_finished_tile_is_verified_and_published(remote: Storage) -> None:
     storage = Storage(f"{remote.url}/published")
     mosaic = write_sample(storage, TILES[:1], [2018]).mosaic
     assert publish_mosaic(mosaic.storage).painted == 1
-    args = argparse.Namespace(store=storage.url, year=None, json=True)
+    args = argparse.Namespace(store=storage.url, year=None, json=True, store_patience=60)
     assert verify_command(args)["problems"] == []
     key = mosaic.keys(TILES[0], 2018)[-1]
     whole = storage.read(key)
@@ -104,8 +104,8 @@ def test_a_job_asks_for_no_more_than_its_permissions(
     words[3] = store = "--store=gs://bucket/permitted"
     needed = {
         ("run", *words[1:]): OBJECTS,
-        ("status", store): {"storage.objects.get"},
-        ("verify", store): {"storage.objects.get"},
+        ("status", store): {"storage.objects.get", "storage.objects.list"},
+        ("verify", store): {"storage.objects.get", "storage.objects.list"},
         ("publish", store): OBJECTS,
     }
     for command, permitted in needed.items():
@@ -134,7 +134,7 @@ def test_a_refusal_is_one_line(gcs: State, command: str) -> None:
         ended = jobs.run_process([command, "--store=gs://bucket/refused"])
     finally:
         gcs.faults.clear()
-    assert ended.code == 1
+    assert ended.code == 2
     assert "Traceback" not in ended.error
     # Google's own client warns where there are no credentials at all, as in tests.
     *_, said = ended.error.splitlines()
@@ -161,11 +161,12 @@ def test_missing_credentials_are_one_line(
         monkeypatch.setenv(name, str(tmp_path / "none"))
     forget_file_systems("s3")
     try:
-        assert jobs.run_here(["status", "--store=s3://bucket/any"]) == 1
+        assert jobs.run_here(["status", "--store=s3://bucket/any"]) == 2
     finally:
         forget_file_systems("s3")
     [said] = capsys.readouterr().err.splitlines()
     assert "redentials" in said
+    assert "profile default" in said
 
 
 @pytest.mark.parametrize("faults", [[503, 429], [0], [500]], ids=["busy", "hangs up", "breaks"])

@@ -38,7 +38,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_store_keeps_its_rule_for_the_offset(archive: Path, tmp_path: Path) -> None:
     store = str(tmp_path / "store")
     request = RunRequest(str(archive), jobs.REGION, jobs.YEAR, store, tile=jobs.SIDE)
-    assert offset_of_store(store) is None
+    assert offset_of_store(Storage(store)) is None
     assert prepare_run(request).maker.rules.offset == "evidence"
     assert not Path(store).exists()
     by_date = prepare_run(dataclasses.replace(request, offset="reference"))
@@ -53,7 +53,7 @@ def test_a_store_keeps_its_rule_for_the_offset(archive: Path, tmp_path: Path) ->
 
 def test_what_is_no_mosaic_is_left_to_who_refuses_it(tmp_path: Path) -> None:
     (tmp_path / "zarr.json").write_text("{}")
-    assert offset_of_store(str(tmp_path)) is None
+    assert offset_of_store(Storage(str(tmp_path))) is None
 
 
 def test_a_folder_of_d_pixels_keeps_its_rule(archive: Path, tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from tessera_mosaic.pipeline.errors import StoreError
+from tessera_mosaic.pipeline.errors import BadInput, StoreError
+from tessera_mosaic.pipeline.io.exclusion import settled
 from tessera_mosaic.pipeline.io.local_files import PARTIAL
 from tessera_mosaic.pipeline.io.locks import Pace, locked
 from tessera_mosaic.pipeline.io.storage import Storage
@@ -141,20 +143,55 @@ def test_a_lock_that_was_taken_over_is_left_to_who_has_it(
 
 
 class Plain(MemoryFileSystem):
-    """A file system of which nobody knows whether it writes exclusively."""
+    """A file system that takes the condition and puts an object all the same."""
 
     protocol = "plain"
 
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **more: Any) -> None:
+        super().pipe_file(path, value, **more)
 
-def test_a_store_without_exclusive_writes_is_warned_of(
+
+def test_a_store_that_does_not_exclude_takes_one_launcher_that_says_so(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     fsspec.register_implementation("plain", Plain, clobber=True)
     storage = Storage(f"plain://{tmp_path.name}")
-    for _ in range(2):
-        with locked(storage, "number"):
-            pass
-    assert caplog.text.count("no exclusive writes") == 1
+    with pytest.raises(BadInput, match=r"single_launcher: store plain://.* two launchers"):
+        locked(storage, "number").__enter__()
+    alone = settled(storage, single_launcher=True)
+    assert "this launch alone" in caplog.text
+    alone.write("number", b"0")
+
+    def add(_: int) -> None:
+        with locked(alone, "number"):
+            number = int(alone.read("number"))
+            time.sleep(0.01)
+            alone.write("number", str(number + 1).encode())
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(8)))
+    assert alone.read("number") == b"8"
+    assert alone._list("", lambda files: files.keys("")) == ["number"]
+
+
+def test_a_lock_is_not_taken_from_who_could_not_renew_it(
+    tmp_path: Path,
+) -> None:
+    """While the store did not serve, its holder could not renew it either."""
+
+    class Silent(Storage):
+        def read(self, key: str) -> bytes:
+            if key == KEY and not silence:
+                silence.append(key)
+                time.sleep(3 * HURRIED.expiry)
+            return super().read(key)
+
+    silence: list[str] = []
+    storage = Silent(f"memory://{tmp_path.name}")
+    storage.write(KEY, b"somebody-17 token 3")
+    began = time.monotonic()
+    with locked(storage, "number", HURRIED):
+        assert time.monotonic() - began > 4 * HURRIED.expiry
 
 
 def test_a_store_where_no_folder_can_be_made_is_named() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tessera_mosaic.pipeline.console import ERASE, set_up_logging
+from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.failure_limit import FailureLimit
 from tessera_mosaic.pipeline.job.heartbeat import Heartbeat
@@ -27,6 +28,7 @@ from tessera_mosaic.pipeline.ledger.tally import (
     pause,
     read_tallies,
 )
+from tests.fakes.stores import WatchedStorage
 
 
 def test_tallies_of_several_workers_add_up(tmp_path: Path) -> None:
@@ -92,6 +94,13 @@ def test_workers_hear_when_one_says_stop(tmp_path: Path) -> None:
     said.say()
     wait_for(lambda: heard.reached(tally))
     assert not FailureLimit(storage, 2024, "other").reached(tally)
+
+    def refuse(method: str, key: str) -> None:
+        raise StoreError("the provided token is malformed")
+
+    watched = WatchedStorage("memory://refusing", refuse)
+    refusing = FailureLimit(watched, 2024, "r", 1.0, QUICK)
+    assert not refusing.reached(tally)
 
 
 class CountingStorage(Storage):

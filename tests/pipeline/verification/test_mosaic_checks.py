@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,12 +62,17 @@ def test_a_sound_store_has_no_problems(store: Storage, capsys: pytest.CaptureFix
     assert "0 problems" in capsys.readouterr().out
 
 
-def test_nothing_is_listed(store: Storage) -> None:
-    asked: set[str] = set()
+def test_only_plans_and_summaries_are_listed(store: Storage) -> None:
+    asked: list[tuple[str, str]] = []
     findings = Findings()
-    findings.take(check_store(WatchedStorage(store.url, lambda method, key: asked.add(method))))
+    findings.take(
+        check_store(WatchedStorage(store.url, lambda method, key: asked.append((method, key))))
+    )
     assert findings.problems == []
-    assert asked == {"read", "read_range"}
+    assert {method for method, _ in asked} == {"read", "read_range", "list"}
+    listed = [key for method, key in asked if method == "list"]
+    assert all(re.fullmatch(r"records/\d+/(planned|summary)/", key) for key in listed)
+    assert len(listed) == len(set(listed))
 
 
 def delete(storage: Storage, key: str, other: str, chance: random.Random) -> None:
