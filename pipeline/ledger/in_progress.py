@@ -93,7 +93,9 @@ def working_on(storage: Storage, year: int, tile: Tile, launch: str) -> Iterator
 def read_note(storage: Storage, key: str) -> InProgress | None:
     """A note, or None where there is none."""
     try:
-        known = fields(read_json(storage.read(key), 100), {"launch": text, "deaths": whole, "by": text})
+        known = fields(
+            read_json(storage.read(key), 100), {"launch": text, "deaths": whole, "by": text}
+        )
         return InProgress(**known)
     except FileNotFoundError:
         return None
