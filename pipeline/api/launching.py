@@ -161,11 +161,8 @@ def prepare_run(request: RunRequest) -> PreparedRun:
         tiles=tiles,
         **request.job_options(),
     )
-    offset = (
-        request.offset
-        or offset_of_store(Storage(request.store, patience=request.store_patience))
-        or default_offset(card)
-    )
+    storage = Storage(request.store, patience=request.store_patience)
+    offset = request.offset or offset_of_store(storage) or default_offset(card)
     rules = Preprocessing(source.imagery, Kernel(card.kernel), offset, request.s1_mosaic)
     rules.check(source)
     inside = bytes(shapely.to_wkb(area.region)) if area.inside else None
