@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         With the exit code, where the words are no command or ask for help.
     """
     if argv is None:
-        keep_docstrings()
+        keep_assertions()
     words = with_values(sys.argv[1:] if argv is None else argv)
     set_up_logging()
     command = next((word for word in words if not word.startswith("-")), None)
@@ -99,13 +99,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(command, "stopped; run it again to go on", ExitCode.FAILED)
 
 
-def keep_docstrings() -> None:
-    """Start anew as `python -O` where this is `python -OO`: Beam is not there without docstrings.
+def keep_assertions() -> None:
+    """Start anew as plain `python` where this is `python -O` or `-OO`.
 
-    Beam makes parts of its documentation while it is imported, and fails where it has none.
+    Zarr reads metadata in assertions, and Beam takes its docstrings apart while it is imported:
+    neither works without them.
     """
-    if sys.flags.optimize > 1:
-        os.environ["PYTHONOPTIMIZE"] = "1"
+    if sys.flags.optimize:
+        os.environ.pop("PYTHONOPTIMIZE", None)
         os.execv(sys.executable, [sys.executable, "-m", "tessera_mosaic", *sys.argv[1:]])
 
 
