@@ -34,7 +34,7 @@ from tessera_mosaic.pipeline.job.outcome import Outcome
 from tessera_mosaic.pipeline.ledger.forecast import Forecast, write_forecast
 from tessera_mosaic.pipeline.ledger.keys import RECIPE, REGION
 from tessera_mosaic.pipeline.ledger.recipe import recipe_fingerprint
-from tessera_mosaic.pipeline.ledger.tile_lists import TileList, zones_planned
+from tessera_mosaic.pipeline.ledger.tile_lists import TileList, ever_planned
 from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, run_identity
 from tessera_mosaic.pipeline.mosaic.layout import Layout
 from tessera_mosaic.pipeline.mosaic.store import create_store, read_mosaic
@@ -321,9 +321,8 @@ def sample(request: SampleRequest) -> SampleOutcome:
     job, maker = prepare_sample(request)
     outcome = launch(job, maker)
     tell_offsets(outcome, plain(request.out))
-    storage = Storage(request.out, patience=request.store_patience)
     with store_errors(request.out):
-        index = index_of(storage, request.year)
+        index = index_of(storage := job.open_store(), request.year)
         write_index(storage, index)
     return SampleOutcome(outcome, index)
 
@@ -343,8 +342,8 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
     catalog = CatalogAddress(request.catalog, request.allow_hosts)
     source = catalog.open()
     with before_work():
-        folder = Storage(request.out, patience=request.store_patience)
-        offset = request.offset or offset_of_folder(folder) or OffsetRule.EVIDENCE
+        known = offset_of_folder(Storage(request.out, patience=request.store_patience))
+    offset = request.offset or known or OffsetRule.EVIDENCE
     rules = Preprocessing(source.imagery, request.kernel, offset)
     rules.check(source)
     region = read_region(request.region)
@@ -368,8 +367,7 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
                 f"{storage.url} holds d-pixels drawn with other options (see its {RECIPE}): "
                 "name another folder"
             )
-        known = zones_planned(storage, request.year) if begun else []
-        without_records = begun and not set(known) & set(tiles.zones)
+        without_records = begun and not ever_planned(storage, request.year, tiles.zones)
     maker = SampleMaker(
         catalog=catalog.as_found(source),
         year=request.year,

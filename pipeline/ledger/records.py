@@ -360,21 +360,20 @@ def read_records(
 ) -> Iterator[tuple[Tile, Record | None]]:
     """Records of many tiles, read side by side, in the order of the tiles.
 
-    Where several are asked for of a zone, its records are listed before, so that none is asked for
-    that is not there: a listing tells a thousand for the price of a dozen reads.
+    Where several are asked for of a zone, its records are listed before, a thousand for the price
+    of a dozen reads, so that none is asked for that is not there.
     """
     remaining = iter(tiles)
     listed: dict[int, set[str]] = {}
     with ThreadPoolExecutor(READ_THREADS) as pool:
         while batch := list(itertools.islice(remaining, READ_THREADS * 64)):
-            for zone, count in Counter(tile.zone for tile in batch).items():
-                if count > ENOUGH_TO_LIST and zone not in listed:
-                    listed[zone] = set(storage.list(records_prefix(year, zone)))
+            counts = Counter(tile.zone for tile in batch if tile.zone not in listed)
+            for zone in (zone for zone, count in counts.items() if count > ENOUGH_TO_LIST):
+                listed[zone] = set(storage.list(records_prefix(year, zone)))
 
             def find(tile: Tile) -> Record | None:
-                known = listed.get(tile.zone)
-                absent = known is not None and record_key(year, tile) not in known
-                return None if absent else known_record(storage, year, tile)
+                there = tile.zone not in listed or record_key(year, tile) in listed[tile.zone]
+                return known_record(storage, year, tile) if there else None
 
             yield from zip(batch, pool.map(find, batch), strict=True)
 
