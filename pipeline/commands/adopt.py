@@ -73,7 +73,7 @@ def adopt_command(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_mosaic.adopting import adopt
 
     outcome = adopt(adopt_request(args))
-    retry = retry_command(args.words) if outcome.failed or outcome.missing else None
+    retry = retry_command(args.words, outcome)
     if not args.json:
         print_outcome(args.store, outcome, f"{outcome.pixels:,} pixels adopted", retry)
         if refused := outcome.measures.get("pixels_refused"):

@@ -86,7 +86,7 @@ def map_command(args: argparse.Namespace) -> dict[str, Any]:
 
     mapped = make_map(map_request(args))
     outcome = mapped.outcome
-    retry = retry_command(args.words) if outcome.failed or outcome.missing else None
+    retry = retry_command(args.words, outcome)
     if not args.json:
         print_outcome(args.out, outcome, f"{outcome.pixels:,} pixels mapped", retry)
         for name, count in mapped.classes.items():

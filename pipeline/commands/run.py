@@ -109,7 +109,7 @@ def run_command(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_mosaic.launching import run
 
     outcome = run(run_request(args))
-    retry = retry_command(args.words) if outcome.failed or outcome.missing else None
+    retry = retry_command(args.words, outcome)
     if not args.json:
         print_outcome(args.store, outcome, f"{outcome.pixels:,} pixels embedded", retry)
     return {**outcome.to_json(), "retry": retry}
@@ -129,16 +129,25 @@ def print_outcome(where: str, outcome: Outcome, what: str, retry: str | None) ->
         print(f"to try them again:\n  {retry}")
 
 
-def retry_command(words: list[str]) -> str:
-    """The command that was given, for trying again; without what may be a credential.
+def retry_command(words: list[str], outcome: Outcome) -> str | None:
+    """The command that makes what is left; None if nothing is. Without what may be a credential.
+
+    It is the command that was given, but for `--retry-failed` where tiles were never tried: with
+    it they would be left out again.
 
     Parameters
     ----------
     words
         Of the command line, without the program's name.
+    outcome
+        What came of the tiles.
     """
+    if not (outcome.failed or outcome.missing):
+        return None
     told = []
     for word in words:
+        if word == "--retry-failed" and outcome.missing:
+            continue
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
         told.append(f"{option}{equals}{plain(value)}")
     return shlex.join(["tessera-mosaic", *told])

@@ -69,7 +69,7 @@ def sample_command(args: argparse.Namespace) -> dict[str, Any]:
 
     drawn = sample(sample_request(args))
     outcome, index = drawn.outcome, drawn.index
-    retry = retry_command(args.words) if outcome.failed or outcome.missing else None
+    retry = retry_command(args.words, outcome)
     if not args.json:
         pixels = sum(index.files.values())
         what = f"{pixels:,} d-pixels in {len(index.files)} files"

@@ -19,6 +19,7 @@ import torch
 from tessera_mosaic.pipeline.commands.run import retry_command
 from tessera_mosaic.pipeline.commands.verify import verify_command
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.job.outcome import Outcome
 from tessera_mosaic.pipeline.ledger.keys import REGION
 from tessera_mosaic.pipeline.ledger.records import Record
 from tessera_mosaic.pipeline.mosaic.datasets import dequantize, open_mosaic
@@ -110,11 +111,32 @@ def test_killed_and_run_again_it_ends_the_same(
 
 def test_the_command_that_tries_again_is_told_without_credentials() -> None:
     words = ["run", "--catalog=https://me:word@h/c.json?sig=SECRET", "--store", "gs://b/x?k=SECRET"]
-    told = retry_command([*words, "--region=2.9,50.8,3.0,50.9", "--overwrite", "a b"])
+    words += ["--region=2.9,50.8,3.0,50.9", "--overwrite", "a b"]
+    told = retry_command(words, came_to(failed=1))
     assert told == (
         "tessera-mosaic run --catalog=https://h/c.json --store gs://b/x "
         "--region=2.9,50.8,3.0,50.9 --overwrite 'a b'"
     )
+
+
+def came_to(done: int = 0, failed: int = 0, missing: int = 0) -> Outcome:
+    return Outcome(done + failed + missing, done, failed, missing, 1.0, {}, {"pixels_embedded": 0})
+
+
+@pytest.mark.parametrize(
+    ("failed", "missing", "told"),
+    [
+        (0, 0, None),
+        (3, 0, "tessera-mosaic run --year=2024 --retry-failed --store s"),
+        (0, 3, "tessera-mosaic run --year=2024 --store s"),
+        (3, 3, "tessera-mosaic run --year=2024 --store s"),
+    ],
+)
+def test_tiles_that_were_never_tried_are_among_those_that_are_tried_again(
+    failed: int, missing: int, told: str | None
+) -> None:
+    words = ["run", "--year=2024", "--retry-failed", "--store", "s"]
+    assert retry_command(words, came_to(4, failed, missing)) == told
 
 
 # What is wrong with the input as a whole ends the command before the store is touched.
