@@ -6,22 +6,39 @@ credentials. Addresses that come signed are taken as they are while their signat
 
 from __future__ import annotations
 
+import datetime as dt
 import netrc
 import os
 import re
 import threading
 from base64 import b64encode
 from collections import OrderedDict
-from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from tessera_mosaic.pipeline.errors import BadInput, Expired, Refused, Throttled, TimedOut
+from tessera_mosaic.pipeline.errors import BadInput, Corrupt, Expired, Gone, Refused
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.foreign_json import read_json
+from tessera_mosaic.pipeline.io.strict import text
 from tessera_mosaic.pipeline.io.urls import has_expired, is_signed, plain, without_signature
 
 PLANETARY_HOSTS = re.compile(r"sentinel[12][a-z0-9]*\.blob\.core\.windows\.net")
 """Planetary Computer's storage accounts of Sentinel-1 and Sentinel-2."""
+
+PLANETARY_TOKENS = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
+"""Below it are the tokens, by account and container."""
+
+SETTINGS = "~/.planetarycomputer/settings.env"
+"""Where the settings of Planetary Computer may stand, a line `NAME=value` each."""
+
+RENEWED_BEFORE = dt.timedelta(minutes=1)
+"""How long before its end a token is renewed."""
+
+CONTAINER = re.compile(r"\$?[A-Za-z0-9-]{1,63}")
+"""What containers of Azure may be called."""
+
+QUERY = re.compile(r"[\w.~%=&+/:,;@!$'()*-]+", re.ASCII)
+"""What a query may hold."""
 
 EARTHDATA_HOSTS = (".earthdata.nasa.gov", ".earthdatacloud.nasa.gov", ".asf.alaska.edu")
 """Where an Earthdata token is sent, and nowhere else."""
@@ -33,20 +50,31 @@ LOGIN = "urs.earthdata.nasa.gov"
 TOKEN = f"https://{LOGIN}/api/users/find_or_create_token"
 
 
-class PlanetaryTokens:
-    """Signs addresses of Planetary Computer with tokens that its library keeps.
+@dataclass(frozen=True)
+class _Token:
+    """What a token adds to an address, and when it ends."""
 
-    The library renews them a minute before their end. A subscription key in
-    `PC_SDK_SUBSCRIPTION_KEY` raises its limits.
+    query: str
+    end: dt.datetime
+
+
+class PlanetaryTokens:
+    """Signs addresses of Planetary Computer with tokens: one a container, renewed before its end.
+
+    A subscription key in `PC_SDK_SUBSCRIPTION_KEY` raises the provider's limits, and
+    `PC_SDK_SAS_URL` is asked for the tokens instead. Both may stand in `SETTINGS` too.
 
     Parameters
     ----------
-    sign
-        Gives an address with a token; the library's own function by default.
+    remote
+        Fetches the tokens.
+    address
+        Address below which the tokens are; the environment's or the provider's where it is empty.
     """
 
-    def __init__(self, sign: Callable[[str], str] | None = None) -> None:
-        self._sign = sign
+    def __init__(self, remote: Remote, address: str = "") -> None:
+        self._remote, self._address = remote, address
+        self._tokens: dict[str, _Token] = {}
 
     def access(self, href: str) -> Access:
         """Sign an address.
@@ -56,27 +84,50 @@ class PlanetaryTokens:
         SceneError
             If no token is to be had.
         """
-        # Loaded where they are used: it takes a second.
-        import planetary_computer
-        import requests
-
-        try:
-            return Access((self._sign or planetary_computer.sign_url)(href))
-        except requests.HTTPError as error:
-            status = error.response.status_code if error.response is not None else 0
-            said = f"no token for {plain(href)}: HTTP {status}"
-            kind = Throttled if status in (429, 503) else Expired if status < 500 else TimedOut
-            raise kind(said) from None
-        except requests.RequestException as error:
-            raise TimedOut(f"no token for {plain(href)}: {type(error).__name__}") from None
-        except ValueError:
-            raise Refused(f"{plain(href)} is no address of a file") from None
+        parts = urlsplit(href)
+        account, container = (parts.hostname or "").partition(".")[0], parts.path.split("/")[1:2]
+        if not container or not CONTAINER.fullmatch(container[0]):
+            raise Refused(f"{plain(href)} is no address of a file")
+        root = self._address or _planetary_setting("PC_SDK_SAS_URL") or PLANETARY_TOKENS
+        url = f"{root.rstrip('/')}/{account}/{container[0]}"
+        token = self._tokens.get(url)
+        if token is None or token.end - dt.datetime.now(dt.UTC) < RENEWED_BEFORE:
+            token = self._tokens[url] = self._new_token(url)
+        return Access(f"{href}{'&' if parts.query else '?'}{token.query}")
 
     def forget(self) -> None:
         """Forget all tokens."""
-        from planetary_computer import sas
+        self._tokens.clear()
 
-        sas.TOKEN_CACHE.clear()
+    def _new_token(self, url: str) -> _Token:
+        key = _planetary_setting("PC_SDK_SUBSCRIPTION_KEY")
+        headers = {"Ocp-Apim-Subscription-Key": key} if key else {}
+        try:
+            told = read_json(self._remote.read_all(Access(url, headers), 2**20), 1000)
+            token, end = text(told["token"], 2**14), text(told["msft:expiry"], 100)
+            ends = dt.datetime.fromisoformat(end)
+        except (Gone, Corrupt, Refused) as error:
+            # They say of the service what would lose a scene if a file said it.
+            raise Expired(f"no token: {error}") from None
+        except (ValueError, KeyError, TypeError):
+            raise Expired(f"{plain(url)} gave no token") from None
+        if not QUERY.fullmatch(token):
+            raise Expired(f"{plain(url)} gave no token")
+        return _Token(token, ends if ends.tzinfo else ends.replace(tzinfo=dt.UTC))
+
+
+def _planetary_setting(name: str) -> str:
+    """A setting of Planetary Computer: the environment's, or the file's; empty if there is none."""
+    if name in os.environ:
+        return os.environ[name]
+    try:
+        with open(os.path.expanduser(SETTINGS), encoding="utf-8") as file:
+            lines = file.read(2**16).splitlines()
+    except (OSError, ValueError):
+        return ""
+    pairs = [line.strip().removeprefix("export ").partition("=") for line in lines]
+    found = [value.strip() for key, _, value in pairs if key.strip() == name]
+    return found[-1].strip("'\"") if found else ""
 
 
 class EarthdataToken:
@@ -147,7 +198,7 @@ class Signer:
         planetary: PlanetaryTokens | None = None,
         earthdata: EarthdataToken | None = None,
     ) -> None:
-        self._planetary = planetary or PlanetaryTokens()
+        self._planetary = planetary or PlanetaryTokens(remote)
         self._earthdata = earthdata or EarthdataToken(remote)
         self._lock, self.renewals = threading.Lock(), 0
         self._refused: OrderedDict[str, None] = OrderedDict()

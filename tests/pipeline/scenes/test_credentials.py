@@ -1,11 +1,10 @@
 """Credentials go to the hosts that ask for them, and to nobody else."""
 
+import datetime as dt
 import json
 from pathlib import Path
 
 import pytest
-import requests
-from planetary_computer import sas
 
 from tessera_mosaic.pipeline.errors import (
     BadInput,
@@ -34,51 +33,113 @@ from tessera_mosaic.pipeline.tiling.lattice import (
 )
 from tests.fakes.catalogues import items_of, write_index
 from tests.fakes.cmr import FakeCmr
-from tests.fakes.web import FakeStac, fake_web
+from tests.fakes.web import FakeStac, Reply, Request, fake_web
 from tests.pipeline.scenes.sources import assert_equal, stack_of
 
+HREF = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/31/U/DS/B04.tif"
 
-def test_planetary_computer_signs_and_renews(
-    archive: Path, monkeypatch: pytest.MonkeyPatch
+
+class FakeTokens:
+    """The service of Planetary Computer's tokens, which all end at one time."""
+
+    def __init__(self, end: str = "2999-01-01T00:00:00Z") -> None:
+        self.end = end
+        self.asked: list[Request] = []
+
+    def __call__(self, request: Request) -> Reply:
+        self.asked.append(request)
+        return 200, {}, {"token": f"st=a%3A&sig={len(self.asked)}%3D", "msft:expiry": self.end}
+
+
+class Marked(PlanetaryTokens):
+    """Signs with a word, and asks nobody."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__(Remote())
+        self.word = word
+
+    def access(self, href: str) -> Access:
+        return Access(f"{href}?{self.word}")
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A home without settings."""
+    for name in ("PC_SDK_SUBSCRIPTION_KEY", "PC_SDK_SAS_URL", "EARTHDATA_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_planetary_computer_signs_and_renews(home: Path) -> None:
+    fake = FakeTokens()
+    (home / ".netrc").write_text("default login me password secret\n")
+    (home / ".netrc").chmod(0o600)
+    with fake_web(fake) as url:
+        signer = Signer(Remote(), PlanetaryTokens(Remote(url), f"{url}/token/"))
+        assert signer.access(HREF) == Access(f"{HREF}?st=a%3A&sig=1%3D")
+        assert signer.access(HREF).url.endswith("sig=1%3D")
+        assert signer.access(f"{HREF}?v=2").url == f"{HREF}?v=2&st=a%3A&sig=1%3D"
+        signer.renew()
+        assert signer.access(HREF).url.endswith("sig=2%3D")
+        # A container has a token of its own.
+        assert signer.access(HREF.replace("-l2/", "-l1/")).url.endswith("sig=3%3D")
+        # No token goes to other hosts, or to other people's accounts.
+        for other in (
+            "https://elsewhere.example/sentinel2l2a01.blob.core.windows.net/a.tif",
+            "https://mine.blob.core.windows.net/sentinel2-l2/a.tif",
+            "https://sentinel2.example/.blob.core.windows.net/a.tif",
+            "http://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/a.tif",
+            "https://[x/a.tif",
+        ):
+            assert signer.access(other) == Access(other)
+        # What is no container leads nowhere else at the service.
+        for place in ("", "/", "/../admin", "/a_b/x", "/%2e%2e/x"):
+            with pytest.raises(SceneError, match="no address of a file"):
+                signer.access(f"https://sentinel2l2a01.blob.core.windows.net{place}")
+    assert [request.path for request in fake.asked] == [
+        "/token/sentinel2l2a01/sentinel2-l2",
+        "/token/sentinel2l2a01/sentinel2-l2",
+        "/token/sentinel2l2a01/sentinel2-l1",
+    ]
+    # Nobody's login for other services goes along.
+    assert not any("authorization" in request.headers for request in fake.asked)
+
+
+def test_tokens_are_renewed_before_their_end() -> None:
+    soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=30)
+    for end in (soon.isoformat(), f"{soon.replace(tzinfo=None).isoformat()}"):
+        fake = FakeTokens(end)
+        with fake_web(fake) as url:
+            signer = Signer(Remote(), PlanetaryTokens(Remote(url), url))
+            assert [signer.access(HREF).url[-4:] for _ in range(2)] == ["1%3D", "2%3D"]
+
+
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_settings_of_planetary_computer(
+    home: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    tokens = iter(["first", "second"])
-    asked = []
-
-    def get_token(account: str, container: str) -> sas.SASToken:
-        asked.append((account, container))
-        key = f"{account}/{container}"
-        if key not in sas.TOKEN_CACHE:
-            expiry = {"msft:expiry": "2999-01-01T00:00:00Z"}
-            sas.TOKEN_CACHE[key] = sas.SASToken(token=next(tokens), **expiry)
-        return sas.TOKEN_CACHE[key]
-
-    monkeypatch.setattr(sas, "get_token", get_token)
-    monkeypatch.setattr(sas, "TOKEN_CACHE", {})
-    signer = Signer(Remote())
-    href = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/31/U/DS/B04.tif"
-    assert signer.access(href) == Access(f"{href}?first")
-    assert signer.access(href).url.endswith("?first")
-    signer.renew()
-    assert signer.access(href).url.endswith("?second")
-    assert asked[0] == ("sentinel2l2a01", "sentinel2-l2")
-    # No token goes to other hosts, or to other people's accounts.
-    for other in (
-        "https://elsewhere.example/sentinel2l2a01.blob.core.windows.net/a.tif",
-        "https://mine.blob.core.windows.net/sentinel2-l2/a.tif",
-        "https://sentinel2.example/.blob.core.windows.net/a.tif",
-        "http://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/a.tif",
-        "https://[x/a.tif",
-    ):
-        assert signer.access(other) == Access(other)
-    assert len(asked) == 3
+    fake = FakeTokens()
+    with fake_web(fake) as url:
+        settings = {"PC_SDK_SUBSCRIPTION_KEY": "k3y", "PC_SDK_SAS_URL": f"{url}/mine"}
+        if place == "file":
+            (home / ".planetarycomputer").mkdir()
+            lines = "".join(f'export {name} = "{value}"\n' for name, value in settings.items())
+            (home / ".planetarycomputer" / "settings.env").write_text(f"# mine\n{lines}")
+        else:
+            for name, value in settings.items():
+                monkeypatch.setenv(name, value)
+        assert Signer(Remote(url)).access(HREF).url.endswith("sig=1%3D")
+    assert fake.asked[0].path == "/mine/sentinel2l2a01/sentinel2-l2"
+    assert fake.asked[0].headers["ocp-apim-subscription-key"] == "k3y"
 
 
 SAS = "?st=2024-01-01T00%3A00%3A00Z&se={}&sp=rl&sv=2024-05-04&sr=c&sig={}"
 
 
 def test_addresses_that_come_signed_are_signed_anew() -> None:
-    signer = Signer(Remote(), PlanetaryTokens(lambda href: f"{href}?anew"))
-    plain = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/31/U/DS/B04.tif"
+    signer = Signer(Remote(), Marked("anew"))
+    plain = HREF
     good, late = "2999-01-01T00%3A00%3A00Z", "2020-01-01T00%3A00%3A00Z"
     sound, other = plain + SAS.format(good, "a%2B%3D"), plain + SAS.format(good, "b")
     # A signature that holds is taken; one that has expired by its own word is not.
@@ -96,29 +157,40 @@ def test_addresses_that_come_signed_are_signed_anew() -> None:
     assert signer.access(mine) == Access(mine)
 
 
-def response(status: int) -> requests.Response:
-    answer = requests.Response()
-    answer.status_code = status
-    return answer
+SOUND = {"token": "sig=a", "msft:expiry": "2999-01-01T00:00:00Z"}
 
 
 @pytest.mark.parametrize(
-    ("error", "kind"),
+    ("reply", "kind"),
     [
-        (requests.ConnectionError("down"), TimedOut),
-        (requests.HTTPError(response=response(429)), Throttled),
-        (requests.HTTPError(response=response(401)), Expired),
-        (requests.HTTPError(response=response(500)), TimedOut),
+        ((429, {}, b""), Throttled),
+        ((401, {}, b""), Expired),
+        ((404, {}, b""), Expired),
+        ((400, {}, b""), Expired),
+        ((500, {}, b""), TimedOut),
+        ((302, {"Location": "http://127.0.0.2:9/x"}, b""), Expired),
+        ((200, {}, b"<html>"), Expired),
+        ((200, {}, []), Expired),
+        ((200, {}, {"token": "sig=a"}), Expired),
+        ((200, {}, SOUND | {"token": "sig=a\r\nHost: b"}), Expired),
+        ((200, {}, SOUND | {"token": "sig=a#b"}), Expired),
+        ((200, {}, SOUND | {"token": ["sig"]}), Expired),
+        ((200, {}, SOUND | {"msft:expiry": "soon"}), Expired),
+        ((200, {}, b" " * (2**20 + 1)), Expired),
     ],
 )
-def test_no_token_is_a_failure_of_its_class(error: Exception, kind: type[SceneError]) -> None:
-    def refuse(url: str) -> str:
-        raise error
+def test_no_token_is_a_failure_of_its_class(reply: Reply, kind: type[SceneError]) -> None:
+    with fake_web(lambda request: reply) as url, pytest.raises(SceneError) as told:
+        Signer(Remote(), PlanetaryTokens(Remote(url), url)).access(HREF)
+    assert type(told.value) is kind
+    assert str(told.value).isprintable()
 
-    with pytest.raises(kind):
-        Signer(Remote(), PlanetaryTokens(refuse)).access(
-            "https://sentinel2l2a01.blob.core.windows.net/b/c.tif"
-        )
+
+def test_no_service_of_tokens_is_waited_for() -> None:
+    with fake_web(FakeTokens()) as url:
+        pass
+    with pytest.raises(TimedOut):
+        Signer(Remote(), PlanetaryTokens(Remote(url), url)).access(HREF)
 
 
 @pytest.mark.parametrize("kind", ["index", "static", "api"])
@@ -163,7 +235,7 @@ def test_every_source_signs_what_lies_with_a_provider(
             path = str(tmp_path / {"index": "items.parquet", "static": "items.json"}[kind])
             opener = ParquetIndex if kind == "index" else StaticCatalogue
             source = opener(path, Guarded(path))
-        signer = Signer(source.remote, PlanetaryTokens(lambda href: f"{href}?signed"))
+        signer = Signer(source.remote, Marked("signed"))
         assert_equal(stack_of(source, window, signer), expected)
 
 
