@@ -39,8 +39,8 @@ from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, run_i
 from tessera_mosaic.pipeline.mosaic.layout import Layout
 from tessera_mosaic.pipeline.mosaic.store import create_store, read_mosaic
 from tessera_mosaic.pipeline.planning.estimate import forecast, make_plan
-from tessera_mosaic.pipeline.planning.revisits import ground_of
-from tessera_mosaic.pipeline.scenes.sensors import absent_sensors, told_absent
+from tessera_mosaic.pipeline.planning.revisits import ground_of, missing_in
+from tessera_mosaic.pipeline.scenes.sensors import absent_sensors, tell_absent
 from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
@@ -251,18 +251,13 @@ def expect(request: RunRequest, area: Area, card: Card, source: Source, machine:
         found = [scene for box in boxes for scene in source.search(box, request.year)]
         if found:
             log.warning("the catalogue covers little of the region: there is no plan of this run")
-            if told := told_absent(absent_sensors(found)):
-                log.warning("the whole run is %s", told)
+            tell_absent(absent_sensors(found))
             return {}
         raise BadInput(
             f"{source.name} has no scenes of {request.year} in region {request.region}: "
             "check the year, the order west,south,east,north, and the catalogue's extent"
         ) from None
-    everywhere = {
-        sensor: of.example for sensor, of in plan.passes.absent.items() if of.tiles == of.looked_up
-    }
-    if told := told_absent(everywhere):
-        log.warning("the whole run is %s", told)
+    tell_absent(plan.passes.missing)
     return forecast(plan, machine)
 
 
@@ -352,6 +347,7 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
         for zone in zones_touched(region)
         for row, col in tiles_touched(zone, region, request.tile, margin=0).tolist()
     )
+    tell_absent(missing_in(source, list(tiles), request.year))
     job = JobRequest(
         store=request.out,
         year=request.year,

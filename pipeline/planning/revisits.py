@@ -6,7 +6,6 @@ lie instead.
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -128,6 +127,11 @@ class Passes:
     seen: float = 1.0
     absent: Mapping[str, Absence] = field(default_factory=dict)
 
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why there is nothing of a sensor in any of the tiles that were looked up, by sensor."""
+        return _throughout(self.absent)
+
 
 def ground_of(area: Area) -> Ground:
     """Count an area's tiles and pixels."""
@@ -242,10 +246,9 @@ def passes_in(source: Source, ground: Ground, year: int, random: np.random.Gener
         If the catalogue has no scene of the year in any of them.
     """
     count = len(ground.tiles)
-    chosen = np.unique(np.linspace(0, count - 1, SAMPLE).astype(int))
+    chosen = _spread(count)
     sample = [Tile(zone, row, col, ground.side) for zone, row, col in ground.tiles[chosen].tolist()]
-    with ThreadPoolExecutor(SEARCHES) as pool:
-        scenes = list(pool.map(functools.partial(_search, source, year), sample))
+    scenes = _scenes_of(source, year, sample)
     rows = [_seen(tile, of, ground.region) for tile, of in zip(sample, scenes, strict=True)]
     found = np.array(rows, np.float64)
     if not found.any():
@@ -266,6 +269,41 @@ def passes_in(source: Source, ground: Ground, year: int, random: np.random.Gener
     return Passes(s2, s1, *opened, source.name, share or 1.0, _absent(scenes))
 
 
+def missing_in(source: Source, tiles: Sequence[Tile], year: int) -> dict[str, str]:
+    """Why a catalogue has nothing of a sensor in any of some tiles, or of some that stand for them.
+
+    Parameters
+    ----------
+    source
+        The catalogue.
+    tiles
+        Tiles that are to be made, at least one.
+    year
+        Calendar year of the scenes.
+
+    Returns
+    -------
+    Reasons by the sensors' names, `s2` or `s1`; empty where it has scenes of both, or of neither.
+
+    Raises
+    ------
+    SceneError
+        If the catalogue cannot be asked now.
+    """
+    scenes = _scenes_of(source, year, [tiles[number] for number in _spread(len(tiles))])
+    return _throughout(_absent(scenes))
+
+
+def _throughout(absent: Mapping[str, Absence]) -> dict[str, str]:
+    """Reasons of the sensors that no tile has anything of."""
+    return {sensor: of.example for sensor, of in absent.items() if of.tiles == of.looked_up}
+
+
+def _spread(count: int) -> NDArray[np.intp]:
+    """Numbers of tiles that stand for so many, from the first to the last."""
+    return np.unique(np.linspace(0, count - 1, SAMPLE).astype(np.intp))
+
+
 def _absent(scenes: Sequence[Sequence[Scene]]) -> dict[str, Absence]:
     """Which sensors tiles are without, by the scenes of each that has any."""
     why: dict[str, list[str]] = {}
@@ -278,9 +316,10 @@ def _absent(scenes: Sequence[Sequence[Scene]]) -> dict[str, Absence]:
     }
 
 
-def _search(source: Source, year: int, tile: Tile) -> list[Scene]:
-    """All scenes of a tile and year."""
-    return source.search(lonlat_bounds(tile.window), year)
+def _scenes_of(source: Source, year: int, tiles: Sequence[Tile]) -> list[list[Scene]]:
+    """All scenes of a year of each tile, of which some are looked up at a time."""
+    with ThreadPoolExecutor(SEARCHES) as pool:
+        return list(pool.map(lambda tile: source.search(lonlat_bounds(tile.window), year), tiles))
 
 
 def _seen(

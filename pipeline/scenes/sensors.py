@@ -7,10 +7,13 @@ catalogue: it fails a tile, unless the user allows it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 
 from tessera_mosaic.pipeline.errors import SensorLost
 from tessera_mosaic.pipeline.scenes.scene import Scene, Sensor
+
+log = logging.getLogger(__name__)
 
 SENSORS = (Sensor.S2, Sensor.S1)
 """The sensors that observe a place, each by itself."""
@@ -120,6 +123,12 @@ def told_absent(absent: Mapping[str, str]) -> str:
         return ""
     why = "; ".join(f"of {Sensor(sensor).label}, {why}" for sensor, why in absent.items())
     return f"from {' and '.join(there) or 'nothing'} alone: {why}"
+
+
+def tell_absent(absent: Mapping[str, str]) -> None:
+    """Say before a run that all of it is from one sensor, where it is: with a line of the log."""
+    if told := told_absent(absent):
+        log.warning("the whole run is %s", told)
 
 
 def _all_lost(scenes: Sequence[Scene], why: str) -> str:
