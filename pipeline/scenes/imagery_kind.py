@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,6 +17,12 @@ MIXED = (
     "catalogue {} has assets named B04, as ESA's own products, and others named red, as those of "
     "Element 84: give them as two catalogues"
 )
+
+OTHERWISE = (
+    "catalogue {} was taken for imagery of {}, by its collections or its first items, and lists "
+    "others that say otherwise, such as {}: give them as two catalogues"
+)
+MAKERS = {Imagery.MPC: "ESA", Imagery.AWS: "Element 84"}
 
 
 class ImageryKind:
@@ -81,7 +88,34 @@ class ImageryKind:
         BadInput
             If it is of two kinds.
         """
-        esa = self._esa - self._renamed
-        if esa and (self._element84 | self._renamed):
+        decided = self._decided()
+        if decided is None:
             raise BadInput(MIXED.format(self._name))
-        return Imagery.AWS if self._element84 or self._renamed else Imagery.MPC
+        return decided
+
+    def check(self, items: Iterable[Any]) -> None:
+        """Refuse further items that are not of the kind that it was decided to be without them.
+
+        Parameters
+        ----------
+        items
+            Items that were found later.
+
+        Raises
+        ------
+        BadInput
+            If one says otherwise.
+        """
+        decided, together = self.decide(), copy.deepcopy(self)
+        for item in items:
+            together.add_item(item)
+            if together._decided() != decided:
+                name = str(item.get("id") or "one without an id")
+                raise BadInput(OTHERWISE.format(self._name, MAKERS[decided], name))
+
+    def _decided(self) -> Imagery | None:
+        """Whose imagery it is; None if it is of two kinds."""
+        theirs = self._element84 | self._renamed
+        if theirs and self._esa - self._renamed:
+            return None
+        return Imagery.AWS if theirs else Imagery.MPC

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -81,7 +80,9 @@ class StacApi:
             if not collections:
                 known = self._known_collections(place, landing)
             self._collections = list(collections) or [str(each["id"]) for each in known]
-            self.imagery = imagery or self._imagery(*known[:1])
+            kind = None if imagery else self._imagery_kind(*known[:1])
+            self.imagery = kind.decide() if kind else imagery or Imagery.MPC
+            self._kind = kind
         self.keeps_offset = KEEPING_OFFSET in self._collections
 
     def search(self, bounds: Box, year: int) -> list[Scene]:
@@ -91,13 +92,18 @@ class StacApi:
         ------
         SceneError
             If the API cannot be asked now.
+        BadInput
+            If it lists items of other imagery than it was taken for.
         """
         room = padded(bounds)
         when = f"{year}-01-01T00:00:00Z/{year}-12-31T23:59:59.999999Z"
-        items = itertools.chain.from_iterable(
-            self._items({"bbox": [west, room[1], east, room[3]], "datetime": when})
+        items = [
+            found
             for west, east in spans(room)
-        )
+            for found in self._items({"bbox": [west, room[1], east, room[3]], "datetime": when})
+        ]
+        if self._kind is not None:
+            self._kind.check(item for _, item in items)
         found = (scene_of_item(item, f"{place}#{n}") for n, (place, item) in enumerate(items))
         scenes = sound_enough(found, self.name)
         return settle((scene for scene in scenes if self._wants(scene, room)), year)
@@ -152,16 +158,17 @@ class StacApi:
         content = {**answered.content, "features": listed if isinstance(listed, list) else []}
         return dataclasses.replace(answered, content=content)
 
-    def _imagery(self, *documents: Mapping[str, Any]) -> Imagery:
+    def _imagery_kind(self, *documents: Mapping[str, Any]) -> ImageryKind:
         """Whose Sentinel-2 imagery the API has: as its collections' documents tell, or its items.
 
-        Of these many are asked, as the first that come may lack what tells.
+        Of these many are asked, as the first that come may lack what tells; what searches find
+        later has to agree with them.
         """
         kind = ImageryKind(self.name)
         for document in documents:
             kind.add_collection(document)
         if kind.known:
-            return kind.decide()
+            return kind
         page: Page | None = self._page({**self._one_collection(), "limit": PAGE_ITEMS})
         came = 0
         for _ in range(SAMPLE_PAGES):
@@ -172,7 +179,7 @@ class StacApi:
                 kind.add_item(item)
             came += len(answered.features)
             page = page.following(answered.content, answered.place)
-        return kind.decide()
+        return kind
 
     def _one_collection(self) -> dict[str, Any]:
         """What limits a search to the first collection, which is that of Sentinel-2 if any is."""
@@ -211,7 +218,8 @@ class CollectionItems(StacApi):
         collection = str(document.get("id"))
         self._search, self._method, self._collections = items, "GET", [collection]
         with opening(self.name):
-            self.imagery = self._imagery(document)
+            self._kind = self._imagery_kind(document)
+            self.imagery = self._kind.decide()
         self.keeps_offset = collection == KEEPING_OFFSET
 
     def _wants(self, scene: Scene, room: Box) -> bool:

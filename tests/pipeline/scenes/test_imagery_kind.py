@@ -7,8 +7,9 @@ import pytest
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.fetcher import Remote
 from tessera_mosaic.pipeline.scenes.imagery_kind import ImageryKind
-from tessera_mosaic.pipeline.scenes.stac_api import StacApi
+from tessera_mosaic.pipeline.scenes.stac_api import PAGE_ITEMS, StacApi
 from tests.fakes.web import FakeStac, fake_web
+from tests.pipeline.scenes.sources import FLANDERS
 
 
 def item(name: str, *assets: str, collection: str = "mine", **properties: object) -> dict:
@@ -71,3 +72,36 @@ def test_an_api_whose_first_items_say_nothing() -> None:
     for items in ([*first, last], [last, *first]):
         with fake_web(FakeStac(items)) as url:
             assert StacApi(url + "/", Remote(url, ["127.0.0.1"])).imagery == "aws"
+
+
+@pytest.mark.parametrize("told", [ELEMENT_84, FLAGGED])
+def test_what_an_api_lists_later_has_to_be_of_the_kind_that_came_first(told: dict) -> None:
+    here = "sentinel-2-l2a"
+    usual = [item(f"u{number:03}", "B04", "SCL", collection=here) for number in range(PAGE_ITEMS)]
+    late = {**told, "id": "z", "collection": here}
+    server = FakeStac([*usual, late], page=PAGE_ITEMS)
+    with fake_web(server) as url:
+        source = StacApi(url + "/", Remote(url, ["127.0.0.1"]))
+        assert source.imagery == "mpc"
+        with pytest.raises(BadInput, match=r"taken for imagery of ESA.* such as z: give them as"):
+            source.search(FLANDERS, 2024)
+        # A place that has none of them has the imagery that the catalogue was taken for.
+        server.items = usual
+        assert len(source.search(FLANDERS, 2024)) == len(usual)
+
+
+def test_an_api_of_two_kinds_is_refused_whatever_comes_first() -> None:
+    mine = [{**each, "collection": "sentinel-2-l2a"} for each in (ESA, ELEMENT_84)]
+    for items in (mine, mine[::-1]):
+        with fake_web(FakeStac(items)) as url, pytest.raises(BadInput, match="has assets named"):
+            StacApi(url + "/", Remote(url, ["127.0.0.1"]))
+
+
+def test_a_collection_is_as_its_document_says_or_is_refused() -> None:
+    kind = ImageryKind("here")
+    kind.add_collection({"id": "mine", "item_assets": {"red": {}, "scl": {}}})
+    kind.check([RADAR, EMPTY, None, ELEMENT_84])
+    with pytest.raises(BadInput, match=r"taken for imagery of Element 84.* such as a:"):
+        kind.check([ELEMENT_84, ESA])
+    # What one search found is not held against the next.
+    kind.check([ELEMENT_84])
