@@ -36,10 +36,10 @@ from rasterio.features import shapes
 
 from tessera_mosaic.pipeline.tiling import lattice, ownership
 from tessera_mosaic.pipeline.tiling.boxes import TURNS
+from tessera_mosaic.pipeline.tiling.countries import COUNTRIES
 from tessera_mosaic.pipeline.tiling.land import COAST, LAYER, write_layer
 from tessera_mosaic.pipeline.tiling.land_cells import CELL, cells_touched
 from tessera_mosaic.pipeline.tiling.polygons import cut_at_antimeridian
-from tessera_mosaic.pipeline.tiling.region import COUNTRIES
 
 SOURCES = {
     "world-atlas-2.0.2.tgz": "032e7765f2ce00edaeafec23ff22bc3b77e42987c257da944cc585b452c05b97",

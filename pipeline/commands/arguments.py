@@ -22,8 +22,8 @@ def area_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--region",
         required=True,
-        help="W,S,E,N in degrees, a vector file, a country, a Sentinel-2 tile, a list of tiles "
-        "(.txt), or global",
+        help="W,S,E,N in degrees, a vector file, countries by name or ISO code, Sentinel-2 tiles, "
+        "a list of tiles (.txt), or global",
     )
     parser.add_argument(
         "--land",

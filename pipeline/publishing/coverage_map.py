@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 from tessera_mosaic.pipeline.publishing.drawing import typeface
 from tessera_mosaic.pipeline.publishing.registry import TileState
 from tessera_mosaic.pipeline.publishing.totals import STATES, Ground
+from tessera_mosaic.pipeline.tiling.countries import countries
 from tessera_mosaic.pipeline.tiling.polygons import cut_at_antimeridian
-from tessera_mosaic.pipeline.tiling.region import countries
 
 Box = tuple[float, float, float, float]
 Colour = tuple[int, int, int]

@@ -63,8 +63,8 @@ class AreaRequest:
     Parameters
     ----------
     region
-        Part of the Earth: `west,south,east,north` in degrees, a vector file, a country, a
-        Sentinel-2 tile, `global`, or a text file (.txt) with the name of one tile a line.
+        Part of the Earth: `west,south,east,north` in degrees, a vector file, countries or
+        Sentinel-2 tiles by name, `global`, or a text file (.txt) with the name of one tile a line.
     tile
         Side of the tiles in pixels: 32, 64, 128, 256, 512, 1024, 2048 or 4096.
     margin

@@ -1,16 +1,12 @@
-"""What part of the Earth a user asks for: a box, a file, a country, a Sentinel-2 tile, `global`.
+"""What part of the Earth a user asks for: a box, a file, countries, Sentinel-2 tiles, `global`.
 
 A region is a shapely polygon in longitude and latitude (WGS 84), cut at the antimeridian.
 """
 
 from __future__ import annotations
 
-import difflib
-import gzip
 import os
 import re
-import unicodedata
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.tiling.boxes import TURNS
+from tessera_mosaic.pipeline.tiling.countries import close_names, country
 from tessera_mosaic.pipeline.tiling.lattice import (
     NORTH_LIMIT,
     SOUTH_LIMIT,
@@ -32,15 +29,15 @@ from tessera_mosaic.pipeline.tiling.lattice import (
     zone_crs,
 )
 from tessera_mosaic.pipeline.tiling.ownership import owned
-from tessera_mosaic.pipeline.tiling.polygons import cut_at_antimeridian, joined, to_degrees
+from tessera_mosaic.pipeline.tiling.polygons import joined, to_degrees
 from tessera_mosaic.pipeline.tiling.vector_files import read_vector
-
-COUNTRIES = Path(__file__).parent / "data" / "countries.json.gz"
-"""Natural Earth 4.1.0, 1:10 million, as TopoJSON (see `tools/derive_land.py`)."""
 
 SENTINEL2_TILE = 109_800
 """Side of a Sentinel-2 tile in metres: from the north-west corner of its 100 km MGRS square (ESA,
 Sentinel-2 tiling grid)."""
+
+MOST_NAMES = 300
+"""Names in a list: there are fewer countries."""
 
 LONGEST_SHOWN = 255
 """Characters of a text that a message repeats: as many as a file's name may have."""
@@ -64,7 +61,8 @@ def read_region(text: str) -> BaseGeometry:
     text
         `global`; `west,south,east,north` in degrees; a GeoJSON file or another vector file that
         declares its reference system; the name of a Sentinel-2 tile, such as `31UFS` or `T31UFS`;
-        or of a country, as Natural Earth writes it, or nearly so. Names may be in any case.
+        of a country, as Natural Earth writes it or commonly, or its code of ISO 3166-1, such as
+        `FRA` or `GB`; or several such names with commas between them. Names may be in any case.
 
     Returns
     -------
@@ -82,12 +80,11 @@ def read_region(text: str) -> BaseGeometry:
         region = read_vector(Path(text))
     elif text.startswith("{"):
         raise BadInput("region '{...' is GeoJSON itself: put it into a file and name that")
-    elif text.count(",") == 3:
+    elif "," in text and any(map(_is_number, text.split(",", MOST_NAMES))):
         region = parse_box(text)
-    elif tile := re.fullmatch(r"T?(\d{1,2}[A-Z]{3})", text.upper()):
-        region = sentinel2_tile(tile[1])
     else:
-        region = country(text)
+        parts = [named(part.strip()) for part in text.split(",", MOST_NAMES)]
+        region = parts[0] if len(parts) == 1 else joined(np.array(parts), text)
     _, south, _, north = region.bounds
     if north <= SOUTH_LIMIT or south >= NORTH_LIMIT:
         raise BadInput(
@@ -103,7 +100,8 @@ def parse_box(text: str) -> BaseGeometry:
     Raises
     ------
     BadInput
-        If the text is no such box.
+        If the text is no such box, or west is beyond east and more than half the globe would lie
+        between them: then the two are likely to have changed places.
     """
     try:
         west, south, east, north = (float(part) for part in text.split(","))
@@ -116,6 +114,13 @@ def parse_box(text: str) -> BaseGeometry:
             f"region {_short(text)} is out of range: longitudes are -180..180, latitudes -90..90, "
             "south is less than north"
         )
+    if 0 < west - east < 180 and abs(west) < 180 and abs(east) < 180:
+        raise BadInput(
+            f"region {_short(text)} has its west beyond its east, and across the antimeridian "
+            f"spans {360 - west + east:g} degrees: for the {west - east:g} degrees between them "
+            f"give {east:g},{south:g},{west:g},{north:g}; for the rest of the globe put the boxes "
+            f"{west:g},{south:g},180,{north:g} and -180,{south:g},{east:g},{north:g} into a file"
+        )
     spans = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
     boxes = [shapely.box(left, south, right, north) for left, right in spans if left < right]
     if not boxes:
@@ -123,61 +128,25 @@ def parse_box(text: str) -> BaseGeometry:
     return boxes[0] if len(boxes) == 1 else shapely.multipolygons(boxes)
 
 
-def countries() -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-    """Names and ground of the countries of Natural Earth; some reach across the antimeridian."""
-    # Loaded where it is used: it takes a second.
-    import pyogrio
-
-    topojson = gzip.decompress(COUNTRIES.read_bytes())
-    _, _, blobs, (names,) = pyogrio.raw.read(topojson, layer="countries", columns=["name"])
-    return names, shapely.from_wkb(blobs)
-
-
-def country(name: str) -> BaseGeometry:
-    """Ground of a country by its name in Natural Earth, with its territories there.
-
-    Case and accents do not matter, and a word that Natural Earth cuts short may be written out.
+def named(text: str) -> BaseGeometry:
+    """Ground of a country or of a Sentinel-2 tile.
 
     Raises
     ------
     BadInput
-        If there is none, with the names that are like it, or it is too small to be drawn.
+        If there is none, with the names that are very like it.
     """
-    names, grounds = countries()
-    chosen = spelt_like(name, names)
-    if not chosen:
-        known = {_plain(known): known for known in names}
-        close = difflib.get_close_matches(_plain(name), known, n=3)
-        hint = f"; did you mean {' or '.join(known[key] for key in close)}?" if close else ""
-        raise BadInput(
-            f"region {_short(name)} is no file here, no west,south,east,north box in degrees, no "
-            f"Sentinel-2 tile such as 31UFS, no country and not 'global'{hint}"
-        )
-    outlines = [cut_at_antimeridian(part) for part in shapely.get_parts(grounds[chosen[0]])]
-    if not any(map(len, outlines)):
-        raise BadInput(
-            f"region {_short(name)} is too small to have an outline at 1:10 million: give "
-            "west,south,east,north in degrees"
-        )
-    return joined(np.concatenate(outlines), name)
-
-
-def spelt_like(name: str, names: Iterable[str]) -> list[int]:
-    """Indices of the names that a user may have written in this way."""
-    plain = _plain(name)
-    return [k for k, known in enumerate(names) if _spellings(known).fullmatch(plain)]
-
-
-def _plain(name: str) -> str:
-    """A name without case and accents."""
-    letters = unicodedata.normalize("NFKD", name)
-    return "".join(letter for letter in letters if not unicodedata.combining(letter)).casefold()
-
-
-def _spellings(name: str) -> re.Pattern[str]:
-    """How a country's name may be written: a word that ends in a point is cut short."""
-    words = (re.sub(r"\.$", r"\\w*", word) for word in re.findall(r"\w+\.?", _plain(name)))
-    return re.compile(r"\W+".join(words) + r"\W*")
+    if tile := re.fullmatch(r"T?(\d{1,2}[A-Z]{3})", text.upper()):
+        return sentinel2_tile(tile[1])
+    if len(text) <= LONGEST_SHOWN and (ground := country(text)) is not None:
+        return ground
+    close = close_names(text) if len(text) <= LONGEST_SHOWN else []
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    raise BadInput(
+        f"region {_short(text)} is no file here, no west,south,east,north box in degrees, no "
+        "Sentinel-2 tile such as 31UFS, no country by name or ISO code such as FRA, and not "
+        f"'global'{hint}"
+    )
 
 
 def sentinel2_tile(name: str) -> BaseGeometry:
@@ -270,6 +239,14 @@ def wanted_pixels(
     """
     mine = owned(window, margin)
     return mine if inside is None else mine & pixels_inside(inside, window)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _short(text: str) -> str:

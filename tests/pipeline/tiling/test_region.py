@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pyproj import Transformer
 
 from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.tiling import lattice, ownership, region
+from tessera_mosaic.pipeline.tiling import countries, lattice, ownership
 from tessera_mosaic.pipeline.tiling.lattice import Window
 from tessera_mosaic.pipeline.tiling.region import pixels_inside, read_region, sentinel2_tile
 from tessera_mosaic.pipeline.tiling.vector_files import FORMATS, read_vector
@@ -305,9 +305,87 @@ def test_countries_have_names_and_near_misses_hints() -> None:
 
 
 def test_every_country_is_found_by_its_own_name_alone() -> None:
-    names, _ = region.countries()
+    names, _ = countries.countries()
     for name in names:
-        assert [names[k] for k in region.spelt_like(name, names)] == [name]
+        assert [names[k] for k in countries.spelt_like(name, names)] == [name]
+
+
+def test_every_code_and_other_name_is_that_of_one_country() -> None:
+    names, _ = countries.countries()
+    known = countries.other_names()
+    assert set(known.values()) <= set(names)
+    assert len([key for key in known if len(key) == 3]) > 235
+    taken = {each for each in known if countries.spelt_like(each, names)}
+    assert not taken
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("LUX", "Luxembourg"),
+        ("be", "Belgium"),
+        ("FRA", "France"),
+        ("NO", "Norway"),
+        ("XK", "Kosovo"),
+        ("UK", "United Kingdom"),
+        ("usa", "United States of America"),
+        ("United States", "United States of America"),
+        ("Ivory Coast", "Côte d'Ivoire"),
+        ("Türkiye", "Turkey"),
+        ("North Macedonia", "Macedonia"),
+        ("The Gambia", "Gambia"),
+        ("Faroe Islands", "Faeroe Is."),
+        ("Democratic Republic of the Congo", "Dem. Rep. Congo"),
+    ],
+)
+def test_countries_have_codes_and_other_common_names(text: str, name: str) -> None:
+    assert read_region(text).equals(read_region(name))
+
+
+def test_a_list_is_the_ground_of_all_that_it_names() -> None:
+    three = read_region("LUX, BEL,Netherlands")
+    for lon, lat in ((6.13, 49.61), (4.35, 50.85), (5.12, 52.09)):
+        assert three.contains(shapely.Point(lon, lat))
+    assert three.area == pytest.approx(sum(read_region(n).area for n in ("LU", "BE", "NL")))
+    four = read_region("LI,SM,AD,MLT")
+    assert four.area == pytest.approx(sum(read_region(n).area for n in ("LI", "SM", "AD", "MT")))
+    two = shapely.union(read_region("31UFS"), read_region("31UES"))
+    assert read_region("31UFS,T31UES").area == pytest.approx(two.area)
+
+
+@pytest.mark.parametrize("text", ["LUX,,BEL", "LUX,Atlantis", "LUX,", "LUX,1,2"])
+def test_a_list_with_what_means_nothing_is_refused(text: str) -> None:
+    with pytest.raises(BadInput):
+        read_region(text)
+
+
+@pytest.mark.parametrize("text", ["England", "Bern", "Narnia", "ENG", "Scotland", "Texas"])
+def test_names_that_are_not_close_are_not_suggested(text: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        read_region(text)
+    assert "did you mean" not in str(caught.value)
+    assert "FRA" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "swapped", "parts"),
+    [
+        ("30,10,-20,40", "-20,10,30,40", "30,10,180,40 and -180,10,-20,40"),
+        ("7.5,46,7,47", "7,46,7.5,47", "7.5,46,180,47 and -180,46,7,47"),
+    ],
+)
+def test_a_box_whose_west_and_east_may_have_changed_places_is_refused(
+    text: str, swapped: str, parts: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        read_region(text)
+    assert swapped in str(caught.value)
+    assert parts in str(caught.value)
+    assert not read_region(swapped).is_empty
+
+
+def test_a_box_across_the_antimeridian_may_span_half_the_globe() -> None:
+    assert read_region("90,0,-90,1").area == pytest.approx(180)
 
 
 def test_a_country_too_small_to_be_drawn_is_refused() -> None:
