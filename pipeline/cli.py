@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.console import (
+    install_hint,
     one_line,
     own_options,
     set_up_logging,
@@ -120,8 +121,8 @@ def _main(command: str | None, words: list[str]) -> ExitCode:
         package = (error.name or "").split(".")[0]
         if command not in NEEDING_TRAINING or package not in TRAINING_PACKAGES:
             raise
-        hint = "pip install 'tessera-mosaic[training]'"
-        return _failed(command, f"{error.name} is not installed: {hint}", ExitCode.BAD_INPUT)
+        message = f"{error.name} is not installed: {install_hint('training')}"
+        return _failed(command, message, ExitCode.BAD_INPUT)
     except BadInput as error:
         # Below the commands, messages name parameters, which here are options.
         return _failed(command, error.of_option, error.exit_code)

@@ -76,6 +76,22 @@ def unknown_option(word: str, known: Sequence[str]) -> str:
     return f"unknown option {name}" + (f"; did you mean {close[0]}?" if close else "")
 
 
+def install_hint(extra: str) -> str:
+    """How to install what one of the package's extras brings.
+
+    Parameters
+    ----------
+    extra
+        Name of the extra, as in pyproject.toml.
+
+    Examples
+    --------
+    >>> install_hint("training")
+    "pip install '.[training]' in the checkout of tessera-mosaic"
+    """
+    return f"pip install '.[{extra}]' in the checkout of tessera-mosaic"
+
+
 def printable(text: str) -> str:
     """A text with all that is obeyed rather than read in it shown as escapes.
 

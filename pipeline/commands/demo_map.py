@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.console import install_hint
 from tessera_mosaic.pipeline.downstream.area_result import AreaResult
 from tessera_mosaic.pipeline.downstream.areas import AreasRequest, areas
 from tessera_mosaic.pipeline.downstream.make_map import Mapped
@@ -118,7 +119,7 @@ def make_crop_map(
 
         from tessera_mosaic.pipeline.downstream.train import TrainRequest, train
     except ModuleNotFoundError:
-        say("With pip install 'tessera-mosaic[training]' the demo ends with a crop map.")
+        say(f"The demo ends with a crop map after {install_hint('training')}.")
         return None
     labels, head, store = out / "labels.csv", out / "crops.head", out / "crops.zarr"
     write_labels(labels, truth)

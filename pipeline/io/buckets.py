@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import fsspec
 from fsspec.exceptions import FSTimeoutError
 
+from tessera_mosaic.pipeline.console import install_hint
 from tessera_mosaic.pipeline.errors import (
     Corrupt,
     Expired,
@@ -165,7 +166,7 @@ def _scene_error(
     answer = answer_behind(error)
     code = str(answer.status) if answer is not None else ""
     if isinstance(error, ImportError):
-        return Refused(f"{where}: {error.name} is not installed: pip install 'tessera-mosaic[s3]'")
+        return Refused(f"{where}: {error.name} is not installed: {install_hint('s3')}")
     if isinstance(error, FileNotFoundError) or code == "404":
         return Gone(said)
     # So are called those of botocore and of google.auth.

@@ -20,7 +20,7 @@ from apache_beam.runners.direct.direct_runner import SwitchingDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import create_runner
 
-from tessera_mosaic.pipeline.console import unknown_option
+from tessera_mosaic.pipeline.console import install_hint, unknown_option
 from tessera_mosaic.pipeline.errors import BadInput, BrokenOff
 
 ELEMENTS_A_WORKER, ELEMENTS = 16, 1_000
@@ -178,7 +178,7 @@ def check_dataflow_options(options: PipelineOptions) -> None:
         importlib.import_module("google.cloud.dataflow")
     except ImportError:
         raise BadInput(
-            "--runner dataflow needs Google's clients: pip install 'tessera-mosaic[dataflow]'"
+            f"--runner dataflow needs Google's clients: {install_hint('dataflow')}"
         ) from None
     on_every_worker = any(
         entry.startswith("worker_accelerator=") for entry in cloud.dataflow_service_options or ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import logging
+import tomllib
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tessera_mosaic.pipeline.console import (
     LONGEST,
     clock,
+    install_hint,
     number,
     one_line,
     own_options,
@@ -21,6 +23,7 @@ from tessera_mosaic.pipeline.console import (
     unknown_option,
 )
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt, TesseraError, classed
+from tests.layers import ROOT
 
 
 @pytest.mark.parametrize(
@@ -28,6 +31,23 @@ from tessera_mosaic.pipeline.errors import BadInput, Corrupt, TesseraError, clas
 )
 def test_numbers_have_three_figures_and_a_prefix(value: float, said: str) -> None:
     assert number(value) == said
+
+
+@pytest.mark.parametrize("extra", ["training", "s3", "dataflow"])
+def test_hints_name_an_extra_of_the_checkout(extra: str) -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert extra in settings["project"]["optional-dependencies"]
+    assert f"pip install '.[{extra}]'" in install_hint(extra)
+
+
+def test_nothing_tells_to_install_a_distribution_that_there_is_not() -> None:
+    found = [
+        str(path.relative_to(ROOT))
+        for folder in ("pipeline", "model", "deploy", "docs")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".md", ".sh") and "install 'tessera-mosaic" in path.read_text()
+    ]
+    assert not found
 
 
 def test_large_numbers_are_whole_and_small_ones_have_four_figures() -> None:
