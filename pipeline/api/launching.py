@@ -358,7 +358,7 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
     storage = job.open_store()
     with before_work(), store_errors(request.out):
         begun = not storage.create(RECIPE, recipe)
-        if begun and storage.read(RECIPE) != recipe:
+        if begun and storage.read_document(RECIPE) != recipe:
             raise BadInput(
                 f"{storage.url} holds d-pixels drawn with other options (see its {RECIPE}): "
                 "name another folder"
@@ -383,7 +383,7 @@ def offset_of_folder(storage: Storage) -> OffsetRule | None:
     """Rule by which a folder's d-pixels had the offset taken out; None where there are none."""
     try:
         with store_errors(storage.url):
-            return OffsetRule(read_json(storage.read(RECIPE))["offset"])
+            return OffsetRule(read_json(storage.read_document(RECIPE))["offset"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 

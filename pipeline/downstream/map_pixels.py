@@ -220,7 +220,7 @@ class MapPixels:
             If it is damaged: nobody could say then which pixels it was trained on.
         """
         try:
-            return decode_head(self.storage.read(HEAD))
+            return decode_head(self.storage.read_document(HEAD))
         except FileNotFoundError:
             return None
         except HeadError as error:

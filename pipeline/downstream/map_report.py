@@ -67,7 +67,7 @@ def write_report(
     page, figures = map_report_key(year, "html"), map_report_key(year, "json")
     if notes is None:
         notes = _notes(made, figures)
-    head = decode_head(storage.read(HEAD))
+    head = decode_head(storage.read_document(HEAD))
     totals = totals_of(made, year)
     pictures, doubt = draw_map(made, year, totals.tiles)
     told = report_fields(made, year, head, totals, doubt, notes, areas)

@@ -202,7 +202,7 @@ def read_map(storage: Storage) -> MapStore:
     BadInput
         If there is one that is no map.
     """
-    data = storage.read(ROOT)
+    data = storage.read_document(ROOT)
     try:
         attributes = read_json(data)["attributes"]
         told = attributes[ATTRIBUTE]

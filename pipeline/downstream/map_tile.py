@@ -99,7 +99,7 @@ class TileMapper:
         self._maker, self._storage = maker, storage
         self._map: MapStore = read_map(storage)
         self._mosaic: AnyMosaic = open_any(maker.store)
-        self._head: Head = decode_head(storage.read(HEAD))
+        self._head: Head = decode_head(storage.read_document(HEAD))
         layout = self._map.layout
         shift = None if maker.shift is None else np.array(maker.shift, np.float32)
         distances = layout.quality or maker.limit is not None or not layout.of_classes

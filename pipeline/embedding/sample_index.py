@@ -63,7 +63,7 @@ def read_index(storage: Storage) -> SampleIndex:
         If the folder has none, or it is damaged.
     """
     try:
-        index = read_json(storage.read(INDEX))
+        index = read_json(storage.read_document(INDEX))
         return SampleIndex(
             member(index, "files", lambda value: named(value, whole, MOST_FILES)),
             member(index, "failed", lambda value: named(value, text, MOST_FILES)),

@@ -64,12 +64,9 @@ class Files:
         """Path of an object in the file system."""
         return f"{self.root}/{key}" if key else self.root
 
-    def get(self, key: str) -> bytes:
-        """The bytes of an object."""
-        return bytes(self.files.cat_file(self.path(key)))
-
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """A part of an object; empty where the object has ended before."""
+        # Without a range s3fs asks for the size before, and on a miss for a folder.
         path = self.path(key)
         return _or_nothing(lambda: self.files.cat_file(path, start=start, end=start + length))
 
@@ -147,10 +144,6 @@ class _Bucket(Files):
 
 class AmazonFiles(_Bucket):
     """The objects below a prefix of a bucket of S3, or of a store that speaks its language."""
-
-    def get(self, key: str) -> bytes:
-        # Without a range s3fs asks for the size before, and on a miss for a folder.
-        return _or_nothing(lambda: self.files.cat_file(self.path(key), start=0))
 
     def size(self, key: str) -> int:
         name = f"{self.base}{key}"

@@ -157,7 +157,7 @@ class _Lease:
 
     def _holder(self) -> str:
         try:
-            return self._storage.read(self._key).decode(errors="replace")
+            return self._storage.read_document(self._key).decode(errors="replace")
         except FileNotFoundError:
             return ""
 

@@ -37,7 +37,10 @@ from tessera_mosaic.pipeline.io.regular_files import open_regular, refuse_leadin
 from tessera_mosaic.pipeline.io.store_errors import WRITES, Asked, Conflict, store_errors
 
 MOST_READ = 1 << 31
-"""Bytes of a file of this machine, at and beyond which it is not read at once."""
+"""Bytes of an object, at and beyond which it is not read at once."""
+
+MOST_DOCUMENT = 1 << 26
+"""Bytes of an object that tells of others, at and beyond which it is not read at all."""
 
 NAMING_USERS = ("sftp", "ssh")
 """Protocols whose addresses may name a user, which is no secret."""
@@ -122,17 +125,34 @@ class Storage:
             refuse_leading_out(self.url, path)
         return path
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int = MOST_READ) -> bytes:
         """Read an object.
+
+        Parameters
+        ----------
+        key
+            Of the object.
+        most
+            Bytes, at and beyond which it is not read: no more of them come into memory.
 
         Raises
         ------
         FileNotFoundError
             If there is none.
+        Altered
+            If it has so many bytes.
         """
         if self.folder is not None:
-            return self._read_here(self.locate(key), 0, MOST_READ)
-        return self._ask("GET", key, lambda files: files.get(key))
+            return self._read_here(self.locate(key), 0, most, most)
+        # One request tells what there is and how much: the size is not asked for before.
+        data = self._ask("GET", key, lambda files: files.get_range(key, 0, most))
+        if len(data) >= most:
+            raise Altered(f"{self.locate(key)} has {most:,} bytes or more, too many for what it is")
+        return data
+
+    def read_document(self, key: str) -> bytes:
+        """Read an object that tells of others, such as a record, as `read` does; none is large."""
+        return self.read(key, MOST_DOCUMENT)
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         """Read a part of an object, or what there is of it where the object ends before.
@@ -289,12 +309,12 @@ class Storage:
         self.locate(PARTIAL)
         return sweep_folder(self.folder)
 
-    def _read_here(self, path: str, start: int, length: int) -> bytes:
+    def _read_here(self, path: str, start: int, length: int, most: int = MOST_READ) -> bytes:
         """Read a part of a file of this machine."""
         with self._opened_here(path) as descriptor:
             size = os.fstat(descriptor).st_size
-            if min(size - start, length) >= MOST_READ:
-                raise Altered(f"{path} has {size:,} bytes, more than are read at once")
+            if min(size - start, length) >= most:
+                raise Altered(f"{path} has {size:,} bytes, too many for what it is")
             return b"".join(_parts(descriptor, start, min(length, max(size - start, 0))))
 
     @contextlib.contextmanager

@@ -70,7 +70,7 @@ class Heartbeat:
         self._storage.write(self._sign(self._launch), here().encode())
         for launch in sorted(self._silent):
             with contextlib.suppress(FileNotFoundError):
-                who = self._storage.read(self._sign(launch)).decode(errors="replace")
+                who = self._storage.read_document(self._sign(launch)).decode(errors="replace")
                 log.warning("another launcher is at work on %s: %s", self._storage.url, who)
                 log.warning("this one joins it: neither makes a tile that the other has made")
                 self._silent.discard(launch)

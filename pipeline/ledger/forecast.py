@@ -42,7 +42,7 @@ def write_forecast(storage: Storage, year: int, request: str, forecast: Forecast
 def read_forecast(storage: Storage, year: int) -> tuple[str, Forecast]:
     """The request that a year's forecast is of, and the forecast; empty where there is none."""
     try:
-        kept = unseal(storage.read(forecast_key(year)))
+        kept = unseal(storage.read_document(forecast_key(year)))
         ranges = member(kept, "ranges", lambda value: named(value, _range, MOST_NAMES))
         if ranges and "tiles" not in ranges:
             raise ValueError("it does not say how many tiles")

@@ -94,7 +94,8 @@ def read_note(storage: Storage, key: str) -> InProgress | None:
     """A note, or None where there is none."""
     try:
         known = fields(
-            read_json(storage.read(key), 100), {"launch": text, "deaths": whole, "by": text}
+            read_json(storage.read_document(key), 100),
+            {"launch": text, "deaths": whole, "by": text},
         )
         return InProgress(**known)
     except FileNotFoundError:

@@ -52,7 +52,7 @@ def read_map_recipe(storage: Storage) -> dict[int, MapYear]:
     BadInput
         If it cannot be read.
     """
-    data = storage.read(MAP_RECIPE)
+    data = storage.read_document(MAP_RECIPE)
     try:
         return {
             int(year): MapYear(str(told["fingerprint"]), tuple(map(str, told["objects"])))

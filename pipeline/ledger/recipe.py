@@ -38,7 +38,7 @@ def read_recipe(storage: Storage) -> Recipe:
     BadInput
         If it cannot be read.
     """
-    data = storage.read(RECIPE)
+    data = storage.read_document(RECIPE)
     try:
         return Recipe(member(read_json(data), "year", whole), recipe_fingerprint(data))
     except ValueError as error:

@@ -339,7 +339,7 @@ def read_record(storage: Storage, year: int, tile: Tile) -> Record | None:
         If it cannot be read; `Altered` if it is not as it was written.
     """
     try:
-        return Record.from_json(storage.read(record_key(year, tile)))
+        return Record.from_json(storage.read_document(record_key(year, tile)))
     except FileNotFoundError:
         return None
     except Altered as error:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.strict import named, number
@@ -117,6 +118,6 @@ def read_tallies(storage: Storage, year: int, launch: str) -> Counter[str]:
 
 def _read_tally(storage: Storage, key: str) -> dict[str, float]:
     try:
-        return named(read_json(storage.read(key), MOST_COUNTS), number, MOST_COUNTS)
-    except (FileNotFoundError, ValueError):
+        return named(read_json(storage.read_document(key), MOST_COUNTS), number, MOST_COUNTS)
+    except (FileNotFoundError, ValueError, Altered):
         return {}

@@ -36,7 +36,7 @@ def open_any(url: str) -> AnyMosaic:
     storage = Storage(url)
     try:
         with before_work():
-            data = storage.read(ROOT)
+            data = storage.read_document(ROOT)
     except FileNotFoundError:
         raise BadInput(f"{storage.url} holds no mosaic: it has no {ROOT}") from None
     try:

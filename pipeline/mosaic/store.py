@@ -218,7 +218,7 @@ def read_mosaic(storage: Storage) -> Mosaic:
     BadInput
         If there is one that is no mosaic of ours.
     """
-    data = storage.read(ROOT)
+    data = storage.read_document(ROOT)
     try:
         told = parse_root(data)
     except StoreError as error:

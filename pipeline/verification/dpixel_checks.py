@@ -83,7 +83,7 @@ def check_index(storage: Storage, drawn_of: dict[str, int]) -> Checked:
     """
     remedy = f"the next `{COMMAND}` writes it again"
     try:
-        same = read_json(storage.read(INDEX))["files"] == drawn_of
+        same = read_json(storage.read_document(INDEX))["files"] == drawn_of
     except FileNotFoundError:
         return unsound(INDEX, ProblemKind.MISSING, f"{ABSENT}; {remedy}")
     except (ValueError, KeyError, TypeError) as error:

@@ -95,7 +95,7 @@ def check_region(mosaic: Mosaic) -> tuple[Wanted | None, tuple[Checked, ...]]:
         return functools.partial(wanted_pixels, margin=margin), ()
     remedy = f"the next `{COMMAND}` makes it"
     try:
-        data = mosaic.storage.read(REGION)
+        data = mosaic.storage.read_document(REGION)
     except FileNotFoundError:
         return None, (unsound(REGION, ProblemKind.MISSING, f"{ABSENT}; {remedy}"),)
     if told != pixels_named(data):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.storage import MOST_READ, Storage
 
 
 def _nothing(method: str, key: str) -> None:
@@ -24,9 +24,9 @@ class WatchedStorage(Storage):
 
     told: Callable[[str, str], None] = _nothing
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int = MOST_READ) -> bytes:
         self.told("read", key)
-        return super().read(key)
+        return super().read(key, most)
 
     def read_range(self, key: str, start: int, length: int) -> bytes:
         self.told("read_range", key)

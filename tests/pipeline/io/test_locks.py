@@ -21,7 +21,7 @@ from tessera_mosaic.pipeline.errors import BadInput, StoreError
 from tessera_mosaic.pipeline.io.exclusion import settled
 from tessera_mosaic.pipeline.io.local_files import PARTIAL
 from tessera_mosaic.pipeline.io.locks import Pace, locked
-from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.storage import MOST_READ, Storage
 
 KEY = f"{PARTIAL}/number.lock"
 
@@ -180,11 +180,11 @@ def test_a_lock_is_not_taken_from_who_could_not_renew_it(
     """While the store did not serve, its holder could not renew it either."""
 
     class Silent(Storage):
-        def read(self, key: str) -> bytes:
+        def read(self, key: str, most: int = MOST_READ) -> bytes:
             if key == KEY and not silence:
                 silence.append(key)
                 time.sleep(3 * HURRIED.expiry)
-            return super().read(key)
+            return super().read(key, most)
 
     silence: list[str] = []
     storage = Silent(f"memory://{tmp_path.name}")

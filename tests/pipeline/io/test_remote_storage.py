@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.locks import Pace, locked
 from tessera_mosaic.pipeline.io.storage import Storage
 
@@ -22,6 +23,13 @@ def test_storage_keeps_its_promises(remote: Storage, tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(range(256)) * 50_000)
     storage.put_file("a/large", tmp_path / "large")
     assert storage.read("a/large") == (tmp_path / "large").read_bytes()
+    storage.write("a/empty", b"")
+    assert storage.read("a/empty") == b""
+    storage.delete("a/empty")
+    assert storage.read("a/one", 11) == b"0123456789"
+    for most in (10, 1):
+        with pytest.raises(Altered, match=f"a/one has {most} bytes or more"):
+            storage.read("a/one", most)
     assert list(storage.list("a")) == ["a/large", "a/one"]
     assert storage.exists("a/one")
     assert not storage.exists("a")

@@ -8,12 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from tessera_mosaic.pipeline.errors import BadInput, Gone, StoreError
+from tessera_mosaic.pipeline.embedding.sample_index import read_index
+from tessera_mosaic.pipeline.errors import Altered, BadInput, Gone, StoreError
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.local_files import PARTIAL
 from tessera_mosaic.pipeline.io.locks import locked
-from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.storage import MOST_DOCUMENT, Storage
 from tessera_mosaic.pipeline.io.urls import plain
+from tessera_mosaic.pipeline.ledger.forecast import read_forecast
+from tessera_mosaic.pipeline.ledger.in_progress import read_note
+from tessera_mosaic.pipeline.ledger.keys import INDEX, MAP_RECIPE, RECIPE, forecast_key, record_key
+from tessera_mosaic.pipeline.ledger.map_recipe import read_map_recipe
+from tessera_mosaic.pipeline.ledger.recipe import read_recipe
+from tessera_mosaic.pipeline.ledger.records import read_record
+from tessera_mosaic.pipeline.mosaic.store import read_mosaic
+from tessera_mosaic.pipeline.tiling.lattice import Tile
+
+TILE = Tile(31, 1449, 136, 256)
 
 ASK: dict[str, Callable[[Storage, str], object]] = {
     "read": lambda storage, key: storage.read(key),
@@ -109,10 +120,42 @@ def test_an_object_larger_than_memory_is_not_read_at_once(place: tuple[Storage, 
     storage, _ = place
     with open(Path(storage.url) / "large", "wb") as file:
         file.truncate(1 << 40)
-    with pytest.raises(StoreError, match="more than are read at once"):
+    with pytest.raises(StoreError, match="too many for what it is"):
         storage.read("large")
     assert storage.read_range("large", 1 << 39, 3) == b"\0\0\0"
     assert storage.size("large") == 1 << 40
+
+
+def test_an_object_is_read_as_far_as_it_may_be() -> None:
+    storage = Storage("memory://bounded")
+    storage.write("nine", b"123456789")
+    assert storage.read("nine", 10) == b"123456789"
+    for most in (9, 3, 1):
+        with pytest.raises(Altered, match=f"memory://bounded/nine has {most} bytes or more"):
+            storage.read("nine", most)
+    storage.write("none", b"")
+    assert storage.read("none", 1) == b""
+
+
+READERS: dict[str, Callable[[Storage], object]] = {
+    "zarr.json": read_mosaic,
+    record_key(2024, TILE): lambda storage: read_record(storage, 2024, TILE),
+    forecast_key(2024): lambda storage: read_forecast(storage, 2024),
+    MAP_RECIPE: read_map_recipe,
+    RECIPE: read_recipe,
+    INDEX: read_index,
+    "note": lambda storage: read_note(storage, "note"),
+}
+
+
+@pytest.mark.parametrize("key", READERS)
+def test_small_documents_that_are_large_are_not_read(tmp_path: Path, key: str) -> None:
+    storage = Storage(str(tmp_path))
+    storage.write(key, b"{")
+    with open(tmp_path / key, "r+b") as file:
+        file.truncate(MOST_DOCUMENT)
+    with pytest.raises(Altered, match=f"{key} has 67,108,864 bytes, too many"):
+        READERS[key](storage)
 
 
 @pytest.mark.parametrize(
