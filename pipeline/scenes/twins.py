@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tessera_mosaic.pipeline.scenes.scene import LATER_FIELDS, Scene
+from tessera_mosaic.pipeline.scenes.scene import LATER_FIELDS, Scene, Sensor
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,18 @@ def _as_text(scene: Scene) -> str:
         for name, value in values.items()
         if name not in LATER_FIELDS
     }
+    plain["twin"] = _twin_before(scene)
     return f"Scene({', '.join(f'{name}={value!r}' for name, value in plain.items())})"
+
+
+def _twin_before(scene: Scene) -> tuple[str, ...]:
+    """What versions of an acquisition shared before there was `strip`, which stood among it."""
+    if not scene.twin:
+        return ()
+    if scene.sensor == Sensor.S2:
+        return (*scene.twin[:2], scene.strip or scene.datetime[:19])
+    burst, platform = scene.twin[:-1], scene.twin[-1]
+    return (*burst, re.sub("[-:]", "", scene.strip)[:15], platform)
 
 
 def _distinct(name: str, text: str) -> str:

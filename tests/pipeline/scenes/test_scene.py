@@ -206,13 +206,61 @@ def test_ids_that_are_told_apart_stay_as_stored_records_have_them() -> None:
         epsg=32631,
         baseline="05.11",
         offset=RadiometricOffset.KEPT,
-        twin=("a", "b"),
         made="z",
     )
     radar = Scene("a", Sensor.S1, noon, place, {"vv": "x"}, OrbitState.ASCENDING)
     later = Scene("a", Sensor.S1, "2024-05-02T10:30:31.024000Z", place, {"vv": "x"})
     found = settle([optical, radar, later], 2024)
-    assert [scene.id for scene in found] == ["a#8cc5f261", "a#915d030e", "a#a9acb693"]
+    assert [scene.id for scene in found] == ["a#8cc5f261", "a#8f5bfab7", "a#a9acb693"]
+
+
+STRIP = "S2A_OPER_MSI_L2A_DS_2APS_20240702T160000_S20240702T101758_N05.10"
+OF_MPC = {"s2:mgrs_tile": "31UDS", "s2:processing_baseline": "05.10", "s2:datastrip_id": STRIP}
+
+
+@pytest.mark.parametrize(
+    ("properties", "digests"),
+    [
+        (OF_MPC | {"s2:generation_time": "2024-07-02T16:00:00Z"}, ["806a4a72", "b81071a6"]),
+        (
+            {
+                "grid:code": "MGRS-31UDS",
+                "s2:datatake_id": "GS2A_20240702T101755_047150_N05.10",
+                "earthsearch:boa_offset_applied": True,
+            },
+            ["0949ce39", "29b728bc"],
+        ),
+        ({"s2:mgrs_tile": "31UDS"}, ["3b39b1ac", "da31575e"]),
+        ({}, ["b3f16853", "ecd03a78"]),
+    ],
+)
+def test_ids_of_items_are_told_apart_as_before_datastrips_were_known(
+    properties: dict[str, object], digests: list[str]
+) -> None:
+    told = {
+        "datetime": "2024-07-02T10:17:55.024Z",
+        "platform": "Sentinel-2A",
+        "created": "2024-07-02T20:00:00Z",
+        "proj:epsg": 32631,
+    }
+    item = {
+        "id": "same",
+        "collection": "sentinel-2-l2a",
+        "assets": {band: {"href": f"https://a.example/{band}.tif"} for band in S2_ASSETS},
+        "properties": told | properties,
+    }
+    boxes = [3.0, 50.0, 4.0, 51.0], [3.1, 50.0, 4.0, 51.0]
+    scenes = [scene_of_item({**item, "bbox": box}) for box in boxes]
+    found = settle([scene for scene in scenes if scene is not None], 2024)
+    assert [scene.id for scene in found] == [f"same#{digest}" for digest in digests]
+
+
+def test_names_of_opera_are_told_apart_as_before_datastrips_were_known() -> None:
+    name = "OPERA_L2_RTC-S1_T037-076843-IW1_20240704T174150Z_20250101T000000Z_S1A_30_v1.0"
+    hrefs = [f"https://a.example/{name}_{band}.tif" for band in ("VV", "VH")]
+    boxes: list[Box] = [(3.0, 50.0, 4.0, 51.0), (3.1, 50.0, 4.0, 51.0)]
+    found = settle([scene_of_granule(name, box, hrefs) for box in boxes], 2024)
+    assert [scene.id for scene in found] == [f"{name}#33fceddb", f"{name}#3c28a5cf"]
 
 
 def test_scenes_of_other_years_are_dropped_and_those_of_none_stay() -> None:
