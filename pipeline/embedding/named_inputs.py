@@ -10,6 +10,7 @@ from typing import Protocol
 from tessera_mosaic.model.cores import usable_cores
 from tessera_mosaic.model.encoder import Encoder
 from tessera_mosaic.pipeline.embedding.encoders import load_encoder
+from tessera_mosaic.pipeline.embedding.worker_device import device_of_worker
 from tessera_mosaic.pipeline.errors import BadInput, NoCatalogue, SceneError
 from tessera_mosaic.pipeline.imagery.read_budget import SPARE, ReadLimits
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
@@ -84,7 +85,8 @@ class ChosenEncoder:
     weights_sha256
         Digest that the checkpoint has to have.
     precision, device
-        The arithmetic (`fp32` or `bf16`), and where it is done (`cpu` or `cuda`).
+        The arithmetic (`fp32` or `bf16`), and where it is done (`cpu` or `cuda`; workers of one
+        machine share its GPUs out).
     imagery
         Kind of imagery that the scenes are: `mpc` or `aws`.
     reproducible
@@ -107,7 +109,7 @@ class ChosenEncoder:
             self.precision,
             threads,
             self.weights_sha256,
-            self.device,
+            device_of_worker(self.device),
             self.imagery,
             self.reproducible,
         )
