@@ -157,7 +157,11 @@ def ask_page(remote: Remote, page: Page, limit: int = MAX_PAGE_BYTES) -> Answere
 
 
 def whole_list(
-    first: Page, ask: Callable[[Page], Answered], remote: Remote, name: str
+    first: Page,
+    ask: Callable[[Page], Answered],
+    remote: Remote,
+    name: str,
+    most: int = MAX_LIST_BYTES,
 ) -> list[Answered]:
     """All pages of a list.
 
@@ -171,17 +175,19 @@ def whole_list(
         Says how often a list that is not whole is asked for again.
     name
         Of the catalogue, for messages.
+    most
+        Bytes that all pages may have.
 
     Raises
     ------
     Corrupt
         If fewer items came than the list counts, each time.
     Endless
-        If a page leads back to one that had items.
+        If a page leads back to one that had items, or the pages have more bytes.
     SceneError
         If a page cannot be asked for.
     """
-    pages = _to_the_end(first, ask, name)
+    pages = _to_the_end(first, ask, name, most)
 
     def whole() -> list[Answered]:
         if (lacking := _lacking(pages)) > 0:
@@ -190,12 +196,14 @@ def whole_list(
 
     def again(error: SceneError) -> None:
         nonlocal pages
-        pages = _to_the_end(first, ask, name)
+        pages = _to_the_end(first, ask, name, most)
 
     return remote.persist(whole, first.url, again)
 
 
-def _to_the_end(first: Page, ask: Callable[[Page], Answered], name: str) -> list[Answered]:
+def _to_the_end(
+    first: Page, ask: Callable[[Page], Answered], name: str, most: int
+) -> list[Answered]:
     """Pages from the first one to the one without a next, or without items where none lack."""
     pages: list[Answered] = []
     asked: set[str] = set()
@@ -205,7 +213,7 @@ def _to_the_end(first: Page, ask: Callable[[Page], Answered], name: str) -> list
         asked.add(page.key)
         answered = ask(page)
         pages.append(answered)
-        if (size := sum(each.size for each in pages)) > MAX_LIST_BYTES:
+        if (size := sum(each.size for each in pages)) > most:
             raise Endless(f"{name}: the pages of a search have {size:,} bytes and go on")
         features = answered.features
         following = _following(page, answered, pages)

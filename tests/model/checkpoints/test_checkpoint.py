@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from tessera_mosaic.model.checkpoints.checkpoint import (
+    MOST_HEAD,
+    MOST_VALUES,
     random_checkpoint,
     read_checkpoint,
     state_digest,
@@ -226,6 +228,14 @@ FOREIGN = {
     "heads without end": (
         _write_safetensors({"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "9" * 5000),
         "is damaged",
+    ),
+    "more words than parameters": (
+        lambda path: path.write_bytes(struct.pack("<Q", MOST_HEAD + 1) + b"{" + bytes(MOST_HEAD)),
+        "says 4,194,305 bytes about its parameters",
+    ),
+    "more values than parameters": (
+        _write_safetensors([[]] * (MOST_VALUES // 2)),
+        r"says [\d,]+ bytes about its parameters",
     ),
 }
 

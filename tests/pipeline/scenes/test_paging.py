@@ -14,7 +14,13 @@ from tessera_mosaic.pipeline.errors import BadInput, Corrupt
 from tessera_mosaic.pipeline.io.fetcher import Remote
 from tessera_mosaic.pipeline.io.http import Patience
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
-from tessera_mosaic.pipeline.scenes.paging import Endless, Page, ask_page, whole_list
+from tessera_mosaic.pipeline.scenes.paging import (
+    MAX_LIST_BYTES,
+    Endless,
+    Page,
+    ask_page,
+    whole_list,
+)
 from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.scenes.stac_api import CollectionItems
@@ -66,7 +72,9 @@ def matched(count: int) -> Callable[[int], dict[str, Any]]:
     return lambda number: {"numberMatched": count}
 
 
-def listed(paging: Paging, names: list[str | None]) -> tuple[list[str], int]:
+def listed(
+    paging: Paging, names: list[str | None], most: int = MAX_LIST_BYTES
+) -> tuple[list[str], int]:
     """Ids that come of a list whose pages have an item each, or none, and what that took."""
     asked = 0
 
@@ -84,7 +92,7 @@ def listed(paging: Paging, names: list[str | None]) -> tuple[list[str], int]:
     with fake_web(answer) as url:
         remote = Remote(url, patience=HURRIED)
         first = Page(f"{url}/search", "POST", {"limit": 1})
-        pages = whole_list(first, functools.partial(ask_page, remote), remote, "it")
+        pages = whole_list(first, functools.partial(ask_page, remote), remote, "it", most)
     return [item["id"] for page in pages for item in page.features], asked
 
 
@@ -105,6 +113,24 @@ def listed(paging: Paging, names: list[str | None]) -> tuple[list[str], int]:
 )
 def test_ways_to_page(paging: Paging) -> None:
     assert listed(paging, list("abcd"))[0] == list("abcd")
+
+
+def test_a_list_has_no_more_bytes_than_it_may() -> None:
+    page = len(json.dumps({"features": [{"id": "a", "collection": "c"}]}))
+    assert listed(lambda *_: {}, ["a"], page) == (["a"], 1)
+    with pytest.raises(Endless, match=rf"the pages of a search have {page} bytes and go on"):
+        listed(lambda *_: {}, ["a"], page - 1)
+    # It is counted while the pages come, not when all are there.
+    asked: list[int] = []
+
+    def counted(url: str, number: int, search: dict[str, Any]) -> dict[str, Any]:
+        asked.append(number)
+        return by_get(url, number, search)
+
+    with pytest.raises(Endless, match="bytes and go on"):
+        listed(counted, [str(number) for number in range(100)], 10 * page)
+    assert asked == list(range(len(asked)))
+    assert len(asked) < 10
 
 
 def test_empty_pages_do_not_end_a_list_that_counts_more() -> None:
