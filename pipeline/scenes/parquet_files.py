@@ -28,7 +28,11 @@ SUFFIXES = (".parquet", ".geoparquet", ".parq")
 LIMITS = ("collection", "datetime", "bbox.xmin", "bbox.ymin", "bbox.xmax", "bbox.ymax")
 
 MAX_GROUP_BYTES = 2**30
-"""Largest row group that is read, uncompressed."""
+"""Most bytes of the columns that are read of a row group, uncompressed."""
+
+MAX_GROUP_ROWS = 2**21
+"""Most rows of a row group that is read: writers make groups of half as many at most, and a few
+bytes can stand for any number of equal rows."""
 
 AMPLE = 140.0
 """Degrees of longitude up to which no scene reaches across the antimeridian."""
@@ -92,6 +96,8 @@ class ParquetPart:
         Fetches it.
     given
         What the names of its folders tell of all its rows.
+    most_rows, most_bytes
+        Rows that a group may have of which something is read, and bytes of what is read of it.
 
     Raises
     ------
@@ -101,8 +107,16 @@ class ParquetPart:
         If it cannot be fetched.
     """
 
-    def __init__(self, url: str, remote: Remote, given: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        url: str,
+        remote: Remote,
+        given: Mapping[str, str],
+        most_rows: int = MAX_GROUP_ROWS,
+        most_bytes: int = MAX_GROUP_BYTES,
+    ) -> None:
         self.name, self.given = plain(url), given
+        self._most_rows, self._most_bytes = most_rows, most_bytes
         with damage_in("its footer"):
             self._file = pq.ParquetFile(
                 _RemoteFile(url, remote), pre_buffer=False, page_checksum_verification=True
@@ -142,19 +156,31 @@ class ParquetPart:
         wanted = [name for name in names if name in self.schema.names]
         if "bbox" in wanted and self._knows_boxes(group):
             wanted.remove("geometry") if "geometry" in wanted else None
-        table = self._file.read_row_group(group, columns=wanted)
+        table = self._read(group, wanted)
         return Places(boxes_of(table), years_of(table))
 
     def table(self, group: int, columns: list[str] | None = None) -> pa.Table:
         """Columns of a row group, by default all that items are made of."""
-        size = self._file.metadata.row_group(group).total_byte_size
-        if size > MAX_GROUP_BYTES:
-            raise Corrupt(
-                f"{self.name}: a row group has {size:,} bytes: write the index anew with "
-                "groups of 10,000 rows"
-            )
-        columns = columns or columns_of(self.schema)
-        return in_utc(self._file.read_row_group(group, columns=columns))
+        return in_utc(self._read(group, columns or columns_of(self.schema)))
+
+    def _read(self, group: int, columns: list[str]) -> pa.Table:
+        """Columns of a row group that is not too large.
+
+        Raises
+        ------
+        Corrupt
+            If it is.
+        """
+        told = self._file.metadata.row_group(group)
+        if told.num_rows > self._most_rows:
+            size = f"{told.num_rows:,} rows"
+        elif (count := _bytes_of(told, columns)) > self._most_bytes:
+            size = f"{count:,} bytes"
+        else:
+            return self._file.read_row_group(group, columns=columns)
+        raise Corrupt(
+            f"{self.name}: a row group has {size}: write the index anew with groups of 10,000 rows"
+        )
 
     def _knows_boxes(self, group: int) -> bool:
         """Whether statistics say that every row of a group has a box."""
@@ -168,6 +194,17 @@ def damage_in(what: str) -> Iterator[None]:
         yield
     except (pa.ArrowException, OSError, ValueError, OverflowError, TypeError, KeyError) as error:
         raise Corrupt(f"{what} cannot be read: {' '.join(str(error).split())[:200]}") from None
+
+
+def _bytes_of(group: Any, columns: list[str]) -> int:
+    """Bytes of some columns of a row group, and of all below them, uncompressed."""
+    leaves = (group.column(number) for number in range(group.num_columns))
+    below = tuple(f"{name}." for name in columns)
+    return sum(
+        max(leaf.total_uncompressed_size, 0)
+        for leaf in leaves
+        if f"{leaf.path_in_schema}.".startswith(below)
+    )
 
 
 def _statistics(group: Any) -> dict[str, tuple[Any, Any]]:

@@ -14,8 +14,10 @@ from tessera_mosaic.pipeline.errors import (
     BadInput,
     Corrupt,
 )
+from tessera_mosaic.pipeline.io.fetcher import Remote
 from tessera_mosaic.pipeline.scenes.geoparquet import ParquetIndex
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
+from tessera_mosaic.pipeline.scenes.parquet_files import MAX_GROUP_ROWS, ParquetPart
 from tessera_mosaic.pipeline.scenes.stac_items import scene_of_item
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.tiling.lattice import (
@@ -23,6 +25,14 @@ from tessera_mosaic.pipeline.tiling.lattice import (
 )
 from tests.fakes.catalogues import items_of, write_index
 from tests.pipeline.scenes.sources import FLANDERS, YEAR, assert_equal, c1_items, stack_of
+
+EQUAL = {
+    "id": "a",
+    "assets": '{"B04": {"href": "a.tif"}}',
+    "bbox": "[0, 0, 1, 1]",
+    "datetime": "2024",
+}
+"""Columns of which each row says the same."""
 
 
 @pytest.mark.parametrize("place", ["disk", "http"])
@@ -66,6 +76,29 @@ def test_a_parquet_file_that_is_no_index(tmp_path: Path) -> None:
     for name, why in (("a", "needs the columns id, bbox"), ("b", "is no STAC GeoParquet index")):
         with pytest.raises(BadInput, match=why):
             open_catalogue(str(tmp_path / f"{name}.parquet"))
+
+
+def test_a_row_group_is_no_larger_than_it_may_be(archive: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "items.parquet")
+    write_index(Path(path), items_of(archive, "https://nowhere.example")[:4], group=4)
+    part = ParquetPart(path, Remote(), {}, most_rows=4)
+    assert len(part.table(0)) == len(part.places(0).years) == 4
+    for read in (ParquetPart.table, ParquetPart.places):
+        with pytest.raises(Corrupt, match="a row group has 4 rows: write the index anew"):
+            read(ParquetPart(path, Remote(), {}, most_rows=3), 0)
+    # Of bytes those of the columns count that are read.
+    small = ParquetPart(path, Remote(), {}, most_bytes=1500)
+    assert len(small.places(0).years) == 4
+    with pytest.raises(Corrupt, match=r"a row group has [\d,]+ bytes: write the index anew"):
+        small.table(0)
+
+
+def test_a_few_bytes_that_stand_for_many_rows_are_not_read(tmp_path: Path) -> None:
+    equal = {name: pa.repeat(value, MAX_GROUP_ROWS + 1) for name, value in EQUAL.items()}
+    path = tmp_path / "items.parquet"
+    pq.write_table(pa.table(equal), path, row_group_size=MAX_GROUP_ROWS + 1)
+    with pytest.raises(BadInput, match=r"a row group has 2,097,153 rows"):
+        open_catalogue(str(path))
 
 
 def test_a_damaged_index_is_one_clear_line(archive: Path, tmp_path: Path) -> None:
