@@ -179,7 +179,7 @@ def prepare_map(request: MapRequest) -> PreparedMap:
     check_job_store(request.out)
     told = read_head(request.head)
     head = told.head
-    mosaic = open_any(request.store)
+    mosaic = open_any(request.store, request.store_patience)
     check_mosaic(head, mosaic)
     to = check_year(head.years, request.year, request.match_years)
     mosaic.check_made(request.year)

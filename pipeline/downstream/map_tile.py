@@ -98,7 +98,7 @@ class TileMapper:
     def __init__(self, maker: MapMaker, storage: Storage, threads: int) -> None:
         self._maker, self._storage = maker, storage
         self._map: MapStore = read_map(storage)
-        self._mosaic: AnyMosaic = open_any(maker.store)
+        self._mosaic: AnyMosaic = open_any(maker.store, storage.patience)
         self._head: Head = decode_head(storage.read_document(HEAD))
         layout = self._map.layout
         shift = None if maker.shift is None else np.array(maker.shift, np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import BadInput, StoreError
+from tessera_mosaic.pipeline.io.patience import PATIENCE
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import before_work
 from tessera_mosaic.pipeline.mosaic.foreign import ForeignMosaic, foreign_mosaic
@@ -25,15 +26,22 @@ AnyMosaic = Mosaic | ForeignMosaic
 """What is read in the same way: both have `years`, `zones`, `layout`, `identity` and `read`."""
 
 
-def open_any(url: str) -> AnyMosaic:
+def open_any(url: str, patience: float = PATIENCE) -> AnyMosaic:
     """The mosaic at a path or URL that a user gave, whoever made it.
+
+    Parameters
+    ----------
+    url
+        Path or URL of the mosaic.
+    patience
+        Seconds for which its store is asked again that is busy or does not answer.
 
     Raises
     ------
     BadInput
         If there is none.
     """
-    storage = Storage(url)
+    storage = Storage(url, patience=patience)
     try:
         with before_work():
             data = storage.read_document(ROOT)

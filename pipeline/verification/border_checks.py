@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_mosaic.pipeline.errors import Altered, StoreError
+from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.ledger import records
 from tessera_mosaic.pipeline.ledger.records import Record, State
 from tessera_mosaic.pipeline.mosaic.shards import decode_shard, read_chunk, read_index
@@ -65,7 +65,7 @@ def border_roughness(mosaic: Mosaic, one: Record, other: Record, vertical: bool)
                 [sides[0].values(int(n), full.across - 1), sides[1].values(int(n), 0)], axis=-1
             )
             steps.append(np.abs(np.diff(near, axis=-1)).mean(axis=0))
-    except (OSError, StoreError):
+    except (FileNotFoundError, Altered):
         return None
     lines = np.concatenate(steps)
     known = np.isfinite(lines)
