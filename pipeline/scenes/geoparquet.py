@@ -82,8 +82,8 @@ class ParquetIndex:
         self._table = functools.lru_cache(maxsize=2)(self._read_table)
         self._places = functools.lru_cache(maxsize=16)(self._read_places)
         with opening(self.name, "STAC GeoParquet index"):
-            kind = self._imagery_kind()
-        self.imagery = kind.decide()
+            self._kind = self._imagery_kind()
+        self.imagery = self._kind.decide()
         self.keeps_offset = any(
             each.collection_of(group) == KEEPING_OFFSET
             or each.given.get("collection") == KEEPING_OFFSET
@@ -98,15 +98,21 @@ class ParquetIndex:
         ------
         SceneError
             If the index cannot be read.
+        BadInput
+            If it lists items of other imagery than it was taken for.
         """
         room = padded(bounds)
         found = []
         for number, part in enumerate(self._parts):
             for group in range(part.groups):
                 if part.may_have(group, room, year):
+                    items = self._items(number, group, room, year)
+                    if _assets_of(part) is None:
+                        # Not all of these were asked for their word when it was opened.
+                        self._kind.check(item for _, item in items)
                     found += [
                         scene_of_item(cleaned(item), f"{part.name}#{group}.{row}")
-                        for row, item in self._items(number, group, room, year)
+                        for row, item in items
                     ]
         scenes = sound_enough(found, self.name)
         return settle((scene for scene in scenes if touches(scene.bbox, room)), year)

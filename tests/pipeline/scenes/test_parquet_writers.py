@@ -18,6 +18,7 @@ from tessera_mosaic.pipeline.scenes.geoparquet import ParquetIndex
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.scenes.parquet_files import partition_of
 from tessera_mosaic.pipeline.scenes.scene import S2_ASSETS, Scene
+from tessera_mosaic.pipeline.scenes.stac_items import COMMON_NAMES
 
 HERE = (2.9, 50.7, 3.1, 50.9)
 FAR = (12.9, 20.7, 13.1, 20.9)
@@ -279,3 +280,25 @@ def test_columns_that_make_no_sense_never_end_in_a_traceback(
     except BadInput:
         return
     assert all(scene.faulty or scene.counts or scene.unusable for scene in scenes)
+
+
+def test_rows_of_other_imagery_in_a_later_group_are_refused_where_they_are_wanted(
+    tmp_path: Path,
+) -> None:
+    names = {band: COMMON_NAMES[band] for band in S2_ASSETS}
+
+    def as_text(other: str) -> pa.Array:
+        assets = {one["id"]: one["assets"] for one in ITEMS}
+        assets[other] = {names[band]: asset for band, asset in assets[other].items()}
+        return pa.array([json.dumps(assets[one["id"]]) for one in ITEMS])
+
+    path = tmp_path / "items.parquet"
+    pq.write_table(table(assets=as_text("S2-last")), path, row_group_size=2)
+    source = open_catalogue(str(path))
+    assert source.imagery == "mpc"
+    with pytest.raises(BadInput, match=r"taken for imagery of ESA.* such as S2-last: give them"):
+        source.search(HERE, 2024)
+    # What says otherwise in the group that was asked is known at once.
+    pq.write_table(table(assets=as_text("S2-last")), path, row_group_size=9)
+    with pytest.raises(BadInput, match="has assets named B04"):
+        open_catalogue(str(path))
