@@ -111,7 +111,7 @@ def make_heads() -> dict[str, Scorer]:
     }
 
 
-def told(scored: Scored) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+def told(scored: Scored) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Class and confidence, as a map stores them."""
     return scored.best, np.rint(scored.sure * np.float32(254)).astype(np.uint8)
 

@@ -15,6 +15,9 @@ from torch import Tensor
 
 from tessera_mosaic.model.heads.head import NEIGHBOURS, Head, HeadKind, Task, TrainingSpace
 
+AT_ONCE = 512
+"""Pixels whose codes are cast at once: of more the processor's cache does not hold the floats."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -22,7 +25,7 @@ class Scored:
 
     Parameters
     ----------
-    best : int64 (P,)
+    best : uint8 (P,)
         Place of the most probable class; 0 for values.
     sure : float32 (P,)
         Its probability, 0 to 1; 1 for values.
@@ -32,7 +35,7 @@ class Scored:
         Mahalanobis distance to the training data, where it was asked for.
     """
 
-    best: NDArray[np.int64]
+    best: NDArray[np.uint8]
     sure: NDArray[np.float32]
     relative: NDArray[np.float32]
     distance: NDArray[np.float32] | None = None
@@ -90,11 +93,12 @@ class Scorer:
             gain = 1 / space.variances.astype(np.float64) - 1 / space.rest
             told = means / space.rest + ((means @ axes.T) * gain) @ axes
             self._axes, self._rest = len(axes), space.rest
-            self._gain = torch.from_numpy(gain.astype(np.float32))[:, None]
+            self._gain = gain.astype(np.float32)[:, None]
             weight = np.concatenate([weight, axes, -2 * told])
             bias = np.concatenate([bias, np.zeros(len(axes)), (means * told).sum(axis=1)])
         self._weight = torch.from_numpy(np.ascontiguousarray(weight, np.float32))
-        self._bias = torch.from_numpy(np.ascontiguousarray(bias, np.float32))[:, None]
+        self._bias = bias.astype(np.float32)[:, None]
+        self._places = np.arange(outputs, 0, -1, dtype=np.uint8)[:, None]
         self._distances = space is not None
 
     def __call__(
@@ -110,33 +114,64 @@ class Scorer:
             Finite scale of each pixel.
         """
         with torch.inference_mode():
-            values = torch.from_numpy(codes.astype(np.float32))
-            scale = torch.from_numpy(scales)
-            rows = torch.addcmul(self._bias, self._weight @ values, scale)
-            best, sure, relative = (of.numpy() for of in self._told(rows[: self._rows]))
-            if not self._distances:
-                return Scored(best, sure, relative)
-            along = rows[self._rows : self._rows + self._axes]
-            length = (values * values).sum(dim=0) * (scale * scale)
-            common = length / self._rest + (along * along * self._gain).sum(dim=0)
-            nearest = rows[self._rows + self._axes :].amin(dim=0)
-            distance = (common + nearest).clamp_(min=0).sqrt_()
-            return Scored(best, sure, relative, distance.numpy())
+            rows, squares = self._product(codes)
+            rows *= scales
+            rows += self._bias
+            distance = None
+            if self._distances:
+                squares *= np.square(scales)
+                distance = self._distance(rows[self._rows :], squares)
+            best, sure, relative = self._told(rows[: self._rows])
+            return Scored(best, sure, relative, distance)
 
-    def _told(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _product(
+        self, codes: NDArray[np.int8] | NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The weights times the codes (rows, P), and for distances the squared length of these."""
+        pixels = codes.shape[1]
+        rows = np.empty((len(self._weight), pixels), np.float32)
+        squares = np.empty(pixels if self._distances else 0, np.float32)
+        for start in range(0, pixels, AT_ONCE):
+            here = slice(start, start + AT_ONCE)
+            values = codes[:, here].astype(np.float32)
+            rows[:, here] = (self._weight @ torch.from_numpy(values)).numpy()
+            if self._distances:
+                np.einsum("dp,dp->p", values, values, out=squares[here])
+        return rows, squares
+
+    def _distance(
+        self, rows: NDArray[np.float32], squares: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The distance to the training data by its rows of the product and the squared length."""
+        along = np.square(rows[: self._axes])
+        along *= self._gain
+        distance = squares / np.float32(self._rest)
+        distance += along.sum(axis=0)
+        distance += rows[self._axes :].min(axis=0)
+        np.maximum(distance, 0, out=distance)
+        return np.sqrt(distance, out=distance)
+
+    def _told(
+        self, rows: NDArray[np.float32]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
         """What the rows of the product tell: the first three parts of `Scored`."""
+        told = rows
         if self._kind is HeadKind.KNN:
-            rows = self._voted(rows)
+            told = self._voted(torch.from_numpy(rows)).numpy()
         elif self._kind is HeadKind.MLP:
-            rows = self._layers["weight2"] @ rows.clamp(min=0) + self._layers["bias2"][:, None]
+            hidden = torch.from_numpy(rows).clamp_(min=0)
+            told = (self._layers["weight2"] @ hidden + self._layers["bias2"][:, None]).numpy()
         if self._task is Task.VALUE:
-            pixels = rows.shape[1]
-            return torch.zeros(pixels, dtype=torch.int64), torch.ones(pixels), rows
-        top, best = rows.max(dim=0)
+            pixels = told.shape[1]
+            return np.zeros(pixels, np.uint8), np.ones(pixels, np.float32), told
+        top = told.max(axis=0)
+        # The first class at the top. `argmax` along this axis takes several times as long.
+        best = self._outputs - ((told == top) * self._places).max(axis=0)
         if self._kind is HeadKind.KNN:
-            return best, top, rows / top
-        relative = (rows - top).exp_()
-        return best, relative.sum(dim=0).reciprocal_(), relative
+            return best, top, told / top
+        told -= top
+        relative = np.exp(told, out=told)
+        return best, np.reciprocal(relative.sum(axis=0)), relative
 
     def _voted(self, closeness: Tensor) -> Tensor:
         """Shares of the votes (classes, P), or means of the values (1, P)."""

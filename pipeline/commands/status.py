@@ -33,16 +33,16 @@ def status_command(args: argparse.Namespace) -> dict[str, Any]:
     found = status(args.store, args.year, args.store_patience)
     if not args.json:
         for year, standing in found.years.items():
-            print_year(year, standing)
+            print_year(year, standing, "mapped" if found.of_map else "embedded")
     return found.to_json()
 
 
-def print_year(year: int, standing: Standing) -> None:
-    """Print how the tiles of a year stand."""
+def print_year(year: int, standing: Standing, pixels: str) -> None:
+    """Print how the tiles of a year stand; `pixels` says what became of these."""
     print(
         f"{year}: {standing.planned} tiles planned, {standing.done} done "
         f"({standing.empty} with nothing to see), {standing.failed} failed, "
-        f"{standing.missing} missing; {standing.pixels:,} pixels embedded"
+        f"{standing.missing} missing; {standing.pixels:,} pixels {pixels}"
     )
     for line in one_sensor_lines(standing.without):
         print(line)

@@ -10,7 +10,7 @@ from tessera_mosaic.model.heads.head import Head, HeadError
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic
-from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, model_name
+from tessera_mosaic.pipeline.mosaic.identity import fingerprint, model_name
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def check_mosaic(head: Head, mosaic: AnyMosaic) -> None:
         raise BadInput(
             f"it was trained on embeddings of {head.model} with fingerprint "
             f"{head.mosaic[:12]}, and {mosaic.storage.url} has those of "
-            f"{product_name(mosaic.identity)} with {ours[:12]}: train one on it",
+            f"{model_name(mosaic.identity)} with {ours[:12]}: train one on it",
             "head",
         )
     if head.dims != mosaic.layout.dims:
@@ -88,14 +88,6 @@ def check_mosaic(head: Head, mosaic: AnyMosaic) -> None:
             f"it takes {head.dims} values, and {mosaic.storage.url} has {mosaic.layout.dims}",
             "head",
         )
-
-
-def product_name(identity: Identity) -> str:
-    """What a mosaic calls the model of its embeddings, whoever made it."""
-    published = identity.get("published")
-    if isinstance(published, dict):
-        return str(published.get("geoemb:model", "a published mosaic"))
-    return model_name(identity)
 
 
 def _place(url: str) -> tuple[Storage, str]:

@@ -104,6 +104,7 @@ class TileMapper:
         shift = None if maker.shift is None else np.array(maker.shift, np.float32)
         distances = layout.quality or maker.limit is not None or not layout.of_classes
         self._score = scorer_of(self._head, distances, shift)
+        self._codes = np.array([each.code for each in layout.classes], np.uint8)
         self._pool = ThreadPoolExecutor(threads, "map", torch.set_num_threads, (1,))
 
     def make(
@@ -202,32 +203,35 @@ class TileMapper:
         """Put what a chunk's pixels come to into the arrays of the tile."""
         shape, layout, limit = mine.shape, self._map.layout, self._maker.limit
         distance = None if scored.distance is None else scored.distance.reshape(shape)
-        beyond = np.zeros(shape, bool)
+        beyond = None
         if distance is not None:
             if limit is not None:
                 beyond = distance > np.float32(limit)
             if layout.quality:
                 steps = np.minimum(np.rint(distance / np.float32(DISTANCE_STEP)), NO_QUALITY - 1)
-                values["quality"][(MEASURES.index("distance"), *here)][mine] = steps[mine]
+                measured = values["quality"][(MEASURES.index("distance"), *here)]
+                np.copyto(measured, steps, casting="unsafe", where=mine)
         if layout.of_classes:
-            codes = np.array([each.code for each in layout.classes], np.uint8)
-            of = np.where(beyond, np.uint8(UNKNOWN), codes[scored.best].reshape(shape))
+            of = self._codes[scored.best].reshape(shape)
             sure = np.rint(scored.sure * np.float32(FULL)).astype(np.uint8).reshape(shape)
-            values["class"][here][mine] = of[mine]
-            values["confidence"][here][mine] = np.where(beyond, np.uint8(0), sure)[mine]
+            if beyond is not None:
+                of[beyond], sure[beyond] = UNKNOWN, 0
+            np.copyto(values["class"][here], of, where=mine)
+            np.copyto(values["confidence"][here], sure, where=mine)
             if layout.probabilities:
                 share = np.rint(scored.outputs * np.float32(FULL)).astype(np.uint8)
-                values["probability"][(slice(None), *here)][:, mine] = share.reshape(-1, *shape)[
-                    :, mine
-                ]
+                told = values["probability"][(slice(None), *here)]
+                np.copyto(told, share.reshape(-1, *shape), where=mine)
             return
-        told = np.where(beyond, np.float32(np.nan), scored.outputs[0].reshape(shape))
-        values["value"][here][mine] = told[mine]
+        found = {"value": scored.outputs[0].reshape(shape)}
         if distance is not None:
-            pixels = max(len(self._head.pixels), 1)
-            spread = np.sqrt(1 + (1 + distance.astype(np.float64) ** 2) / pixels)
-            error = (self._head.error * spread).astype(np.float32)
-            values["uncertainty"][here][mine] = np.where(beyond, np.float32(np.nan), error)[mine]
+            pixels = np.float32(max(len(self._head.pixels), 1))
+            spread = np.sqrt(1 + (1 + np.square(distance)) / pixels)
+            found["uncertainty"] = np.float32(self._head.error) * spread
+        for name, each in found.items():
+            if beyond is not None:
+                each[beyond] = np.nan
+            np.copyto(values[name][here], each, where=mine)
 
     def _put(self, tile: Tile, values: dict[str, NDArray[Any]]) -> tuple[StoredObject, ...]:
         """Put a tile's shards and its GeoTIFF, and return what was put."""

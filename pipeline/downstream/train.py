@@ -18,7 +18,7 @@ from tessera_mosaic.model.heads.training_space import training_space
 from tessera_mosaic.model.quantize import dequantize
 from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.downstream.extra_features import ExtraScores, score_extra
-from tessera_mosaic.pipeline.downstream.head_file import product_name, write_head
+from tessera_mosaic.pipeline.downstream.head_file import write_head
 from tessera_mosaic.pipeline.downstream.label_check import ClassCheck, check_labels, enough_of_each
 from tessera_mosaic.pipeline.downstream.labels import LabelledGround, read_ground
 from tessera_mosaic.pipeline.errors import BadInput, as_bad_input, choose
@@ -26,7 +26,7 @@ from tessera_mosaic.pipeline.evaluation.folds import BLOCK_METRES, Ground
 from tessera_mosaic.pipeline.evaluation.head_scores import HeadScores, score_head
 from tessera_mosaic.pipeline.evaluation.score_sheets import ValueSheet
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any, read_pixels
-from tessera_mosaic.pipeline.mosaic.identity import fingerprint
+from tessera_mosaic.pipeline.mosaic.identity import fingerprint, model_name
 from tessera_mosaic.pipeline.tiling.lattice import PIXEL
 
 MOST_PIXELS = 1 << 20
@@ -192,7 +192,7 @@ def train(request: TrainRequest) -> Trained:
         space=training_space(data.features, groups),
         classes=ground.classes,
         mosaic=fingerprint(mosaic.identity),
-        model=product_name(mosaic.identity),
+        model=model_name(mosaic.identity),
         dims=mosaic.layout.dims,
         years=(request.year,),
         year_means=data.features.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32),

@@ -62,10 +62,9 @@ def check_year(head_years: Sequence[int], year: int, match_years: bool) -> int |
     if not match_years:
         told = ", ".join(map(str, head_years))
         raise BadInput(
-            f"the head was trained on {told}, and embeddings of another year are shifted, which "
-            "spoils what it says: train one for the year, or take the shift out with match_years",
-            "year",
-            year,
+            f"without it {year} is not mapped: the head was trained on {told}, and embeddings of "
+            f"another year are shifted, which spoils what it says; or train one for {year}",
+            "match_years",
         )
     return min(head_years, key=lambda each: (abs(each - year), each))
 

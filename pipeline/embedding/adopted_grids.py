@@ -108,18 +108,18 @@ class Grid:
         zone, south = _utm(self.crs)
         a, b, west, d, e, north = self.transform
         if zone is None:
-            raise BadInput(f"{self.name}: {_short(self.crs)} is no UTM zone's; {NEAREST}")
+            raise _elsewhere(f"{_short(self.crs)} of {self.name} is no UTM zone's")
         if (a, b, d, e) != (PIXEL, 0, 0, -PIXEL):
-            raise BadInput(
-                f"{self.name}: its pixels are {a:g} by {-e:g} m{' and turned' if b or d else ''}, "
-                f"and those of the lattice {PIXEL} by {PIXEL} m; {NEAREST}"
+            raise _elsewhere(
+                f"those of {self.name} are {a:g} by {-e:g} m{' and turned' if b or d else ''}, "
+                f"not {PIXEL} by {PIXEL} m"
             )
         col, east_of = _nearest((west - WEST_EDGE) / PIXEL)
         row, south_of = _nearest((NORTH_EDGE - (north - south)) / PIXEL)
         if max(abs(east_of), abs(south_of)) > SAME:
-            raise BadInput(
-                f"{self.name}: its pixels lie {_offset(east_of, 'east', 'west')} and "
-                f"{_offset(south_of, 'south', 'north')} of those of the lattice; {NEAREST}"
+            raise _elsewhere(
+                f"those of {self.name} lie {_offset(east_of, 'east', 'west')} and "
+                f"{_offset(south_of, 'south', 'north')} of them"
             )
         height, width, _ = self.shape
         if not (0 <= row <= HEIGHT - height and 0 <= col <= WIDTH - width):
@@ -127,7 +127,9 @@ class Grid:
         return Window(zone, row, col, height, width)
 
 
-NEAREST = "`nearest` takes for each pixel of the lattice the nearest of the grid"
+def _elsewhere(how: str) -> BadInput:
+    """The error of a grid whose pixels are not those of the lattice."""
+    return BadInput(f"without it pixels have to be those of the lattice, and {how}", "nearest")
 
 
 def _utm(crs: str) -> tuple[int | None, int]:

@@ -30,9 +30,12 @@ class Status:
     ----------
     years
         How those of each calendar year stand for which any were planned.
+    of_map
+        Whether it is a map, whose pixels are mapped and not embedded.
     """
 
     years: Mapping[int, Standing]
+    of_map: bool = False
 
     @property
     def planned(self) -> int:
@@ -127,7 +130,7 @@ def status(store: str, year: int | None = None, store_patience: float = PATIENCE
     planned = {each: of for each, of in found.items() if of.planned}
     if year is not None and not planned:
         raise BadInput(f"{store} has no tiles planned for {year}")
-    return Status(planned)
+    return Status(planned, storage.exists(MAP_RECIPE))
 
 
 def _years(storage: Storage) -> tuple[int, ...]:

@@ -223,12 +223,16 @@ def same(found: dict[str, Any], expected: dict[str, Any], name: str) -> bool:
     return ours == theirs
 
 
-def test_a_map_is_verified_and_mended(burn: Burn, run: jobs.Run) -> None:
+def test_a_map_is_verified_and_mended(
+    burn: Burn, run: jobs.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     copy = burn.folder / "copy"
     shutil.copytree(burn.folder / "map", copy)
     code, told = run("status", f"--store={copy}")
     assert code == 0
     assert told["done"] == told["planned"] == len(caldor.tiles())
+    assert main(["status", f"--store={copy}"]) == 0
+    assert "4,096 pixels mapped" in capsys.readouterr().out
     broken = next(iter(sorted((copy / "utm10/class/c").rglob("*/*/*"))))
     broken.write_bytes(broken.read_bytes()[:-1] + b"x")
     code, told = run("verify", f"--store={copy}")
@@ -243,7 +247,9 @@ def test_a_map_is_verified_and_mended(burn: Burn, run: jobs.Run) -> None:
 def test_another_year_is_refused_unless_its_shift_is_taken_out(
     burn: Burn, refused: Callable[..., str]
 ) -> None:
-    assert "the head was trained on 2022" in refused(year=2023)
+    assert "--match-years: without it 2023 is not mapped: the head was trained on 2022" in refused(
+        year=2023
+    )
     assert main(burn.words("matched", "--match-years", year=2023)) == 0
     matched = burn.f1("matched", 2023)
     assert matched >= 0.77
