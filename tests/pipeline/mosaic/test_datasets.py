@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -78,11 +79,28 @@ def test_what_is_not_there(sample: Sample, tmp_path: object) -> None:
     assert 2017 in zones[31]["time"]
     with pytest.raises(BadInput, match="no year 2017: the years that were made are 2018, 2019"):
         zones.region(3, 50, 4, 51, year=2017)
-    with pytest.raises(BadInput, match="no zone"):
+    with pytest.raises(BadInput, match="lies in zone 18: it has the zones 1, 31, 32, 60"):
         zones.region(-73, 40, -72, 41, year=2018)
+    with pytest.raises(KeyError, match="no zone 33: the mosaic has the zones 1, 31, 32, 60"):
+        zones[33]
+    assert 33 not in zones
     part = zones.region(5.9995, 0.001, 5.9999, 0.002, year=YEARS[0])[31]
     with pytest.raises(BadInput, match=r"no depth 7: the mosaic has \[16, 32, 64, 128\]"):
         dequantize(part, 7)
+
+
+def test_a_place_without_data_is_told_where_there_is_some(sample: Sample) -> None:
+    zones = open_mosaic(sample.mosaic.storage.url)
+    with pytest.raises(BadInput, match="nothing of 2018 in this box: what was made lies") as told:
+        zones.region(3.0, 50.0, 3.01, 50.01, year=2018)
+    box = re.search(r"within ([-\d.,]+) \(zone 1\), ([-\d.,]+) \(zone 31\)", str(told.value))
+    assert box is not None
+    west, south, east, north = map(float, box[2].split(","))
+    # Two tiles of 1.28 km at the equator and the meridian of 6 degrees east.
+    assert 5.98 <= west < 6.0 <= east <= 6.02
+    assert (south, north) == (-0.01, 0.01)
+    # Asking for a larger box than can be looked through gives what there is.
+    assert list(zones.region(3.0, 50.0, 4.0, 51.0, year=2018)) == [31]
 
 
 def test_where_a_store_cannot_be_listed_every_year_may_be_there(sample: Sample) -> None:
