@@ -30,6 +30,12 @@ from tessera_mosaic.model.heads.head import (
 MOST_BYTES = 64 * 2**20
 """Largest file of a head."""
 
+MOST_VALUES = 1_000_000
+"""Most values of the JSON in it."""
+
+MARKS = "[{,:"
+"""One of these stands before every value of JSON but the first."""
+
 ENTRY, VERSION = "tessera_head", 1
 """Name of the entry of the metadata, and version of what it holds."""
 
@@ -123,10 +129,17 @@ def decode_head(data: bytes) -> Head:
 
 def _metadata(data: bytes) -> dict[str, Any]:
     (length,) = struct.unpack_from("<Q", data)
-    told = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][ENTRY])
+    told = _read_json(_read_json(data[8 : 8 + length].decode())["__metadata__"][ENTRY])
     if not isinstance(told, dict) or told["version"] != VERSION:
         raise HeadError(f"a version of heads that is not {VERSION}")
     return told
+
+
+def _read_json(text: str) -> Any:
+    """Decode JSON whose values are counted before: a few bytes of each would take 60."""
+    if sum(text.count(mark) for mark in MARKS) > MOST_VALUES:
+        raise HeadError(f"it tells more than {MOST_VALUES:,} values")
+    return json.loads(text)
 
 
 def _head(told: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Head:

@@ -9,15 +9,22 @@ from __future__ import annotations
 import json
 import os
 import resource
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tessera_mosaic.model.heads import files
+from tessera_mosaic.model.heads.files import ENTRY, encode_head
+from tessera_mosaic.model.heads.head import Head, HeadClass, HeadKind, Task, TrainingSpace
+from tessera_mosaic.pipeline.downstream.head_file import read_head
+from tessera_mosaic.pipeline.downstream.place_files import read_places
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt, StoreError, TesseraError
 from tessera_mosaic.pipeline.imagery import cog
 from tessera_mosaic.pipeline.imagery.label_raster import read_labels
@@ -229,6 +236,86 @@ def test_any_file_of_labels_is_read_or_refused(
     path = tmp_path / "labels.tif"
     path.write_bytes(data.draw(broken(raster)))
     survives(lambda: read_labels(path), BadInput)
+
+
+PLACE: dict[str, Any] = {
+    "type": "FeatureCollection",
+    "features": [
+        {
+            "type": "Feature",
+            "properties": {"class": "wheat", "year": 2024, "field": 7},
+            "geometry": {"type": "Point", "coordinates": [3.0, 50.8]},
+        }
+    ],
+}
+TABLE = b"lon,lat,class,year\n3.0,50.8,wheat,2024\n3.1,50.9,,2024\n"
+
+
+@fuzz
+@given(st.data())
+def test_any_table_of_labels_is_places_or_refused(tmp_path: Path, data: st.DataObject) -> None:
+    drawn = {
+        "labels.geojson": st.one_of(spoiled(PLACE).map(encoded), broken(encoded(PLACE))),
+        "labels.csv": broken(TABLE),
+    }
+    path = tmp_path / data.draw(st.sampled_from(sorted(drawn)))
+    path.write_bytes(data.draw(drawn[path.name]))
+    survives(lambda: read_places(path), BadInput)
+
+
+HEAD = encode_head(
+    Head(
+        kind=HeadKind.LOGISTIC,
+        task=Task.CLASS,
+        layers={"weight": np.ones((2, 4), np.float32), "bias": np.zeros(2, np.float32)},
+        space=TrainingSpace(
+            np.ones((2, 4), np.float32),
+            np.eye(2, 4, dtype=np.float32),
+            np.ones(2, np.float32),
+            0.5,
+            np.linspace(0, 1, 101, dtype=np.float32),
+        ),
+        classes=(HeadClass(1, "wheat", (1, 2, 3)), HeadClass(2, "maize", (4, 5, 6))),
+        mosaic="f" * 64,
+        model="tessera-v1.1",
+        dims=4,
+        years=(2024,),
+        year_means=np.ones((1, 4), np.float32),
+        pixels=np.arange(5, dtype=np.uint64),
+        labels_sha256="0" * 64,
+        scores={"trusted": "block", "folds": []},
+        software={"numpy": "2"},
+    )
+)
+(_LENGTH,) = struct.unpack_from("<Q", HEAD)
+HEADER = json.loads(HEAD[8 : 8 + _LENGTH])
+TOLD = json.loads(HEADER["__metadata__"][ENTRY])
+
+
+@st.composite
+def heads(draw: st.DrawFn) -> bytes:
+    """Files of a head with other bytes, another header, or other things told under their digest."""
+    if draw(st.booleans()):
+        return draw(broken(HEAD))
+    if draw(st.booleans()):
+        header = encoded(draw(spoiled(HEADER)))
+        return struct.pack("<Q", len(header)) + header + HEAD[8 + _LENGTH :]
+    told = draw(spoiled(TOLD))
+    tensors = safetensors.numpy.load(HEAD)
+    if isinstance(told, dict):
+        told["sha256"] = files._digest(told, tensors)
+    return safetensors.numpy.save(tensors, {ENTRY: json.dumps(told)})
+
+
+@fuzz
+@given(heads())
+def test_any_head_is_one_or_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "a.head"
+    path.write_bytes(data)
+    read = survives(lambda: read_head(str(path)), BadInput)
+    if read is not None:
+        # Whatever is believed can be written again.
+        encode_head(read.head)
 
 
 TILE = Tile(31, 1449, 136, 256)

@@ -82,6 +82,12 @@ def test_a_tampered_head_is_refused() -> None:
         decode_head(DATA[:-1] + bytes([DATA[-1] ^ 1]))
 
 
+def test_a_head_that_tells_more_than_any_head_is_refused() -> None:
+    told = json.loads(_told(DATA)) | {"scores": {"folds": [[]] * (files.MOST_VALUES // 2)}}
+    with pytest.raises(HeadError, match="tells more than 1,000,000 values"):
+        decode_head(_with(DATA, told))
+
+
 @settings(max_examples=150)
 @given(st.binary(max_size=200))
 def test_no_bytes_are_a_head_by_chance(data: bytes) -> None:
