@@ -1,5 +1,6 @@
-# make demo and make test set up all they need; PYTHON names the interpreter to build on.
-PYTHON ?= python3.11
+# make demo and make test set up all they need; PYTHON names the interpreter to build on, by default
+# the first that tools/find_python.sh finds.
+PYTHON ?=
 VENV ?= .venv
 BIN := $(VENV)/bin
 
@@ -14,7 +15,8 @@ minio := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
+	@python="$(PYTHON)"; [ "$$python" ] || python=$$(tools/find_python.sh) || exit 1; \
+	"$$python" -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

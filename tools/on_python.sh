@@ -7,18 +7,7 @@ cd "$(dirname "$0")/.."
 version=$1
 shift
 
-interpreter() {
-  local each
-  for each in "$(command -v "python$version" || true)" "$HOME/.pyenv/versions/$version".*/bin/python; do
-    if [[ -x $each ]] && "$each" -c "" 2>/dev/null; then
-      echo "$each"
-      return
-    fi
-  done
-  return 1
-}
-
-if ! python=$(interpreter); then
+if ! python=$(tools/find_python.sh "$version" 2>/dev/null); then
   echo "python$version is not installed here: skipped"
   exit 0
 fi
