@@ -41,13 +41,24 @@ lint: setup
 	MYPYPATH=build/links $(BIN)/mypy
 
 # Idle cores take 45 s for versitygw, 37 s for fake-gcs-server and three minutes for minio. Where
-# there is no Go, or a server cannot be built, the tests that need it are skipped and say why.
+# there is no Go, or a server cannot be built, the tests that need it are skipped and say why. Go
+# waits for a module proxy for as long as it takes: one that does not answer is given up, and so is
+# a build that comes to nothing.
+REACHED_IN := 15
+BUILT_IN := 1200
+within = $(if $(shell command -v timeout),timeout $1)
+module_of = $(shell echo $1 | sed 's,/cmd/[^@]*,,')
+
 stores: $(STORES:%=build/stores/%)
 
 build/stores/%:
-	@if command -v go >/dev/null; then \
-	  GOBIN=$(CURDIR)/build/stores go install $($*) || echo "$* could not be built"; \
-	else echo "$* is not built: there is no Go"; fi
+	@if ! command -v go >/dev/null; then echo "$* is not built: there is no Go"; \
+	elif ! $(call within,$(REACHED_IN)) go list -m $(call module_of,$($*)) >/dev/null; then \
+	  echo "$* is not built: its module cannot be reached within $(REACHED_IN) s"; \
+	else \
+	  GOBIN=$(CURDIR)/build/stores $(call within,$(BUILT_IN)) go install $($*) || \
+	    echo "$* could not be built"; \
+	fi
 
 bench: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'

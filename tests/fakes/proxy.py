@@ -46,6 +46,12 @@ class Asked:
         where = unquote(self.path) + self.named
         return self.kind != "LIST" and bool(OF_TILE.search(where))
 
+    @property
+    def puts_record(self) -> bool:
+        """Whether it puts a tile's record."""
+        where = unquote(self.path) + self.named
+        return self.method in ("PUT", "POST") and "/tiles/utm" in where
+
 
 @dataclass(frozen=True)
 class Act:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from tessera_mosaic.pipeline.io.local_files import PARTIAL
 from tessera_mosaic.pipeline.io.locks import Pace, locked
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.job.graph import run_graph
+from tessera_mosaic.pipeline.job.job_spec import JobSpec
+from tessera_mosaic.pipeline.job.local_runner import GraphRuns
 from tests import jobs
 from tests.fakes.environment import store_at
 from tests.fakes.proxy import Act, FaultProxy, fault_proxy, s3_error
@@ -65,10 +72,8 @@ def place(
         yield place
 
 
-@pytest.fixture(scope="module")
-def amazon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with place_of("versitygw", tmp_path_factory.mktemp("server") / "data") as place:
-        yield place
+on_versitygw = pytest.mark.parametrize("place", ["versitygw"], indirect=True)
+"""Of tests in which the proxy answers, so that one server is as good as another."""
 
 
 def test_a_year_in_few_requests(place: Place, archive: Path, finished: Path, run: jobs.Run) -> None:
@@ -94,26 +99,25 @@ def test_a_year_in_few_requests(place: Place, archive: Path, finished: Path, run
     assert {each["problem"] for each in run("verify", store)[1]["problems"]} <= {"border"}
 
 
+def in_this_process(job: JobSpec, zones: list[int], flags: dict[str, Any]) -> Counter[str]:
+    """Run the graph here, where a launcher would start a process for it."""
+    return run_graph(job, zones, PipelineOptions([], **flags))
+
+
 def test_a_killed_run_goes_on_and_two_launchers_share_the_rest(
-    amazon: Place, archive: Path, finished: Path
+    place: Place, archive: Path, finished: Path
 ) -> None:
-    words, storage = amazon.words(archive, "killed"), Storage(amazon.url("killed"))
-    tiles = f"records/{jobs.YEAR}/tiles/"
-    assert jobs.kill_when(words, lambda: len(list(storage.list(tiles))) > 2) != 0
-    assert len(list(storage.list(tiles))) < 12
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tessera_mosaic", *words],
-            cwd=jobs.ROOT,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    said = [process.communicate(timeout=300)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert amazon.shards("killed") == jobs.shards(finished)
+    words, asked = place.words(archive, "killed"), place.proxy.asked
+    asked.clear()
+    assert jobs.kill_when(words, lambda: sum(each.puts_record for each in list(asked)) > 2) != 0
+    storage = Storage(place.url("killed"))
+    assert len(list(storage.list(f"records/{jobs.YEAR}/tiles/"))) < 12
+    runs = GraphRuns(apart=in_this_process)
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(jobs.launched, words, runs=runs) for _ in range(2)]
+        ended = [each.result() for each in both]
+    assert [(code, result["done"]) for code, result in ended] == [(0, 12)] * 2
+    assert place.shards("killed") == jobs.shards(finished)
 
 
 def test_a_lock_of_the_dead_is_taken_over(place: Place) -> None:
@@ -126,35 +130,56 @@ def test_a_lock_of_the_dead_is_taken_over(place: Place) -> None:
     assert not storage.exists(key)
 
 
+@on_versitygw
 def test_bad_weather_is_sat_out_by_every_command(
-    amazon: Place, archive: Path, run: jobs.Run, capsys: pytest.CaptureFixture[str]
+    place: Place, archive: Path, run: jobs.Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each command meets a store that is busy at its first requests, or hangs up."""
-    words, store = amazon.words(archive, "weather"), f"--store={amazon.url('weather')}"
+    words, store = place.words(archive, "weather"), f"--store={place.url('weather')}"
     busy, gone = s3_error(503, "SlowDown"), Act(hang_up="before")
     commands = [words, *([name, store] for name in ("status", "verify", "publish"))]
     for command, act in zip(commands, (busy, gone, busy, gone), strict=True):
-        with amazon.proxy.failing(act, times=8):
+        with place.proxy.failing(act, times=8):
             assert jobs.run_here(command) in (0, 3), capsys.readouterr().err
 
 
-def test_a_refused_read_is_no_damage(amazon: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    storage = Storage(amazon.url("refused"))
+@on_versitygw
+def test_a_refused_read_is_no_damage(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    storage = Storage(place.url("refused"))
     write_sample(storage, TILES[:1], [2018])
     store = f"--store={storage.url}"
     for status, code in ((400, "InvalidToken"), (403, "AccessDenied")):
-        with amazon.proxy.failing(s3_error(status, code), method="GET", word="/embeddings/c/"):
+        with place.proxy.failing(s3_error(status, code), method="GET", word="/embeddings/c/"):
             assert jobs.run_here(["verify", store]) == 1
         said = capsys.readouterr()
         assert code in said.err
         assert "problems" not in said.out
 
 
+@on_versitygw
 def test_a_store_that_is_full_fails_tiles_as_full(
-    amazon: Place, archive: Path, run: jobs.Run
+    place: Place, archive: Path, run: jobs.Run
 ) -> None:
     full = s3_error(507, "XMinioStorageFull")
-    words = [*amazon.words(archive, "full"), "--max-failed-share=1"]
-    with amazon.proxy.failing(full, method="PUT", word="/scales/c/"):
+    words = [*place.words(archive, "full"), "--max-failed-share=1"]
+    with place.proxy.failing(full, method="PUT", word="/scales/c/"):
         code, result = run(*words)
     assert (code, result["failures"]) == (3, {"store-full": 12})
+
+
+def test_no_server_is_waited_for_that_cannot_be_built(tmp_path: Path) -> None:
+    """As where Go is, and the proxy of its modules does not answer."""
+    shutil.copy(jobs.ROOT / "Makefile", tmp_path)
+    go = tmp_path / "go"
+    go.write_text("#!/bin/sh\nexec sleep 600\n")
+    go.chmod(0o755)
+    ended = subprocess.run(
+        ["make", "stores", "STORES=minio", "REACHED_IN=0.2"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == "minio is not built: its module cannot be reached within 0.2 s\n"
