@@ -19,6 +19,7 @@ from tessera_mosaic.pipeline.downstream.map_figures import (
 )
 from tessera_mosaic.pipeline.downstream.map_rasters import class_colours, class_names
 from tessera_mosaic.pipeline.downstream.map_store import MapStore
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.ledger.keys import HEAD, map_report_key
 from tessera_mosaic.pipeline.publishing.report import STYLE
 
@@ -266,7 +267,7 @@ def _doubt(told: Mapping[str, Any]) -> str:
 
 def _notes(made: MapStore, key: str) -> list[str]:
     try:
-        return [str(note) for note in json.loads(made.storage.read(key))["notes"]]
+        return [str(note) for note in read_json(made.storage.read_document(key))["notes"]]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return []
 

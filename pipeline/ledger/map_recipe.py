@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.keys import MAP_RECIPE
@@ -56,7 +57,7 @@ def read_map_recipe(storage: Storage) -> dict[int, MapYear]:
     try:
         return {
             int(year): MapYear(str(told["fingerprint"]), tuple(map(str, told["objects"])))
-            for year, told in json.loads(data)["years"].items()
+            for year, told in read_json(data)["years"].items()
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{storage.url}/{MAP_RECIPE} is damaged: {error!r}") from None

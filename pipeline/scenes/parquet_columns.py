@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ import shapely
 from numpy.typing import NDArray
 
 from tessera_mosaic.model.observations import S1_BANDS
+from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.scenes.acquisitions import tells_of_acquisition
 from tessera_mosaic.pipeline.scenes.offset_claim import BASELINES, OFFSET_APPLIED, PRODUCTS
 from tessera_mosaic.pipeline.scenes.scene import S2_ASSETS
@@ -274,8 +274,8 @@ def _from_json(cell: Any) -> Any:
     """What a cell of JSON says; any other cell as it is."""
     if isinstance(cell, str | bytes):
         try:
-            return json.loads(cell)
-        except (ValueError, RecursionError):
+            return read_json(cell.encode() if isinstance(cell, str) else cell)
+        except ValueError:
             return None
     return cell
 

@@ -11,6 +11,7 @@ import pytest
 from tessera_mosaic.pipeline.embedding.sample_index import read_index
 from tessera_mosaic.pipeline.errors import Altered, BadInput, Gone, StoreError
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
+from tessera_mosaic.pipeline.io.foreign_json import MOST_VALUES
 from tessera_mosaic.pipeline.io.local_files import PARTIAL
 from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.storage import MOST_DOCUMENT, Storage
@@ -135,6 +136,13 @@ def test_an_object_is_read_as_far_as_it_may_be() -> None:
             storage.read("nine", most)
     storage.write("none", b"")
     assert storage.read("none", 1) == b""
+
+
+def test_a_recipe_of_a_map_has_no_more_values_than_it_may(tmp_path: Path) -> None:
+    storage = Storage(str(tmp_path))
+    storage.write(MAP_RECIPE, b'{"years": [' + b"1," * MOST_VALUES + b"1]}")
+    with pytest.raises(BadInput, match="more than 4,000,000 values"):
+        read_map_recipe(storage)
 
 
 READERS: dict[str, Callable[[Storage], object]] = {
