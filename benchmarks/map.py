@@ -1,4 +1,4 @@
-"""How fast a head is applied, beside decoding alone, and memory from few tiles to many.
+"""How fast a head is applied, beside decoding alone, and its memory from few tiles to many.
 
 `python -m benchmarks map [--seconds N] [--rounds N] [--tiles N [N ...]]`
 
@@ -134,7 +134,10 @@ def memory(
     encoded: Encoded,
     tiles: Sequence[int],
 ) -> None:
-    """Print the peak memory after so many tiles of 256 px, each kept as a file and let go."""
+    """Print the peak memory after so many tiles of 256 px, each kept as a file and let go.
+
+    It is that of decoding and scoring in this process; a job's processes are not measured.
+    """
     with tempfile.TemporaryDirectory() as folder:
         for count in tiles:
             for number in range(count):
@@ -142,4 +145,4 @@ def memory(
                 path = Path(folder) / f"{number % 10}.npy"
                 np.save(path, np.concatenate(classes).astype(np.uint8))
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            print(f"  {count:>6,} tiles: peak memory {peak:,.0f} MiB")
+            print(f"  {count:>6,} tiles decoded and scored: peak memory {peak:,.0f} MiB")

@@ -315,6 +315,18 @@ def test_the_job_resumes_and_nothing_else_writes_into_the_store(
     assert "product: v1.1" in (store / "ATTRIBUTION.md").read_text()
 
 
+def test_two_processes_that_were_killed_once_adopt_the_bytes_of_one(tmp_path: Path) -> None:
+    made, one, two = (tmp_path / name for name in ("made", "one", "two"))
+    write_grid(made, "EPSG:32631", [10, 0, 500_000, 0, -10, 5_633_200])
+    adopted(AdoptRequest(str(one), YEAR, "v1.1", folder=made, tile=SIDE))
+    words = ["adopt", f"--from={made}", f"--year={YEAR}", "--model=v1.1", f"--tile={SIDE}",
+             f"--store={two}", "--workers=2"]  # fmt: skip
+    jobs.kill_when(words, lambda: any((two / "utm31/embeddings").rglob("c/*/*/*")))
+    ended = jobs.run_process(words)
+    assert ended.code == 0, ended.error
+    assert jobs.shards(two) == jobs.shards(one)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
