@@ -14,6 +14,7 @@ from tessera_mosaic.pipeline.io.storage import Storage
 from tests import jobs
 from tests.fakes.environment import gcs_here, s3_here
 from tests.fakes.gcs import State
+from tests.small_demo import SmallDemo, make_small_demo
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -44,6 +45,12 @@ def finished(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert ended.code == 0, ended.error
     assert ended.result["done"] == ended.result["tiles"] == 12
     return store
+
+
+@pytest.fixture(scope="session")
+def small_demo(tmp_path_factory: pytest.TempPathFactory) -> SmallDemo:
+    """A demo of a small land, in a folder of its own."""
+    return make_small_demo(tmp_path_factory.mktemp("small") / "demo")
 
 
 @pytest.fixture(scope="module")

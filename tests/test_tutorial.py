@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tessera_mosaic.pipeline.cli import COMMANDS, main
-from tessera_mosaic.pipeline.commands import demo_steps
 from tests.layers import ROOT
-from tests.pipeline.commands.test_demo import SMALL
+from tests.small_demo import SmallDemo
 
 PAGE = ROOT / "docs" / "maps.md"
 
@@ -24,12 +23,11 @@ def commands() -> list[list[str]]:
 
 
 def test_the_tutorial_goes_from_a_valley_to_a_crop_map(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small_demo: SmallDemo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(small_demo.folder.parent)
     (first, *_), *others = commands()
-    assert first == "demo"
-    demo_steps.make_demo(Path("demo"), SMALL, quiet=True)
+    assert first == small_demo.folder.name == "demo"
     for words in others:
         assert words[0] in COMMANDS
         assert main(words) == 0, words
@@ -37,4 +35,4 @@ def test_the_tutorial_goes_from_a_valley_to_a_crop_map(
     assert "<- trust this" in told
     assert "not estimates of areas" in told
     for made in ("report-2024.html", "utm31-2024.vrt", "stac/collection.json", "utm31/quality"):
-        assert (tmp_path / "crops.zarr" / made).exists()
+        assert (Path("crops.zarr") / made).exists()

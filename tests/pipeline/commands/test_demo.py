@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,7 @@ from tessera_mosaic.pipeline.commands import demo_steps as demo
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.tiling.lattice import window_of_bounds
-
-WEST = replace(demo.GRANULES[0], west=499_680, north=5_632_320, height=64, width=48)
-EAST = replace(demo.GRANULES[1], west=499_980, north=5_632_320, height=64, width=34)
-
-
-SMALL = demo.Land(
-    replace(demo.LAND.archive, footprints=(WEST, EAST), s2_days=8, s1_days=6),
-    window_of_bounds(31, (499_680, 5_631_680, 500_320, 5_632_320)),
-)
-"""A land of 64 px a side, with few passes."""
-
+from tests.small_demo import SMALL, SmallDemo
 
 def test_the_granules_overlap_and_fill_the_window() -> None:
     window = demo.LAND.window
@@ -34,13 +23,8 @@ def test_the_granules_overlap_and_fill_the_window() -> None:
     assert (covered == 2).any()
 
 
-def run(out: Path, json_output: bool = False) -> dict[str, Any]:
-    return demo.make_demo(out, SMALL, quiet=json_output)
-
-
-def test_the_demo_makes_what_it_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    result = run(tmp_path / "demo")
-    told = capsys.readouterr().out
+def test_the_demo_makes_what_it_names(small_demo: SmallDemo) -> None:
+    result, told = small_demo.result, small_demo.told
     assert (result["tiles"], result["done"], result["failed"]) == (4, 4, 0)
     assert result["pixels"] == 64 * 64
     for made in ("archive", "store", "picture", "labels", "head", "map", "map_picture"):
@@ -70,17 +54,13 @@ def test_the_demo_makes_what_it_names(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (np.isfinite(pixels.scales) == (sum(pixels.counts.values()) > 0)).all()
 
 
-def test_a_second_demo_finds_its_work_done(tmp_path: Path) -> None:
-    first = run(tmp_path / "demo", json_output=True)
-    Path(first["picture"]).unlink()
-    again = run(tmp_path / "demo", json_output=True)
-    assert (again["done"], again["pixels"]) == (4, 0)
-    assert Path(again["picture"]).exists()
-
-
-def test_json_is_alone_on_standard_output(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_second_demo_finds_its_work_done_and_with_json_prints_nothing(
+    small_demo: SmallDemo, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = run(tmp_path / "demo", json_output=True)
-    assert told["picture"] == str(tmp_path / "demo" / "mosaic.png")
+    picture = small_demo.folder / "mosaic.png"
+    picture.unlink()
+    again = demo.make_demo(small_demo.folder, SMALL, quiet=True)
+    assert (again["done"], again["pixels"]) == (4, 0)
+    assert again["picture"] == str(picture)
+    assert picture.exists()
     assert capsys.readouterr().out == ""
