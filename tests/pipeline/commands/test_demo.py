@@ -14,6 +14,7 @@ from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.tiling.lattice import window_of_bounds
 from tests.small_demo import SMALL, SmallDemo
 
+
 def test_the_granules_overlap_and_fill_the_window() -> None:
     window = demo.LAND.window
     covered = np.zeros(window.shape, int)
