@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import os
 import sys
@@ -26,6 +25,7 @@ from tessera_mosaic.model.data import WEIGHTS
 from tessera_mosaic.pipeline.errors import BadInput, Gone, SceneError, as_bad_input
 from tessera_mosaic.pipeline.io.buckets import Buckets
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
+from tessera_mosaic.pipeline.io.file_lock import lock_file
 from tessera_mosaic.pipeline.io.http import ORDINARY, Patience
 from tessera_mosaic.pipeline.io.throttle import Accounts
 from tessera_mosaic.pipeline.io.urls import WEB, is_local, local_path, plain, scheme_of
@@ -198,7 +198,7 @@ def _alone_with(path: Path) -> Iterator[IO[bytes]]:
     """A file to append to, once no other process or thread does, made if it is not there."""
     while True:
         with path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            lock_file(file.fileno())
             # Who had it before may have moved it away in the meantime.
             if _is_at(path, file):
                 yield file

@@ -7,7 +7,6 @@ flushed and renamed.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import uuid
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.file_lock import lock_file
 
 PARTIAL = ".partial"
 """Folder of a store that holds the files still being written, and the locks."""
@@ -104,7 +104,7 @@ def sweep_folder(folder: Path) -> int:
         return swept
     for path in (folder / PARTIAL).glob("*.part"):
         with contextlib.suppress(OSError), open(path, "rb", opener=_no_link) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(file.fileno(), wait=False)
             path.unlink()
             swept += 1
     return swept
@@ -145,7 +145,7 @@ def _partial_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
     while True:
         path = folder / PARTIAL / f"{uuid.uuid4().hex}.part"
         file = open(path, "xb", buffering=1 << 20)  # noqa: SIM115
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock_file(file.fileno())
         if os.fstat(file.fileno()).st_nlink:
             break
         file.close()

@@ -11,7 +11,6 @@ process.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import logging
@@ -26,6 +25,7 @@ from pathlib import Path
 
 from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.io.exclusion import settled
+from tessera_mosaic.pipeline.io.file_lock import lock_file
 from tessera_mosaic.pipeline.io.local_files import PARTIAL
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import Asked, store_error, store_errors
@@ -213,11 +213,11 @@ def _wait_for(handle: int, path: Path, pace: Pace) -> None:
     began = time.monotonic()
     while time.monotonic() - began < pace.told:
         with contextlib.suppress(BlockingIOError):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(handle, wait=False)
             return
         time.sleep(pace.poll / 20)
     log.warning("%s: waiting for %s", path, _who(os.pread(handle, 200, 0).decode(errors="replace")))
-    fcntl.flock(handle, fcntl.LOCK_EX)
+    lock_file(handle)
 
 
 def _no_link(path: str, flags: int) -> int:

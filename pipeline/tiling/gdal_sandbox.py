@@ -11,7 +11,6 @@ import contextlib
 import json
 import math
 import os
-import resource
 import subprocess
 import sys
 import warnings
@@ -90,6 +89,12 @@ def main(name: str, seconds: int, columns: bool = False) -> None:
     """Read a file and print what it holds as JSON."""
     import pyogrio
 
+    try:
+        import resource
+    except ModuleNotFoundError:
+        refused = "is read with limits that this system does not have: convert it to GeoJSON or KML"
+        json.dump({"refused": refused}, sys.stdout)
+        return
     with contextlib.suppress(ValueError):
         # macOS knows the limit and sets none.
         resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
