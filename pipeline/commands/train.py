@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tessera_mosaic.model.heads.head import HeadKind, Task
-from tessera_mosaic.pipeline.downstream.extra_features import ExtraScores
-from tessera_mosaic.pipeline.downstream.train import Trained, TrainRequest, train
 from tessera_mosaic.pipeline.evaluation.folds import BLOCK_METRES, FoldKind
 from tessera_mosaic.pipeline.evaluation.score_sheets import ClassSheet, ValueSheet
+
+if TYPE_CHECKING:
+    from tessera_mosaic.pipeline.downstream.extra_features import ExtraScores
+    from tessera_mosaic.pipeline.downstream.train import Trained
 
 
 def train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +50,9 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
 
 def train_command(args: argparse.Namespace) -> dict[str, Any]:
     """Train, tell, and return the fields of `train --json`."""
+    # Loaded where it is used: its help does not wait for PyTorch.
+    from tessera_mosaic.pipeline.downstream.train import TrainRequest, train
+
     trained = train(
         TrainRequest(
             store=args.store,
