@@ -8,7 +8,6 @@ reads what a store said, `store_errors` classes it, and `patience` asks again. `
 whether a store puts an object only where there is none, and by that `locks` lets one process at a
 time edit one (`file_lock` is the system's own); `sealed` is the form of small objects that must not
 be read damaged, and `stored_object` what is remembered of large ones. Read `urls`, `throttle`,
-`http`, `buckets`,
-`fetcher` in this order, then `protocols`, `answers`, `store_errors`, `patience`, `local_files`,
-`file_systems`, `storage`, `exclusion`, `locks`, `sealed`.
+`http`, `buckets`, `fetcher` in this order, then `protocols`, `answers`, `store_errors`, `patience`,
+`local_files`, `file_systems`, `storage`, `exclusion`, `locks`, `sealed`.
 """
