@@ -6,6 +6,7 @@ import importlib
 import sys
 from collections.abc import Mapping
 
+from benchmarks.processor import machine_line
 from tessera_mosaic.pipeline.console import set_up_logging
 
 NAMES = {
@@ -16,6 +17,7 @@ NAMES = {
     "pipeline": "how reading, encoding and writing overlap",
     "map": "pixels a second of heads, beside decoding alone, and memory",
     "store_requests": "what a tile and each command ask of a real object store",
+    "instructions": "whether unlike processors make the same bytes",
     "scale": "seconds and memory a tile, from 100 tiles up",
 }
 
@@ -30,6 +32,7 @@ def main(argv: list[str], names: Mapping[str, str] = NAMES) -> int:
     set_up_logging()
     chosen = names if argv[0] == "all" else argv[:1]
     modules = [importlib.import_module(f"benchmarks.{name}") for name in chosen]
+    print(machine_line(), file=sys.stderr)
     return max(module.main(argv[1:]) or 0 for module in modules)
 
 

@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.processor import machine_line
 from benchmarks.write import synthetic_block
 from tessera_mosaic.pipeline.mosaic.layout import PLANE_CHUNK, SHARDS, Compression
 from tessera_mosaic.pipeline.planning.priors import read_priors
@@ -53,7 +52,6 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     codes, scales = _pixels(args.codes)
     monthly = float(read_priors().figures["storage"].value) / 1e9 * PLANET_PIXELS
-    print(machine_line())
     for name, values, inner in (("codes", codes, CHUNK), ("scales", scales, PLANE_CHUNK)):
         chunks = list(inner_chunks(values, inner))
         print(f"\n{name}: {len(chunks)} chunks of {chunks[0].nbytes:,} bytes")

@@ -2,7 +2,7 @@
 
 Run on several machines, or under QEMU's processors, the pinned lines have to be equal::
 
-    python -m benchmarks.instructions
+    python -m benchmarks instructions
     qemu-x86_64 -cpu Haswell .venv/bin/python -m benchmarks.instructions pinned v2-nano
 """
 
@@ -53,13 +53,13 @@ def tell(name: str) -> None:
     print(f"{name:10} {digest[:16]} {taken:6.2f} s  {encoder.arithmetic}", flush=True)
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Print a line a model, with this processor's instructions and with the pinned ones."""
-    if not sys.argv[1:]:
+    if not argv:
         for kind in ("free", "pinned"):
             subprocess.run([sys.executable, "-m", "benchmarks.instructions", kind], check=True)
         return
-    kind, *models = sys.argv[1:]
+    kind, *models = argv
     if kind == "pinned":
         pin_instructions()
     torch.set_num_threads(1)
@@ -68,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
