@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tessera_mosaic.pipeline.errors import StoreError
+from tessera_mosaic.pipeline.io.foreign_json import cleaned
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 
 values = st.recursive(
@@ -19,7 +20,8 @@ contents = st.dictionaries(st.text().filter(lambda name: name != "sha256"), valu
 
 @given(contents)
 def test_what_was_sealed_comes_back(fields: dict) -> None:
-    assert unseal(seal(fields)) == fields
+    # Texts are printable once they are read, whatever was written.
+    assert unseal(seal(fields)) == cleaned(fields)
 
 
 @given(contents, st.data())
