@@ -92,10 +92,9 @@ def test_a_year_in_few_requests(place: Place, archive: Path, finished: Path, run
     assert run("status", store)[1]["done"] == 12
     assert len(asked) <= 20
     assert run(*words)[1]["pixels"] == 0
-    # Tiles this small make `verify` suspect a border.
-    assert {each["problem"] for each in run("verify", store)[1]["problems"]} <= {"border"}
     assert run("publish", store)[1]["new"] == 12
     assert run("publish", store)[1]["new"] == 0
+    # Tiles this small make `verify` suspect a border.
     assert {each["problem"] for each in run("verify", store)[1]["problems"]} <= {"border"}
 
 
@@ -139,7 +138,7 @@ def test_bad_weather_is_sat_out_by_every_command(
     busy, gone = s3_error(503, "SlowDown"), Act(hang_up="before")
     commands = [words, *([name, store] for name in ("status", "verify", "publish"))]
     for command, act in zip(commands, (busy, gone, busy, gone), strict=True):
-        with place.proxy.failing(act, times=8):
+        with place.proxy.failing(act, times=4):
             assert jobs.run_here(command) in (0, 3), capsys.readouterr().err
 
 
