@@ -60,10 +60,9 @@ class WatchedEncoder:
 
 
 class _Watched:
-    arithmetic = "watched"
-
     def __init__(self, encoder: Any, action: Callable[[Origin | None], object]) -> None:
         self._encoder, self._action = encoder, action
+        self.arithmetic = encoder.arithmetic
 
     def embed(self, stack: Stack, at: Origin | None = None) -> Embedding:
         self._action(at)

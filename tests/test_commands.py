@@ -150,7 +150,7 @@ def leads_away(folder: Path) -> str:
     item = json.loads(path.read_text())
     item["assets"]["vv"]["href"] = "HTTP://127.0.0.1:1/vv.tif"
     path.write_text(json.dumps(item))
-    return f"{item['id']} vv: http://127.0.0.1:1/vv.tif is of the scheme 'HTTP'"
+    return f"{item['id']} vv: HTTP://127.0.0.1:1/vv.tif is of the scheme 'HTTP'"
 
 
 @pytest.mark.parametrize("damage", [without_classes, cut_short, taken_away, leads_away])

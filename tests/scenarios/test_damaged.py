@@ -165,7 +165,8 @@ def assert_contained(catalogue: Path, window: Window, healthy: AnnualStack, name
     assert all(reason for _, reason in annual.unused)
     others = set(healthy.used) - {name}
     assert others <= set(annual.used)
-    assert {scene for scene, _, _ in losses.scenes} <= {name}
+    # An item without a usable id is named by its address, which holds it here.
+    assert all(name in scene for scene, _, _ in losses.scenes)
 
 
 @pytest.mark.parametrize("kind", ITEMS)

@@ -289,7 +289,7 @@ def test_of_a_tile_only_the_pixels_inside_the_region_where_the_user_says_so(
 
     def found() -> set[str]:
         """Classes of problems, but for what unusual ground may raise."""
-        args = argparse.Namespace(store=str(store), year=None, json=True)
+        args = argparse.Namespace(store=str(store), year=None, json=True, store_patience=0)
         return {told["problem"] for told in verify_command(args)["problems"]} - set(TOLD)
 
     assert found() == set()
