@@ -39,9 +39,9 @@ def search(home: Path, words: list[str] | None = None) -> subprocess.CompletedPr
 @pytest.mark.parametrize(
     ("there", "chosen"),
     [
-        (["3.11", "3.12", "3.13"], "3.12"),
-        (["3.11", "3.13"], "3.13"),
-        (["3.11"], "3.11"),
+        (["3.11", "3.12", "3.13"], "3.11"),
+        (["3.12", "3.13"], "3.12"),
+        (["3.13"], "3.13"),
     ],
 )
 def test_the_first_choice_that_is_there(there: list[str], chosen: str, tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_without_any_it_says_so_in_one_line(tmp_path: Path) -> None:
     ended = search(tmp_path)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert len(ended.stderr.splitlines()) == 1
-    assert "3.12 3.13 3.11" in ended.stderr
+    assert "3.11 3.12 3.13" in ended.stderr
 
 
 def test_make_builds_on_what_is_found_or_named(tmp_path: Path) -> None:
