@@ -74,7 +74,7 @@ def test_make_builds_on_what_is_found_or_named(tmp_path: Path) -> None:
     words = [make, f"VENV={tmp_path / 'venv'}", "setup"]
     ended = search(tmp_path, words)
     assert ended.returncode != 0
-    assert "no Python 3.12 3.13 3.11 was found" in ended.stderr
+    assert "no Python 3.11 3.12 3.13 was found" in ended.stderr
     told = 'echo "$0 $@" > "$HOME/told"; exit 3'
     stand_in(tmp_path / "bin" / "python3.11", f'#!/bin/sh\n[ "$1" = -c ] && exit 0\n{told}\n')
     named = stand_in(tmp_path / "mine", f"#!/bin/sh\n{told}\n")
