@@ -17,7 +17,7 @@ trap 'rm -rf "$place"' EXIT
 "$place/venv/bin/pip" install --quiet --constraint constraints.txt torch==2.13.0
 "$place/venv/bin/pip" install --quiet --constraint constraints.txt ".[s3,training]"
 cd "$place"
-venv/bin/python "$@" - <<'PROGRAM'
+venv/bin/python - <<'PROGRAM'
 import importlib
 import pkgutil
 import sys
