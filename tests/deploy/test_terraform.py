@@ -148,7 +148,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     blocks = re.findall(r"^(?:variable|locals|output)\b.*?^\}", SOURCE, re.MULTILINE | re.DOTALL)
     dashboard = re.search(r"dashboard_json = (jsonencode\(.*?^  \}\))", SOURCE, re.M | re.S)
     assert dashboard
-    shown = "arguments", "watched", "logged", "writes", "charts"
+    shown = "watched", "logged", "writes", "charts"
     blocks += [f'output "{name}" {{\n  value = local.{name}\n}}' for name in shown]
     blocks.append(f'output "dashboard" {{\n  value = {dashboard[1]}\n}}')
     text = re.sub(r"\bgoogle_[a-z0-9_]+\.[a-z_]+(?:\[0\])?\.(\w+)", r'"a-\1"', "\n".join(blocks))
