@@ -83,7 +83,7 @@ class AdoptMaker:
 
     def steps(self, tile: Tile) -> int:
         """Number of blocks in which a tile is made."""
-        return (-(-tile.side // BLOCK)) ** 2
+        return tile.window.count_blocks(BLOCK)
 
     def of_tile(self, tile: Tile) -> list[Grid]:
         """The grids that lie on a tile, by name."""

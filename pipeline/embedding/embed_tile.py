@@ -107,7 +107,7 @@ class EmbedMaker:
 
     def steps(self, tile: Tile) -> int:
         """Number of blocks in which a tile is made."""
-        return (-(-tile.side // self.block)) ** 2
+        return tile.window.count_blocks(self.block)
 
     def wanted(self, window: Window) -> NDArray[np.bool_]:
         """Pixels of a window to embed, bool (height, width)."""

@@ -86,7 +86,7 @@ class SampleMaker:
 
     def steps(self, tile: Tile) -> int:
         """Number of blocks in which a tile is read."""
-        return (-(-tile.side // BLOCK)) ** 2
+        return tile.window.count_blocks(BLOCK)
 
     def open(self, storage: Storage, threads: int) -> TileSampler:
         """Open the catalogue and the labels in a worker process."""

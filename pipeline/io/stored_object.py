@@ -83,17 +83,32 @@ def check_object(storage: Storage, stored: StoredObject, piece: int = PIECE) -> 
     Damaged
         If the object is not as it was put.
     """
-    digest, at = hashlib.sha256(), 0
     try:
         # One byte more than there should be tells whether the object ends where it should.
-        while part := storage.read_range(stored.key, at, min(piece, stored.size + 1 - at)):
-            digest.update(part)
-            at += len(part)
-            if at > stored.size:
-                break
+        at, digest = _digest(storage, stored.key, stored.size + 1, piece)
     except FileNotFoundError:
         raise Damaged(Damage.MISSING, f"{stored.key} is not there") from None
     if at != stored.size:
         raise Damaged(Damage.SIZE, f"{stored.key} does not end at {stored.size} bytes")
-    if digest.hexdigest() != stored.sha256:
-        raise Damaged(Damage.CHECKSUM, f"{stored.key} has sha256 {digest.hexdigest()}")
+    if digest != stored.sha256:
+        raise Damaged(Damage.CHECKSUM, f"{stored.key} has sha256 {digest}")
+
+
+def object_as_it_stands(storage: Storage, key: str) -> StoredObject:
+    """An object as it is now, whoever put it.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    return StoredObject(key, *_digest(storage, key, storage.size(key), PIECE))
+
+
+def _digest(storage: Storage, key: str, most: int, piece: int) -> tuple[int, str]:
+    """Number of an object's bytes, and their sha256, up to so many."""
+    digest, at = hashlib.sha256(), 0
+    while at < most and (part := storage.read_range(key, at, min(piece, most - at))):
+        digest.update(part)
+        at += len(part)
+    return at, digest.hexdigest()

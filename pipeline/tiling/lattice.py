@@ -111,6 +111,10 @@ class Window:
                     min(side, self.col + self.width - col),
                 )
 
+    def count_blocks(self, side: int) -> int:
+        """Number of squares that `blocks` cuts into."""
+        return -(-self.height // side) * -(-self.width // side)
+
     def within(self, outer: Window) -> tuple[slice, slice]:
         """Rows and columns of this window in an array that covers `outer`."""
         row, col = self.row - outer.row, self.col - outer.col

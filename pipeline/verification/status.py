@@ -124,19 +124,18 @@ def status(store: str, year: int | None = None, store_patience: float = PATIENCE
     storage = Storage(store, patience=store_patience)
     storage.check_listable()
     with before_work():
-        years = _years(storage)
+        of_map = storage.exists(MAP_RECIPE)
+        years = tuple(read_map_recipe(storage)) if of_map else _years(storage)
     wanted = [each for each in years if year in (None, each)]
     found = {each: standing(storage, each) for each in wanted}
     planned = {each: of for each, of in found.items() if of.planned}
     if year is not None and not planned:
         raise BadInput(f"{store} has no tiles planned for {year}")
-    return Status(planned, storage.exists(MAP_RECIPE))
+    return Status(planned, of_map)
 
 
 def _years(storage: Storage) -> tuple[int, ...]:
-    """Years that a mosaic, a map, or a folder of d-pixels may have tiles of."""
-    if storage.exists(MAP_RECIPE):
-        return tuple(read_map_recipe(storage))
+    """Years that a mosaic or a folder of d-pixels may have tiles of."""
     try:
         _ = mosaic_in(storage)
         return tuple(years_planned(storage))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +11,7 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.io.stored_object import PIECE, Damaged, StoredObject
+from tessera_mosaic.pipeline.io.stored_object import Damaged, StoredObject, object_as_it_stands
 from tessera_mosaic.pipeline.ledger.records import Record, means_of
 from tessera_mosaic.pipeline.mosaic.identity import adopted_model
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Array
@@ -127,20 +125,15 @@ def made_again(
     ):
         return False
     try:
-        standing = tuple(_as_it_stands(mosaic.storage, stored) for stored in record.objects)
+        standing = tuple(object_as_it_stands(mosaic.storage, it.key) for it in record.objects)
     except FileNotFoundError:
         return False
-    pairs = dict(
-        zip(
-            (array.name for array in mosaic.layout.arrays),
-            zip(standing, record.objects, strict=True),
-            strict=True,
-        )
-    )
-    same = {name for name, (now, then) in pairs.items() if now == then}
-    resized = {name for name, (now, then) in pairs.items() if now.size != then.size}
-    counts = {array.name for array in mosaic.layout.counts}
-    if not same >= counts or mosaic.layout.scales.name in same or not resized:
+    pairs = list(zip(mosaic.layout.arrays, record.objects, standing, strict=True))
+    others = {array.name for array, then, now in pairs if now != then}
+    resized = any(now.size != then.size for _, then, now in pairs)
+    if others & {array.name for array in mosaic.layout.counts}:
+        return False
+    if mosaic.layout.scales.name not in others or not resized:
         return False
     again = dataclasses.replace(record, objects=standing)
     found = read_holdings(mosaic, tile, again, wanted)
@@ -151,17 +144,6 @@ def made_again(
         np.allclose(means[name], record.means[name], rtol=NEAR[name][0], atol=NEAR[name][1])
         for name in NEAR
     )
-
-
-def _as_it_stands(storage: Storage, stored: StoredObject) -> StoredObject:
-    """An object as it is now."""
-    size, digest, at = storage.size(stored.key), hashlib.sha256(), 0
-    while part := storage.read_range(stored.key, at, min(PIECE, size - at)):
-        digest.update(part)
-        at += len(part)
-        if at >= size:
-            break
-    return StoredObject(stored.key, size, digest.hexdigest())
 
 
 def read_holdings(mosaic: Mosaic, tile: Tile, record: Record, wanted: Wanted | None) -> Holdings:

@@ -151,6 +151,7 @@ def test_degrees_around_a_window_at_the_antimeridian_stay_together() -> None:
 def test_blocks_cover_a_window_once() -> None:
     window = Window(31, 64, 32, 100, 70)
     count = np.zeros(window.shape, int)
+    assert window.count_blocks(32) == len(list(window.blocks(32)))
     for block in window.blocks(32):
         count[block.within(window)] += 1
     assert (count == 1).all()
