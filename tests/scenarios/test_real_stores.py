@@ -173,7 +173,7 @@ def test_no_server_is_waited_for_that_cannot_be_built(tmp_path: Path) -> None:
     go.write_text("#!/bin/sh\nexec sleep 600\n")
     go.chmod(0o755)
     ended = subprocess.run(
-        ["make", "stores", "STORES=minio", "REACHED_IN=0.2"],
+        ["make", "--no-print-directory", "stores", "STORES=minio", "REACHED_IN=0.2"],
         cwd=tmp_path,
         env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True,
