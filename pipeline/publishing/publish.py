@@ -6,22 +6,16 @@ the new tiles and its memory that of a zone. Killed, it goes on with the zone it
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from tessera_mosaic.model.cores import usable_cores
 from tessera_mosaic.pipeline.errors import Altered, BadInput
 from tessera_mosaic.pipeline.io.exclusion import settled
 from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.patience import PATIENCE
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.ledger import journal, keys, records, summary, tile_lists
+from tessera_mosaic.pipeline.ledger import keys, tile_lists
 from tessera_mosaic.pipeline.ledger.records import State
-from tessera_mosaic.pipeline.ledger.summary import Found
 from tessera_mosaic.pipeline.mosaic.metadata import encode_json, root_node
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import Colours
 from tessera_mosaic.pipeline.mosaic.store import (
@@ -35,41 +29,19 @@ from tessera_mosaic.pipeline.mosaic.store import (
 from tessera_mosaic.pipeline.publishing.attribution import attribution
 from tessera_mosaic.pipeline.publishing.coverage_map import coverage_map
 from tessera_mosaic.pipeline.publishing.manifest import (
-    THREADS,
-    Digest,
-    Manifest,
     being_painted,
-    note_painting,
-    painted,
     put_all,
     put_if_other,
-    read_listed,
-    read_manifest,
-    wipe,
     write_manifest,
 )
-from tessera_mosaic.pipeline.publishing.painted_chunks import PaintedChunks, is_page
-from tessera_mosaic.pipeline.publishing.preview import (
-    Picture,
-    coarsen,
-    draw_tile,
-    fit_colours,
-    paint_tile,
-)
-from tessera_mosaic.pipeline.publishing.registry import (
-    Row,
-    RowKey,
-    TileState,
-    decode_rows,
-    encode_rows,
-    join_parts,
-)
+from tessera_mosaic.pipeline.publishing.painted_chunks import is_page
+from tessera_mosaic.pipeline.publishing.preview import fit_colours
+from tessera_mosaic.pipeline.publishing.publication import Publication, remembered
+from tessera_mosaic.pipeline.publishing.registry import join_parts
 from tessera_mosaic.pipeline.publishing.report import report_page
-from tessera_mosaic.pipeline.publishing.stac import Extent, make_collection, make_item
-from tessera_mosaic.pipeline.publishing.totals import Totals
-from tessera_mosaic.pipeline.tiling.lattice import Tile, parse_tile
-
-log = logging.getLogger(__name__)
+from tessera_mosaic.pipeline.publishing.stac import make_collection
+from tessera_mosaic.pipeline.publishing.zone import planned_summaries, publish_zone
+from tessera_mosaic.pipeline.tiling.lattice import Tile
 
 Planned = Mapping[int, Sequence[int]]
 """Years of which each zone has planned tiles, by its number."""
@@ -147,38 +119,6 @@ def publish(
         raise BadInput(f"{store} is damaged, `verify` names all of it: {error}") from None
 
 
-@dataclass
-class Publication:
-    """What is known, while it is published, of the store's published objects.
-
-    Parameters
-    ----------
-    manifest
-        Objects that the manifest has, as they are now.
-    totals
-        What the rows come to so far.
-    items
-        What the catalogue's items cover, by their keys.
-    kept
-        Keys of objects that belong to what is published now.
-    new, painted
-        Numbers of tiles and years whose records were read, and of tiles that were painted.
-    """
-
-    manifest: Manifest
-    totals: Totals = field(default_factory=Totals)
-    items: dict[str, Extent] = field(default_factory=dict)
-    kept: set[str] = field(default_factory=set)
-    new: int = 0
-    painted: int = 0
-
-    def put(self, storage: Storage, key: str, data: bytes) -> None:
-        """Put an object unless it is there already, for the manifest."""
-        put_if_other(storage, key, data)
-        self.manifest[key] = Digest.of(data)
-        self.kept.add(key)
-
-
 def publish_mosaic(storage: Storage) -> Published:
     """Publish the mosaic in a store.
 
@@ -193,10 +133,10 @@ def publish_mosaic(storage: Storage) -> Published:
         planned = _planned(mosaic)
         colours = mosaic.colours or fit_colours(mosaic, _done(mosaic, planned))
         mosaic = write_metadata(storage, colours)
-        state = Publication(_remembered(storage))
+        state = Publication(remembered(storage))
         interrupted = being_painted(storage, mosaic.zones)
         for zone in mosaic.zones:
-            _publish_zone(mosaic, zone, planned.get(zone, []), state, interrupted)
+            publish_zone(mosaic, zone, planned.get(zone, []), state, interrupted)
         _publish_whole(mosaic, state)
     return Published(
         tiles=state.totals.total().tiles,
@@ -217,25 +157,6 @@ def write_metadata(storage: Storage, colours: Colours | None) -> Mosaic:
     return mosaic
 
 
-def _remembered(storage: Storage) -> Manifest:
-    """What was published; without a manifest that is whole, all is made afresh."""
-    try:
-        manifest = read_manifest(storage)
-    except Altered as error:
-        log.warning("%s: %s; all is published afresh", keys.MANIFEST, error)
-        manifest = {}
-    if not manifest:
-        wipe(storage)
-    return manifest
-
-
-def _found(mosaic: Mosaic, year: int, zone: int) -> Iterator[Found]:
-    """Every planned tile of a zone and year with its summary; the year has some there."""
-    journal.compact(mosaic.storage, year, zone)
-    planned = tile_lists.planned_tiles(mosaic.storage, year, [zone])
-    yield from summary.find_summaries(mosaic.storage, year, planned)
-
-
 def _planned(mosaic: Mosaic) -> Planned:
     """The years, in order, of which each zone has planned tiles, listed once."""
     planned: dict[int, list[int]] = {zone: [] for zone in mosaic.zones}
@@ -250,131 +171,9 @@ def _done(mosaic: Mosaic, planned: Planned) -> Iterator[tuple[Tile, int]]:
     """Every tile that is done, and its year."""
     for zone, years in planned.items():
         for year in years:
-            for found in _found(mosaic, year, zone):
+            for found in planned_summaries(mosaic, year, zone):
                 if found.summary is not None and found.summary.state is State.DONE:
                     yield found.tile, year
-
-
-def _publish_zone(
-    mosaic: Mosaic,
-    zone: int,
-    years: Sequence[int],
-    state: Publication,
-    interrupted: Mapping[int, Set[str]],
-) -> None:
-    """Bring a zone's rows, its part of the picture and its items up to date."""
-    storage, key = mosaic.storage, keys.registry_part_key(zone)
-    part = read_listed(storage, key, state.manifest)
-    known = decode_rows(part) if part is not None else {}
-    rows, news = _rows(mosaic, zone, years, known)
-    unsure: Set[str] = interrupted.get(zone, frozenset())
-    if part is None and key in state.manifest:
-        # What was painted is not known: all tiles are painted, and cleared where they are not done.
-        unsure = {row.tile for row in rows}
-    shown = _shown(rows)
-    changed = _changed(_shown(known), shown, news) | unsure
-    if news or changed:
-        note_painting(storage, zone, changed)
-        chunks = PaintedChunks(storage, unsure=bool(interrupted))
-        rows |= _paint(mosaic, news, changed, shown, chunks)
-        coarsen(chunks)
-        state.manifest |= chunks.write_pages()
-        state.new, state.painted = state.new + len(news), state.painted + len(changed)
-    if rows:
-        state.put(storage, key, part if part and rows == known else encode_rows(rows.values()))
-    for year in mosaic.years:
-        _show(mosaic, zone, year, [rows[each] for each in sorted(rows) if each.year == year], state)
-    if news or changed:
-        write_manifest(storage, state.manifest)
-        painted(storage, zone)
-
-
-def _rows(
-    mosaic: Mosaic, zone: int, years: Sequence[int], known: Mapping[RowKey, Row]
-) -> tuple[dict[RowKey, Row], set[RowKey]]:
-    """The row of every planned tile of a zone, and which of them have to be made of records."""
-    rows: dict[RowKey, Row] = {}
-    news: set[RowKey] = set()
-    for year in years:
-        for found in _found(mosaic, year, zone):
-            key = RowKey(found.tile.name, year)
-            row = known.get(key)
-            if found.summary is None:
-                rows[key] = Row.missing(found.tile, year)
-            elif row is not None and row.written == found.summary.written:
-                rows[key] = row
-            else:
-                state = TileState(found.summary.state)
-                rows[key] = replace(Row.missing(found.tile, year), state=state)
-                news.add(key)
-    return rows, news
-
-
-def _shown(rows: Mapping[RowKey, Row]) -> dict[str, int]:
-    """What the picture shows of each tile: the newest year that is done."""
-    done = [(key.year, key.tile) for key, row in rows.items() if row.done]
-    return {name: year for year, name in sorted(done)}
-
-
-def _changed(before: dict[str, int], after: dict[str, int], news: Set[RowKey]) -> set[str]:
-    """Names of tiles of which the picture has to show something else, or nothing any more."""
-    other = {n for n, year in after.items() if before.get(n) != year or RowKey(n, year) in news}
-    return other | (before.keys() - after.keys())
-
-
-def _paint(
-    mosaic: Mosaic,
-    news: Set[RowKey],
-    changed: Set[str],
-    shown: Mapping[str, int],
-    chunks: PaintedChunks,
-) -> dict[RowKey, Row]:
-    """Read the new tiles and those to be painted, and paint; the rows of what was read."""
-    rows: dict[RowKey, Row] = {}
-    nothing = np.zeros((mosaic.layout.side, mosaic.layout.side, 4), np.uint8)
-    wanted = news | {RowKey(name, shown[name]) for name in changed & shown.keys()}
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="paint") as pool:
-        for row, picture in _looks(mosaic, sorted(wanted)):
-            rows[row.key] = row
-            if row.tile in changed and shown.get(row.tile) == row.year:
-                image = nothing if picture is None else picture.image
-                paint_tile(parse_tile(row.tile, mosaic.layout.side), image, chunks, pool)
-        for name in sorted(changed - shown.keys()):
-            paint_tile(parse_tile(name, mosaic.layout.side), nothing, chunks, pool)
-    return rows
-
-
-def _looks(mosaic: Mosaic, wanted: list[RowKey]) -> Iterator[tuple[Row, Picture | None]]:
-    """Row and picture of tiles, the picture of those that are done; drawn with every core."""
-    colours, threads = mosaic.colours, usable_cores()
-
-    def look(key: RowKey) -> tuple[Row, Picture | None]:
-        tile, year = parse_tile(key.tile, mosaic.layout.side), key.year
-        record = records.read_record(mosaic.storage, year, tile)
-        if record is None:
-            return Row.missing(tile, year), None
-        row = Row.of(tile, year, record)
-        if colours is None or record.state is not State.DONE:
-            return row, None
-        try:
-            picture = draw_tile(mosaic, record, colours)
-        except Altered as error:
-            raise Altered(f"tile {tile.name} of {year}: {error}") from None
-        return replace(row, code_power=picture.code_power, scale_median=picture.scale), picture
-
-    with ThreadPoolExecutor(threads, thread_name_prefix="draw") as pool:
-        for start in range(0, len(wanted), threads):
-            yield from pool.map(look, wanted[start : start + threads])
-
-
-def _show(mosaic: Mosaic, zone: int, year: int, rows: list[Row], state: Publication) -> None:
-    """Add a zone and year to the totals, and put its item."""
-    state.totals.add(zone, year, rows)
-    made = [row for row in rows if row.done]
-    if made:
-        item = make_item(mosaic, zone, year, made)
-        state.items[item.key] = item.extent
-        state.put(mosaic.storage, item.key, item.data)
 
 
 def _publish_whole(mosaic: Mosaic, state: Publication) -> None:
