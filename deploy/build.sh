@@ -2,7 +2,7 @@
 # Builds the image, pushes it, and puts the Flex Template that names it by its digest.
 #   deploy/build.sh [cuda|cpu]         (cpu: TORCH_INDEX names PyTorch's index of CPU wheels)
 # Needs docker with buildx, gcloud (signed in), and Terraform's first apply. WEIGHTS=path/below/the/
-# checkout bakes weights in. Prints the image's name for Terraform's variable `image`.
+# checkout bakes weights in. Says in one line what is missing. Prints the image's name for Terraform's variable `image`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,26 +15,41 @@ case $variant in
     exit 2
     ;;
 esac
-if [[ -n $(git status --porcelain) ]]; then
-  echo "build.sh: the checkout has changes that no commit names: commit them first" >&2
+fail() {
+  echo "build.sh: $1" >&2
   exit 2
+}
+needs() { command -v "$1" >/dev/null || fail "$1 is not installed: $2"; }
+needs git "an image is named by its commit"
+git rev-parse --verify --quiet HEAD >/dev/null 2>&1 || fail "this is no checkout of git with a commit: an image is named by it"
+needs python3 "it reads the version and makes the template"
+if [[ -n $(git status --porcelain) ]]; then
+  fail "the checkout has changes that no commit names: commit them first"
 fi
 
 # Base images by digest, and of this year: what a tag names changes, and old ones have known holes.
 bases=()
 while read -r name image made; do
   if [[ ! $image =~ @sha256:[0-9a-f]{64}$ || ${made:0:4} != $(date +%Y) ]]; then
-    echo "build.sh: $name is $image of ${made:-no day}: run deploy/pin.sh, look at it, commit it" >&2
-    exit 2
+    fail "$name is $image of ${made:-no day}: run deploy/pin.sh, look at it, commit it"
   fi
   bases+=(--build-arg "$name=$image")
 done < <(cat deploy/images.lock 2>/dev/null)
 if ((${#bases[@]} != 2 * $(grep -c '^ARG [A-Z]*_IMAGE=' deploy/Dockerfile))); then
-  echo "build.sh: deploy/images.lock does not name every base image: run deploy/pin.sh" >&2
-  exit 2
+  fail "deploy/images.lock does not name every base image: run deploy/pin.sh"
 fi
 
-setting() { terraform -chdir=deploy/terraform output -json settings | python3 -c "import json, sys; print(json.load(sys.stdin)['$1'])"; }
+needs docker "it builds the image"
+docker buildx version >/dev/null 2>&1 || fail "docker has no buildx: install the plugin, the image is built with it"
+needs gcloud "it puts the template into its bucket"
+needs terraform "its state says where the image goes"
+settings=$(terraform -chdir=deploy/terraform output -json settings 2>/dev/null) && [[ $settings == \{* ]] ||
+  fail "Terraform has no state here: run init and apply in deploy/terraform first (docs/operator.md)"
+if [[ $variant == cuda ]]; then
+  python3 -c 'import tessera_mosaic' 2>/dev/null || fail "python3 has no tessera_mosaic: pip install -e '.[dataflow]', and take that environment"
+fi
+
+setting() { python3 -c "import json, sys; print(json.load(sys.stdin)['$1'])" <<<"$settings"; }
 repository=$(setting repository)
 template=$(setting template)
 revision=$(git rev-parse HEAD)

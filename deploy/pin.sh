@@ -5,6 +5,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+fail() {
+  echo "pin.sh: $1" >&2
+  exit 2
+}
+needs() { command -v "$1" >/dev/null || fail "$1 is not installed: $2"; }
+needs python3 "it reads what docker tells"
+needs docker "it asks for the digests"
+docker buildx version >/dev/null 2>&1 || fail "docker has no buildx: install the plugin, it asks for the digests"
+
 sed -n 's/^ARG \([A-Z]*_IMAGE\)=\(.*\)$/\1 \2/p' deploy/Dockerfile | while read -r name image; do
   digest=$(docker buildx imagetools inspect "$image" --format '{{.Manifest.Digest}}')
   made=$(docker buildx imagetools inspect "$image@$digest" --format '{{json (index .Image "linux/amd64")}}' |

@@ -5,10 +5,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-setting() { terraform -chdir=deploy/terraform output -json settings | python3 -c "import json, sys; print(json.load(sys.stdin)['$1'])"; }
-public=$(setting public_store)
-if [[ -z $public ]]; then
-  echo "share.sh: there is no public bucket: set public_mosaic = true and apply" >&2
+fail() {
+  echo "share.sh: $1" >&2
   exit 2
-fi
+}
+needs() { command -v "$1" >/dev/null || fail "$1 is not installed: $2"; }
+needs python3 "it reads the settings"
+needs gcloud "it copies the mosaic"
+needs terraform "its state says where the buckets are"
+settings=$(terraform -chdir=deploy/terraform output -json settings 2>/dev/null) && [[ $settings == \{* ]] ||
+  fail "Terraform has no state here: run init and apply in deploy/terraform first (docs/operator.md)"
+setting() { python3 -c "import json, sys; print(json.load(sys.stdin)['$1'])" <<<"$settings"; }
+public=$(setting public_store)
+[[ -n $public ]] || fail "there is no public bucket: set public_mosaic = true and apply"
 gcloud storage rsync --recursive --exclude='^(records|published|\.partial)/' "$(setting store)" "$public"

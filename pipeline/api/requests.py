@@ -46,8 +46,8 @@ class RunRequest(JobOptions):
         STAC API, static catalogue or STAC GeoParquet index, as a path or URL, or the name of a
         public one.
     region
-        `west,south,east,north` in degrees, a vector file, a country, a Sentinel-2 tile, a list of
-        tiles (.txt), or `global`.
+        `west,south,east,north` or a point `lon,lat` in degrees, a vector file, a CSV file of
+        points, a country, a Sentinel-2 tile, a list of tiles (.txt), or `global`.
     year
         Calendar year.
     store
@@ -61,6 +61,8 @@ class RunRequest(JobOptions):
         `all` of the tiles that touch the region, or only those `inside` it.
     tile
         Side of a tile in pixels.
+    buffer
+        Metres around points; by default as many as hold a pixel.
     margin
         Number of pixels written beyond a zone's meridians.
     model, weights
@@ -136,6 +138,7 @@ class RunRequest(JobOptions):
     allow_lost_sensor: bool = False
     read_memory: float | None = None
     read_disk: float | None = None
+    buffer: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -158,7 +161,7 @@ class RunRequest(JobOptions):
     @property
     def area(self) -> AreaRequest:
         """Which tiles and pixels are asked for."""
-        return AreaRequest(self.region, self.tile, self.margin, self.pixels, self.land)
+        return AreaRequest(self.region, self.tile, self.margin, self.pixels, self.land, self.buffer)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,14 @@ def area_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--region",
         required=True,
-        help="W,S,E,N in degrees, a vector file, countries by name or ISO code, Sentinel-2 tiles, "
-        "a list of tiles (.txt), or global",
+        help="W,S,E,N or a point lon,lat in degrees, a vector file, a CSV file of points, "
+        "countries by name or ISO code, Sentinel-2 tiles, a list of tiles (.txt), or global",
+    )
+    parser.add_argument(
+        "--buffer",
+        type=float,
+        metavar="METRES",
+        help="how far around points (as far as holds a pixel)",
     )
     parser.add_argument(
         "--land",
@@ -47,7 +53,7 @@ def area_arguments(parser: argparse.ArgumentParser) -> None:
 
 def area_request(args: argparse.Namespace) -> AreaRequest:
     """The tiles and pixels that a command's options ask for."""
-    return AreaRequest(args.region, args.tile, args.margin, args.pixels, args.land)
+    return AreaRequest(args.region, args.tile, args.margin, args.pixels, args.land, args.buffer)
 
 
 def loss_arguments(parser: argparse.ArgumentParser) -> None:

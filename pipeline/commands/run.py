@@ -79,6 +79,7 @@ def run_request(args: argparse.Namespace) -> RunRequest:
     return RunRequest(
         catalog=args.catalog,
         region=args.region,
+        buffer=args.buffer,
         year=args.year,
         store=args.store,
         allow_hosts=tuple(args.allow_host),

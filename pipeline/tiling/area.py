@@ -34,6 +34,7 @@ from tessera_mosaic.pipeline.tiling.ownership import (
     tiles_touched,
     zones_touched,
 )
+from tessera_mosaic.pipeline.tiling.points import check_buffer
 from tessera_mosaic.pipeline.tiling.region import read_region, wanted_pixels
 
 MAX_MARGIN = 1024
@@ -63,8 +64,9 @@ class AreaRequest:
     Parameters
     ----------
     region
-        Part of the Earth: `west,south,east,north` in degrees, a vector file, countries or
-        Sentinel-2 tiles by name, `global`, or a text file (.txt) with the name of one tile a line.
+        Part of the Earth: `west,south,east,north` or a point `lon,lat` in degrees, a vector file,
+        a CSV file of points, countries or Sentinel-2 tiles by name, `global`, or a text file (.txt)
+        with the name of one tile a line.
     tile
         Side of the tiles in pixels: 32, 64, 128, 256, 512, 1024, 2048 or 4096.
     margin
@@ -75,6 +77,8 @@ class AreaRequest:
     land
         Land outside of which no tile is made: `coast` for all land and 12 km of sea, `everywhere`,
         or the path of a map. By default `coast` for the region `global`, `everywhere` for others.
+    buffer
+        Metres around points, up to 100,000; by default as many as hold a pixel.
 
     Raises
     ------
@@ -93,14 +97,17 @@ class AreaRequest:
     margin: int = DEFAULT_MARGIN
     pixels: WantedPixels = WantedPixels.ALL
     land: str | None = None
+    buffer: float | None = None
 
     def __post_init__(self) -> None:
         choose(self, pixels=WantedPixels)
         check_side(self.tile)
+        check_buffer(self.buffer)
         if not 0 <= self.margin <= MAX_MARGIN:
             raise BadInput(f"choose 0 to {MAX_MARGIN} px", "margin", self.margin)
-        if self.is_list and (self.inside or self.land is not None):
-            parameter = "pixels" if self.inside else "land"
+        asked = {"pixels": self.inside, "land": self.land, "buffer": self.buffer}
+        if self.is_list and any(asked.values()):
+            parameter = next(name for name, value in asked.items() if value)
             raise BadInput(
                 f"the tiles of {self.region} are taken as they are, and whole",
                 parameter,
@@ -189,7 +196,8 @@ def read_area(request: AreaRequest) -> Area:
     land = request.land
     if land is None:
         land = "coast" if region.strip().lower() == "global" else "everywhere"
-    area = Area(read_region(region), side, margin, read_land(land), inside=request.inside)
+    ground = read_region(region, request.buffer)
+    area = Area(ground, side, margin, read_land(land), inside=request.inside)
     corners = shapely.get_num_coordinates(area.region)
     if area.inside and corners > MOST_CORNERS_INSIDE:
         raise BadInput(

@@ -1,4 +1,4 @@
-"""What part of the Earth a user asks for: a box, a file, countries, Sentinel-2 tiles, `global`.
+"""What part of the Earth a user asks for: a box, points, a file, countries, tiles, `global`.
 
 A region is a shapely polygon in longitude and latitude (WGS 84), cut at the antimeridian.
 """
@@ -29,6 +29,13 @@ from tessera_mosaic.pipeline.tiling.lattice import (
     zone_crs,
 )
 from tessera_mosaic.pipeline.tiling.ownership import owned
+from tessera_mosaic.pipeline.tiling.points import (
+    TABLE,
+    check_buffer,
+    is_point,
+    point_region,
+    table_region,
+)
 from tessera_mosaic.pipeline.tiling.polygons import joined, to_degrees
 from tessera_mosaic.pipeline.tiling.vector_files import read_vector
 
@@ -53,16 +60,19 @@ _ODD_ZONES: dict[str, dict[int, tuple[float, float] | None]] = {
 """By band, zones of other meridians than the plain ones, or none: in Norway and Svalbard."""
 
 
-def read_region(text: str) -> BaseGeometry:
+def read_region(text: str, buffer: float | None = None) -> BaseGeometry:
     """Read a region.
 
     Parameters
     ----------
     text
-        `global`; `west,south,east,north` in degrees; a GeoJSON file or another vector file that
-        declares its reference system; the name of a Sentinel-2 tile, such as `31UFS` or `T31UFS`;
-        of a country, as Natural Earth writes it or commonly, or its code of ISO 3166-1, such as
-        `FRA` or `GB`; or several such names with commas between them. Names may be in any case.
+        `global`; `west,south,east,north` in degrees; a point `lon,lat`, or a CSV file of points
+        with the columns `lon` and `lat`; a GeoJSON file or another vector file that declares its
+        reference system; the name of a Sentinel-2 tile, such as `31UFS` or `T31UFS`; of a country,
+        as Natural Earth writes it or commonly, or its code of ISO 3166-1, such as `FRA` or `GB`;
+        or several such names with commas between them. Names may be in any case.
+    buffer
+        Metres around points; by default as many as hold a pixel.
 
     Returns
     -------
@@ -71,9 +81,19 @@ def read_region(text: str) -> BaseGeometry:
     Raises
     ------
     BadInput
-        If the text is none of these, or the file cannot be used.
+        If the text is none of these, the file cannot be used, or what is no point has a buffer.
+
+    Examples
+    --------
+    >>> [round(float(side), 3) for side in read_region("7.1,46.0", buffer=500).bounds]
+    [7.094, 45.996, 7.106, 46.004]
     """
     text = text.strip()
+    check_buffer(buffer)
+    if (points := _points(text, buffer)) is not None:
+        return _checked(points, text)
+    if buffer is not None:
+        raise BadInput("only points have one: lon,lat, or a CSV file of points", "buffer", buffer)
     if text.casefold() == "global":
         return shapely.box(-180.0, SOUTH_LIMIT, 180.0, NORTH_LIMIT)
     if os.path.exists(text):
@@ -85,6 +105,20 @@ def read_region(text: str) -> BaseGeometry:
     else:
         parts = [named(part.strip()) for part in text.split(",", MOST_NAMES)]
         region = parts[0] if len(parts) == 1 else joined(np.array(parts), text)
+    return _checked(region, text)
+
+
+def _points(text: str, buffer: float | None) -> BaseGeometry | None:
+    """The ground around the points that a text names; None where it names none."""
+    if is_point(text):
+        return point_region(text, buffer)
+    path = Path(text)
+    is_table = path.suffix.lower() == TABLE and os.path.exists(text)
+    return table_region(path, buffer) if is_table else None
+
+
+def _checked(region: BaseGeometry, text: str) -> BaseGeometry:
+    """A region, of which some lies where UTM is."""
     _, south, _, north = region.bounds
     if north <= SOUTH_LIMIT or south >= NORTH_LIMIT:
         raise BadInput(
@@ -143,9 +177,9 @@ def named(text: str) -> BaseGeometry:
     close = close_names(text) if len(text) <= LONGEST_SHOWN else []
     hint = f"; did you mean {' or '.join(close)}?" if close else ""
     raise BadInput(
-        f"region {_short(text)} is no file here, no west,south,east,north box in degrees, no "
-        "Sentinel-2 tile such as 31UFS, no country by name or ISO code such as FRA, and not "
-        f"'global'{hint}"
+        f"region {_short(text)} is no file here, no west,south,east,north box or lon,lat point in "
+        "degrees, no Sentinel-2 tile such as 31UFS, no country by name or ISO code such as FRA "
+        f"(its states and provinces have to come in a file), and not 'global'{hint}"
     )
 
 
