@@ -26,7 +26,12 @@ from tessera_mosaic.pipeline.mosaic.layout import (
     count_array,
     group_node,
 )
-from tessera_mosaic.pipeline.mosaic.metadata import YEARS_CHUNK, coordinate, zone_attributes
+from tessera_mosaic.pipeline.mosaic.metadata import (
+    YEARS_CHUNK,
+    array_attributes,
+    coordinate,
+    zone_attributes,
+)
 from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, WIDTH, zone_group
 
 UNKNOWN, NO_DATA = 254, 255
@@ -192,7 +197,7 @@ class MapLayout:
             codecs = [BYTES, PLAIN.metadata(dtype)]
             nodes[f"{group}/{name}"] = array_node((length,), (chunk,), dtype, 0, (name,), codecs)
         for array in self.arrays:
-            nodes[f"{group}/{array.name}"] = array.metadata(len(years))
+            nodes[f"{group}/{array.name}"] = array.metadata(len(years), array_attributes(zone))
         return nodes
 
     def to_json(self) -> dict[str, Any]:

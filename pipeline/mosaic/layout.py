@@ -173,7 +173,7 @@ class Array:
         """Begin of the keys of a zone's shards at a step of the time axis."""
         return f"{zone_group(zone)}/{self.name}/c/{step}/"
 
-    def metadata(self, steps: int) -> dict[str, Any]:
+    def metadata(self, steps: int, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """The array's Zarr metadata, for a time axis of so many years."""
         raw = BYTES if self.dtype.itemsize > 1 else {"name": "bytes"}
         sharding = {
@@ -192,6 +192,7 @@ class Array:
             self._told_fill,
             self.dims,
             [sharding],
+            attributes,
         )
 
 
@@ -297,8 +298,13 @@ def array_node(
     fill: int | str,
     dims: tuple[str, ...],
     codecs: list[dict[str, Any]],
+    attributes: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Zarr metadata of an array. It has no attributes: readers would take some for CF."""
+    """Zarr metadata of an array.
+
+    Its attributes tell where it lies, if anything: some readers would take others for CF, which
+    has scales and fill values of its own.
+    """
     return {
         "zarr_format": 3,
         "node_type": "array",
@@ -308,7 +314,7 @@ def array_node(
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": float(fill) if dtype.kind == "f" and not isinstance(fill, str) else fill,
         "codecs": codecs,
-        "attributes": {},
+        "attributes": dict(attributes or {}),
         "dimension_names": list(dims),
         "storage_transformers": [],
     }

@@ -1,8 +1,8 @@
 """The Zarr metadata of a mosaic's nodes.
 
 It follows the geoembeddings, spatial and proj conventions, and what the TESSERA client expects:
-one group a zone, pixels placed by their centres, years as plain integers, no attribute on arrays,
-and the metadata of every node inlined in the root's.
+one group a zone, pixels placed by their centres, years as plain integers, no attribute on arrays
+but where they lie, and the metadata of every node inlined in the root's.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +20,12 @@ import numpy as np
 from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.strict import listed, member, shallow, text, whole
-from tessera_mosaic.pipeline.mosaic.conventions import GEOEMB, PROJ, SPATIAL
+from tessera_mosaic.pipeline.mosaic.conventions import (
+    BRIEF_PLACE,
+    GEOEMB,
+    PLACE,
+    place_attributes,
+)
 from tessera_mosaic.pipeline.mosaic.identity import (
     Identity,
     adopted_model,
@@ -65,6 +70,9 @@ SOURCES = {
 OBSERVATIONS = "tessera_mosaic:observations"
 """Attribute of the root with the names of the observation counts, where some are not known."""
 
+DIGEST = "tessera_mosaic:sha256"
+"""Attribute of the root with the digest of all the rest of it, in hex digits."""
+
 
 def zone_nodes(layout: Layout, zone: int, steps: int) -> dict[str, dict[str, Any]]:
     """Zarr metadata of a zone's group and arrays, by path."""
@@ -75,7 +83,7 @@ def zone_nodes(layout: Layout, zone: int, steps: int) -> dict[str, dict[str, Any
         codecs = [BYTES, PLAIN.metadata(dtype)]
         nodes[f"{group}/{name}"] = array_node((length,), (chunk,), dtype, 0, (name,), codecs)
     for array in layout.arrays:
-        nodes[f"{group}/{array.name}"] = array.metadata(steps)
+        nodes[f"{group}/{array.name}"] = array.metadata(steps, array_attributes(zone))
     return nodes
 
 
@@ -127,8 +135,33 @@ def root_node(told: MosaicMetadata) -> dict[str, Any]:
     consolidated = {"kind": "inline", "must_understand": False, "metadata": below}
     attributes = _root_attributes(told)
     node = group_node(attributes) | {"consolidated_metadata": consolidated}
-    attributes["tessera_mosaic:sha256"] = hashlib.sha256(encode_json(node)).hexdigest()
+    attributes[DIGEST] = _digest(node)
     return node
+
+
+def written_nodes(root: bytes) -> dict[str, dict[str, Any]] | None:
+    """Metadata of every node, by path, as a root tells it that any version wrote.
+
+    Returns
+    -------
+    dict or None
+        None if the root is not as it was written, by its own digest.
+
+    Raises
+    ------
+    StoreError
+        If the root is none of ours.
+    """
+    parse_root(root)
+    node = json.loads(root)
+    digest = node["attributes"].pop(DIGEST, None)
+    below: dict[str, dict[str, Any]] = node["consolidated_metadata"]["metadata"]
+    return below if digest == _digest(node) else None
+
+
+def _digest(root: dict[str, Any]) -> str:
+    """Digest of a root's metadata without the digest itself."""
+    return hashlib.sha256(encode_json(root)).hexdigest()
 
 
 def pyramid_objects(colours: Colours) -> Iterator[tuple[str, bytes]]:
@@ -242,18 +275,18 @@ def _root_attributes(told: MosaicMetadata) -> dict[str, Any]:
 
 
 def zone_attributes(zone: int) -> dict[str, Any]:
-    """What a zone's group says of its ground."""
+    """What a zone's group says of its ground, and the number of the zone."""
+    return _place(zone, PLACE) | {"utm_zone": zone}
+
+
+def array_attributes(zone: int) -> dict[str, Any]:
+    """What an array of a zone's pixels says of its ground: those of the group do not reach it."""
+    return _place(zone, BRIEF_PLACE)
+
+
+def _place(zone: int, declared: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     window = Window(zone, 0, 0, HEIGHT, WIDTH)
-    return {
-        "zarr_conventions": [SPATIAL, PROJ],
-        "proj:code": zone_crs(zone),
-        "spatial:dimensions": ["y", "x"],
-        "spatial:shape": [HEIGHT, WIDTH],
-        "spatial:transform": list(window.transform),
-        "spatial:transform_type": "affine",
-        "spatial:bbox": [float(edge) for edge in window.bounds],
-        "spatial:registration": "pixel",
-    }
+    return place_attributes(declared, zone_crs(zone), ("y", "x"), window.shape, window.transform)
 
 
 def _axes(layout: Layout, steps: int) -> Iterator[tuple[str, int, np.dtype[Any]]]:

@@ -6,7 +6,7 @@ that became colours are kept in the group's attributes, so that whatever is draw
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.io.strict import listed, member, number
-from tessera_mosaic.pipeline.mosaic.conventions import MULTISCALES, PROJ, SPATIAL
+from tessera_mosaic.pipeline.mosaic.conventions import (
+    BRIEF_PLACE,
+    MULTISCALES,
+    PLACE,
+    place_attributes,
+)
 from tessera_mosaic.pipeline.mosaic.layout import (
     BYTES,
     PLAIN,
@@ -140,7 +145,7 @@ def pyramid_nodes(colours: Colours) -> dict[str, dict[str, Any]]:
     nodes = {GROUP: group_node(_attributes(colours))}
     for level in range(LEVELS):
         shape = level_shape(level)
-        nodes[f"{GROUP}/{level}"] = group_node({})
+        nodes[f"{GROUP}/{level}"] = group_node(_place(level, PLACE))
         nodes[f"{GROUP}/{level}/rgb"] = array_node(
             (*shape, 4),
             (SIDE, SIDE, 4),
@@ -148,6 +153,7 @@ def pyramid_nodes(colours: Colours) -> dict[str, dict[str, Any]]:
             0,
             ("lat", "lon", "band"),
             [BYTES, PLAIN.metadata(RGB)],
+            _place(level, BRIEF_PLACE),
         )
         nodes[f"{GROUP}/{level}/band"] = array_node(
             (4,), (4,), BAND, 0, ("band",), [BYTES, PLAIN.metadata(BAND)]
@@ -162,13 +168,10 @@ def pyramid_coordinates() -> Iterator[tuple[str, bytes]]:
 
 
 def _attributes(colours: Colours) -> dict[str, Any]:
-    return {
-        "zarr_conventions": [SPATIAL, PROJ, MULTISCALES],
-        "proj:code": "EPSG:4326",
-        "spatial:dimensions": ["lat", "lon"],
-        "spatial:bbox": [-180.0, -90.0, 180.0, 90.0],
-        "spatial:transform_type": "affine",
-        "spatial:registration": "pixel",
+    place = _place(0, (*PLACE, MULTISCALES))
+    # Of several levels none is the group's own.
+    del place["spatial:shape"], place["spatial:transform"]
+    return place | {
         "multiscales": {
             "layout": [_level(level) for level in range(LEVELS)],
             "resampling_method": "mean",
@@ -177,14 +180,22 @@ def _attributes(colours: Colours) -> dict[str, Any]:
     }
 
 
-def _level(level: int) -> dict[str, Any]:
+def _place(level: int, declared: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Attributes that tell where a level lies."""
     step = STEP * 2**level
+    transform = (step, 0.0, -180.0, 0.0, -step, 90.0)
+    return place_attributes(declared, "EPSG:4326", ("lat", "lon"), level_shape(level), transform)
+
+
+def _level(level: int) -> dict[str, Any]:
+    place = _place(level, ())
     entry: dict[str, Any] = {"asset": str(level)}
     if level:
         entry |= {"derived_from": str(level - 1), "resampling_method": "mean"}
     scale = 2.0 if level else 1.0
     return entry | {
-        "transform": {"scale": [scale, scale], "translation": [0.0, 0.0]},
-        "spatial:shape": list(level_shape(level)),
-        "spatial:transform": [step, 0.0, -180.0, 0.0, -step, 90.0],
+        # One number for each axis of the array, the last of which are its bands.
+        "transform": {"scale": [scale, scale, 1.0], "translation": [0.0, 0.0, 0.0]},
+        "spatial:shape": place["spatial:shape"],
+        "spatial:transform": place["spatial:transform"],
     }

@@ -257,12 +257,17 @@ def mosaic_in(storage: Storage) -> Mosaic:
 
 def write_metadata(mosaic: Mosaic, new_since: Mosaic | None = None) -> None:
     """Write the metadata of every zone, or of those that changed, and the root's last."""
-    grown = new_since is None or mosaic.years != new_since.years
-    known = () if grown or new_since is None else new_since.zones
+    same = new_since is not None and mosaic.years == new_since.years and is_current(new_since)
+    known = new_since.zones if same and new_since is not None else ()
     objects = metadata_objects(mosaic, [zone for zone in mosaic.zones if zone not in known])
     with ThreadPoolExecutor(PUT_THREADS) as pool:
         list(pool.map(lambda entry: mosaic.storage.write(*entry), objects))
     mosaic.storage.write(ROOT, encode_json(root_node(mosaic)))
+
+
+def is_current(mosaic: Mosaic) -> bool:
+    """Whether a mosaic's metadata is as this version writes it; `publish` makes it so."""
+    return mosaic.storage.read(ROOT) == encode_json(root_node(mosaic))
 
 
 def metadata_objects(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -423,6 +424,40 @@ def check_plain_xarray() -> None:
     values = at["embeddings"].values.astype(np.float32) * at["scales"].values
     assert same(values, NORTH.values[CALM])
     assert int(at["observations_s2"]) == NORTH.first["s2"][CALM]
+
+
+def check_rioxarray_knows_the_place_of_every_array() -> None:
+    import rioxarray  # noqa: F401
+
+    opened = xarray.open_zarr(STORE, group="utm31", chunks=None)
+    corner = 10, 0, TOLD["west_edge"], 0, -10, TOLD["north_edge"]
+    for name in ("embeddings", "scales", "observations_s2"):
+        assert opened[name].rio.crs == "EPSG:32631"
+        assert opened[name].rio.transform()[:6] == corner
+    level = xarray.open_zarr(STORE, group="global_rgb/5", chunks=None)
+    assert level["rgb"].rio.crs == "EPSG:4326"
+    assert level["rgb"].rio.transform()[2] == -180
+
+
+def check_the_registry_tool_consolidates_without_loss(tmp_path: Path) -> None:
+    copy = tmp_path / "store"
+    names = ("zarr.json", "utm31", "utm32", "global_rgb")
+    copy.mkdir()
+    for name in names:
+        (shutil.copy if name == "zarr.json" else shutil.copytree)(Path(STORE, name), copy / name)
+    tool = str(Path(sys.executable).parent / "geotessera-registry")
+    ran = subprocess.run(
+        [tool, "zarr-consolidate", str(copy)], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    ours, theirs = (
+        json.loads(Path(of, "zarr.json").read_text())["consolidated_metadata"]["metadata"]
+        for of in (STORE, copy)
+    )
+    for path, node in theirs.items():
+        assert node["attributes"] == ours[path]["attributes"], path
+    assert "utm31/embeddings" in theirs
+    assert same(GeoTesseraZarr(copy).sample_at(*NORTH.lonlat(*CALM), FIRST), NORTH.values[CALM])
 
 
 def check_zarr_python_without_missing_chunks() -> None:

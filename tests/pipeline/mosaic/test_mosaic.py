@@ -72,6 +72,30 @@ def test_zones_follow_the_spatial_and_proj_conventions(sample: Sample) -> None:
         attributes = node["attributes"]
         assert attributes["proj:code"] == f"EPSG:326{zone:02d}"
         assert attributes["spatial:shape"] == [HEIGHT, WIDTH]
+        assert attributes["utm_zone"] == zone
+
+
+def test_every_array_of_pixels_tells_its_own_place(sample: Sample) -> None:
+    placed = 0
+    for path, node in nodes(sample.mosaic.storage):
+        if node["node_type"] == "array" and "x" in node["dimension_names"][1:]:
+            zarr_cm.spatial.validate_array_metadata(node)
+            zarr_cm.proj.validate_array_metadata(node)
+            group = json.loads(sample.mosaic.storage.read(f"{path[:5]}/zarr.json"))["attributes"]
+            for name in ("proj:code", "spatial:transform", "spatial:shape", "spatial:bbox"):
+                assert node["attributes"][name] == group[name], path
+            placed += 1
+    assert placed == len(sample.mosaic.zones) * len(sample.mosaic.layout.arrays)
+
+
+def test_conventions_are_declared_by_both_spellings(sample: Sample) -> None:
+    for path in ("utm31", "utm31/embeddings"):
+        node = json.loads(sample.mosaic.storage.read(f"{path}/zarr.json"))
+        declared = node["attributes"]["zarr_conventions"]
+        # rioxarray 0.23 goes by these names, and zarr-cm by the first entry of each identifier.
+        assert {"spatial:", "proj:"} <= {entry.get("name") for entry in declared}
+        assert zarr_cm.spatial.detect(node["attributes"]) == zarr_cm.spatial.LATEST
+        assert zarr_cm.proj.detect(node["attributes"]) == zarr_cm.proj.LATEST
 
 
 def test_consolidated_metadata_equals_the_nodes(sample: Sample) -> None:
@@ -86,7 +110,9 @@ def test_zarr_python_reads_the_metadata_as_it_would_write_it(sample: Sample) -> 
             theirs = array.metadata.to_dict()
             assert json.loads(json.dumps(theirs["codecs"], default=str)) == node["codecs"], path
             assert list(theirs["dimension_names"]) == node["dimension_names"]
-            assert array.attrs.asdict() == {}
+            assert array.attrs.asdict() == node["attributes"]
+            # Readers take these for CF, which means something else by them.
+            assert not {"_FillValue", "scale_factor", "add_offset", "units"} & set(array.attrs)
 
 
 def test_coordinates(sample: Sample) -> None:

@@ -31,6 +31,16 @@ def test_picture_follows_the_conventions(store: Storage) -> None:
     assert shapes[0] == (1_800_000, 3_600_000, 4)
     assert shapes[-1] == (3515, 7031, 4)
     assert list(group["global_rgb/3/band"][:]) == [0, 1, 2, 3]
+    for level, entry in enumerate(node["attributes"]["multiscales"]["layout"]):
+        # One number for each axis of the array, which GDAL asks for.
+        assert {len(numbers) for numbers in entry["transform"].values()} == {3}
+        for path in (f"global_rgb/{level}", f"global_rgb/{level}/rgb"):
+            own = json.loads(store.read(f"{path}/zarr.json"))
+            zarr_cm.spatial.validate_node_metadata(own)
+            zarr_cm.proj.validate_node_metadata(own)
+            assert own["attributes"]["proj:code"] == "EPSG:4326"
+            assert own["attributes"]["spatial:transform"] == entry["spatial:transform"]
+            assert own["attributes"]["spatial:shape"] == list(shapes[level][:2])
     root = json.loads(store.read("zarr.json"))
     for path, consolidated in root["consolidated_metadata"]["metadata"].items():
         assert json.loads(store.read(f"{path}/zarr.json")) == consolidated
