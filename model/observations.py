@@ -6,7 +6,7 @@ The stack is what was seen over a block in one year, in the d-pixel arrays of th
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,23 @@ class Stack:
             "s1_ascending": (self.sar_ascending != 0).any(axis=-1).sum(axis=0).astype(np.uint16),
             "s1_descending": (self.sar_descending != 0).any(axis=-1).sum(axis=0).astype(np.uint16),
         }
+
+    def only(self, wanted: NDArray[np.bool_]) -> Stack:
+        """The same stack as if nothing but some of its pixels had been seen.
+
+        Parameters
+        ----------
+        wanted : bool (H, W)
+            Those pixels.
+        """
+        if wanted.all():
+            return self
+        return replace(
+            self,
+            masks=np.where(wanted, self.masks, np.uint8(0)),
+            sar_ascending=np.where(wanted[..., None], self.sar_ascending, np.int16(0)),
+            sar_descending=np.where(wanted[..., None], self.sar_descending, np.int16(0)),
+        )
 
     def blank(self) -> NDArray[np.bool_]:
         """Whether neither sensor saw a pixel, bool (H, W)."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from shapely import from_wkb
 
 from tessera_mosaic.model.encoder import Embedding
-from tessera_mosaic.model.observations import Origin
+from tessera_mosaic.model.observations import Origin, Stack
 from tessera_mosaic.pipeline.embedding.encoders import encoder_errors
 from tessera_mosaic.pipeline.embedding.named_inputs import CatalogName, EncoderName, LazyReader
 from tessera_mosaic.pipeline.imagery.read_budget import SPARE, ReadLimits
@@ -165,13 +165,11 @@ class TileEmbedder:
             for block, annual in waited_for(reading, meter):
                 keep = mine[block.within(tile.window)]
                 with meter("encode"):
-                    embedding = self._encode(annual, block)
+                    stack = annual.stack.only(keep)
+                    embedding = self._encode(stack, block)
                 codes = np.where(keep[..., None], embedding.codes, np.int8(0))
                 scales = np.where(keep, embedding.scales, np.float32(np.inf))
-                counts = {
-                    name: np.where(keep, count, np.uint16(0))
-                    for name, count in annual.stack.counts().items()
-                }
+                counts = stack.counts()
                 with meter("write"), store_errors(spooling):
                     shard.put(block, codes, scales, counts)
                 seen.add_values(codes, scales)
@@ -208,10 +206,10 @@ class TileEmbedder:
         """Renew the provider's credential."""
         self._reader().signer.renew()
 
-    def _encode(self, annual: AnnualStack, block: Window) -> Embedding:
+    def _encode(self, stack: Stack, block: Window) -> Embedding:
         origin = Origin(block.zone, block.row, block.col, self._maker.year)
         with encoder_errors():
-            return self._encoder.embed(annual.stack, origin)
+            return self._encoder.embed(stack, origin)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.utils.interactive_utils import is_in_ipython
 
 from tessera_mosaic.pipeline.errors import BrokenOff
 from tessera_mosaic.pipeline.io.storage import Storage
@@ -152,5 +153,11 @@ def on_many_machines(options: PipelineOptions) -> bool:
 
 
 def apart(options: PipelineOptions) -> bool:
-    """Whether the options ask for the local runner with workers that it talks to by ports."""
-    return runs_here(options) and options.get_all_options()["direct_running_mode"] != "in_memory"
+    """Whether the local runner gets a process of its own.
+
+    It does where the options ask for workers that it talks to by ports, and in IPython, where Beam
+    loads its interactive parts, which take no pandas since 3.0.
+    """
+    return runs_here(options) and (
+        options.get_all_options()["direct_running_mode"] != "in_memory" or is_in_ipython()
+    )

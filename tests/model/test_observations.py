@@ -64,6 +64,15 @@ def test_pixels_see_their_own_valid_dates_ascending_orbit_first() -> None:
     assert stack.blank().tolist() == [[False, False]]
 
 
+def test_of_a_part_of_a_stack_the_rest_was_never_seen() -> None:
+    stack = stack_of_two_pixels()
+    assert stack.only(np.ones((1, 2), bool)) is stack
+    part = stack.only(np.array([[False, True]]))
+    assert part.blank().tolist() == [[True, False]]
+    assert all(part.counts()[name][0, 1] == count[0, 1] for name, count in stack.counts().items())
+    assert stack.blank().tolist() == [[False, False]]
+
+
 @given(st.integers(1, 400), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(2017, 2030))
 def test_draws_are_ordered_and_distinct_where_they_can_be(
     count: int, row: int, col: int, year: int

@@ -286,6 +286,8 @@ def test_of_a_tile_only_the_pixels_inside_the_region_where_the_user_says_so(
     assert (here.codes[inside] == there.codes[inside]).all()
     assert (here.scales[inside] == there.scales[inside]).all()
     assert np.isposinf(here.scales[~inside]).all()
+    seen = sum(int(count[inside].sum()) for count in there.counts.values())
+    assert 0 < sum(record.tokens for record in records_of(store)) <= 8 * inside.sum() + 2 * seen
 
     def found() -> set[str]:
         """Classes of problems, but for what unusual ground may raise."""
