@@ -38,6 +38,9 @@ COMMANDS = {
     "stack": "the annual stack of a region as d-pixel arrays",
     "encode": "a directory of d-pixel arrays to codes and scales",
     "adopt": "embeddings that were made elsewhere into a mosaic",
+    "picture": "a region of a mosaic as a picture: embeddings, true colours, counts",
+    "export": "a region of a mosaic as GeoTIFF, NetCDF or Zarr",
+    "point": "one pixel of a mosaic: its vector, or why there is none",
     "extract": "vectors of a mosaic at points and parcels, as a table",
     "compare": "one mosaic beside another, pixel by pixel",
     "models": "the encoders' cards; fetch, inspect and convert weights",
@@ -185,11 +188,13 @@ def _failed(command: str | None, message: str, code: ExitCode) -> ExitCode:
 def with_values(words: Sequence[str]) -> list[str]:
     """The words of a command, with values such as `-122,37,-121,38` joined to their options.
 
-    By itself such a word is taken for an option, because it begins with a minus.
+    By itself such a word is taken for an option, because it begins with a minus; a single number is
+    not, and may be a value of the command's own.
     """
     joined: list[str] = []
     for word in words:
-        if re.match(r"-\.?\d", word) and joined and re.fullmatch(r"--[^=]+", joined[-1]):
+        is_value = re.match(r"-\.?\d", word) and not re.fullmatch(r"-\d+|-\d*\.\d+", word)
+        if is_value and joined and re.fullmatch(r"--[^=]+", joined[-1]):
             joined[-1] += f"={word}"
         else:
             joined.append(word)

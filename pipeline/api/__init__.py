@@ -25,9 +25,19 @@ if TYPE_CHECKING:
     from tessera_mosaic.pipeline.downstream.area_result import AreaResult
     from tessera_mosaic.pipeline.downstream.areas import AreasRequest, areas
     from tessera_mosaic.pipeline.downstream.compare import CompareRequest, Comparison, compare
+    from tessera_mosaic.pipeline.downstream.export import export
+    from tessera_mosaic.pipeline.downstream.export_request import (
+        Exported,
+        ExportedFile,
+        ExportLayout,
+        ExportRequest,
+        ExportValues,
+    )
     from tessera_mosaic.pipeline.downstream.extract import Extracted, ExtractRequest, extract
     from tessera_mosaic.pipeline.downstream.make_map import Mapped, map
     from tessera_mosaic.pipeline.downstream.map_request import MapRequest
+    from tessera_mosaic.pipeline.downstream.picture import Pictured, PictureRequest, picture
+    from tessera_mosaic.pipeline.downstream.point import PointFound, PointRequest, point
     from tessera_mosaic.pipeline.downstream.point_file import Design
     from tessera_mosaic.pipeline.downstream.points import DrawnPoints, PointsRequest, points
     from tessera_mosaic.pipeline.downstream.suggest import Suggestion, SuggestRequest, suggest
@@ -110,6 +120,11 @@ __all__ = [
     "Encoder",
     "Estimate",
     "Expired",
+    "ExportLayout",
+    "ExportRequest",
+    "ExportValues",
+    "Exported",
+    "ExportedFile",
     "ExtractRequest",
     "Extracted",
     "Findings",
@@ -128,8 +143,12 @@ __all__ = [
     "Outcome",
     "Pacing",
     "PassRule",
+    "PictureRequest",
+    "Pictured",
     "Plan",
     "PlanRequest",
+    "PointFound",
+    "PointRequest",
     "PointsRequest",
     "Poisoned",
     "Precision",
@@ -168,10 +187,13 @@ __all__ = [
     "compare",
     "dequantize",
     "encode_directory",
+    "export",
     "extract",
     "map",
     "open_mosaic",
+    "picture",
     "plan",
+    "point",
     "points",
     "publish",
     "read_stack",
@@ -196,6 +218,16 @@ _PLACES = {
     "tessera_mosaic.pipeline.downstream.areas": ("AreasRequest", "areas"),
     "tessera_mosaic.pipeline.downstream.make_map": ("Mapped", "map"),
     "tessera_mosaic.pipeline.downstream.map_request": ("MapRequest",),
+    "tessera_mosaic.pipeline.downstream.export": ("export",),
+    "tessera_mosaic.pipeline.downstream.export_request": (
+        "ExportLayout",
+        "ExportRequest",
+        "ExportValues",
+        "Exported",
+        "ExportedFile",
+    ),
+    "tessera_mosaic.pipeline.downstream.picture": ("PictureRequest", "Pictured", "picture"),
+    "tessera_mosaic.pipeline.downstream.point": ("PointFound", "PointRequest", "point"),
     "tessera_mosaic.pipeline.downstream.point_file": ("Design",),
     "tessera_mosaic.pipeline.downstream.points": ("DrawnPoints", "PointsRequest", "points"),
     "tessera_mosaic.pipeline.downstream.suggest": ("SuggestRequest", "Suggestion", "suggest"),

@@ -51,6 +51,18 @@ def area_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def part_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say which part of a mosaic is looked at."""
+    parser.add_argument("--store", required=True, help="path or URL of the mosaic")
+    parser.add_argument(
+        "--region",
+        help="W,S,E,N or a point lon,lat in degrees, a vector file, a CSV file of points, "
+        "countries by name or ISO code, Sentinel-2 tiles (all that was embedded)",
+    )
+    parser.add_argument("--buffer", type=float, metavar="METRES", help="how far around points")
+    parser.add_argument("--year", type=int, help="calendar year (the newest made)")
+
+
 def area_request(args: argparse.Namespace) -> AreaRequest:
     """The tiles and pixels that a command's options ask for."""
     return AreaRequest(args.region, args.tile, args.margin, args.pixels, args.land, args.buffer)
@@ -121,13 +133,16 @@ def encoder_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def catalogue_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
-    """Declare the options that say where scenes come from."""
+def catalogue_arguments(
+    parser: argparse.ArgumentParser,
+    required: bool = True,
+    without: str = "without it scenes are reckoned by the satellites' orbits",
+) -> None:
+    """Declare the options that say where scenes come from, and what is done without."""
     parser.add_argument(
         "--catalog",
         required=required,
-        help="STAC API, static catalogue or index"
-        + ("" if required else "; without it scenes are reckoned by the satellites' orbits"),
+        help="STAC API, static catalogue or index" + ("" if required else f"; {without}"),
     )
     parser.add_argument(
         "--allow-host",

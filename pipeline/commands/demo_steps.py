@@ -26,7 +26,7 @@ from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.publishing.drawing import (
     Panel,
     class_colours,
-    count_colours,
+    count_panels,
     draw_figure,
     principal_components,
     true_colour,
@@ -156,7 +156,7 @@ def draw_mosaic(path: Path, catalogue: Path, store: Path, encoder: str, land: La
         "there is nothing.",
         [
             *_what_it_looks_like(pixels, stack, cover.astype(np.uint8)),
-            *_how_often_it_was_seen(pixels),
+            *count_panels(pixels.counts),
         ],
         columns=3,
         pixel=10,
@@ -184,22 +184,6 @@ def _what_it_looks_like(pixels: Pixels, stack: Stack, cover: NDArray[np.uint8]) 
             classes=tuple((kind.name, kind.colour) for kind in COVERS),
         ),
     ]
-
-
-def _how_often_it_was_seen(pixels: Pixels) -> list[Panel]:
-    titles = {
-        "s2": ("Sentinel-2", "Days of the year on which the pixel was seen clear of cloud."),
-        "s1_ascending": ("Sentinel-1, ascending", "Evening passes of the year."),
-        "s1_descending": ("Sentinel-1, descending", "Morning passes of the year."),
-    }
-    panels = []
-    for name, (title, caption) in titles.items():
-        counts = pixels.counts[name]
-        some = counts[counts > 0]
-        bar = (int(some.min()), int(some.max())) if some.size else (0, 0)
-        colours = count_colours(counts, *bar)
-        panels.append(Panel(f"Observations: {title}", caption, *colours, bar=bar))
-    return panels
 
 
 def _read_year(catalogue: Path, rules: dict[str, Any], window: Window) -> Stack:

@@ -5,5 +5,6 @@ Read `layout` (how a mosaic is cut into arrays, shards and chunks), `shards` (th
 with `conventions` and `preview_pyramid` (the metadata of its nodes), and `store` (making a mosaic,
 growing it, reading it back).
 `part_reader` reads scattered pixels and windows of one, `foreign` what somebody else published, and
-`any_mosaic` either. `datasets` is how users open one.
+`any_mosaic` either. `region_windows` says which part of one a region is. `datasets` is how users
+open one.
 """

@@ -17,8 +17,7 @@ from tessera_mosaic.pipeline.mosaic.metadata import parse_root
 from tessera_mosaic.pipeline.mosaic.part_reader import nothing, read_at, read_part
 from tessera_mosaic.pipeline.mosaic.shards import Pixels
 from tessera_mosaic.pipeline.mosaic.store import ROOT, Mosaic
-from tessera_mosaic.pipeline.tiling.boxes import Box
-from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
+from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 
 MOST_ASKED = 64
 """Shards that are asked for before a part counts as having some."""
@@ -117,11 +116,8 @@ def seen_by(mosaic: AnyMosaic, window: Window) -> tuple[slice, slice]:
 def has_shards(mosaic: AnyMosaic, windows: Iterable[Window], year: int) -> bool:
     """Whether any shard of embeddings lies on windows of a mosaic's zones.
 
-    Windows of more than `MOST_ASKED` tiles, and mosaics that somebody else published, are taken to
-    have some.
+    Windows of more than `MOST_ASKED` tiles are taken to have some.
     """
-    if isinstance(mosaic, ForeignMosaic):
-        return True
     side = mosaic.layout.side
     tiles: list[Tile] = []
     for window in windows:
@@ -131,25 +127,6 @@ def has_shards(mosaic: AnyMosaic, windows: Iterable[Window], year: int) -> bool:
             return True
         tiles += [Tile(window.zone, row, col, side) for row in rows for col in cols]
     return next(tiles_with_shards(mosaic, year, tiles), None) is not None
-
-
-def made_within(mosaic: AnyMosaic, year: int) -> dict[int, Box]:
-    """Boxes in degrees around the shards of a year, by zone; empty where nobody can tell."""
-    if isinstance(mosaic, ForeignMosaic):
-        return {}
-    side, boxes = mosaic.layout.side, {}
-    for zone in mosaic.zones:
-        try:
-            keys = list(mosaic.storage.list(mosaic.layout.scales.prefix(zone, mosaic.step(year))))
-        except StoreError:
-            return {}
-        places = [key.split("/")[-2:] for key in keys]
-        at = np.array([place for place in places if "".join(place).isdigit()], np.int64)
-        if len(at):
-            (top, left), (bottom, right) = at.min(axis=0), at.max(axis=0) + 1
-            size = int(bottom - top) * side, int(right - left) * side
-            boxes[zone] = lonlat_bounds(Window(zone, int(top) * side, int(left) * side, *size))
-    return boxes
 
 
 def tiles_with_shards(mosaic: AnyMosaic, year: int, tiles: Iterable[Tile]) -> Iterator[Tile]:

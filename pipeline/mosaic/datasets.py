@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -13,19 +13,14 @@ from zarr.core.buffer import Buffer, BufferPrototype
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.regular_files import refuse_leading_out
-from tessera_mosaic.pipeline.mosaic.any_mosaic import (
-    AnyMosaic,
-    has_shards,
-    made_within,
-    open_any,
-    seen_by,
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any, seen_by
+from tessera_mosaic.pipeline.mosaic.region_windows import (
+    check_something,
+    listed_zones,
+    windows_of,
 )
 from tessera_mosaic.pipeline.tiling.lattice import zone_group
-from tessera_mosaic.pipeline.tiling.ownership import region_window, zones_touched
 from tessera_mosaic.pipeline.tiling.region import parse_box
-
-MOST_TOLD = 5
-"""Zones of which a message says where something lies."""
 
 
 class Zones(Mapping[int, xarray.Dataset]):
@@ -71,7 +66,9 @@ class Zones(Mapping[int, xarray.Dataset]):
 
     def __getitem__(self, zone: int) -> xarray.Dataset:
         if zone not in self._mosaic.zones:
-            raise KeyError(f"there is no zone {zone}: the mosaic has {_listed(self._mosaic.zones)}")
+            raise KeyError(
+                f"there is no zone {zone}: the mosaic has {listed_zones(self._mosaic.zones)}"
+            )
         if zone not in self._opened:
             # Without dask: a zone has more chunks than a task graph can hold. A region that is
             # too large for memory can be chunked once it is cut out.
@@ -111,31 +108,13 @@ class Zones(Mapping[int, xarray.Dataset]):
             self._mosaic.check_made(year)
             self._made.add(year)
         step = self._mosaic.step(year)
-        touched = zones_touched(box)
-        windows = [region_window(zone, box) for zone in touched if zone in self._mosaic.zones]
-        if not windows:
-            raise BadInput(
-                f"{self._mosaic.storage.url} has no zone that owns ground of this box, which lies "
-                f"in {_listed(touched)}: it has {_listed(self._mosaic.zones)}"
-            )
-        if not has_shards(self._mosaic, windows, year):
-            raise BadInput(
-                f"{self._mosaic.storage.url} has nothing of {year} in this box{self._told(year)}"
-            )
+        windows = windows_of(self._mosaic, box, "box")
+        check_something(self._mosaic, windows, year, "box")
         parts = {}
         for window in windows:
             rows, cols = seen_by(self._mosaic, window)
             parts[window.zone] = self[window.zone].isel(time=step, y=rows, x=cols)
         return parts
-
-    def _told(self, year: int) -> str:
-        """Where there is something of a year, as the end of a sentence."""
-        boxes = [
-            f"{','.join(f'{edge:.2f}' for edge in box)} (zone {zone})"
-            for zone, box in made_within(self._mosaic, year).items()
-        ]
-        more = f" and {len(boxes) - MOST_TOLD} more zones" if len(boxes) > MOST_TOLD else ""
-        return f": what was made lies within {', '.join(boxes[:MOST_TOLD])}{more}" * bool(boxes)
 
     @cached_property
     def _store(self) -> Store:
@@ -223,12 +202,6 @@ def dequantize(dataset: xarray.Dataset, depth: int | None = None) -> xarray.Data
     scales = dataset["scales"].where(np.isfinite(dataset["scales"]))
     values = dataset[name].astype(np.float32) * scales
     return values.transpose(*dataset[name].dims).rename("embeddings")
-
-
-def _listed(zones: Sequence[int]) -> str:
-    """Zones for a message."""
-    numbers = ", ".join(map(str, zones))
-    return f"zone {numbers}" if len(zones) == 1 else f"the zones {numbers}"
 
 
 def _codes(dataset: xarray.Dataset) -> list[tuple[str, xarray.DataArray]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,17 @@ GAP, BAR = 36, 14
 
 INK, QUIET, PAPER, HATCH = (28, 32, 38), (98, 105, 115), (255, 255, 255), (205, 209, 214)
 """Colours of text, of lesser text, of the ground and of the hatch over missing pixels."""
+
+
+COUNTED = {
+    "s2": ("Sentinel-2", "Days of the year on which the pixel was seen clear of cloud."),
+    "s1_ascending": ("Sentinel-1, ascending", "Evening passes of the year."),
+    "s1_descending": ("Sentinel-1, descending", "Morning passes of the year."),
+}
+"""Titles and captions of the panels of observation counts."""
+
+NARROWEST = 430
+"""Width of a panel in pixels of the figure, at least: its title has to fit."""
 
 
 @dataclass(frozen=True)
@@ -108,18 +119,56 @@ def true_colour(stack: Stack) -> tuple[Bytes, Known]:
     known : bool (H, W)
         Pixels of which anything was seen clear.
     """
+    return stretched_colour(*median_colour(stack))
+
+
+def median_colour(stack: Stack) -> tuple[NDArray[np.uint16], Known]:
+    """Median of the clear observations in red, green and blue, as it was observed.
+
+    Parameters
+    ----------
+    stack
+        The annual stack of the ground.
+
+    Returns
+    -------
+    median : uint16 (H, W, 3)
+        Reflectance times 10,000; 0 where nothing was seen clear.
+    known : bool (H, W)
+        Pixels of which anything was seen clear.
+    """
     clear = stack.masks != 0
     seen = clear.sum(axis=0)
     known: Known = seen > 0
+    if not known.any():
+        return np.zeros((*known.shape, 3), np.uint16), known
+    bands = stack.bands[..., [S2_BANDS.index(band) for band in ("B04", "B03", "B02")]]
+    # What was not clear sorts to the end; the median is the middle of what is before it.
+    ordered = np.sort(np.where(clear[..., None], bands, np.uint16(65_535)), axis=0)
+    middle = (np.maximum(seen, 1) - 1) // 2
+    median = np.take_along_axis(ordered, middle[None, :, :, None], axis=0)[0]
+    return np.where(known[..., None], median, np.uint16(0)), known
+
+
+def stretched_colour(median: NDArray[np.uint16], known: Known) -> tuple[Bytes, Known]:
+    """Red, green and blue as a picture, stretched alike, of what `median_colour` gives."""
     image = np.zeros((*known.shape, 3), np.uint8)
     if known.any():
-        bands = stack.bands[..., [S2_BANDS.index(band) for band in ("B04", "B03", "B02")]]
-        # What was not clear sorts to the end; the median is the middle of what is before it.
-        ordered = np.sort(np.where(clear[..., None], bands, np.uint16(65_535)), axis=0)
-        middle = (np.maximum(seen, 1) - 1) // 2
-        median = np.take_along_axis(ordered, middle[None, :, :, None], axis=0)[0][known]
-        image[known] = _stretched(median, np.percentile(median, STRETCH), GAMMA)
+        pixels = median[known]
+        image[known] = _stretched(pixels, np.percentile(pixels, STRETCH), GAMMA)
     return image, known
+
+
+def count_panels(counts: Mapping[str, NDArray[np.uint16]]) -> list[Panel]:
+    """A panel for each observation count that is known, by its name."""
+    panels = []
+    for name, count in counts.items():
+        title, caption = COUNTED[name]
+        some = count[count > 0]
+        bar = (int(some.min()), int(some.max())) if some.size else (0, 0)
+        colours = count_colours(count, *bar)
+        panels.append(Panel(f"Observations: {title}", caption, *colours, bar=bar))
+    return panels
 
 
 def count_colours(counts: NDArray[np.uint16], least: int, greatest: int) -> tuple[Bytes, Known]:
@@ -157,7 +206,13 @@ def class_colours(codes: Bytes, colours: Sequence[Colour]) -> tuple[Bytes, Known
 
 
 def draw_figure(
-    path: Path, title: str, subtitle: str, panels: Sequence[Panel], columns: int, pixel: float
+    path: Path,
+    title: str,
+    subtitle: str,
+    panels: Sequence[Panel],
+    columns: int,
+    pixel: float,
+    size: int = PANEL,
 ) -> None:
     """Write panels side by side as a PNG.
 
@@ -173,8 +228,10 @@ def draw_figure(
         Number of panels that stand beside each other.
     pixel
         Side in metres of a pixel of the panels, for the scale bar.
+    size
+        Pixels of the figure that the longer side of a panel has at most.
     """
-    drawn = [_draw_panel(panel, pixel) for panel in panels]
+    drawn = [_draw_panel(panel, pixel, size) for panel in panels]
     width = columns * drawn[0].width + (columns + 1) * GAP
     head = _wrapped(subtitle, typeface(19), width - 2 * GAP)
     top = GAP + 44 + 26 * len(head) + 20
@@ -191,21 +248,22 @@ def draw_figure(
             figure.paste(image, (GAP + column * (image.width + GAP), y))
         y += height + GAP
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.save(path, optimize=True)
+    figure.save(path, "PNG", optimize=True)
 
 
-def _draw_panel(panel: Panel, pixel: float) -> Image.Image:
+def _draw_panel(panel: Panel, pixel: float, size: int) -> Image.Image:
     """A panel with its title above it, and its scale, legend and caption below it."""
-    picture = _hatched(panel.image, panel.known)
-    width, height = picture.size
+    picture = _hatched(panel.image, panel.known, size)
+    across, height = picture.size
+    width = max(across, NARROWEST)
     caption = _wrapped(panel.caption, typeface(17), width)
     legend = _legend_height(panel, width)
     drawn = Image.new("RGB", (width, 38 + height + 12 + legend + 24 * len(caption)), PAPER)
     draw = ImageDraw.Draw(drawn)
     draw.text((0, 0), panel.title, INK, typeface(23))
     drawn.paste(picture, (0, 38))
-    draw.rectangle((0, 38, width - 1, 37 + height), outline=QUIET)
-    _draw_scale(draw, 38 + height, width, pixel * panel.image.shape[1] / width)
+    draw.rectangle((0, 38, across - 1, 37 + height), outline=QUIET)
+    _draw_scale(draw, 38 + height, across, pixel * panel.image.shape[1] / across)
     y = 38 + height + 12
     if panel.bar:
         _draw_bar(drawn, panel.bar, y, width)
@@ -218,10 +276,10 @@ def _draw_panel(panel: Panel, pixel: float) -> Image.Image:
     return drawn
 
 
-def _hatched(image: Bytes, known: Known) -> Image.Image:
+def _hatched(image: Bytes, known: Known, most: int) -> Image.Image:
     """The raster at the size of a panel, with diagonal stripes where nothing is known."""
     height, width = known.shape
-    factor = PANEL / width if width > PANEL else PANEL // width
+    factor = most / width if width > most else max(most // max(width, height), 1)
     size = round(width * factor), round(height * factor)
     method = Image.Resampling.BOX if factor < 1 else Image.Resampling.NEAREST
     colours = Image.fromarray(image).resize(size, method)

@@ -66,7 +66,17 @@ def fit_colours(mosaic: Mosaic, made: Iterable[tuple[Tile, int]]) -> Colours | N
     found = [_some_pixels(mosaic, tile, year) for tile, year in chosen]
     if not sum(map(len, found)):
         return None
-    values = np.concatenate(found)
+    return colours_of(np.concatenate(found))
+
+
+def colours_of(values: NDArray[np.float64]) -> Colours:
+    """Colours by the three principal components of embeddings.
+
+    Parameters
+    ----------
+    values : float64 (pixels, dims)
+        Some embeddings.
+    """
     mean = values.mean(axis=0, dtype=np.float64)
     apart = values - mean
     components = strongest_components(apart)
