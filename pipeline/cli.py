@@ -49,6 +49,7 @@ COMMANDS = {
     "evaluate": "what labels can be told from a mosaic's embeddings",
     "train": "from labels to a head, with scores on labels held out",
     "map": "a head over a region's year: classes or values; run again, it resumes",
+    "search": "places that look alike, over a whole mosaic; run again, it resumes",
     "points": "draw a probability sample of a map's pixels, to be labelled",
     "areas": "areas and accuracies of a map with intervals, from a labelled sample",
     "suggest": "where another label would teach a map most",
@@ -57,14 +58,14 @@ COMMANDS = {
 
 COMMANDS_PACKAGE = "tessera_mosaic.pipeline.commands"
 
-TAKING_BEAM_OPTIONS = ("run", "annual", "sample", "adopt", "map")
+TAKING_BEAM_OPTIONS = ("run", "annual", "sample", "adopt", "map", "search")
 """Commands to which options that they do not declare are Beam's."""
 
 NEEDING_TRAINING = ("sample", "pretrain", "evaluate", "train")
 TRAINING_PACKAGES = ("matplotlib", "scipy", "sklearn", "threadpoolctl")
 """Commands and packages of the extra `training`."""
 
-JOBS = ("demo", "run", "annual", "verify", "sample", "adopt", "map")
+JOBS = ("demo", "run", "annual", "verify", "sample", "adopt", "map", "search")
 """Commands whose failed tiles make the exit code."""
 
 

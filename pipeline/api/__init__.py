@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from tessera_mosaic.pipeline.downstream.point import PointFound, PointRequest, point
     from tessera_mosaic.pipeline.downstream.point_file import Design
     from tessera_mosaic.pipeline.downstream.points import DrawnPoints, PointsRequest, points
+    from tessera_mosaic.pipeline.downstream.search import Searched, search
+    from tessera_mosaic.pipeline.downstream.search_request import SearchRequest
     from tessera_mosaic.pipeline.downstream.suggest import Suggestion, SuggestRequest, suggest
     from tessera_mosaic.pipeline.downstream.train import Trained, TrainRequest, train
     from tessera_mosaic.pipeline.downstream.vector_table import Statistic
@@ -160,6 +162,8 @@ __all__ = [
     "SampleOutcome",
     "SampleRequest",
     "SceneError",
+    "SearchRequest",
+    "Searched",
     "Stack",
     "StackRequest",
     "Statistic",
@@ -199,6 +203,7 @@ __all__ = [
     "read_stack",
     "run",
     "sample",
+    "search",
     "status",
     "suggest",
     "train",
@@ -230,6 +235,8 @@ _PLACES = {
     "tessera_mosaic.pipeline.downstream.point": ("PointFound", "PointRequest", "point"),
     "tessera_mosaic.pipeline.downstream.point_file": ("Design",),
     "tessera_mosaic.pipeline.downstream.points": ("DrawnPoints", "PointsRequest", "points"),
+    "tessera_mosaic.pipeline.downstream.search": ("Searched", "search"),
+    "tessera_mosaic.pipeline.downstream.search_request": ("SearchRequest",),
     "tessera_mosaic.pipeline.downstream.suggest": ("SuggestRequest", "Suggestion", "suggest"),
     "tessera_mosaic.pipeline.downstream.compare": ("CompareRequest", "Comparison", "compare"),
     "tessera_mosaic.pipeline.downstream.extract": ("ExtractRequest", "Extracted", "extract"),

@@ -1,4 +1,4 @@
-"""What is made from a mosaic: vectors at places, heads, maps, and how far these can be trusted.
+"""What is made from a mosaic: vectors at places, heads, maps, search, and how far these can be trusted.
 
 It reads a mosaic, writes beside it, and changes nothing in it.
 
@@ -22,6 +22,12 @@ Maps: `map_layout` says which arrays a map has, `map_store` makes, writes and re
 with `chunk_reader` and writes with `map_rasters`; `year_shift` is for heads of another year.
 Afterwards `map_publication` writes what stands beside the tiles, with `map_report` and
 `map_figures`.
+
+Search: `search_plan` makes a job of a `search_request` and the mosaic: `search_ground` says which
+tiles are read, `search_examples` reads the places, `search_queries` makes products of them or of a
+head. The maker is `search_tile`, with `search_scan` for the scores of a chunk and `search_heap` for
+the best of them. `search` joins what was found (`search_result`) and puts it: `search_output`,
+`search_sheet`, `search_raster`.
 
 How much there is: `points` draws a probability sample of a map into a `point_file`; `areas` makes
 an `area_result` of it and an `area_report`, with `reference_labels` and `value_estimates`.

@@ -50,12 +50,20 @@ class TileReader:
     ----------
     mosaic, tile, year
         The mosaic, the tile and the calendar year.
+    depth
+        Number of first values that are read, one of the nested depths; None for all values.
     """
 
-    def __init__(self, mosaic: Mosaic, tile: Tile, year: int) -> None:
+    def __init__(self, mosaic: Mosaic, tile: Tile, year: int, depth: int | None = None) -> None:
         self._mosaic, self._tile, self._year = mosaic, tile, year
-        self._embeddings = mosaic.layout.embeddings[-1]
+        bands = mosaic.layout.dims if depth is None else depth
+        self._embeddings = next(of for of in mosaic.layout.embeddings if of.bands == bands)
         self._step = mosaic.step(year)
+
+    @property
+    def inner(self) -> int:
+        """Side in pixels of the chunks."""
+        return self._embeddings.inner
 
     def source(self) -> str | None:
         """A name of what is read, which changes with its bytes; None where there is nothing.
@@ -81,8 +89,19 @@ class TileReader:
             return None
 
     def scales(self) -> NDArray[np.float32]:
-        """Scales of the tile, float32 (side, side)."""
-        found: NDArray[np.float32] = self._whole(self._mosaic.layout.scales)
+        """Scales of the tile, float32 (side, side).
+
+        Raises
+        ------
+        StoreError
+            If they are not there: a tile without would look as if nothing were there to see.
+        """
+        array = self._mosaic.layout.scales
+        found: NDArray[np.float32] = self._whole(array)
+        if not np.isfinite(found).any() and not self._mosaic.storage.exists(
+            array.key(self._tile, self._step)
+        ):
+            raise self._lost(array.key(self._tile, self._step))
         return found
 
     def counts(self) -> dict[str, NDArray[np.uint16]]:
@@ -93,22 +112,33 @@ class TileReader:
             for name, array in zip(layout.observed, layout.counts, strict=True)
         }
 
-    def rows(self) -> Iterator[list[EncodedChunk]]:
+    def rows(self, needed: NDArray[np.bool_] | None = None) -> Iterator[list[EncodedChunk]]:
         """The chunks of embeddings that are not all fill, row after row of chunks.
+
+        Parameters
+        ----------
+        needed : bool (chunks, chunks)
+            Which chunks of the tile are read, by row and column; all of them without it.
 
         Raises
         ------
         StoreError
-            If the shard is damaged.
+            If the shard is damaged, or not there.
         """
         array, storage = self._embeddings, self._mosaic.storage
         key = array.key(self._tile, self._step)
-        index = read_index(storage, array, StoredObject(key, storage.size(key), ""))
+        try:
+            size = storage.size(key)
+        except FileNotFoundError:
+            raise self._lost(key) from None
+        index = read_index(storage, array, StoredObject(key, size, ""))
+        wanted = index[..., 0] != MISSING
+        if needed is not None:
+            wanted &= needed
         for i in range(array.across):
             places = [
                 (j, int(index[i, j, 0]), int(index[i, j, 1]))
-                for j in range(array.across)
-                if index[i, j, 0] != MISSING
+                for j in np.flatnonzero(wanted[i]).tolist()
             ]
             yield list(self._chunks(key, i, places))
 
@@ -129,6 +159,9 @@ class TileReader:
                 part = data[offset - start : offset - start + length]
                 yield EncodedChunk(i * array.inner, j * array.inner, array, part)
             at = stop
+
+    def _lost(self, key: str) -> StoreError:
+        return StoreError(f"{self._mosaic.storage.url} has lost {key}: make the tile there again")
 
     def _whole(self, array: Array) -> NDArray[Any]:
         try:

@@ -68,17 +68,33 @@ class ForeignTileReader:
         """Observation counts of the tile, as far as they are known, uint16 (side, side) by name."""
         return self._mosaic.counts(self._tile.window, self._year)
 
-    def rows(self) -> Iterator[list[Chunk]]:
-        """All squares of the tile, row after row of them."""
+    @property
+    def inner(self) -> int:
+        """Side in pixels of the squares."""
+        return CHUNK
+
+    def rows(self, needed: NDArray[np.bool_] | None = None) -> Iterator[list[Chunk]]:
+        """The squares of the tile, row after row of them.
+
+        Parameters
+        ----------
+        needed : bool (squares, squares)
+            Which squares are told, by row and column; all of them without it.
+        """
         whole = self._tile.window
+        across = whole.width // CHUNK
+        wanted = np.ones((across, across), bool) if needed is None else needed
         for top in range(0, whole.height, STRIP):
             height = min(STRIP, whole.height - top)
+            if not wanted[top // CHUNK : (top + height) // CHUNK].any():
+                continue
             strip = Window(whole.zone, whole.row + top, whole.col, height, whole.width)
             codes = self._mosaic.codes(strip, self._year)
             for row in range(0, height, CHUNK):
                 yield [
                     PlainChunk(top + row, col, codes[:, row : row + CHUNK, col : col + CHUNK])
                     for col in range(0, whole.width, CHUNK)
+                    if wanted[(top + row) // CHUNK, col // CHUNK]
                 ]
 
 
@@ -86,8 +102,8 @@ Reader = TileReader | ForeignTileReader
 """What reads a tile and year."""
 
 
-def reader_of(mosaic: AnyMosaic, tile: Tile, year: int) -> Reader:
-    """A reader of a tile and year of any mosaic."""
+def reader_of(mosaic: AnyMosaic, tile: Tile, year: int, depth: int | None = None) -> Reader:
+    """A reader of a tile and year of any mosaic, at a nested depth where it has that."""
     if isinstance(mosaic, ForeignMosaic):
         return ForeignTileReader(mosaic, tile, year)
-    return TileReader(mosaic, tile, year)
+    return TileReader(mosaic, tile, year, depth)

@@ -85,34 +85,29 @@ def best_of(hits: Hits, most: int, square: int) -> Hits:
 
 
 class Heap:
-    """The best hits of one query in a tile, while it is scanned.
+    """The best hits of one query, while more of them come.
 
     Parameters
     ----------
-    zone
-        UTM zone of the tile.
     most, square
         As in `best_of`.
     """
 
-    def __init__(self, zone: int, most: int, square: int) -> None:
-        self._zone, self._most, self._square = zone, most, square
+    def __init__(self, most: int, square: int) -> None:
+        self._most, self._square = most, square
         self._best, self._later, self._waiting = no_hits(), list[Hits](), 0
         self.limit = -np.inf
         """A score below which no hit is among the best."""
 
-    def add(
-        self, score: NDArray[np.float64], row: NDArray[np.integer], col: NDArray[np.integer]
-    ) -> None:
+    def add(self, hits: Hits) -> None:
         """Add hits; now and then those are dropped that are not among the best."""
-        zone = np.full(len(score), self._zone, np.int32)
-        self._later.append(Hits(score, zone, row.astype(np.int32), col.astype(np.int32)))
-        self._waiting += len(score)
+        self._later.append(hits)
+        self._waiting += len(hits)
         if self._waiting > self._most:
             self.best()
 
     def best(self) -> Hits:
-        """The best hits so far."""
+        """The best hits so far, ranked."""
         if self._later:
             self._best = best_of(joined([self._best, *self._later]), self._most, self._square)
             self._later, self._waiting = [], 0

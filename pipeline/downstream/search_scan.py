@@ -6,6 +6,7 @@ ground, and may be among the best of all, is scored again: exactly.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.downstream.search_queries import Measure, Query, check_alike
+
+# Chunks are decoded into memory that cannot be written to, and here they are only read.
+warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
 ROUNDING = 2.0**-24
 """Half the distance from 1 to the next number of single precision."""

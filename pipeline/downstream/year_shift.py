@@ -92,8 +92,7 @@ def year_shift(
     """
     if to not in mosaic.years:
         raise BadInput(
-            f"{mosaic.storage.url} has no embeddings of {to}, the year of the head, to compare "
-            f"{year} with",
+            f"{mosaic.storage.url} has no embeddings of {to} to compare {year} with",
             "match_years",
         )
     sums = np.zeros((2, mosaic.layout.dims))

@@ -54,6 +54,11 @@ In the store of a map, beside the same `records/`:
     stac/                                     launcher  run      the map in a STAC catalogue
     report-YYYY.html, report-YYYY.json        launcher  run      the map on a page, and its figures
 
+In the folder `OUT.job` of a search, beside the same `records/`; it goes when the result is whole:
+
+    heaps/TILE.npz                            worker    no       the best pixels of a tile
+    scores/TILE.tif                           worker    no       the scores of all its pixels
+
 A tile whose record is deleted is made again by the next run; until then `status` goes by the
 summary.
 """
@@ -256,3 +261,13 @@ def map_item_key(tile: Tile, year: int) -> str:
 def map_report_key(year: int, kind: str) -> str:
     """Key of the report on a map's year, as `html` or `json`."""
     return f"report-{year}.{kind}"
+
+
+def heap_key(tile: Tile) -> str:
+    """Key of what a search found in a tile, in the folder of its job."""
+    return f"heaps/{tile.name}.npz"
+
+
+def score_key(tile: Tile) -> str:
+    """Key of the scores of a tile's pixels, in the folder of a search's job."""
+    return f"scores/{tile.name}.tif"

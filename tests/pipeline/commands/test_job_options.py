@@ -9,6 +9,7 @@ from tessera_mosaic.pipeline.commands.adopt import adopt_request
 from tessera_mosaic.pipeline.commands.map import map_request
 from tessera_mosaic.pipeline.commands.run import run_request
 from tessera_mosaic.pipeline.commands.sample import sample_request
+from tessera_mosaic.pipeline.commands.search import search_request
 
 LAND = ["--catalog=c", "--region=2,50,3,51"]
 
@@ -18,6 +19,7 @@ COMMANDS = {
     "sample": (sample_request, ["--out=s", *LAND]),
     "adopt": (adopt_request, ["--store=s", "--from=d", "--model=m"]),
     "map": (map_request, ["--store=m", "--head=h", "--region=2,50,3,51", "--out=s"]),
+    "search": (search_request, ["--store=m", "--like=2,50", "--out=hits.parquet"]),
 }
 """What makes the request of each command, and the words that it needs."""
 

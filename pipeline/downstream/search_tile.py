@@ -1,0 +1,365 @@
+"""The maker of a search: from a tile's embeddings and queries to the best of its pixels.
+
+A tile is read chunk by chunk, only where a pixel may be a hit. Its hits and the scores of some of
+its pixels, drawn at random, are one small object; whoever makes it, it has the same bytes.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from shapely import from_wkb
+
+from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, Reader, reader_of
+from tessera_mosaic.pipeline.downstream.search_heap import Heap, Hits, joined
+from tessera_mosaic.pipeline.downstream.search_queries import Query
+from tessera_mosaic.pipeline.downstream.search_raster import encode_scores
+from tessera_mosaic.pipeline.downstream.search_scan import Candidates, Scanner, Squares
+from tessera_mosaic.pipeline.errors import Altered, StoreError
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.store_errors import store_errors
+from tessera_mosaic.pipeline.io.stored_object import StoredObject
+from tessera_mosaic.pipeline.ledger.keys import heap_key, score_key
+from tessera_mosaic.pipeline.ledger.metrics import Meter
+from tessera_mosaic.pipeline.ledger.records import Record, State, TileResult, known_record
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any, read_pixels
+from tessera_mosaic.pipeline.mosaic.store import Mosaic
+from tessera_mosaic.pipeline.tiling.lattice import CHUNK, Tile
+from tessera_mosaic.pipeline.tiling.region import wanted_pixels
+
+
+@dataclass(frozen=True)
+class SearchMaker:
+    """Searches the tiles of a mosaic.
+
+    Parameters
+    ----------
+    store, year
+        Path or URL of the mosaic, and the calendar year.
+    fingerprint
+        Digest of all that decides the bytes of a tile's heap.
+    queries
+        What is looked for.
+    top, square
+        Number of hits that a tile keeps of each query, and side in pixels of the squares of ground
+        that have one at most.
+    background
+        Number of pixels of a tile whose scores are kept.
+    min_observations
+        Least number of observations by Sentinel-2 of a hit.
+    inside
+        The region as WKB; None for whole tiles.
+    promised
+        Whether the mosaic was asked for all of the tiles, so that what it lacks is a failure.
+    shallow
+        The queries of a nested depth by which candidates are found; none for `queries` themselves.
+    scores
+        Whether the scores of all pixels are kept.
+    """
+
+    store: str
+    year: int
+    fingerprint: str
+    queries: tuple[Query, ...]
+    top: int
+    square: int
+    background: int
+    min_observations: int = 0
+    inside: bytes | None = None
+    promised: bool = False
+    shallow: tuple[Query, ...] = ()
+    scores: bool = False
+
+    def steps(self, tile: Tile) -> int:
+        """Number of rows of chunks of a tile."""
+        return tile.side // CHUNK
+
+    def open(self, storage: Storage, threads: int) -> TileSearcher:
+        """Open the mosaic in a worker process."""
+        return TileSearcher(self, storage, threads)
+
+
+@dataclass(frozen=True)
+class TileHeap:
+    """What a search found in a tile.
+
+    Parameters
+    ----------
+    hits
+        The best pixels of each query, ranked.
+    background : float64 (queries, drawn)
+        Scores of pixels that were drawn at random.
+    pixels
+        Number of pixels that they were drawn from.
+    """
+
+    hits: tuple[Hits, ...]
+    background: NDArray[np.float64]
+    pixels: int
+
+    def encode(self) -> bytes:
+        """As an archive of numpy's, which holds no program."""
+        file = io.BytesIO()
+        every = joined(self.hits)
+        np.savez(
+            file,
+            counts=np.array([len(each) for each in self.hits], np.int64),
+            score=every.score,
+            zone=every.zone,
+            row=every.row,
+            col=every.col,
+            background=self.background,
+            pixels=np.array(self.pixels, np.int64),
+        )
+        return file.getvalue()
+
+
+def decode_heap(data: bytes) -> TileHeap:
+    """Read back what a search found in a tile.
+
+    Raises
+    ------
+    Altered
+        If the bytes are no such object.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            held = {name: file[name] for name in file.files}
+        every = Hits(*(held[name] for name in ("score", "zone", "row", "col")))
+        stops = np.cumsum(held["counts"]).tolist()
+        starts = [0, *stops[:-1]]
+        hits = tuple(every.take(slice(a, b)) for a, b in zip(starts, stops, strict=True))
+        return TileHeap(hits, held["background"], int(held["pixels"]))
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise Altered(f"what a search found in a tile cannot be read: {error}") from None
+
+
+class TileSearcher:
+    """Searches tiles in one worker process.
+
+    Parameters
+    ----------
+    maker
+        What is looked for, and where.
+    storage
+        Where the heaps go.
+    threads
+        Number of cores that the process may use.
+    """
+
+    def __init__(self, maker: SearchMaker, storage: Storage, threads: int) -> None:
+        self._maker, self._storage = maker, storage
+        self._mosaic: AnyMosaic = open_any(maker.store, storage.patience)
+        self._exact = Scanner(maker.queries)
+        self._scanner = Scanner(maker.shallow) if maker.shallow else self._exact
+        self._depth = maker.shallow[0].dims if maker.shallow else None
+        self._squares = functools.lru_cache(4096)(Squares.of)
+        self._pool = ThreadPoolExecutor(threads, "search", torch.set_num_threads, (1,))
+
+    def make(
+        self, tile: Tile, before: Record | None, meter: Meter, writing: Callable[[], None]
+    ) -> TileResult | None:
+        """Read a tile's embeddings, score them, and put what was found."""
+        maker = self._maker
+        reader = reader_of(self._mosaic, tile, maker.year, self._depth)
+        with meter("find"), store_errors(maker.store):
+            source = reader.source()
+            if source is None:
+                self._check_made(tile)
+        if before is not None and before.scenes() == ({source} if source else set()):
+            return None
+        known = np.zeros((tile.side, tile.side), bool)
+        scales = np.full(known.shape, np.inf, np.float32)
+        if source is not None:
+            with meter("read"), store_errors(maker.store):
+                scales = reader.scales()
+                known = self._known(tile, reader, scales)
+        scan = _TileScan(maker, tile, known, scales)
+        if known.any():
+            self._scan(scan, reader, meter)
+            if maker.shallow:
+                with meter("read"), store_errors(maker.store):
+                    self._draw_deep(scan)
+        objects = {heap_key(tile): scan.heap().encode()}
+        if scan.scores is not None:
+            objects[score_key(tile)] = encode_scores(tile, scan.scores)
+        writing()
+        with meter("write"):
+            for key, data in objects.items():
+                self._storage.write(key, data)
+        return TileResult(
+            State.DONE,
+            scenes_used=(source,) if source else (),
+            pixels={"owned": int(known.size), "embedded": int(known.sum())},
+            objects=tuple(StoredObject.of(key, data) for key, data in objects.items()),
+        )
+
+    def keys(self, tile: Tile) -> Iterable[str]:
+        """Keys of what is found in a tile."""
+        return (heap_key(tile), score_key(tile))
+
+    def renew(self) -> None:
+        """Credentials are the store's own, and renewed by its client."""
+
+    def _check_made(self, tile: Tile) -> None:
+        """Check that a tile without embeddings is known to be empty, where it was promised.
+
+        Raises
+        ------
+        StoreError
+            If the mosaic was asked for it and has not made it.
+        """
+        if not (self._maker.promised and isinstance(self._mosaic, Mosaic)):
+            return
+        record = known_record(self._mosaic.storage, self._maker.year, tile)
+        if record is None or record.state is not State.EMPTY:
+            raise StoreError(
+                f"{self._maker.store} was asked for the tile and does not have it: make it there"
+            )
+
+    def _known(self, tile: Tile, reader: Reader, scales: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Pixels of a tile that may be hits: bool (side, side)."""
+        maker = self._maker
+        inside = None if maker.inside is None else from_wkb(maker.inside)
+        known = wanted_pixels(tile.window, 0, inside) & np.isfinite(scales)
+        if maker.min_observations and known.any():
+            known &= reader.counts()["s2"] >= maker.min_observations
+        return known
+
+    def _scan(self, scan: _TileScan, reader: Reader, meter: Meter) -> None:
+        """Score the chunks of a tile that hold a pixel which counts."""
+        side, tile = reader.inner, scan.tile
+        across = tile.side // side
+        squares = scan.known.reshape(across, side, across, side)
+        needed: NDArray[np.bool_] = np.any(squares, axis=(1, 3))
+        square = self._maker.square
+
+        def found(chunk: Chunk) -> tuple[Chunk, Candidates | None]:
+            here = np.s_[chunk.row : chunk.row + side, chunk.col : chunk.col + side]
+            codes = chunk.codes()
+            mine, scales = scan.known[here].ravel(), scan.scales_of_tile[here].ravel()
+            scan.tell(chunk, side, codes, scales, mine, self._exact)
+            top, left = tile.row * tile.side + chunk.row, tile.col * tile.side + chunk.col
+            squares = self._squares(top % square, left % square, side, side, square)
+            return chunk, self._scanner.candidates(codes, scales, mine, squares, limits)
+
+        rows: Iterator[Sequence[Chunk]] = reader.rows(needed)
+        while True:
+            with meter("read"), store_errors(self._maker.store):
+                chunks = next(rows, None)
+            if chunks is None:
+                break
+            with meter("encode"):
+                limits = scan.limits()
+                for chunk, candidates in self._pool.map(found, chunks):
+                    if candidates is not None:
+                        scan.add(chunk, side, candidates)
+            meter.add(blocks=max(1, side // CHUNK))
+
+    def _draw_deep(self, scan: _TileScan) -> None:
+        """Score the drawn pixels with all of their values, where a nested depth was scanned."""
+        tile, drawn = scan.tile, scan.drawn
+        row, col = np.divmod(drawn, tile.side)
+        zone = np.full(len(drawn), tile.zone)
+        found = read_pixels(
+            self._mosaic,
+            self._maker.year,
+            zone,
+            row + tile.row * tile.side,
+            col + tile.col * tile.side,
+        )
+        codes = np.ascontiguousarray(found.codes.T)
+        scan.background[:] = self._exact.exact(codes, found.scales)
+
+
+class _TileScan:
+    """What is known of a tile while it is scanned."""
+
+    def __init__(
+        self,
+        maker: SearchMaker,
+        tile: Tile,
+        known: NDArray[np.bool_],
+        scales: NDArray[np.float32],
+    ) -> None:
+        self.tile, self.known, self.scales_of_tile = tile, known, scales
+        self.heaps = [Heap(maker.top, maker.square) for _ in maker.queries]
+        self.drawn = draw(tile, known, maker.background)
+        self.background = np.full((len(maker.queries), len(self.drawn)), -np.inf)
+        self._shallow = bool(maker.shallow)
+        shape = (len(maker.queries), tile.side, tile.side)
+        self.scores = np.full(shape, np.nan, np.float32) if maker.scores else None
+
+    def limits(self) -> NDArray[np.float64]:
+        """Scores below which nobody is among the best of a query: float64 (queries,)."""
+        return np.array([heap.limit for heap in self.heaps])
+
+    def tell(
+        self,
+        chunk: Chunk,
+        side: int,
+        codes: NDArray[np.int8],
+        scales: NDArray[np.float32],
+        mine: NDArray[np.bool_],
+        scanner: Scanner,
+    ) -> None:
+        """Keep the scores of a chunk's pixels that are kept whatever they are."""
+        if self._shallow:
+            return
+        here = np.s_[chunk.row : chunk.row + side, chunk.col : chunk.col + side]
+        if self.scores is not None:
+            scored = scanner.exact(codes, np.where(mine, scales, np.float32(1)))
+            shown = np.where(mine & np.isfinite(scored), scored, np.nan)
+            self.scores[(slice(None), *here)] = shown.reshape(-1, side, side)
+        width = self.tile.side
+        start, stop = np.searchsorted(self.drawn, [chunk.row * width, (chunk.row + side) * width])
+        row, col = np.divmod(self.drawn[start:stop], width)
+        of = np.flatnonzero((col >= chunk.col) & (col < chunk.col + side))
+        if len(of):
+            pixel = (row[of] - chunk.row) * side + col[of] - chunk.col
+            self.background[:, start + of] = scanner.exact(codes[:, pixel], scales[pixel])
+
+    def add(self, chunk: Chunk, side: int, found: Candidates) -> None:
+        """Add a chunk's candidates to the heaps of their queries."""
+        tile = self.tile
+        down, across = np.divmod(found.pixel, side)
+        row = (tile.row * tile.side + chunk.row + down).astype(np.int32)
+        col = (tile.col * tile.side + chunk.col + across).astype(np.int32)
+        every = Hits(found.score, np.full(len(row), tile.zone, np.int32), row, col)
+        numbers, starts = np.unique(found.query, return_index=True)
+        stops = [*starts[1:].tolist(), len(row)]
+        for number, start, stop in zip(numbers.tolist(), starts.tolist(), stops, strict=True):
+            self.heaps[number].add(every.take(slice(start, stop)))
+
+    def heap(self) -> TileHeap:
+        """All that was found."""
+        hits = tuple(heap.best() for heap in self.heaps)
+        return TileHeap(hits, self.background, int(self.known.sum()))
+
+
+def draw(tile: Tile, known: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
+    """Numbers of pixels of a tile that are drawn at random among those that count, ascending.
+
+    Parameters
+    ----------
+    tile
+        The tile, by which alone the draw is decided.
+    known : bool (side, side)
+        Pixels that count.
+    most
+        Number of pixels that are drawn at most.
+    """
+    pixels = np.flatnonzero(known)
+    if len(pixels) <= most:
+        return pixels
+    seed = hashlib.sha256(tile.name.encode()).digest()
+    rng = np.random.default_rng(np.frombuffer(seed, np.uint32))
+    return pixels[np.sort(rng.choice(len(pixels), most, replace=False))]
