@@ -1,4 +1,4 @@
-"""What is made from a mosaic: vectors at places, heads, maps, search, and how far these can be trusted.
+"""What is made from a mosaic: vectors, heads, maps, hits, and how far these can be trusted.
 
 It reads a mosaic, writes beside it, and changes nothing in it.
 

@@ -6,7 +6,6 @@ ground, and may be among the best of all, is scored again: exactly.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,9 +14,6 @@ import torch
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.downstream.search_queries import Measure, Query, check_alike
-
-# Chunks are decoded into memory that cannot be written to, and here they are only read.
-warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 
 ROUNDING = 2.0**-24
 """Half the distance from 1 to the next number of single precision."""
@@ -82,9 +78,9 @@ class Scanner:
 
     Examples
     --------
-    >>> scanner = Scanner([Query("", (0.6, 0.8))])
+    >>> scanner = Scanner([Query("", (1.0, 0.0))])
     >>> scanner.exact(np.int8([[3, 4], [4, -3]]), np.float32([0.1, 0.1])).tolist()
-    [[1.0, 0.0]]
+    [[0.6, 0.8]]
     """
 
     def __init__(self, queries: Sequence[Query]) -> None:

@@ -190,7 +190,9 @@ def unpack(data: bytes | memoryview, dtype: np.dtype[Any], shape: tuple[int, ...
         raw, _, compressed = struct.unpack_from(BLOSC_SIZES, data)
         if (raw, compressed) != (expected, len(data)):
             raise Altered("a chunk has not the size of one")
-        return np.frombuffer(numcodecs.blosc.decompress(data), dtype).reshape(shape)
+        values: NDArray[Any] = np.empty(shape, dtype)
+        numcodecs.blosc.decompress(data, values)
+        return values
     except (RuntimeError, ValueError, struct.error) as error:
         raise Altered(f"a chunk cannot be decoded: {error}") from None
 
