@@ -1,8 +1,8 @@
 """The command line: `tessera-mosaic COMMAND`.
 
 Exit codes: 0 done; 2 bad usage or bad input, with one clear line; 3 finished, but some tiles failed
-or were not tried; 1 anything else, such as a provider, a store or a device that does not serve, or
-a user who stops the command. `errors` says which class of error ends with which.
+or were not tried; 130 stopped by a user or a signal; 1 anything else, such as a provider, a store
+or a device that does not serve. `errors` says which class of error ends with which.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from typing import Any, NoReturn
 
 from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.console import (
+    STOPPED,
+    handled_by,
     install_hint,
     one_line,
     own_options,
@@ -96,12 +98,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         keep_assertions()
     words = with_values(sys.argv[1:] if argv is None else argv)
-    set_up_logging()
     command = next((word for word in words if not word.startswith("-")), None)
-    try:
-        return _main(command, words)
-    except KeyboardInterrupt:
-        return _failed(command, "stopped; run it again to go on", ExitCode.FAILED)
+    with handled_by(_interrupt):
+        set_up_logging()
+        try:
+            return _main(command, words)
+        except KeyboardInterrupt:
+            code = _failed(command, STOPPED, ExitCode.STOPPED)
+            if argv is None:
+                # Python would wait for threads, which may be at work on a tile.
+                os._exit(code)
+            return code
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """What signals do where no job is under way, which stops in its own way."""
+    raise KeyboardInterrupt
 
 
 def keep_assertions() -> None:

@@ -1,12 +1,20 @@
-"""What people see on a terminal: log lines, options, the line of progress, numbers in words."""
+"""What people see on a terminal: log lines, options, the line of progress, numbers in words.
+
+And the signals by which they stop what they see.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import logging
+import os
+import signal
+import threading
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import TextIO
 
 OF_BEAM = ("apitools not found", "KeyboardInterrupt")
@@ -22,6 +30,12 @@ cursor, turns the direction of a text, breaks a line, or is no character at all.
 LONGEST = 4000
 """Most characters of one message."""
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Signals that stop what is under way."""
+
+STOPPED = "stopped; run it again to go on"
+"""What is said of work that was stopped."""
+
 NO_OPTIONS = ("command", "beam_arguments", "words")
 """Attributes of a command's arguments that are no options of its own."""
 
@@ -33,6 +47,35 @@ def set_up_logging() -> None:
     logging.basicConfig(
         level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler]
     )
+
+
+def tell_at_once(text: str) -> None:
+    """Write a line to standard error from a handler of signals, whatever is being written there.
+
+    Parameters
+    ----------
+    text
+        The line.
+    """
+    with contextlib.suppress(OSError):
+        erase = ERASE if os.isatty(2) else ""
+        os.write(2, f"{erase}{one_line(text)}\n".encode())
+
+
+@contextlib.contextmanager
+def handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Have a function handle the signals that stop, where this is the main thread."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in SIGNALS:
+            # None where a program that is no Python has handled it.
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                before[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, known in before.items():
+            signal.signal(number, known)
 
 
 class _BesideTheLine(logging.StreamHandler[TextIO]):

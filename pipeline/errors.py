@@ -26,6 +26,8 @@ class ExitCode(IntEnum):
     """The options, or what they name, cannot be used."""
     SOME_TILES_FAILED = 3
     """The job came to its end, and some tiles failed or were not tried."""
+    STOPPED = 130
+    """A user or a signal stopped it before it was done."""
 
 
 class Fault(Enum):
@@ -314,6 +316,14 @@ class BrokenOff(TesseraError):
     kind = "broken-off"
 
 
+class Stopped(TesseraError):
+    """A user or a signal stopped the work. No tile has failed by it; run again, it goes on."""
+
+    kind = "stopped"
+    fault = Fault.USER
+    exit_code = ExitCode.STOPPED
+
+
 class Unforeseen(TesseraError):
     """An exception of none of these classes."""
 
@@ -344,12 +354,7 @@ def as_bad_input(*kinds: type[Exception]) -> Iterator[None]:
     Parameters
     ----------
     kinds
-        Classes of exceptions whose messages say in one line what cannot be used.
-
-    Raises
-    ------
-    BadInput
-        With the message of an exception of these classes.
+        Classes whose messages say in one line what cannot be used; `BadInput` repeats them.
     """
     try:
         yield
@@ -389,12 +394,7 @@ def choose(request: object, **kinds: type[StrEnum]) -> None:
     request
         The request, which is being made.
     kinds
-        Enumerations by the names of the fields.
-
-    Raises
-    ------
-    BadInput
-        If a field is the value of no member.
+        Enumerations by the names of the fields, each of which is `chosen`.
     """
     for name, kind in kinds.items():
         object.__setattr__(request, name, chosen(kind, getattr(request, name), name))

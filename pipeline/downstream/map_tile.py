@@ -175,6 +175,7 @@ class TileMapper:
 
         rows: Iterator[Sequence[Chunk]] = reader.rows()
         while True:
+            meter.check_stop()
             with meter("read"), store_errors(self._maker.store):
                 chunks = next(rows, None)
             if chunks is None:

@@ -130,6 +130,7 @@ class TileAdopter:
             writer = self._mosaic.writer(tile, maker.year, self._threads)
         with writer as shard:
             for block in tile.window.blocks(min(BLOCK, tile.side)):
+                meter.check_stop()
                 keep = mine[block.within(tile.window)]
                 with meter("read"):
                     part = self._read(block, grids, keep)

@@ -154,7 +154,7 @@ class TileEmbedder:
         blocks = [b for b in tile.window.blocks(maker.block) if mine[b.within(tile.window)].any()]
         meter.add(blocks=maker.steps(tile) - len(blocks))
 
-        reader = reader.counted_by(meter.add)
+        reader = reader.used_by(meter.add, meter.check_stop)
 
         reading = maker.read(blocks, scenes, maker.rules, reader, losses)
         seen = Seen()
@@ -163,6 +163,7 @@ class TileEmbedder:
             writer = self._mosaic.writer(tile, maker.year)
         with writer as shard, contextlib.closing(reading):
             for block, annual in waited_for(reading, meter):
+                meter.check_stop()
                 keep = mine[block.within(tile.window)]
                 with meter("encode"):
                     stack = annual.stack.only(keep)

@@ -128,7 +128,7 @@ class TileSampler:
         if before is not None and before.scenes() == {scene.id for scene in scenes}:
             return None
         excused_scenes(scenes, allow_lost_sensor=False)
-        reader = reader.counted_by(meter.add)
+        reader = reader.used_by(meter.add, meter.check_stop)
         used: set[str] = set()
         unused: dict[str, str] = {}
         parts: dict[Window, Samples] = {}
@@ -139,6 +139,7 @@ class TileSampler:
         reading = read_blocks(blocks, scenes, maker.rules, reader)
         with contextlib.closing(reading):
             for block, annual in reading:
+                meter.check_stop()
                 here = block.within(tile.window)
                 picked = np.flatnonzero(drawn[here])
                 used.update(annual.used)

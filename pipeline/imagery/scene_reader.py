@@ -112,11 +112,12 @@ class SceneReader:
         self._headers: RecentlyUsed[str, Header] = RecentlyUsed()
         self._known: RecentlyUsed[Hashable, Any] = RecentlyUsed()
         self._count: Count = lambda **_: None
+        self._go_on: Callable[[], None] = lambda: None
 
-    def counted_by(self, count: Count) -> SceneReader:
-        """The same reader, which counts `bytes_read`, `requests_read` and `retries_<class>`."""
+    def used_by(self, count: Count, go_on: Callable[[], None]) -> SceneReader:
+        """The same reader, which counts `bytes_read` and the like, and asks before each request."""
         twin = copy.copy(self)
-        twin._count = count
+        twin._count, twin._go_on = count, go_on
         return twin
 
     def remember(self, key: Hashable, find: Callable[[], T]) -> T:
@@ -311,6 +312,7 @@ class SceneReader:
         return header
 
     def _fetch(self, scene: Scene, band: str, work: Callable[[Fetch], T]) -> T:
+        self._go_on()
         return self._assets.fetch(scene, band, work, self._count)
 
     def _fill(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import random
 import threading
-import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -39,6 +38,7 @@ from tessera_mosaic.pipeline.io.http import (
 )
 from tessera_mosaic.pipeline.io.private_hosts import Hosts
 from tessera_mosaic.pipeline.io.regular_files import file_size, read_part
+from tessera_mosaic.pipeline.io.stop_sign import pause
 from tessera_mosaic.pipeline.io.throttle import LONGEST_PAUSE, Accounts
 from tessera_mosaic.pipeline.io.urls import (
     GDAL,
@@ -300,7 +300,7 @@ class Remote:
                 answer(error)
             if kind.backs_off:
                 wait = self._pause * 3 ** (failures[kind] - 1) * random.uniform(0.5, 1.0)
-                time.sleep(min(wait, LONGEST_PAUSE))
+                pause(min(wait, LONGEST_PAUSE))
 
     def _tries(self, kind: type[SceneError], url: str) -> int:
         """Number of failures of one class after which an object is given up."""

@@ -27,6 +27,7 @@ from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.io.exclusion import settled
 from tessera_mosaic.pipeline.io.file_lock import lock_file
 from tessera_mosaic.pipeline.io.local_files import PARTIAL
+from tessera_mosaic.pipeline.io.stop_sign import pause
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import Asked, store_error, store_errors
 
@@ -128,7 +129,7 @@ class _Lease:
             elif not told and time.monotonic() - began > self._pace.told:
                 told = True
                 log.warning("%s: waiting for %s", self._storage.locate(self._key), _who(holder))
-            time.sleep(self._pace.poll)
+            pause(self._pace.poll)
 
     def renew_until(self, ended: threading.Event) -> None:
         """Show that the holder lives."""
@@ -215,7 +216,7 @@ def _wait_for(handle: int, path: Path, pace: Pace) -> None:
         with contextlib.suppress(BlockingIOError):
             lock_file(handle, wait=False)
             return
-        time.sleep(pace.poll / 20)
+        pause(pace.poll / 20)
     log.warning("%s: waiting for %s", path, _who(os.pread(handle, 200, 0).decode(errors="replace")))
     lock_file(handle)
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from tessera_mosaic.pipeline.errors import BadInput, StoreUnavailable
 from tessera_mosaic.pipeline.io.answers import answer_behind
+from tessera_mosaic.pipeline.io.stop_sign import pause
 from tessera_mosaic.pipeline.io.store_errors import Asked, is_busy, store_error, told_of
 
 PATIENCE = 300.0
@@ -60,10 +61,12 @@ def persist(asked: Asked, request: Callable[[], T], patience: float) -> T:
         If an object is absent, or is there already that was to be put only if it is not.
     StoreUnavailable
         If the store did not serve for so long.
+    Stopped
+        If the work is to stop while the store is waited for.
     BadInput, StoreError
         For all else that the store answers, see `store_errors.store_error`.
     """
-    began, pause = time.monotonic(), FIRST_PAUSE
+    began, wait = time.monotonic(), FIRST_PAUSE
     while True:
         try:
             return request()
@@ -78,8 +81,8 @@ def persist(asked: Asked, request: Callable[[], T], patience: float) -> T:
             answer = answer_behind(error)
             asked_for = (answer and answer.retry_after) or 0.0
         _WAITS.tell(asked.store, said, left)
-        time.sleep(min(max(pause, asked_for), left))
-        pause = min(2 * pause, LONGEST_PAUSE)
+        pause(min(max(wait, asked_for), left))
+        wait = min(2 * wait, LONGEST_PAUSE)
 
 
 class _Waits:

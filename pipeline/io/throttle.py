@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Iterator
 
+from tessera_mosaic.pipeline.io.stop_sign import stop_sign
+
 IN_FLIGHT = 64
 """Largest number of requests to one provider at a time, until it asks for patience."""
 
@@ -16,6 +18,9 @@ LONGEST_PAUSE = 300.0
 
 LONGEST_ASKED = 3600.0
 """Most seconds for which a provider is left alone because it says so."""
+
+LOOK = 1.0
+"""Seconds between two looks of who waits whether the work is to stop."""
 
 
 class Account:
@@ -44,10 +49,18 @@ class Account:
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait until one more request may be sent, and count it as under way in the block."""
+        """Wait until one more request may be sent, and count it as under way in the block.
+
+        Raises
+        ------
+        Stopped
+            If the work is to stop while the provider is left alone.
+        """
         with self._turn:
             while (wait := self.rest) > 0 or self._running >= max(1, int(self._limit)):
-                self._turn.wait(wait if wait > 0 else None)
+                self._turn.wait(min(wait, LOOK) if wait > 0 else None)
+                if wait > 0:
+                    stop_sign().check()
             self._running += 1
         try:
             yield

@@ -7,6 +7,7 @@ import socket
 import threading
 
 from tessera_mosaic.pipeline.errors import DeviceError
+from tessera_mosaic.pipeline.io.stop_sign import StopSign
 from tessera_mosaic.pipeline.job.job_spec import failed_by_device
 from tessera_mosaic.pipeline.ledger.records import Record
 
@@ -29,16 +30,19 @@ class DeviceHealth:
         self._said = ""
         self._lock = threading.Lock()
 
-    def check(self, interrupted: threading.Event) -> None:
+    def check(self, stop: StopSign) -> None:
         """Refuse work once the device is given up.
 
         Raises
         ------
         DeviceError
-            After the hold, which an interruption ends.
+            After the hold.
+        Stopped
+            If the job is to stop meanwhile.
         """
         if self._strikes >= STRIKES:
-            interrupted.wait(self._hold)
+            stop.wait(self._hold)
+            stop.check()
             raise self.given_up()
 
     def serves(self, record: Record) -> bool:

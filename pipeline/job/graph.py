@@ -20,14 +20,15 @@ from apache_beam.transforms.window import GlobalWindows
 from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
-from tessera_mosaic.pipeline.errors import StoreError
+from tessera_mosaic.pipeline.errors import Stopped, StoreError
+from tessera_mosaic.pipeline.io.stop_sign import stop_sign
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.job.beam_metrics import NAMESPACE, count_in_beam
 from tessera_mosaic.pipeline.job.beam_options import only_writes_graph, runner_errors
 from tessera_mosaic.pipeline.job.job_spec import JobSpec
 from tessera_mosaic.pipeline.job.make_tile import leave_tile, make_tile
 from tessera_mosaic.pipeline.job.neighbourhoods import Numbers, elements_of, tiles_of
-from tessera_mosaic.pipeline.job.outcome import STANDING, UNRECORDED
+from tessera_mosaic.pipeline.job.outcome import STANDING, STOPPED, UNRECORDED
 from tessera_mosaic.pipeline.job.tile_slots import SideBySide
 from tessera_mosaic.pipeline.job.worker import open_worker
 from tessera_mosaic.pipeline.ledger.journal import Journal, compact
@@ -62,7 +63,8 @@ def run_graph(
 
     Returns
     -------
-    Failed tiles of whose failure the store has no record, by their counters' names.
+    Failed tiles of whose failure the store has no record, and what was left because the job was
+    stopped, by their counters' names.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def run_graph(
         {
             found.key.metric.name: found.result
             for found in counters
-            if found.key.metric.name.partition(":")[0] in (UNRECORDED, STANDING)
+            if found.key.metric.name.partition(":")[0] in (UNRECORDED, STANDING, STOPPED)
         }
     )
 
@@ -125,7 +127,7 @@ class ReadRequest(beam.DoFn):
         self._job = job
 
     def process(self, zone: int) -> Iterator[tuple[Numbers, ...]]:
-        job = self._job
+        job, stop = self._job, stop_sign()
         storage = job.open_store()
         name = f"left-{zone}{'-last' if job.last else ''}"
         tally = Tally(storage, job.year, job.launch, name)
@@ -135,6 +137,9 @@ class ReadRequest(beam.DoFn):
         summed_up = read_summary(storage, job.year, zone)
         tiles = filter(job.takes, decode_tiles(request))
         for tile, record in read_records(storage, job.year, tiles):
+            if stop.asked:
+                Metrics.counter(NAMESPACE, STOPPED).inc()
+                return
             row = TileSummary.of(record) if record else None
             if job.wants(row):
                 wanted.append(tile)
@@ -159,7 +164,7 @@ class MakeTile(beam.DoFn):
     def setup(self) -> None:
         job = self._job
         self._worker = self._shared.acquire(lambda: open_worker(job), tag=job.launch)
-        self._tiles = SideBySide[Record | None](self._worker.slots)
+        self._tiles = SideBySide[Record | None]()
 
     def start_bundle(self) -> None:
         self._zones: set[int] = set()
@@ -181,8 +186,10 @@ class MakeTile(beam.DoFn):
         self._tiles.close()
 
     def _count(self, record: Record | None) -> None:
-        """Count in Beam's metrics what came of a tile; None where it was not begun."""
+        """Count in Beam's metrics what came of a tile; None where it was left."""
         if record is None:
+            if self._worker.stop.asked:
+                Metrics.counter(NAMESPACE, STOPPED).inc()
             return
         if self._job.keeps(TileSummary.of(record)):
             Metrics.counter(NAMESPACE, "tiles_kept").inc()
@@ -206,6 +213,6 @@ class CompactZone(beam.DoFn):
             if self._job.excludes:
                 with store_errors(self._job.store):
                     compact(self._job.open_store(), self._job.year, zone)
-        except StoreError as error:
+        except (StoreError, Stopped) as error:
             log.error("zone %d: its summary is not up to date: %s", zone, error)
         yield zone

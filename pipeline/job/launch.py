@@ -15,7 +15,9 @@ from collections import Counter
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from tessera_mosaic.pipeline.errors import BrokenOff, StoreError
+from tessera_mosaic.pipeline import console
+from tessera_mosaic.pipeline.errors import BrokenOff, Stopped, StoreError
+from tessera_mosaic.pipeline.io.stop_sign import stopping_gently
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import before_work, store_errors
 from tessera_mosaic.pipeline.job.beam_options import (
@@ -31,7 +33,7 @@ from tessera_mosaic.pipeline.job.job_spec import JobSpec
 from tessera_mosaic.pipeline.job.local_runner import GraphRuns, on_many_machines, run_here
 from tessera_mosaic.pipeline.job.maker import Maker
 from tessera_mosaic.pipeline.job.monitor import Monitor, made
-from tessera_mosaic.pipeline.job.outcome import Outcome, add_up
+from tessera_mosaic.pipeline.job.outcome import STOPPED, Outcome, add_up
 from tessera_mosaic.pipeline.job.pacing import Pacing
 from tessera_mosaic.pipeline.ledger import in_progress
 from tessera_mosaic.pipeline.ledger.journal import compact
@@ -39,9 +41,20 @@ from tessera_mosaic.pipeline.ledger.summary import LOOK_UP, find_summaries, forg
 
 log = logging.getLogger(__name__)
 
+STOPPING = "stopping at the end of the blocks that are under way"
+"""Said at once to whoever stops a job."""
+
+LEFT_ALONE = (
+    "the launcher was stopped; a job that other machines work on goes on until its runner is told, "
+    "and `status` says how far it is"
+)
+"""Said where a runner on other machines has the job."""
+
 
 def launch(request: JobRequest, maker: Maker, runs: GraphRuns | None = None) -> Outcome:
     """Make the tiles of a request that are not done, and wait for the end.
+
+    The first Ctrl-C, or a SIGTERM, stops it at the end of the blocks that are under way.
 
     Parameters
     ----------
@@ -63,8 +76,23 @@ def launch(request: JobRequest, maker: Maker, runs: GraphRuns | None = None) -> 
         If the runner or its options cannot be used; the store is not touched.
     BrokenOff
         If the runner gave up before all tiles were tried.
+    Stopped
+        If it was stopped before all tiles were tried. What is done stays done.
     """
     options = beam_options(request.runner, request.workers, list(request.beam_options))
+    if on_many_machines(options):
+        try:
+            return _launch(request, maker, options, runs)
+        except KeyboardInterrupt:
+            raise Stopped(LEFT_ALONE) from None
+    with stopping_gently(STOPPING):
+        return _launch(request, maker, options, runs)
+
+
+def _launch(
+    request: JobRequest, maker: Maker, options: PipelineOptions, runs: GraphRuns | None
+) -> Outcome:
+    """Make the tiles of a request, on a runner whose options are checked."""
     storage = request.open_store()
     job = job_spec(request, maker, options, excludes=storage.excludes is not False)
     with before_work(), store_errors(request.store):
@@ -77,6 +105,7 @@ def launch(request: JobRequest, maker: Maker, runs: GraphRuns | None = None) -> 
     if not job.excludes:
         for zone in request.tiles.zones:
             compact(storage, job.year, zone)
+    stopped = unrecorded.pop(STOPPED, 0)
     found = find_summaries(storage, job.year, request.tiles, LOOK_UP)
     try:
         outcome, ended = add_up(job.launch, found, seconds, unrecorded)
@@ -86,6 +115,8 @@ def launch(request: JobRequest, maker: Maker, runs: GraphRuns | None = None) -> 
         in_progress.clear_ended(storage, job.year, ended)
     except StoreError as error:
         log.warning("notes of tiles that ended could not be cleared away: %s", error)
+    if stopped:
+        raise Stopped(f"{outcome.done} of {outcome.tiles} tiles are done: {console.STOPPED}")
     return outcome
 
 

@@ -18,10 +18,12 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.utils.interactive_utils import is_in_ipython
 
 from tessera_mosaic.pipeline.errors import BrokenOff
+from tessera_mosaic.pipeline.io.stop_sign import stop_sign
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.beam_options import runs_here
 from tessera_mosaic.pipeline.job.graph import run_graph
 from tessera_mosaic.pipeline.job.job_spec import JobSpec
+from tessera_mosaic.pipeline.job.outcome import STOPPED
 from tessera_mosaic.pipeline.job.runner_process import run_apart
 from tessera_mosaic.pipeline.ledger import in_progress, records
 from tessera_mosaic.pipeline.ledger.in_progress import DEATHS
@@ -104,6 +106,10 @@ def run_here(
 
     try:
         unrecorded = _until_ended(make_others, made)
+        if unrecorded[STOPPED]:
+            # Whoever stops a job may have ended workers of it.
+            in_progress.clear_launch(storage, job.year, job.launch)
+            return unrecorded
         if found and (found := suspects(job, list(found.values()), storage)):
             log.warning(
                 "%d tiles were under way when a worker or a run was killed: they are made last, "
@@ -138,13 +144,24 @@ def _until_ended(
 ) -> Counter[str]:
     """Run until no worker dies, as long as there is progress from one death to the next."""
     in_vain, before = 0, progress()
-    while (ended := run()) is None:
+    while (ended := _unless_stopped(run)) is None:
         log.warning("a worker process died: the others are started again")
         now = progress()
         in_vain, before = (in_vain + 1 if now == before else 0), now
         if in_vain > DEATHS:
             raise BrokenOff(f"{in_vain} times in a row a worker process died before it made a tile")
     return ended
+
+
+def _unless_stopped(run: Callable[[], Counter[str] | None]) -> Counter[str] | None:
+    """Run; what breaks off or dies while the job is to stop was stopped."""
+    try:
+        ended = run()
+    except BrokenOff:
+        if not stop_sign().asked:
+            raise
+        ended = None
+    return Counter({STOPPED: 1}) if ended is None and stop_sign().asked else ended
 
 
 def on_many_machines(options: PipelineOptions) -> bool:

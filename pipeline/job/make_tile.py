@@ -13,6 +13,7 @@ import logging
 from tessera_mosaic.pipeline.errors import (
     Expired,
     Poisoned,
+    Stopped,
     StoreError,
     TesseraError,
     Unforeseen,
@@ -39,17 +40,26 @@ def make_tile(tile: Tile, job: JobSpec, worker: Worker) -> Record | None:
     Returns
     -------
     Record or None
-        The tile's record; None if the tile was not begun. That of a failure is not in the store
-        and has no `written` if the tile stays as it was made before, or, then without a `launch`,
-        if the store did not take it.
+        The tile's record; None if the tile was not begun, or the job was stopped in it. That of a
+        failure is not in the store and has no `written` if the tile stays as it was made before,
+        or, then without a `launch`, if the store did not take it.
 
     Raises
     ------
     DeviceError
         If this process should get no more work. The tile is left to others.
     """
-    meter, known = Meter(worker.tally.add), None
-    worker.device.check(worker.slots.interrupted)
+    try:
+        return _make_tile(tile, job, worker)
+    except Stopped:
+        return None
+
+
+def _make_tile(tile: Tile, job: JobSpec, worker: Worker) -> Record | None:
+    """Make one tile, unless the job is stopped."""
+    meter, known = Meter(worker.tally.add, worker.stop), None
+    worker.stop.check()
+    worker.device.check(worker.stop)
     try:
         with store_errors(job.store):
             # A bundle may run twice, and another launcher may be at work on the same store.
@@ -69,9 +79,9 @@ def make_tile(tile: Tile, job: JobSpec, worker: Worker) -> Record | None:
             record = _try_tile(tile, known, note, job, worker, meter)
             if not worker.device.serves(record):
                 raise worker.device.given_up()
-            if worker.slots.interrupted.is_set() and record.state is State.FAILED:
-                # A process that ends lets its threads start nothing; the tile is not to blame.
-                return None
+            if record.state is State.FAILED:
+                # What is cut short is not to blame, and a process that ends starts no threads.
+                worker.stop.check()
             kept = _finished(tile, job, worker) if record.state is State.FAILED else None
             if kept is not None and kept != known:
                 # Somebody else made it while this worker failed on it.
@@ -115,10 +125,11 @@ def _try_tile(
         try:
             record = _make_once(tile, known, job, worker, meter)
             return record if record is known else dataclasses.replace(record, attempts=begun)
+        except Stopped:
+            raise
         except Exception as caught:
             error, cause = classed(caught), caught
-        if worker.slots.interrupted.is_set():
-            return _failed(tile, job, error)
+        worker.stop.check()
         if isinstance(error, Unforeseen):
             log.error("tile %s failed", tile.name, exc_info=cause)
         if attempt >= error.tries:
@@ -128,7 +139,7 @@ def _try_tile(
             worker.maker.renew()
         meter.add(**{f"retries_{error.kind}": 1})
         with meter("pause"):
-            worker.slots.interrupted.wait(error.pause * attempt * job.pacing.pauses)
+            worker.stop.wait(error.pause * attempt * job.pacing.pauses)
     raise AssertionError("unreachable")
 
 

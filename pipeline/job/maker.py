@@ -32,7 +32,8 @@ class TileMaker(Protocol):
             The record of the finished tile that stands in the store, where one may stay; None
             where the tile has to be made.
         meter
-            Measures of the tile: seconds by stage, blocks, bytes and requests.
+            Measures of the tile: seconds by stage, blocks, bytes and requests. Its `check_stop`
+            is to be called before each block, and wherever else a maker works for seconds.
         writing
             To be called before the first object is put: from then on until the new record
             stands, the tile does not count as done.
@@ -46,6 +47,8 @@ class TileMaker(Protocol):
         ------
         TesseraError
             Of a class that says whether the tile is tried again.
+        Stopped
+            From `check_stop`, which is to be let through.
         """
 
     def keys(self, tile: Tile) -> Iterable[str]:

@@ -15,6 +15,9 @@ UNRECORDED, STANDING = "unrecorded", "standing"
 """Begin, with a colon and the class of error, the names of the counters of tiles whose failure is
 not in the store: it did not take the record, or what it holds of a tile made before stands."""
 
+STOPPED = "stopped"
+"""Name of the counter of what was left because the job was stopped."""
+
 
 @dataclass(frozen=True)
 class Outcome:

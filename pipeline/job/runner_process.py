@@ -4,6 +4,9 @@ Neither that process nor its workers take code from the working directory or fro
 script: what lies there may have the name of a module that they need. Their standard error is kept
 from the terminal; what stands at its end is shown when one of them has died. That process listens
 to its workers on loopback alone, and is ended if it should listen anywhere else.
+
+They ignore the signals that stop a job, which batch systems send to all processes of one. What
+tells them to stop is their standard input, where they all have the end of one pipe.
 """
 
 from __future__ import annotations
@@ -24,8 +27,9 @@ from typing import Any
 
 import grpc
 
-from tessera_mosaic.pipeline.console import set_up_logging
+from tessera_mosaic.pipeline.console import SIGNALS, set_up_logging
 from tessera_mosaic.pipeline.errors import BrokenOff
+from tessera_mosaic.pipeline.io.stop_sign import PIPE, stop_sign
 from tessera_mosaic.pipeline.job.job_spec import JobSpec
 from tessera_mosaic.pipeline.job.loopback import beyond_loopback, on_loopback
 
@@ -34,8 +38,9 @@ log = logging.getLogger(__name__)
 PROGRAM = f"from {__name__} import main; main()"
 """What Python runs as that process."""
 
-OWN_ENVIRONMENT = {"PYTHONSAFEPATH": "1", "PYTHONFAULTHANDLER": "1"}
-"""No code from the working directory, and a few words from a process that crashes."""
+OWN_ENVIRONMENT = {"PYTHONSAFEPATH": "1", "PYTHONFAULTHANDLER": "1", PIPE: "0"}
+"""No code from the working directory, a few words from a process that crashes, and what tells it to
+stop."""
 
 LAST_WORDS = 20
 """Lines that are shown of what workers said before one of them died."""
@@ -57,7 +62,7 @@ def run_apart(job: JobSpec, zones: list[int], flags: dict[str, Any]) -> Counter[
     heard, said = os.pipe()
     runner = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *map(str, (theirs.fileno(), said, os.getpid()))],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,
         pass_fds=[theirs.fileno(), said],
         env=os.environ | OWN_ENVIRONMENT,
         start_new_session=True,
@@ -68,6 +73,9 @@ def run_apart(job: JobSpec, zones: list[int], flags: dict[str, Any]) -> Counter[
     words.start()
     try:
         ours.send((job, zones, flags))
+        while not ours.poll(POLL):
+            if runner.stdin is not None and stop_sign().asked:
+                runner.stdin.close()
         ended = ours.recv()
     except (EOFError, ConnectionError):
         ended = None
@@ -109,6 +117,9 @@ class LastWords(threading.Thread):
 def main() -> None:
     """The runner's process, which leads a group of its own with the workers in it."""
     connection, said, launcher = map(int, sys.argv[1:])
+    for number in SIGNALS:
+        # Workers inherit it.
+        signal.signal(number, signal.SIG_IGN)
     _hush_workers(said)
     to_launcher = Connection(connection)
     grpc.server = on_loopback(grpc.server)
@@ -134,6 +145,8 @@ def _end_group(runner: subprocess.Popen[bytes]) -> None:
         os.killpg(runner.pid, signal.SIGKILL)
     runner.kill()
     runner.wait()
+    if runner.stdin is not None:
+        runner.stdin.close()
 
 
 def _end_with_worker(ended: threading.ExceptHookArgs) -> None:

@@ -12,6 +12,9 @@ AT_ONCE = 2
 """Tiles that a process works on at once. Each holds two blocks; more than two tiles would hold
 more and find the encoder busy."""
 
+LOOK = 0.2
+"""Seconds after which who waits for tiles hears of signals at the latest."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -20,8 +23,6 @@ class TileSlots:
     """Whose turn it is in a process: a few at once, or one alone."""
 
     def __init__(self) -> None:
-        self.interrupted = threading.Event()
-        """Somebody wants the process to end."""
         self._changed = threading.Condition()
         self._busy = 0
         self._taken = False
@@ -46,16 +47,9 @@ class TileSlots:
 
 
 class SideBySide(Generic[T]):
-    """Runs a bundle's tiles on `AT_ONCE` threads, and hands out what came of each.
+    """Runs a bundle's tiles on `AT_ONCE` threads, and hands out what came of each."""
 
-    Parameters
-    ----------
-    turns
-        Slots of the process, whose `interrupted` is set when whoever waits for the tiles is.
-    """
-
-    def __init__(self, turns: TileSlots) -> None:
-        self._turns = turns
+    def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="tile")
         self._running: set[Future[T]] = set()
 
@@ -74,10 +68,7 @@ class SideBySide(Generic[T]):
 
     def _ended(self, most: int) -> Iterator[T]:
         while len(self._running) > most:
-            try:
-                ended, self._running = wait(self._running, return_when=FIRST_COMPLETED)
-            except KeyboardInterrupt:
-                self._turns.interrupted.set()
-                raise
+            # A signal that comes just before a thread waits is heard when it wakes.
+            ended, self._running = wait(self._running, LOOK, FIRST_COMPLETED)
             for future in ended:
                 yield future.result()

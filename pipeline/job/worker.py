@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tessera_mosaic.model.cores import usable_cores
+from tessera_mosaic.pipeline.io.stop_sign import StopSign, stop_sign
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.device_health import DeviceHealth
 from tessera_mosaic.pipeline.job.failure_limit import FailureLimit
@@ -26,6 +27,7 @@ class Worker:
     limit: FailureLimit
     device: DeviceHealth
     slots: TileSlots
+    stop: StopSign
 
 
 def open_worker(job: JobSpec) -> Worker:
@@ -40,6 +42,7 @@ def open_worker(job: JobSpec) -> Worker:
         FailureLimit(storage, job.year, job.launch, job.max_failed_share, job.pacing),
         DeviceHealth(job.pacing.device_hold),
         TileSlots(),
+        stop_sign(),
     )
 
 

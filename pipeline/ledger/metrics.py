@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tessera_mosaic.pipeline.io.stop_sign import StopSign
 from tessera_mosaic.pipeline.ledger.records import Record
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 
@@ -96,10 +97,12 @@ class Meter:
     ----------
     tell
         Called with every measure as it comes, for the progress that is shown.
+    stop
+        Whether the job is to stop.
     """
 
-    def __init__(self, tell: Callable[..., None]) -> None:
-        self._tell = tell
+    def __init__(self, tell: Callable[..., None], stop: StopSign | None = None) -> None:
+        self._tell, self._stop = tell, stop or StopSign()
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -108,6 +111,16 @@ class Meter:
         with self._lock:
             self._counts.update(measures)
         self._tell(**measures)
+
+    def check_stop(self) -> None:
+        """Let a maker begin the next block, or read on for it.
+
+        Raises
+        ------
+        Stopped
+            If the job is to stop: no failure of the tile, which another run makes anew.
+        """
+        self._stop.check()
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:

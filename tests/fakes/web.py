@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -50,8 +50,10 @@ def fake_web(answer: Callable[[Request], Reply]) -> Iterator[str]:
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(data))}.items():
                 self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(data)
+            # Whoever asked may be gone.
+            with suppress(ConnectionError):
+                self.end_headers()
+                self.wfile.write(data)
 
         do_POST = do_GET
 

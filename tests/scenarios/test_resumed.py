@@ -7,7 +7,6 @@ import datetime
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -26,7 +25,7 @@ from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.tiling.lattice import parse_tile
 from tests import jobs
 from tests.jobs import FIRST, LAST, Run, record_of
-from tests.makers import Deadly, at_block, searching
+from tests.makers import Deadly, searching
 
 
 def test_a_hopeless_job_is_stopped(
@@ -63,26 +62,6 @@ def test_clocks_may_jump(
     written = [record_of(tmp_path / "store", name).written for name in (FIRST, LAST)]
     told = [datetime.datetime.fromisoformat(when).timestamp() for when in written]
     assert min(abs(when - clock()) for when in told) > 1e5
-    assert jobs.contents(tmp_path / "store") == jobs.contents(finished)
-
-
-def test_a_user_who_stops_a_job_is_told_how_to_go_on(
-    archive: Path,
-    finished: Path,
-    tmp_path: Path,
-    run: Run,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    words = jobs.options(archive, tmp_path / "store")
-    # Whoever runs the tests in the background may have had the signal ignored.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            jobs.launched(words, at_block(4, lambda: os.kill(os.getpid(), signal.SIGINT)))
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert not in_progress.noted(Storage(str(tmp_path / "store")), jobs.YEAR)
-    assert run(*words)[0] == 0
     assert jobs.contents(tmp_path / "store") == jobs.contents(finished)
 
 

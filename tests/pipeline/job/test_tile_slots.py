@@ -87,7 +87,7 @@ def test_side_by_side_hands_out_everything_once() -> None:
         meeting.wait(LATER)
         return number
 
-    side_by_side = SideBySide[int](TileSlots())
+    side_by_side = SideBySide[int]()
     ended = [got for number in range(10) for got in side_by_side.start(work, number)]
     ended += side_by_side.finish()
     side_by_side.close()
@@ -98,7 +98,7 @@ def test_side_by_side_raises_what_its_work_raises() -> None:
     def fail() -> None:
         raise ValueError("broken")
 
-    side_by_side = SideBySide[None](TileSlots())
+    side_by_side = SideBySide[None]()
     assert list(side_by_side.start(fail)) == []
     with pytest.raises(ValueError, match="broken"):
         list(side_by_side.finish())
