@@ -7,6 +7,7 @@ holes one row and many rows wide, and nested depths.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -150,6 +151,13 @@ def fail_tile(mosaic: Mosaic, tile: Tile, year: int) -> None:
     failed = dataclasses.replace(record, state=State.FAILED, objects=(), error=error)
     records.write_record(mosaic.storage, tile, dataclasses.replace(failed, launch="again"))
     refresh(mosaic, year)
+
+
+def read_node(storage: Storage, path: str) -> dict[str, object]:
+    """The metadata of a node alone, without that of the nodes below it."""
+    node = json.loads(storage.read(f"{path}/zarr.json"))
+    node.pop("consolidated_metadata", None)
+    return dict(node)
 
 
 def contents(storage: Storage, start: str = "") -> dict[str, bytes]:

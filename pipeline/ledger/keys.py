@@ -30,8 +30,10 @@ In a mosaic's store:
     published/picture/PLACE.json              publish   all      sha256 of the picture's chunks
     published/painting/utmNN.json             publish   all      tiles that are being painted
     registry.parquet                          publish   pub      every tile and year
-    stac/collection.json                      publish   pub      the mosaic in a STAC catalogue
-    stac/utmNN-YYYY.json                      publish   pub      a zone and year in it
+    catalog.json                              publish   pub      the root of a STAC catalogue
+    stac/collection.json                      publish   pub      the mosaic in it
+    stac/utmNN_YYYY.json                      publish   pub      a zone and year in it
+    YYYY.zarr/global_rgb                      publish   pub      on a disk, a link to the picture
     report.html, coverage.png                 publish   pub      the report, and a map of the tiles
     ATTRIBUTION.md                            publish   pub      whom the mosaic owes what
     .partial/NAME.lock                        all       idle     who holds a lock (`io.locks`)
@@ -78,6 +80,7 @@ PUBLISHED = "published/"
 PICTURE = "published/picture/"
 
 REGISTRY = "registry.parquet"
+CATALOG = "catalog.json"
 COLLECTION = "stac/collection.json"
 REPORT = "report.html"
 COVERAGE_MAP = "coverage.png"
@@ -230,7 +233,12 @@ def painting_key(zone: int) -> str:
 
 def item_key(zone: int, year: int) -> str:
     """Key of the STAC item of a zone and year."""
-    return f"stac/{zone_group(zone)}-{year}.json"
+    return f"stac/{zone_group(zone)}_{year}.json"
+
+
+def picture_link(year: int) -> str:
+    """Key of the link to the picture, where the viewer of TESSERA looks for that of a year."""
+    return f"{year}.zarr/global_rgb"
 
 
 def dpixels_key(tile: Tile, year: int) -> str:

@@ -92,9 +92,7 @@ def zone_objects(layout: Layout, zone: int, years: Sequence[int]) -> Iterator[tu
     group = zone_group(zone)
     for name, length, _ in _axes(layout, len(years)):
         yield f"{group}/{name}/c/0", coordinate(name, tuple(years) if name == "time" else length)
-    nodes = zone_nodes(layout, zone, len(years))
-    for path in reversed(nodes):
-        yield f"{path}/zarr.json", encode_json(nodes[path])
+    yield from _documents(zone_nodes(layout, zone, len(years)))
 
 
 @dataclass(frozen=True)
@@ -132,9 +130,8 @@ def root_node(told: MosaicMetadata) -> dict[str, Any]:
         below |= zone_nodes(told.layout, zone, len(told.years))
     if told.colours is not None:
         below |= pyramid_nodes(told.colours)
-    consolidated = {"kind": "inline", "must_understand": False, "metadata": below}
     attributes = _root_attributes(told)
-    node = group_node(attributes) | {"consolidated_metadata": consolidated}
+    node = with_inline(group_node(attributes), below)
     attributes[DIGEST] = _digest(node)
     return node
 
@@ -164,12 +161,37 @@ def _digest(root: dict[str, Any]) -> str:
     return hashlib.sha256(encode_json(root)).hexdigest()
 
 
+def with_inline(group: dict[str, Any], below: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's metadata with that of the nodes below it, by their paths from there.
+
+    So a group opens by one request, and where nothing can be listed.
+    """
+    inline = {"kind": "inline", "must_understand": False, "metadata": dict(below)}
+    return group | {"consolidated_metadata": inline}
+
+
+def own_document(path: str, nodes: Mapping[str, dict[str, Any]]) -> bytes:
+    """What the `zarr.json` of a node holds, among the nodes of the root by path.
+
+    Of a zone, and of the picture, it has the metadata of all that lies in it.
+    """
+    node, start = nodes[path], f"{path}/"
+    if node["node_type"] == "group" and "/" not in path:
+        below = {of.removeprefix(start): nodes[of] for of in nodes if of.startswith(start)}
+        node = with_inline(node, below)
+    return encode_json(node)
+
+
+def _documents(nodes: dict[str, dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    """Keys and bytes of the metadata of a group and of all in it, the group's own last."""
+    for path in reversed(nodes):
+        yield f"{path}/zarr.json", own_document(path, nodes)
+
+
 def pyramid_objects(colours: Colours) -> Iterator[tuple[str, bytes]]:
     """Keys and bytes of all that the picture needs before its first chunk."""
     yield from pyramid_coordinates()
-    nodes = pyramid_nodes(colours)
-    for path in reversed(nodes):
-        yield f"{path}/zarr.json", encode_json(nodes[path])
+    yield from _documents(pyramid_nodes(colours))
 
 
 def parse_root(data: bytes) -> MosaicMetadata:

@@ -23,6 +23,26 @@ BACKSCATTER = {
 """Who made the backscatter, by source of the imagery."""
 
 
+CITATION = "Feng et al., University of Cambridge: TESSERA, arXiv:2506.20380"
+"""How TESSERA asks to be cited, in short."""
+
+PAPERS = {"v1": "2506.20380", "v2": "2607.03949"}
+"""Numbers at arXiv of the papers, by the generation of the models that they are about."""
+
+
+def publications(identity: Identity) -> list[dict[str, str]]:
+    """The papers that are about a mosaic's model, as STAC's scientific extension lists them.
+
+    That of the first generation belongs to all, and is all that is said of unknown weights.
+    """
+    card = card_of(identity)
+    told = [PAPERS["v1"], *[PAPERS["v2"]] * bool(card and card.family.startswith("v2"))]
+    return [
+        {"doi": f"10.48550/arXiv.{number}", "citation": f"Feng et al., TESSERA, arXiv:{number}"}
+        for number in told
+    ]
+
+
 def card_of(identity: Identity) -> Card | None:
     """The known model whose very weights made a mosaic; None for any other weights."""
     if adopted_model(identity) is not None:

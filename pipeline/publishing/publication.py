@@ -15,7 +15,7 @@ from tessera_mosaic.pipeline.publishing.manifest import (
     read_manifest,
     wipe,
 )
-from tessera_mosaic.pipeline.publishing.stac import Extent
+from tessera_mosaic.pipeline.publishing.stac_item import Extent
 from tessera_mosaic.pipeline.publishing.totals import Totals
 
 log = logging.getLogger(__name__)

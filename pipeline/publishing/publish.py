@@ -39,7 +39,7 @@ from tessera_mosaic.pipeline.publishing.preview import fit_colours
 from tessera_mosaic.pipeline.publishing.publication import Publication, remembered
 from tessera_mosaic.pipeline.publishing.registry import join_parts
 from tessera_mosaic.pipeline.publishing.report import report_page
-from tessera_mosaic.pipeline.publishing.stac import make_collection
+from tessera_mosaic.pipeline.publishing.stac import link_picture, make_catalog, make_collection
 from tessera_mosaic.pipeline.publishing.zone import planned_summaries, publish_zone
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
@@ -193,6 +193,8 @@ def _publish_whole(mosaic: Mosaic, state: Publication) -> None:
     if state.items:
         extents = dict(sorted(state.items.items()))
         state.put(storage, keys.COLLECTION, make_collection(mosaic, extents))
+        state.put(storage, keys.CATALOG, make_catalog(mosaic))
+        link_picture(storage, totals.made)
     for key in [key for key in state.manifest if not (is_page(key) or key in state.kept)]:
         storage.delete(key)
         del state.manifest[key]

@@ -63,7 +63,13 @@ SCHEMA = pa.schema(
         ("absent_sensors", pa.string()),
     ]
 )
-"""Columns of the file, in order: the fields of `Row`."""
+"""Columns of a zone's part, in order: the fields of `Row`."""
+
+BOX = pa.struct([(edge, pa.float64()) for edge in ("xmin", "ymin", "xmax", "ymax")])
+
+REGISTRY_SCHEMA = pa.schema([*SCHEMA, ("bbox", BOX)])
+"""Columns of the registry: those of its parts, and the bounds of each geometry, by which readers
+skip what they do not need."""
 
 
 class TileState(enum.StrEnum):
@@ -262,11 +268,12 @@ def join_parts(parts: Iterable[bytes]) -> bytes:
     """The registry as GeoParquet 1.1, a row group or more a zone; one zone's rows in memory."""
     sink, shapes = pa.BufferOutputStream(), Shapes()
     # Readers that find Arrow's own schema in the file look for `geo` there, where it is not yet.
-    with pq.ParquetWriter(sink, SCHEMA, compression="zstd", store_schema=False) as writer:
+    with pq.ParquetWriter(sink, REGISTRY_SCHEMA, compression="zstd", store_schema=False) as writer:
         for part in parts:
             table = pq.read_table(pa.BufferReader(part), schema=SCHEMA)
-            shapes.add(shapely.from_wkb(table["geometry"].to_numpy()))
-            writer.write_table(table)
+            bounds = shapes.add(shapely.from_wkb(table["geometry"].to_numpy()))
+            boxes = pa.StructArray.from_arrays(list(bounds.T), fields=list(BOX))
+            writer.write_table(table.append_column(REGISTRY_SCHEMA.field("bbox"), boxes))
         writer.add_key_value_metadata({"geo": json.dumps(shapes.to_json())})
     return sink.getvalue().to_pybytes()
 
@@ -278,15 +285,28 @@ class Shapes:
         self._types: set[str] = set()
         self._boxes: list[list[float]] = []
 
-    def add(self, geometries: NDArray[np.object_]) -> None:
-        """Take some of the column's geometries."""
+    def add(self, geometries: NDArray[np.object_]) -> NDArray[np.float64]:
+        """Take some of the column's geometries.
+
+        Returns
+        -------
+        float64 (geometries, 4)
+            West, south, east and north in degrees of each; of one that reaches across the
+            antimeridian from -180 to 180, so that nobody who looks for it misses it.
+        """
         self._types.update(shape.geom_type for shape in geometries)
         if len(geometries):
             self._boxes.append(shapely.total_bounds(geometries).tolist())
+        bounds: NDArray[np.float64] = shapely.bounds(geometries).reshape(-1, 4)
+        return bounds
 
     def to_json(self) -> dict[str, Any]:
         """The file's metadata."""
-        column: dict[str, Any] = {"encoding": "WKB", "geometry_types": sorted(self._types)}
+        column: dict[str, Any] = {
+            "encoding": "WKB",
+            "geometry_types": sorted(self._types),
+            "covering": {"bbox": {field.name: ["bbox", field.name] for field in BOX}},
+        }
         if self._boxes:
             low, high = np.min(self._boxes, axis=0), np.max(self._boxes, axis=0)
             column["bbox"] = [*low[:2].tolist(), *high[2:].tolist()]

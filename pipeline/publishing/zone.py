@@ -34,7 +34,7 @@ from tessera_mosaic.pipeline.publishing.registry import (
     decode_rows,
     encode_rows,
 )
-from tessera_mosaic.pipeline.publishing.stac import make_item
+from tessera_mosaic.pipeline.publishing.stac_item import make_item
 from tessera_mosaic.pipeline.tiling.lattice import parse_tile
 
 

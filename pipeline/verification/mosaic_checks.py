@@ -19,7 +19,12 @@ from tessera_mosaic.pipeline.ledger import tile_lists
 from tessera_mosaic.pipeline.ledger.keys import MANIFEST, REGION, REGISTRY
 from tessera_mosaic.pipeline.ledger.records import READ_THREADS
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, pixels_named
-from tessera_mosaic.pipeline.mosaic.metadata import encode_json, root_node, written_nodes
+from tessera_mosaic.pipeline.mosaic.metadata import (
+    encode_json,
+    own_document,
+    root_node,
+    written_nodes,
+)
 from tessera_mosaic.pipeline.mosaic.store import ROOT, Mosaic, is_current, metadata_objects
 from tessera_mosaic.pipeline.publishing.manifest import AFRESH, read_manifest
 from tessera_mosaic.pipeline.publishing.painted_chunks import is_page, read_page
@@ -119,17 +124,21 @@ def check_metadata(mosaic: Mosaic) -> Iterator[Checked]:
     storage, expected = mosaic.storage, dict(metadata_objects(mosaic))
     told = storage.read(ROOT)
     older = None if is_current(mosaic) else written_nodes(told)
-    if older is not None:
-        expected |= {f"{path}/{ROOT}": encode_json(node) for path, node in older.items()}
-    root = encode_json(root_node(mosaic)) if older is None else told
-    yield _check_node(storage, ROOT, root)
+    yield _check_node(storage, ROOT, told if older else encode_json(root_node(mosaic)))
+    # The first versions wrote no group's metadata but the root's with that of what lies in it.
+    alone = {f"{path}/{ROOT}": encode_json(node) for path, node in (older or {}).items()}
+    whole = {f"{path}/{ROOT}": own_document(path, older) for path in older} if older else {}
     with ThreadPoolExecutor(READ_THREADS) as pool:
-        yield from pool.map(lambda entry: _check_node(storage, *entry), expected.items())
+        yield from pool.map(
+            lambda key: _check_node(storage, key, whole.get(key, expected[key]), alone.get(key)),
+            expected,
+        )
 
 
-def _check_node(storage: Storage, key: str, expected: bytes) -> Checked:
+def _check_node(storage: Storage, key: str, *forms: bytes | None) -> Checked:
+    """Check that an object is as any version wrote it."""
     try:
-        whole = storage.read(key) == expected
+        whole = storage.read(key) in forms
     except FileNotFoundError:
         return unsound(key, ProblemKind.MISSING, f"{ABSENT}; {AGAIN}")
     if not whole:

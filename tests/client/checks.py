@@ -523,6 +523,18 @@ def check_over_http_without_listing(address: str) -> None:
     )
 
 
+@pytest.mark.parametrize("at", ["the store", "the zone"])
+def check_xarray_over_http_without_listing(address: str, at: str) -> None:
+    whole = at == "the store"
+    place = {"group": "utm31"} if whole else {}
+    opened = xarray.open_zarr(address if whole else f"{address}/utm31", chunks="auto", **place)
+    assert max(len(chunks) for chunks in opened["embeddings"].chunks) < 10_000
+    x, y = NORTH.centre(*CALM)
+    here = opened.sel(time=FIRST, x=x, y=y)
+    values = here["embeddings"].values.astype(np.float32) * here["scales"].values
+    assert same(values, NORTH.values[CALM])
+
+
 def check_gdal() -> None:
     step = TOLD["years"].index(FIRST)
     try:

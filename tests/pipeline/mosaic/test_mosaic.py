@@ -23,7 +23,18 @@ from tessera_mosaic.pipeline.mosaic.layout import COUNTS, PLAIN, SHARDS, Compres
 from tessera_mosaic.pipeline.mosaic.shards import Pixels, decode_index, index_size
 from tessera_mosaic.pipeline.mosaic.store import Mosaic, create_store, read_mosaic
 from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, WIDTH, Tile, Window
-from tests.samples import DEPTHS, SIDE, TILES, YEARS, Sample, identity, part, pixels, write_sample
+from tests.samples import (
+    DEPTHS,
+    SIDE,
+    TILES,
+    YEARS,
+    Sample,
+    identity,
+    part,
+    pixels,
+    read_node,
+    write_sample,
+)
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 TILE = TILES[0]
@@ -46,7 +57,8 @@ def small(storage: Storage, **layout: object) -> Mosaic:
 def nodes(storage: Storage) -> Iterator[tuple[str, dict]]:
     for key in storage.list(""):
         if key.endswith("/zarr.json"):
-            yield key.removesuffix("/zarr.json"), json.loads(storage.read(key))
+            path = key.removesuffix("/zarr.json")
+            yield path, read_node(storage, path)
 
 
 # Metadata
@@ -100,7 +112,11 @@ def test_conventions_are_declared_by_both_spellings(sample: Sample) -> None:
 
 def test_consolidated_metadata_equals_the_nodes(sample: Sample) -> None:
     root = json.loads(sample.mosaic.storage.read("zarr.json"))
-    assert root["consolidated_metadata"]["metadata"] == dict(nodes(sample.mosaic.storage))
+    told = root["consolidated_metadata"]["metadata"]
+    assert told == dict(nodes(sample.mosaic.storage))
+    group = json.loads(sample.mosaic.storage.read("utm31/zarr.json"))
+    below = {path[6:]: node for path, node in told.items() if path.startswith("utm31/")}
+    assert group["consolidated_metadata"]["metadata"] == below
 
 
 def test_zarr_python_reads_the_metadata_as_it_would_write_it(sample: Sample) -> None:

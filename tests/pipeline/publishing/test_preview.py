@@ -16,7 +16,7 @@ from tessera_mosaic.pipeline.mosaic.preview_pyramid import LEVELS
 from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.publishing.preview import halve
 from tessera_mosaic.pipeline.tiling.lattice import to_lonlat
-from tests.samples import TILES, YEARS, pixels
+from tests.samples import TILES, YEARS, pixels, read_node
 
 WEST, EAST = TILES[0], TILES[2]
 
@@ -43,7 +43,7 @@ def test_picture_follows_the_conventions(store: Storage) -> None:
             assert own["attributes"]["spatial:shape"] == list(shapes[level][:2])
     root = json.loads(store.read("zarr.json"))
     for path, consolidated in root["consolidated_metadata"]["metadata"].items():
-        assert json.loads(store.read(f"{path}/zarr.json")) == consolidated
+        assert read_node(store, path) == consolidated
 
 
 @pytest.mark.parametrize("tile", [WEST, EAST, TILES[4], TILES[7]], ids=lambda tile: tile.name)

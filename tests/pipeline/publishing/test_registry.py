@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import duckdb
+import geopandas
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -44,3 +46,27 @@ def test_registry_is_geoparquet_with_a_row_a_tile_and_year(store: Storage) -> No
     codes = put.codes[np.isfinite(put.scales)].astype(np.float64)
     assert row["code_power"] == pytest.approx(np.square(codes).mean())
     assert row["scale_median"] == pytest.approx(np.median(put.scales[np.isfinite(put.scales)]))
+
+
+def test_a_box_of_the_registry_is_read_by_geopandas_and_duckdb(store: Storage) -> None:
+    path = f"{store.url}/registry.parquet"
+    geo = json.loads(pq.read_metadata(path).metadata[b"geo"])
+    assert geo["columns"]["geometry"]["covering"]["bbox"]["xmax"] == ["bbox", "xmax"]
+    whole = geopandas.read_parquet(path)
+    assert whole.crs == "OGC:CRS84"
+    tile = whole[whole.tile == WEST.name].geometry.iloc[0]
+    box = tuple(tile.buffer(-0.0001).bounds)
+    found = geopandas.read_parquet(path, bbox=box)
+    near = found[found.intersects(shapely.box(*box))]
+    # Boxes of tiles at the antimeridian reach around the world, so that nobody misses them.
+    assert set(found.tile) - set(near.tile) <= {tile.name for tile in TILES if tile.zone in (1, 60)}
+    assert set(near.tile) == set(whole[whole.intersects(shapely.box(*box))].tile) >= {WEST.name}
+    asked = """
+        select distinct tile from read_parquet(?)
+        where bbox.xmin <= ? and bbox.xmax >= ? and bbox.ymin <= ? and bbox.ymax >= ?
+    """
+    west, south, east, north = box
+    rows = duckdb.execute(asked, [path, east, west, north, south]).fetchall()
+    assert {name for (name,) in rows} == set(found.tile)
+    at_the_line = geopandas.read_parquet(path, bbox=(179.99, -0.01, 180, 0.01))
+    assert {tile.name for tile in TILES if tile.zone == 60} <= set(at_the_line.tile)
