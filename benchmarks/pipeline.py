@@ -197,7 +197,7 @@ class StandIn:
         self._device, self._turn = device, threading.Lock()
         self.card = ConstantEncoder().card
 
-    def embed(self, stack: Stack, at: Origin | None = None) -> Embedding:
+    def embed(self, stack: Stack, at: Origin | None = None, **_: object) -> Embedding:
         """Wait, and give random codes."""
         height, width = stack.shape
         with self._turn:
@@ -226,7 +226,7 @@ class NothingToWrite:
     def __init__(self, encoder: Any) -> None:
         self._encoder = encoder
 
-    def embed(self, stack: Stack, at: Origin | None = None) -> Embedding:
+    def embed(self, stack: Stack, at: Origin | None = None, **_: object) -> Embedding:
         """Encode, and drop it."""
         self._encoder.embed(stack, at)
         return constant_embedding(stack.shape, self._encoder.card.dims, float("inf"))

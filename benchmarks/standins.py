@@ -59,7 +59,7 @@ class ConstantEncoder:
     def __init__(self) -> None:
         self.card = card_named("v2-nano")
 
-    def embed(self, stack: Stack, at: Origin | None = None) -> Embedding:
+    def embed(self, stack: Stack, at: Origin | None = None, **_: object) -> Embedding:
         """Ones, at a scale of a half."""
         return constant_embedding(stack.shape, self.card.dims, 0.5)
 

@@ -167,6 +167,7 @@ class Encoder:
         at: Origin | None = None,
         values: bool = False,
         dims: int | None = None,
+        told: Callable[[int], object] = int,
     ) -> Embedding:
         """Embed every pixel of a block.
 
@@ -181,6 +182,8 @@ class Encoder:
         dims
             Number of leading values to keep, quantized by themselves: one of the card's depths.
             None for all that the card stores.
+        told
+            Called with the number of tokens of each run of pixels once they are computed.
 
         Raises
         ------
@@ -206,7 +209,7 @@ class Encoder:
         tokens = 0
         for run in strips(pixels, dates, self.card.sizes.width):
             both, members = self._observed(stack, run)
-            tokens += sum(int(self._packing.lengths(seen.counts[members]).sum()) for seen in both)
+            lengths = [self._packing.lengths(seen.counts[members]) for seen in both]
             s2, s1 = (
                 self._vectors(plan, seen, members, None if key is None else key[run])
                 for plan, seen, key in zip((self._plan.s2, self._plan.s1), both, keys, strict=True)
@@ -217,6 +220,9 @@ class Encoder:
                 codes[where], scales[where] = code, scale
                 if floats is not None:
                     floats[where] = value
+            computed = sum(int(each.sum()) for each in lengths)
+            told(computed)
+            tokens += computed
         return Embedding(
             codes.reshape(height, width, dims),
             scales.reshape(height, width),

@@ -64,9 +64,9 @@ class _Watched:
         self._encoder, self._action = encoder, action
         self.arithmetic = encoder.arithmetic
 
-    def embed(self, stack: Stack, at: Origin | None = None) -> Embedding:
+    def embed(self, stack: Stack, at: Origin | None = None, **more: Any) -> Embedding:
         self._action(at)
-        return self._encoder.embed(stack, at)
+        return self._encoder.embed(stack, at, **more)
 
 
 def before_blocks(action: Callable[[Origin | None], object]) -> Callable[[EmbedMaker], EmbedMaker]:

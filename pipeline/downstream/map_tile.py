@@ -173,6 +173,8 @@ class TileMapper:
                 return chunk, None
             return chunk, self._score(chunk.codes(), np.where(mine, scales[here], 0).ravel())
 
+        strips: NDArray[np.bool_] = np.any(known.reshape(-1, side, known.shape[1]), axis=(1, 2))
+        meter.plan(int(strips.sum()), of=len(strips))
         rows: Iterator[Sequence[Chunk]] = reader.rows()
         while True:
             meter.check_stop()
@@ -185,7 +187,7 @@ class TileMapper:
                     if scored is not None:
                         here = np.s_[chunk.row : chunk.row + side, chunk.col : chunk.col + side]
                         self._tell(scored, known[here], here, values)
-            meter.add(blocks=1)
+            meter.add(blocks=int(strips[chunks[0].row // side]))
         if self._map.layout.quality:
             with meter("read"), store_errors(self._maker.store):
                 counts = reader.counts()

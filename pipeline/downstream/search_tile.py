@@ -253,6 +253,7 @@ class TileSearcher:
 
         rows: Iterator[Sequence[Chunk]] = reader.rows(needed)
         while True:
+            meter.check_stop()
             with meter("read"), store_errors(self._maker.store):
                 chunks = next(rows, None)
             if chunks is None:

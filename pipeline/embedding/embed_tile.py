@@ -152,8 +152,7 @@ class TileEmbedder:
         excused = excused_scenes(scenes, maker.allow_lost_sensor)
         losses = Losses(maker.allow_lost_scenes, excused)
         blocks = [b for b in tile.window.blocks(maker.block) if mine[b.within(tile.window)].any()]
-        meter.add(blocks=maker.steps(tile) - len(blocks))
-
+        meter.plan(len(blocks), of=maker.steps(tile))
         reader = reader.used_by(meter.add, meter.check_stop)
 
         reading = maker.read(blocks, scenes, maker.rules, reader, losses)
@@ -167,7 +166,7 @@ class TileEmbedder:
                 keep = mine[block.within(tile.window)]
                 with meter("encode"):
                     stack = annual.stack.only(keep)
-                    embedding = self._encode(stack, block)
+                    embedding = self._encode(stack, block, meter)
                 codes = np.where(keep[..., None], embedding.codes, np.int8(0))
                 scales = np.where(keep, embedding.scales, np.float32(np.inf))
                 counts = stack.counts()
@@ -207,10 +206,11 @@ class TileEmbedder:
         """Renew the provider's credential."""
         self._reader().signer.renew()
 
-    def _encode(self, stack: Stack, block: Window) -> Embedding:
+    def _encode(self, stack: Stack, block: Window, meter: Meter) -> Embedding:
         origin = Origin(block.zone, block.row, block.col, self._maker.year)
+
         with encoder_errors():
-            return self._encoder.embed(stack, origin)
+            return self._encoder.embed(stack, origin, told=lambda tokens: meter.add(tokens=tokens))
 
 
 @dataclass
@@ -248,7 +248,7 @@ class Seen:
         embedded = int(np.isfinite(scales).sum())
         self.embedded += embedded
         self.tokens += tokens
-        measures = {"pixels_embedded": embedded, "tokens": tokens}
+        measures = {"pixels_embedded": embedded}
         for name, count in counts.items():
             known = self.observations.setdefault(name, {"sum": 0, "max": 0})
             measures[f"observations_{name}"] = seen = int(count.sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -118,6 +118,7 @@ class Encoder(CardEncoder):
         at: Origin | None = None,
         values: bool = False,
         dims: int | None = None,
+        told: Callable[[int], object] = int,
     ) -> Embedding:
         """Embed every pixel of a stack.
 
@@ -132,6 +133,8 @@ class Encoder(CardEncoder):
             Whether to return the embeddings before quantization too.
         dims
             Number of leading values to keep, one of the card's `depths`; None for all.
+        told
+            Called with the number of tokens of each run of pixels once they are computed.
 
         Returns
         -------
@@ -152,7 +155,7 @@ class Encoder(CardEncoder):
             If the device fails.
         """
         with as_bad_input(CardError), encoder_errors():
-            return super().embed(stack, at, values, dims)
+            return super().embed(stack, at, values, dims, told)
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ class TileSampler:
         notes: list[OffsetNote] = []
         every = list(tile.window.blocks(min(BLOCK, tile.side)))
         blocks = [block for block in every if drawn[block.within(tile.window)].any()]
-        meter.add(blocks=len(every) - len(blocks))
+        meter.plan(len(blocks), of=len(every))
         reading = read_blocks(blocks, scenes, maker.rules, reader)
         with contextlib.closing(reading):
             for block, annual in reading:

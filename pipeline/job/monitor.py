@@ -54,7 +54,8 @@ class Monitor:
     on_count
         Called with each sum of the tallies.
     stream
-        Stream that the line goes to: rewritten in place on a terminal, one line a minute elsewhere.
+        Stream that the line goes to: rewritten in place on a terminal; elsewhere a first line soon,
+        and then one a minute.
     pacing
         How often tallies are read and lines are written.
     """
@@ -71,7 +72,8 @@ class Monitor:
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
-        self._began = self._shown = time.monotonic()
+        self._began = time.monotonic()
+        self._due = self._began + self.pacing.first_seconds
         self._sights = deque([Sight(0.0, Counter())])
 
     def __enter__(self) -> Monitor:
@@ -101,8 +103,7 @@ class Monitor:
         """Seconds until the next look: no later than the next line is due."""
         now = time.monotonic()
         least = self.pacing.tally_seconds
-        due = self._shown + self.pacing.log_seconds - now
-        return min(pause(now - self._began, least), max(due, least))
+        return min(pause(now - self._began, least), max(self._due - now, least))
 
     def _look(self) -> None:
         counts = self.counts()
@@ -116,11 +117,11 @@ class Monitor:
         if self.stream.isatty():
             width = shutil.get_terminal_size().columns - 1
             self._show(ERASE + fitting(parts, width))
-        elif time.monotonic() - self._shown >= self.pacing.log_seconds:
+        elif time.monotonic() >= self._due:
+            self._due = time.monotonic() + self.pacing.log_seconds
             self._show(GAP.join(parts) + "\n")
 
     def _show(self, text: str) -> None:
-        self._shown = time.monotonic()
         self.stream.write(text)
         self.stream.flush()
 
@@ -139,8 +140,9 @@ class Sight:
     at
         Seconds since the run began.
     counts
-        Sum of the tallies: measures, and `blocks`; `tiles_kept` and `blocks_kept` are those that
-        needed no work.
+        Sum of the tallies: measures, and `blocks`, of which `blocks_idle` had nothing to do;
+        `blocks_wanted` have something to do in tiles that were begun; `tiles_kept` and
+        `blocks_kept` are those that needed no work.
     """
 
     at: float
@@ -171,8 +173,8 @@ def progress_parts(now: Sight, then: Sight, tiles: int, blocks: int) -> list[str
     """
     counts, lately = now.counts, now.since(then)
     ended = counts["tiles_kept"] + made(counts)
-    left = blocks - counts["blocks_kept"] - counts["blocks"]
-    pace = lately.rate("blocks")
+    left = blocks_left(counts, blocks)
+    pace = lately.rate("blocks") - lately.rate("blocks_idle")
     return [
         f"tiles {ended:.0f}/{tiles}",
         *([f"left {clock(left / pace) if pace > 0 else '?'}"] if left > 0 else []),
@@ -182,6 +184,30 @@ def progress_parts(now: Sight, then: Sight, tiles: int, blocks: int) -> list[str
         f"{number(lately.rate('tokens'))} tokens/s",
         f"{number(counts['bytes_read'])}B in {number(counts['bytes_written'])}B out",
     ]
+
+
+def blocks_left(counts: Counter[str], blocks: int) -> float:
+    """Blocks with something to do that are to be made.
+
+    How many those are of tiles that are not begun is told by the others' share of them.
+
+    Parameters
+    ----------
+    counts
+        Sum of the tallies, as a `Sight` has them.
+    blocks
+        Number of blocks of all tiles.
+
+    Examples
+    --------
+    >>> blocks_left(Counter(blocks=12, blocks_idle=8, blocks_wanted=8), 48)
+    20.0
+    """
+    left = blocks - counts["blocks_kept"] - counts["blocks"]
+    wanted, idle = counts["blocks_wanted"], counts["blocks_idle"]
+    share = wanted / (wanted + idle) if wanted + idle > 0 else 1.0
+    begun = min(max(wanted - (counts["blocks"] - idle), 0), left)
+    return begun + share * (left - begun)
 
 
 def fitting(parts: list[str], width: int) -> str:

@@ -16,8 +16,9 @@ class Pacing:
     tally_seconds
         Seconds between two puts of a worker's tally, and between two looks of the launcher, in
         the first minutes.
-    log_seconds
-        Seconds between two lines of progress where standard error is no terminal.
+    first_seconds, log_seconds
+        Seconds until the first line of progress, and between two lines, where standard error is no
+        terminal.
     compact_seconds
         Seconds between two looks of the launcher for rows that the summaries do not have yet.
     device_hold
@@ -35,6 +36,7 @@ class Pacing:
 
     pauses: float = 1.0
     tally_seconds: float = 2.0
+    first_seconds: float = 5.0
     log_seconds: float = 60.0
     compact_seconds: float = 120.0
     device_hold: float = 600.0

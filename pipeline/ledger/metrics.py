@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tessera_mosaic.pipeline.io.stop_sign import StopSign
-from tessera_mosaic.pipeline.ledger.records import Record
+from tessera_mosaic.pipeline.ledger.records import Record, State
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 
 STAGES = ("find", "read", "wait", "encode", "write", "pause")
@@ -112,6 +112,18 @@ class Meter:
             self._counts.update(measures)
         self._tell(**measures)
 
+    def plan(self, blocks: int, of: int) -> None:
+        """Tell how many blocks of a tile have something to do, for the time left that is shown.
+
+        Parameters
+        ----------
+        blocks
+            Number of them.
+        of
+            Number of all blocks of the tile, of which the others count as made at once.
+        """
+        self.add(blocks=of - blocks, blocks_idle=of - blocks, blocks_wanted=blocks)
+
     def check_stop(self) -> None:
         """Let a maker begin the next block, or read on for it.
 
@@ -141,9 +153,15 @@ class Meter:
         blocks
             Number of blocks of the tile.
         """
-        whole = Counter(measures_of(TileSummary.of(record)) | {"blocks": blocks})
         with self._lock:
             told = Counter(self._counts)
+        whole = Counter(measures_of(TileSummary.of(record)) | {"blocks": blocks})
+        if record.state is State.DONE:
+            whole |= {name: told[name] for name in ("blocks_idle", "blocks_wanted")}
+        else:
+            # What was not made cost nothing.
+            whole["blocks_wanted"] = told["blocks"] - told["blocks_idle"]
+            whole["blocks_idle"] = blocks - whole["blocks_wanted"]
         self.add(**{name: whole[name] - told[name] for name in whole | told})
 
     def effort(self) -> Effort:

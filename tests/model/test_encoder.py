@@ -107,7 +107,9 @@ def test_thousands_of_observations_are_thinned_as_the_pattern_says() -> None:
         stack, bands=stack.bands[kept], masks=stack.masks[kept], doys=stack.doys[kept]
     )
     encoder = untrained()
-    many, few = encoder.embed(stack), encoder.embed(thinned)
+    told: list[int] = []
+    many, few = encoder.embed(stack, told=told.append), encoder.embed(thinned)
+    assert sum(told) == many.tokens
     assert np.array_equal(many.codes, few.codes)
     assert np.array_equal(many.scales, few.scales)
 

@@ -217,6 +217,16 @@ def test_tiles_that_need_no_work_hurry_nothing() -> None:
     assert "left 9:00" in progress_parts(now, Sight(0.0, Counter()), tiles=100, blocks=1_000)
 
 
+def test_blocks_with_nothing_to_do_take_no_time() -> None:
+    idle = {"blocks_idle": 900, "blocks_wanted": 100}
+    # Ten tiles of 100 blocks are begun, a tenth of them inside the region; 30 were made in 1:00.
+    now = Sight(60.0, Counter(blocks=930, **idle))
+    # 70 are left of them, and another 100 of the ten tiles that are not begun.
+    assert "left 5:40" in progress_parts(now, Sight(0.0, Counter()), tiles=20, blocks=2_000)
+    none = Sight(60.0, Counter(blocks=900, **idle))
+    assert "left ?" in progress_parts(none, Sight(0.0, Counter()), tiles=20, blocks=2_000)
+
+
 def test_nobody_knows_how_long_it_takes_while_nothing_is_made() -> None:
     assert "left ?" in progress_parts(later(), EARLIER, tiles=12, blocks=120)
     done = Sight(60.0, Counter(blocks=100, tiles_done=12))
@@ -270,13 +280,22 @@ def test_a_terminal_has_one_line_that_fits_and_is_gone_at_the_end(
 
 
 def test_a_log_has_a_line_now_and_then(tmp_path: Path) -> None:
-    pacing = dataclasses.replace(QUICK, log_seconds=0.2)
+    pacing = dataclasses.replace(QUICK, first_seconds=0.01, log_seconds=0.2)
     log, began = io.StringIO(), time.monotonic()
     with Monitor(Storage(str(tmp_path)), 2024, "r", 1, 1, stream=log, pacing=pacing):
         wait_for(lambda: log.getvalue().count("\n") >= 2)
     lines = log.getvalue().splitlines()
     assert all(line.startswith("tiles 0/1") for line in lines)
-    assert len(lines) <= (time.monotonic() - began) / 0.2
+    assert len(lines) <= 1 + (time.monotonic() - began) / 0.2
+
+
+def test_a_log_has_its_first_line_soon(tmp_path: Path) -> None:
+    pacing = dataclasses.replace(QUICK, first_seconds=0.01, log_seconds=1e6)
+    log = io.StringIO()
+    with Monitor(Storage(str(tmp_path)), 2024, "r", 1, 1, stream=log, pacing=pacing):
+        wait_for(lambda: log.getvalue() != "")
+    assert log.getvalue().count("\n") == 1
+    assert Pacing().first_seconds == 5.0
 
 
 @pytest.mark.parametrize(("stream", "before"), [(Terminal(), ERASE), (io.StringIO(), "")])
