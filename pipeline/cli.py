@@ -52,6 +52,7 @@ COMMANDS = {
     "train": "from labels to a head, with scores on labels held out",
     "map": "a head over a region's year: classes or values; run again, it resumes",
     "search": "places that look alike, over a whole mosaic; run again, it resumes",
+    "changed": "how far a region's embeddings lie apart in two years, as a map that resumes",
     "points": "draw a probability sample of a map's pixels, to be labelled",
     "areas": "areas and accuracies of a map with intervals, from a labelled sample",
     "suggest": "where another label would teach a map most",
@@ -60,14 +61,14 @@ COMMANDS = {
 
 COMMANDS_PACKAGE = "tessera_mosaic.pipeline.commands"
 
-TAKING_BEAM_OPTIONS = ("run", "annual", "sample", "adopt", "map", "search")
+TAKING_BEAM_OPTIONS = ("run", "annual", "sample", "adopt", "map", "search", "changed")
 """Commands to which options that they do not declare are Beam's."""
 
 NEEDING_TRAINING = ("sample", "pretrain", "evaluate", "train")
 TRAINING_PACKAGES = ("matplotlib", "scipy", "sklearn", "threadpoolctl")
 """Commands and packages of the extra `training`."""
 
-JOBS = ("demo", "run", "annual", "verify", "sample", "adopt", "map", "search")
+JOBS = ("demo", "run", "annual", "verify", "sample", "adopt", "map", "search", "changed")
 """Commands whose failed tiles make the exit code."""
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,8 +90,13 @@ def write_sample(
     return Sample(mosaic, {(tile, year): pixels(tile, year) for tile in tiles for year in years})
 
 
-def add_tiles(mosaic: Mosaic, tiles: Iterable[Tile], year: int) -> None:
-    """Put tiles into a mosaic as a run does."""
+def add_tiles(
+    mosaic: Mosaic,
+    tiles: Iterable[Tile],
+    year: int,
+    made: Callable[[Tile, int], Pixels] = pixels,
+) -> None:
+    """Put tiles into a mosaic as a run does, with pixels that a function makes."""
     storage, tiles = mosaic.storage, list(tiles)
     request = f"of-{len(tiles)}"
     for zone in {tile.zone for tile in tiles}:
@@ -99,7 +104,7 @@ def add_tiles(mosaic: Mosaic, tiles: Iterable[Tile], year: int) -> None:
         storage.write(keys.request_key(year, request, zone), tile_lists.encode_tiles(here))
         tile_lists.add_planned(storage, year, here, request)
     for tile in tiles:
-        write_tile(mosaic, tile, year, pixels(tile, year))
+        write_tile(mosaic, tile, year, made(tile, year))
     refresh(mosaic, year)
 
 

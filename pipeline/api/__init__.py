@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tessera_mosaic.model.precision import Precision
     from tessera_mosaic.pipeline.downstream.area_result import AreaResult
     from tessera_mosaic.pipeline.downstream.areas import AreasRequest, areas
+    from tessera_mosaic.pipeline.downstream.change_request import ChangedRequest
     from tessera_mosaic.pipeline.downstream.compare import CompareRequest, Comparison, compare
     from tessera_mosaic.pipeline.downstream.export import export
     from tessera_mosaic.pipeline.downstream.export_request import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         ExportValues,
     )
     from tessera_mosaic.pipeline.downstream.extract import Extracted, ExtractRequest, extract
+    from tessera_mosaic.pipeline.downstream.make_change import Changed, changed
     from tessera_mosaic.pipeline.downstream.make_map import Mapped, map
     from tessera_mosaic.pipeline.downstream.map_request import MapRequest
     from tessera_mosaic.pipeline.downstream.picture import Pictured, PictureRequest, picture
@@ -110,6 +112,8 @@ __all__ = [
     "BadInput",
     "BrokenOff",
     "Card",
+    "Changed",
+    "ChangedRequest",
     "CompareRequest",
     "Comparison",
     "Corrupt",
@@ -190,6 +194,7 @@ __all__ = [
     "Zones",
     "adopt",
     "areas",
+    "changed",
     "compare",
     "dequantize",
     "encode_directory",
@@ -223,6 +228,8 @@ _PLACES = {
     "tessera_mosaic.model.precision": ("Precision",),
     "tessera_mosaic.pipeline.downstream.area_result": ("AreaResult",),
     "tessera_mosaic.pipeline.downstream.areas": ("AreasRequest", "areas"),
+    "tessera_mosaic.pipeline.downstream.change_request": ("ChangedRequest",),
+    "tessera_mosaic.pipeline.downstream.make_change": ("Changed", "changed"),
     "tessera_mosaic.pipeline.downstream.make_map": ("Mapped", "map"),
     "tessera_mosaic.pipeline.downstream.map_request": ("MapRequest",),
     "tessera_mosaic.pipeline.downstream.export": ("export",),

@@ -15,23 +15,8 @@ def map_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `map`."""
     parser.add_argument("--store", required=True, help="path or URL of the mosaic")
     parser.add_argument("--head", required=True, help="path or URL of a head that `train` wrote")
-    parser.add_argument(
-        "--region",
-        required=True,
-        help="W,S,E,N in degrees, a vector file, a country, a Sentinel-2 tile, a list of tiles "
-        "(.txt), or global",
-    )
     parser.add_argument("--year", required=True, type=int, help="calendar year of the embeddings")
-    parser.add_argument("--out", required=True, metavar="M", help="path or URL of the map")
-    parser.add_argument(
-        "--land", metavar="L", help="no tile outside it: coast, everywhere, or a mask file"
-    )
-    parser.add_argument(
-        "--pixels",
-        choices=tuple(WantedPixels),
-        default=WantedPixels.ALL,
-        help="all of the tiles that touch the region (default), or only those inside it",
-    )
+    ground_arguments(parser)
     parser.add_argument(
         "--probabilities", action="store_true", help="store the probability of every class, too"
     )
@@ -53,6 +38,26 @@ def map_arguments(parser: argparse.ArgumentParser) -> None:
         help="use a head on another year than its own, with the shift of the mean taken out",
     )
     job_arguments(parser)
+
+
+def ground_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what is mapped of a mosaic, and where to."""
+    parser.add_argument(
+        "--region",
+        required=True,
+        help="W,S,E,N in degrees, a vector file, a country, a Sentinel-2 tile, a list of tiles "
+        "(.txt), or global",
+    )
+    parser.add_argument("--out", required=True, metavar="M", help="path or URL of the map")
+    parser.add_argument(
+        "--land", metavar="L", help="no tile outside it: coast, everywhere, or a mask file"
+    )
+    parser.add_argument(
+        "--pixels",
+        choices=tuple(WantedPixels),
+        default=WantedPixels.ALL,
+        help="all of the tiles that touch the region (default), or only those inside it",
+    )
 
 
 def map_request(args: argparse.Namespace) -> MapRequest:

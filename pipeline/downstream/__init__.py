@@ -18,10 +18,14 @@ Heads: `labels` makes labelled pixels of whatever a user has, `label_check` look
 makes a head, `head_file` reads one and says which mosaic it may meet.
 
 Maps: `map_layout` says which arrays a map has, `map_store` makes, writes and reads its store.
-`make_map` puts a `map_request` and a head together to a job, whose maker is `map_tile`: it reads
-with `chunk_reader` and writes with `map_rasters`; `year_shift` is for heads of another year.
-Afterwards `map_publication` writes what stands beside the tiles, with `map_report` and
-`map_figures`.
+`make_map` puts a `map_request` and a head together to a `map_job`, whose maker is `map_tile`: it
+reads with `chunk_reader` and writes with `map_objects` and `map_rasters`; `year_shift` is for heads
+of another year. Afterwards `map_publication` writes what stands beside the tiles, with
+`map_report`, `map_page` and `map_figures`.
+
+Change: `year_pairs` reads a tile in two years, and a sample of a region; `change` is the
+arithmetic, `change_baseline` what a region is measured against. `make_change` makes a `map_job` of
+a `change_request`, whose maker is `change_tile`; `change_report` tells what came of it.
 
 Search: `search_plan` makes a job of a `search_request` and the mosaic: `search_ground` says which
 tiles are read, `search_examples` reads the places, `search_queries` makes products of them or of a

@@ -24,8 +24,10 @@ from tessera_mosaic.pipeline.downstream.area_result import (
     ClassArea,
     Domain,
 )
+from tessera_mosaic.pipeline.downstream.change_report import write_change_report
+from tessera_mosaic.pipeline.downstream.map_page import AreaSection
 from tessera_mosaic.pipeline.downstream.map_pixels import MapPixels
-from tessera_mosaic.pipeline.downstream.map_report import AreaSection, write_report
+from tessera_mosaic.pipeline.downstream.map_report import write_report
 from tessera_mosaic.pipeline.downstream.map_scan import (
     WHOLE,
     Population,
@@ -353,7 +355,11 @@ def _added_to_report(result: AreaResult, pixels: MapPixels) -> AreaResult:
         return result
     section = AreaSection(page_section(result), result.to_json())
     try:
-        write_report(open_map(pixels.url), result.year, areas=section)
+        made = open_map(pixels.url)
+        if made.layout.change:
+            write_change_report(made, result.year, section)
+        else:
+            write_report(made, result.year, areas=section)
     except (StoreDenied, StoreReadOnly) as error:
         note = f"The map's own report is as it was, without these estimates: {error}"
         return replace(result, notes=(*result.notes, note))

@@ -65,6 +65,15 @@ class TileReader:
         """Side in pixels of the chunks."""
         return self._embeddings.inner
 
+    def present(self) -> bool:
+        """Whether there is something to read: not where the mosaic failed on it or lost it."""
+        storage = self._mosaic.storage
+        record = known_record(storage, self._year, self._tile)
+        if record is not None and record.state is State.FAILED:
+            return False
+        arrays = (self._mosaic.layout.scales, self._embeddings)
+        return all(storage.exists(array.key(self._tile, self._step)) for array in arrays)
+
     def source(self) -> str | None:
         """A name of what is read, which changes with its bytes; None where there is nothing.
 

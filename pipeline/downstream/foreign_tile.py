@@ -54,6 +54,10 @@ class ForeignTileReader:
     def __init__(self, mosaic: ForeignMosaic, tile: Tile, year: int) -> None:
         self._mosaic, self._tile, self._year = mosaic, tile, year
 
+    def present(self) -> bool:
+        """Whether there is something to read."""
+        return self.source() is not None
+
     def source(self) -> str | None:
         """A name of what is read, with the sizes of its shards; None where there is nothing."""
         found = self._mosaic.shards(self._tile, self._year)

@@ -4,41 +4,35 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import shapely
 
 from tessera_mosaic.model.heads.head import Head, Task
 from tessera_mosaic.pipeline.downstream.head_file import ReadHead, check_mosaic, read_head
+from tessera_mosaic.pipeline.downstream.map_job import MapJob, check_ground, read_ground
 from tessera_mosaic.pipeline.downstream.map_layout import MapClass, MapLayout
 from tessera_mosaic.pipeline.downstream.map_publication import publish_map
 from tessera_mosaic.pipeline.downstream.map_request import MapRequest
-from tessera_mosaic.pipeline.downstream.map_store import MapStore, create_map, read_map
+from tessera_mosaic.pipeline.downstream.map_store import MapStore
 from tessera_mosaic.pipeline.downstream.map_tile import MapMaker
 from tessera_mosaic.pipeline.downstream.year_shift import YearShift, check_year, year_shift
-from tessera_mosaic.pipeline.errors import BadInput, StoreMismatch
+from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.exclusion import check_job_store
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.io.store_errors import before_work, store_errors
+from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.job.beam_options import beam_options
 from tessera_mosaic.pipeline.job.job_request import JobRequest
 from tessera_mosaic.pipeline.job.launch import launch
 from tessera_mosaic.pipeline.job.outcome import Outcome
-from tessera_mosaic.pipeline.ledger.keys import HEAD, cog_key, sidecar_key
-from tessera_mosaic.pipeline.ledger.map_recipe import MapYear, add_map_year, read_map_recipe
-from tessera_mosaic.pipeline.ledger.tile_lists import TileList
-from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any, tiles_with_shards
+from tessera_mosaic.pipeline.ledger.keys import HEAD
+from tessera_mosaic.pipeline.mosaic.any_mosaic import open_any
 from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, pixels_named
-from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
-from tessera_mosaic.pipeline.tiling.lattice import Tile
+from tessera_mosaic.pipeline.tiling.area import AreaRequest
 
 ALGORITHM = 1
 """Version of what makes maps: raised whenever the same inputs would come out as others."""
-
-MOST_ASKED = 200
-"""Tiles that are asked for one by one before a map is begun, to see whether there is anything."""
 
 
 @dataclass(frozen=True)
@@ -48,53 +42,16 @@ class PreparedMap:
     Parameters
     ----------
     job
-        What is asked of the tile job.
-    maker
-        What is made of each tile.
-    map
-        The store as it will be.
+        Its job.
     head
         The head.
     shift
         The shift between the years that is taken out; None where there is none.
     """
 
-    job: JobRequest
-    maker: MapMaker
-    map: MapStore
+    job: MapJob
     head: ReadHead
     shift: YearShift | None
-
-    def create_store(self) -> MapStore:
-        """Write the store's metadata and the head, or check that they are those of this map.
-
-        Raises
-        ------
-        StoreMismatch
-            If the store holds the map of another head, mosaic or options.
-        """
-        told, year = replace(self.map, storage=self.job.open_store()), self.job.year
-        with before_work(), store_errors(told.storage.url):
-            self._check_year()
-            made = create_map(
-                told.storage, told.layout, told.identity, told.years, told.zones, told.matched
-            )
-            told.storage.write(HEAD, self.head.data)
-            add_map_year(told.storage, year, MapYear(self.maker.fingerprint, templates(made, year)))
-        return made
-
-    def _check_year(self) -> None:
-        """Check that the year there was mapped with the same shift, if it was."""
-        try:
-            known = read_map_recipe(self.map.storage).get(self.job.year)
-            same_map = read_map(self.map.storage).identity == self.map.identity
-        except FileNotFoundError:
-            return
-        if same_map and known is not None and known.fingerprint != self.maker.fingerprint:
-            raise StoreMismatch(
-                f"{self.map.storage.url} holds {self.job.year} with another shift of the mean or "
-                "other arrays, and the shift comes from the region: choose another place"
-            )
 
 
 @dataclass(frozen=True)
@@ -159,8 +116,8 @@ def map(request: MapRequest) -> Mapped:
     (12, 12288)
     """
     prepared = prepare_map(request)
-    made = prepared.create_store()
-    outcome = launch(prepared.job, prepared.maker)
+    made = prepared.job.create_store()
+    outcome = launch(prepared.job.job, prepared.job.maker)
     notes = notes_of(prepared.head.head, prepared.shift)
     with store_errors(request.out):
         found = publish_map(made, request.year, prepared.head.head, notes)
@@ -185,10 +142,10 @@ def prepare_map(request: MapRequest) -> PreparedMap:
     mosaic.check_made(request.year)
     if request.probabilities and head.task is Task.VALUE:
         raise BadInput("a head of values has none", "probabilities")
-    asked = AreaRequest(request.region, mosaic.layout.side, 0, request.pixels, request.land)
-    area = read_area(asked)
-    inside = bytes(shapely.to_wkb(area.region)) if area.inside else None
-    tiles = TileList.of(area.tiles())
+    ground = read_ground(
+        AreaRequest(request.region, mosaic.layout.side, 0, request.pixels, request.land)
+    )
+    tiles, inside = ground.tiles, ground.inside
     listed = list(tiles)
     check_ground(mosaic, request.year, listed, request.region)
     shift = None if to is None else year_shift(mosaic, request.year, to, listed, inside)
@@ -231,34 +188,8 @@ def prepare_map(request: MapRequest) -> PreparedMap:
         matched,
     )
     job = JobRequest(store=request.out, year=request.year, tiles=tiles, **request.job_options())
-    return PreparedMap(job, maker, store, told, shift)
-
-
-def check_ground(mosaic: AnyMosaic, year: int, tiles: list[Tile], region: str) -> None:
-    """Check that a mosaic has embeddings of some tile, where the tiles are few enough to ask.
-
-    Raises
-    ------
-    BadInput
-        If it has none of them.
-    """
-    if len(tiles) > MOST_ASKED:
-        return
-    if next(tiles_with_shards(mosaic, year, tiles), None) is None:
-        raise BadInput(f"{mosaic.storage.url} has no embeddings of {year} there", "region", region)
-
-
-def templates(made: MapStore, year: int) -> tuple[str, ...]:
-    """Keys of a tile's objects, with names in the places of zone, row, column and tile."""
-    step = made.step(year)
-    shards = tuple(
-        f"{{zone}}/{array.name}/c/{step}/{'0/' if array.bands else ''}{{row}}/{{col}}"
-        for array in made.layout.arrays
-    )
-    sample = Tile(1, 0, 0, made.layout.side)
-    files = (cog_key(sample, year), sidecar_key(sample, year))
-    told = tuple(key.replace(sample.name, "{tile}") for key in files)
-    return (*shards, *(told if made.layout.of_classes else told[:1]))
+    files = {HEAD: told.data}
+    return PreparedMap(MapJob(job, maker, store, files, "another shift of the mean"), told, shift)
 
 
 def notes_of(head: Head, shift: YearShift | None) -> tuple[str, ...]:

@@ -137,7 +137,7 @@ def draw_map(made: MapStore, year: int, tiles: Sequence[Tile]) -> tuple[list[byt
     cols = max(tile.col for tile in drawn) + 1 - left
     every = max(1, -(-max(rows, cols) * side // WIDTH))
     part = -(-side // every)
-    names = ("class", "confidence") if layout.of_classes else ("value", "uncertainty")
+    names = layout.pictured
     seen = {
         name: np.full((rows * part, cols * part), layout.array(name).fill, layout.array(name).dtype)
         for name in names
@@ -152,6 +152,8 @@ def draw_map(made: MapStore, year: int, tiles: Sequence[Tile]) -> tuple[list[byt
             for name in names:
                 seen[name][row : row + part, col : col + part] = values[name][::every, ::every]
     bounds = np.argwhere(np.isfinite(seen[names[0]]) & (seen[names[0]] != NO_DATA))
+    if not len(bounds):
+        return [], doubt
     low, high = bounds.min(axis=0), bounds.max(axis=0) + 1
     cut = {name: of[low[0] : high[0], low[1] : high[1]] for name, of in seen.items()}
     if layout.of_classes:

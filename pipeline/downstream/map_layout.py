@@ -3,7 +3,8 @@
 A map is a Zarr store on the lattice of the mosaic that it was made from: one group a zone, one
 shard a tile and array, and the time axis of the mosaic. A map of classes has `class` and
 `confidence`, a map of values `value` and `uncertainty`; `probability` and `quality` stand beside
-them where they were asked for. The root's attribute `classes` lists code, name and colour.
+them where they were asked for. A map of change has `value`, `cosine` and `state`. The root's
+attribute `classes` lists code, name and colour, and `states` what `state` holds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tessera_mosaic.pipeline.downstream.change import NOTHING
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.mosaic.layout import (
     BYTES,
@@ -56,6 +58,9 @@ DISTANCE_STEP = 0.01
 
 NO_QUALITY = 65_535
 """What `quality` holds of a pixel without data, and where a count is unknown."""
+
+CHANGE_UNIT = "spreads of the noise of unchanged ground"
+"""Unit of the values of a map of change."""
 
 COORDINATES = {"time": "<i4", "y": "<f8", "x": "<f8", "code": "<i4", "measure": "<i4"}
 """Types of the coordinates: `code` numbers the classes of `probability`, `measure` what `quality`
@@ -133,6 +138,8 @@ class MapLayout:
         Whether the probability of every class is stored.
     quality
         Whether observation counts and the distance to the training data are stored.
+    change
+        Whether its values tell a change between two years, and no head made them.
     """
 
     side: int
@@ -140,11 +147,24 @@ class MapLayout:
     unit: str = ""
     probabilities: bool = False
     quality: bool = True
+    change: bool = False
+
+    @classmethod
+    def of_change(cls, side: int) -> MapLayout:
+        """The layout of a map of change, of tiles of so many pixels a side."""
+        return cls(side, unit=CHANGE_UNIT, quality=False, change=True)
 
     @property
     def of_classes(self) -> bool:
         """Whether it is a map of classes, and not of values."""
         return bool(self.classes)
+
+    @property
+    def pictured(self) -> tuple[str, str]:
+        """Names of the two arrays that people see: what is mapped, and what is behind it."""
+        if self.of_classes:
+            return "class", "confidence"
+        return "value", "cosine" if self.change else "uncertainty"
 
     @property
     def arrays(self) -> tuple[MapArray, ...]:
@@ -157,6 +177,10 @@ class MapLayout:
         if self.of_classes:
             arrays.append(self._array("confidence", "u1", NO_DATA))
             arrays.append(self._array("class", "u1", NO_DATA))
+        elif self.change:
+            arrays.append(self._array("state", "u1", NOTHING))
+            arrays.append(self._array("cosine", "<f4", math.nan))
+            arrays.append(self._array("value", "<f4", math.nan))
         else:
             arrays.append(self._array("uncertainty", "<f4", math.nan))
             arrays.append(self._array("value", "<f4", math.nan))
@@ -208,6 +232,8 @@ class MapLayout:
             "probabilities": self.probabilities,
             "quality": self.quality,
             "classes": [each.to_json() for each in self.classes],
+            # Maps by a head were made before there was any other.
+            **({"change": True} if self.change else {}),
         }
 
     @classmethod
@@ -219,6 +245,7 @@ class MapLayout:
             str(fields["unit"]),
             bool(fields["probabilities"]),
             bool(fields["quality"]),
+            bool(fields.get("change", False)),
         )
 
     def _array(

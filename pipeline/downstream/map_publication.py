@@ -12,7 +12,7 @@ import shapely
 from shapely.geometry import mapping
 
 from tessera_mosaic.model.heads.head import Head
-from tessera_mosaic.pipeline.downstream.map_figures import totals_of
+from tessera_mosaic.pipeline.downstream.map_figures import Totals, totals_of
 from tessera_mosaic.pipeline.downstream.map_rasters import (
     band_description,
     class_names,
@@ -63,11 +63,12 @@ def publish_map(made: MapStore, year: int, head: Head, notes: Sequence[str]) -> 
     notes
         What has to be said of it.
     """
-    totals = totals_of(made, year)
-    for zone, tiles in itertools.groupby(totals.tiles, lambda tile: tile.zone):
-        made.storage.write(vrt_key(zone, year), encode_vrt(made.layout, list(tiles), year))
-    for key, document in stac_documents(made, year, head, totals.tiles):
-        made.storage.write(key, (json.dumps(document, indent=1) + "\n").encode())
+    about = About(
+        "Map of " + (", ".join(each.name for each in head.classes) or head.unit or "values"),
+        f"Made from embeddings of {head.model or 'an unnamed model'} by a {head.kind} head; counts "
+        "of its pixels are no estimates of areas.",
+    )
+    totals = publish_rasters(made, year, about)
     report = write_report(made, year, notes)
     names = class_names(made.layout)
     return MapFound(
@@ -77,8 +78,32 @@ def publish_map(made: MapStore, year: int, head: Head, notes: Sequence[str]) -> 
     )
 
 
+@dataclass(frozen=True)
+class About:
+    """What a catalogue says of a map.
+
+    Parameters
+    ----------
+    title, description
+        Some words, and some sentences.
+    """
+
+    title: str
+    description: str
+
+
+def publish_rasters(made: MapStore, year: int, about: About) -> Totals:
+    """Write the virtual rasters and the STAC catalogue of a map's year; what it adds up to."""
+    totals = totals_of(made, year)
+    for zone, tiles in itertools.groupby(totals.tiles, lambda tile: tile.zone):
+        made.storage.write(vrt_key(zone, year), encode_vrt(made.layout, list(tiles), year))
+    for key, document in stac_documents(made, year, about, totals.tiles):
+        made.storage.write(key, (json.dumps(document, indent=1) + "\n").encode())
+    return totals
+
+
 def stac_documents(
-    made: MapStore, year: int, head: Head, tiles: Sequence[Tile]
+    made: MapStore, year: int, about: About, tiles: Sequence[Tile]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Keys and contents of the STAC items of a map's tiles, and of their collection."""
     boxes = []
@@ -109,10 +134,8 @@ def stac_documents(
             "stac_version": STAC_VERSION,
             "stac_extensions": list(EXTENSIONS),
             "id": made.storage.url.rstrip("/").rpartition("/")[2],
-            "title": "Map of "
-            + (", ".join(each.name for each in head.classes) or head.unit or "values"),
-            "description": f"Made from embeddings of {head.model or 'an unnamed model'} by a "
-            f"{head.kind} head; counts of its pixels are no estimates of areas.",
+            "title": about.title,
+            "description": about.description,
             "license": "other",
             "extent": {
                 "spatial": {"bbox": [[west, south, east, north]]},
@@ -143,6 +166,8 @@ def _item(
     }
     if year in made.matched:
         properties["tessera_mosaic:matched_to_year"] = made.matched[year]
+    if year in made.compared:
+        properties["tessera_mosaic:compared_with_year"] = made.compared[year]
     return {
         "type": "Feature",
         "stac_version": STAC_VERSION,

@@ -40,11 +40,7 @@ def class_colours(layout: MapLayout) -> dict[int, tuple[int, int, int]]:
 
 
 def encode_cog(
-    layout: MapLayout,
-    tile: Tile,
-    year: int,
-    values: Mapping[str, NDArray[Any]],
-    matched: Mapping[int, int] | None = None,
+    layout: MapLayout, tile: Tile, values: Mapping[str, NDArray[Any]], tags: Mapping[str, str]
 ) -> bytes:
     """A tile as a cloud-optimised GeoTIFF with overviews.
 
@@ -52,15 +48,15 @@ def encode_cog(
     ----------
     layout
         Of the map.
-    tile, year
-        The tile, and its calendar year.
+    tile
+        The tile.
     values
         The arrays of the tile by name.
-    matched
-        Years whose embeddings were shifted to the mean of another year.
+    tags
+        What it says of itself, as `MapStore.tags` tells it.
     """
     of_classes = layout.of_classes
-    pixels = values["class" if of_classes else "value"]
+    pixels = values[layout.pictured[0]]
     options: dict[str, Any] = {
         "driver": "COG",
         "width": tile.side,
@@ -75,19 +71,15 @@ def encode_cog(
         "overview_resampling": "MODE" if of_classes else "AVERAGE",
         "num_threads": 1,
     }
-    tags = {"YEAR": str(year)}
-    if matched and year in matched:
-        tags["MATCHED_TO_YEAR"] = str(matched[year])
-    if layout.unit:
-        tags["UNIT"] = layout.unit
+    told = dict(tags)
     with MemoryFile() as memory:
         with memory.open(**options) as file:
             file.write(pixels, 1)
             if of_classes:
                 colours = class_colours(layout)
                 file.write_colormap(1, {code: (*rgb, 255) for code, rgb in colours.items()})
-                tags |= {f"CLASS_{code}": name for code, name in class_names(layout).items()}
-            file.update_tags(**tags)
+                told |= {f"CLASS_{code}": name for code, name in class_names(layout).items()}
+            file.update_tags(**told)
         memory.seek(0)
         return bytes(memory.read())
 

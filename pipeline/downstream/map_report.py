@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from tessera_mosaic.model.heads.files import decode_head
@@ -17,32 +15,16 @@ from tessera_mosaic.pipeline.downstream.map_figures import (
     draw_map,
     totals_of,
 )
+from tessera_mosaic.pipeline.downstream.map_page import AreaSection, plain_page, swatch, text
 from tessera_mosaic.pipeline.downstream.map_rasters import class_colours, class_names
 from tessera_mosaic.pipeline.downstream.map_store import MapStore
 from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.ledger.keys import HEAD, map_report_key
-from tessera_mosaic.pipeline.publishing.report import STYLE
 
 COUNTS_ARE_NOT_AREAS = (
     "These are counts of mapped pixels, not estimates of areas: a map that is wrong counts wrong. "
     "Draw points with `points`, label them, and run `areas`."
 )
-
-
-@dataclass(frozen=True)
-class AreaSection:
-    """What `areas` adds to a report.
-
-    Parameters
-    ----------
-    page
-        HTML that stands where the counts alone stood before.
-    fields
-        The same as JSON values.
-    """
-
-    page: str
-    fields: Mapping[str, Any]
 
 
 def write_report(
@@ -127,13 +109,13 @@ def report_page(
 ) -> str:
     """The page."""
     name = made.storage.url.rstrip("/").rpartition("/")[2]
-    notes = "".join(f"<li>{_text(note)}</li>" for note in told["notes"])
+    notes = "".join(f"<li>{text(note)}</li>" for note in told["notes"])
     parts = [
-        f"<h1>Map of {told['year']}: {_text(name)}</h1>",
+        f"<h1>Map of {told['year']}: {text(name)}</h1>",
         f'<p class="quiet">{told["mapped_pixels"]:,} pixels in {told["tiles"]:,} tiles, by a '
-        f"{_text(told['head']['kind'])} head that was trained on {told['head']['pixels']:,} pixels "
+        f"{text(told['head']['kind'])} head that was trained on {told['head']['pixels']:,} pixels "
         f"of {', '.join(map(str, told['head']['years']))}, on embeddings of "
-        f"{_text(told['head']['model'] or 'an unnamed model')}</p>",
+        f"{text(told['head']['model'] or 'an unnamed model')}</p>",
         f"<ul>{notes}</ul>" if notes else "",
         _pictures(made, pictures),
         areas.page if areas is not None else "",
@@ -141,15 +123,7 @@ def report_page(
         _scores(told["scores"], [each.name for each in made.layout.classes]),
         _doubt(told),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Map of {told['year']}</title><style>{STYLE}"
-        ".swatch { display: inline-block; width: 12px; height: 12px; border-radius: 2px; "
-        "margin-right: 8px }</style></head><body>\n"
-        + "\n".join(part for part in parts if part)
-        + "\n</body></html>\n"
-    )
+    return plain_page(f"Map of {told['year']}", parts)
 
 
 def _pictures(made: MapStore, pictures: Sequence[bytes]) -> str:
@@ -163,8 +137,8 @@ def _pictures(made: MapStore, pictures: Sequence[bytes]) -> str:
         for title, png in zip(titles, pictures, strict=True)
     )
     legend = "".join(
-        f'<span style="margin-right:18px">{_swatch("#{:02x}{:02x}{:02x}".format(*colour))}'
-        f"{_text(class_names(made.layout)[code])}</span>"
+        f'<span style="margin-right:18px">{swatch("#{:02x}{:02x}{:02x}".format(*colour))}'
+        f"{text(class_names(made.layout)[code])}</span>"
         for code, colour in class_colours(made.layout).items()
         if made.layout.of_classes
     )
@@ -175,7 +149,7 @@ def _counts(told: Mapping[str, Any]) -> str:
     if not told["counts"]:
         return ""
     lines = "".join(
-        f"<tr><td>{_swatch(row['colour'])}{_text(row['class'])}</td>"
+        f"<tr><td>{swatch(row['colour'])}{text(row['class'])}</td>"
         f'<td class="n">{row["pixels"]:,}</td>'
         f'<td class="n">{row["square_metres"] / 1e4:,.2f}</td></tr>'
         for row in told["counts"]
@@ -201,7 +175,7 @@ def _score_tables(scores: Mapping[str, Any], names: Sequence[str]) -> str:
     of_classes = bool(names)
     first, second = ("macro_f1", "accuracy") if of_classes else ("r2", "rmse")
     lines = "".join(
-        f"<tr><td>{_text(each['folds'])}{_metres(each)}"
+        f"<tr><td>{text(each['folds'])}{_metres(each)}"
         f"{' (trust this)' if each is trusted else ''}</td>"
         f'<td class="n">{_interval(each[first])}</td><td class="n">{_interval(each[second])}</td>'
         "</tr>"
@@ -220,9 +194,9 @@ def _score_tables(scores: Mapping[str, Any], names: Sequence[str]) -> str:
 
 
 def _confusion(sheet: Mapping[str, Any], names: Sequence[str]) -> str:
-    head = "".join(f'<th class="n">{_text(name)}</th>' for name in names)
+    head = "".join(f'<th class="n">{text(name)}</th>' for name in names)
     lines = "".join(
-        f"<tr><td>{_text(name)}</td>"
+        f"<tr><td>{text(name)}</td>"
         + "".join(f'<td class="n">{count:,}</td>' for count in sheet["confusion"][number])
         + f'<td class="n">{sheet["recall"][number]:.3f}</td>'
         f'<td class="n">{sheet["precision"][number]:.3f}</td></tr>'
@@ -250,7 +224,7 @@ def _calibration(sheet: Mapping[str, Any]) -> str:
 
 def _doubt(told: Mapping[str, Any]) -> str:
     lines = "".join(
-        f"<tr><td>{_text(row['class'])}</td>"
+        f"<tr><td>{text(row['class'])}</td>"
         f'<td class="n">{row["confidence"]:.2f}</td><td class="n">{row["doubtful"]:.1%}</td></tr>'
         for row in told["doubt"]
     )
@@ -279,11 +253,3 @@ def _metres(each: Mapping[str, Any]) -> str:
 def _interval(value: Sequence[float]) -> str:
     middle, low, high = value
     return f"{middle:.3f} ({low:.3f} to {high:.3f})"
-
-
-def _swatch(colour: str) -> str:
-    return f'<span class="swatch" style="background:{_text(colour)}"></span>'
-
-
-def _text(words: object) -> str:
-    return html.escape(str(words))

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline import __version__
+from tessera_mosaic.pipeline.downstream.change import PixelState
 from tessera_mosaic.pipeline.downstream.map_layout import MEASURES, MapLayout
 from tessera_mosaic.pipeline.errors import BadInput, StoreError, StoreMismatch
 from tessera_mosaic.pipeline.io.foreign_json import read_json
@@ -46,13 +47,16 @@ class MapStore:
     layout
         Its arrays.
     identity
-        What decides its bytes: the digest of the head, the fingerprint of the mosaic, and options.
+        What decides its bytes: the digest of its head, if it has one, the fingerprint of the
+        mosaic, and options.
     years
         Calendar years of the time axis, which is that of the mosaic.
     zones
         Numbers of the zones that have a group, ascending.
     matched
         Years whose embeddings were shifted to the mean of the head's year, by that year.
+    compared
+        Years of a map of change by the earlier one that each is compared with.
     """
 
     storage: Storage
@@ -61,6 +65,23 @@ class MapStore:
     years: tuple[int, ...]
     zones: tuple[int, ...]
     matched: Mapping[int, int] = field(default_factory=dict)
+    compared: Mapping[int, int] = field(default_factory=dict)
+
+    @property
+    def command(self) -> str:
+        """The command that makes it."""
+        return "changed" if self.layout.change else "map"
+
+    def tags(self, year: int) -> dict[str, str]:
+        """What a GeoTIFF of a year says of itself."""
+        tags = {"YEAR": str(year)}
+        if year in self.matched:
+            tags["MATCHED_TO_YEAR"] = str(self.matched[year])
+        if year in self.compared:
+            tags["COMPARED_WITH_YEAR"] = str(self.compared[year])
+        if self.layout.unit:
+            tags["UNIT"] = self.layout.unit
+        return tags
 
     def step(self, year: int) -> int:
         """Place of a year on the time axis.
@@ -153,6 +174,7 @@ def create_map(
     years: Iterable[int],
     zones: Iterable[int],
     matched: Mapping[int, int] | None = None,
+    compared: Mapping[int, int] | None = None,
 ) -> MapStore:
     """Make a map's store ready for tiles of some years and zones; do nothing if it is.
 
@@ -168,6 +190,8 @@ def create_map(
         Numbers of the zones that will be written.
     matched
         Years whose embeddings are shifted to the mean of another year, by that year.
+    compared
+        Years of a map of change by the earlier one that each is compared with.
 
     Raises
     ------
@@ -183,7 +207,13 @@ def create_map(
         except FileNotFoundError:
             known = None
         made = MapStore(
-            storage, layout, identity, tuple(years), tuple(sorted(set(zones))), matched or {}
+            storage,
+            layout,
+            identity,
+            tuple(years),
+            tuple(sorted(set(zones))),
+            matched or {},
+            compared or {},
         )
         if known is not None:
             made = _grown(known, made)
@@ -213,10 +243,11 @@ def read_map(storage: Storage) -> MapStore:
             tuple(int(year) for year in told["years"]),
             tuple(int(zone) for zone in told["zones"]),
             {int(year): int(to) for year, to in told["matched_years"].items()},
+            {int(year): int(of) for year, of in told.get("compared_years", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError):
         raise BadInput(
-            f"{storage.url} holds a {ROOT} that is no map: name the --out of `map`"
+            f"{storage.url} holds a {ROOT} that is no map: name the --out of `map` or `changed`"
         ) from None
 
 
@@ -252,7 +283,8 @@ def _grown(known: MapStore, asked: MapStore) -> MapStore:
             )
     zones = tuple(sorted({*known.zones, *asked.zones}))
     matched = {**known.matched, **asked.matched}
-    return replace(known, years=longer, zones=zones, matched=matched)
+    compared = {**known.compared, **asked.compared}
+    return replace(known, years=longer, zones=zones, matched=matched, compared=compared)
 
 
 def _write_metadata(made: MapStore) -> None:
@@ -274,7 +306,11 @@ def _write_metadata(made: MapStore) -> None:
         "zones": list(made.zones),
         "matched_years": {str(year): to for year, to in sorted(made.matched.items())},
     }
+    if made.compared:
+        told["compared_years"] = {str(year): of for year, of in sorted(made.compared.items())}
     attributes: dict[str, Any] = {ATTRIBUTE: told}
+    if made.layout.change:
+        attributes["states"] = [{"code": int(s), "name": s.label} for s in PixelState]
     if made.layout.of_classes:
         attributes["classes"] = classes
     if made.layout.quality:

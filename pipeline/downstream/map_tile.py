@@ -28,13 +28,12 @@ from tessera_mosaic.pipeline.downstream.map_layout import (
     UNKNOWN,
     MapLayout,
 )
+from tessera_mosaic.pipeline.downstream.map_objects import empty_tile, put_tile, tile_keys
 from tessera_mosaic.pipeline.downstream.map_pixels import LARGEST_WINDOW, column_areas
-from tessera_mosaic.pipeline.downstream.map_rasters import encode_cog, encode_sidecar
 from tessera_mosaic.pipeline.downstream.map_store import MapStore, read_map
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
-from tessera_mosaic.pipeline.io.stored_object import StoredObject
-from tessera_mosaic.pipeline.ledger.keys import HEAD, cog_key, sidecar_key
+from tessera_mosaic.pipeline.ledger.keys import HEAD
 from tessera_mosaic.pipeline.ledger.metrics import Meter
 from tessera_mosaic.pipeline.ledger.records import Record, State, TileResult
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any
@@ -137,7 +136,7 @@ class TileMapper:
                     pixels={"owned": int(wanted.sum()), "embedded": 0},
                 )
             with meter("write"):
-                objects = self._put(tile, values)
+                objects = put_tile(self._map, tile, maker.year, values)
         return TileResult(
             State.DONE,
             scenes_used=(source,) if source else (),
@@ -148,9 +147,7 @@ class TileMapper:
 
     def keys(self, tile: Tile) -> Iterable[str]:
         """Keys of the shards of a tile, and of its GeoTIFF."""
-        year = self._maker.year
-        keys = (*self._map.keys(tile, year), cog_key(tile, year))
-        return (*keys, sidecar_key(tile, year)) if self._map.layout.of_classes else keys
+        return tile_keys(self._map, tile, self._maker.year)
 
     def renew(self) -> None:
         """Credentials are the store's own, and renewed by its client."""
@@ -235,30 +232,6 @@ class TileMapper:
             if beyond is not None:
                 each[beyond] = np.nan
             np.copyto(values[name][here], each, where=mine)
-
-    def _put(self, tile: Tile, values: dict[str, NDArray[Any]]) -> tuple[StoredObject, ...]:
-        """Put a tile's shards and its GeoTIFF, and return what was put."""
-        year, layout = self._maker.year, self._map.layout
-        stored = list(self._map.write(tile, year, values))
-        files = {cog_key(tile, year): encode_cog(layout, tile, year, values, self._map.matched)}
-        if layout.of_classes:
-            files[sidecar_key(tile, year)] = encode_sidecar(layout)
-        for key, data in files.items():
-            self._storage.write(key, data)
-            stored.append(StoredObject.of(key, data))
-        return tuple(stored)
-
-
-def empty_tile(layout: MapLayout) -> dict[str, NDArray[Any]]:
-    """Arrays of a tile without data, by name."""
-    return {
-        array.name: np.full(
-            (*((array.bands,) if array.bands else ()), layout.side, layout.side),
-            array.fill,
-            array.dtype,
-        )
-        for array in layout.arrays
-    }
 
 
 def count_pixels(layout: MapLayout, tile: Tile, values: dict[str, NDArray[Any]]) -> dict[str, int]:

@@ -13,17 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from shapely import from_wkb
 
-from tessera_mosaic.pipeline.downstream.foreign_tile import reader_of
+from tessera_mosaic.pipeline.downstream.year_pairs import (
+    RadarShares,
+    sampled_tiles,
+)
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic
-from tessera_mosaic.pipeline.tiling.lattice import CHUNK, Tile
+from tessera_mosaic.pipeline.tiling.lattice import Tile
 from tessera_mosaic.pipeline.tiling.region import wanted_pixels
-
-MOST_TILES, MOST_CHUNKS = 200, 64
-"""Tiles of a region from which the means are taken, evenly spread, and chunks of each of them."""
-
-RADAR_DIFFERENCE = 0.1
-"""Difference of the shares of pixels with radar, beyond which two years are of two regimes."""
 
 
 @dataclass(frozen=True)
@@ -95,68 +92,54 @@ def year_shift(
             f"{mosaic.storage.url} has no embeddings of {to} to compare {year} with",
             "match_years",
         )
-    sums = np.zeros((2, mosaic.layout.dims))
-    pixels, radar = 0, np.zeros((2, 2), np.int64)
-    every = -(-len(tiles) // MOST_TILES)
-    for tile in tiles[::every]:
-        found = _of_tile(mosaic, tile, (to, year), inside)
-        if found is not None:
-            sums += found[0]
-            pixels += found[1]
-            radar += found[2]
-    if not pixels:
+    years = (to, year)
+    found, radar = YearMeans(mosaic.layout.dims), RadarShares()
+    for sampled in sampled_tiles(mosaic, tiles, years):
+        scales = sampled.pair.scales()
+        region = None if inside is None else from_wkb(inside)
+        taken = sampled.pixels & wanted_pixels(sampled.tile.window, 0, region)
+        for each in scales:
+            taken &= np.isfinite(each)
+        for codes, of in sampled.read(taken, scales):
+            found.add(codes, of)
+        radar.add(sampled.pair.counts(), taken)
+    if not found.pixels:
         raise BadInput(
             f"{mosaic.storage.url} has no ground of the region in both {to} and {year}",
             "match_years",
         )
-    means = sums / pixels
+    told = radar.describe(years)
+    if told and radar.shares is not None:
+        told += ": part of the shift is that, and pixels differ in it"
+    means = found.means
     vector = (means[0] - means[1]).astype(np.float32)
-    return YearShift(year, to, tuple(vector.tolist()), pixels, _radar(radar, pixels, (to, year)))
+    return YearShift(year, to, tuple(vector.tolist()), found.pixels, told)
 
 
-def _of_tile(
-    mosaic: AnyMosaic, tile: Tile, years: tuple[int, int], inside: bytes | None
-) -> tuple[NDArray[np.float64], int, NDArray[np.int64]] | None:
-    """Sums of the embeddings of both years, pixels, and pixels with any and with radar counts."""
-    readers = [reader_of(mosaic, tile, year) for year in years]
-    if any(reader.source() is None for reader in readers):
-        return None
-    scales = [reader.scales() for reader in readers]
-    region = None if inside is None else from_wkb(inside)
-    common = wanted_pixels(tile.window, 0, region)
-    for each in scales:
-        common &= np.isfinite(each)
-    across = tile.side // CHUNK
-    every = max(1, across**2 // MOST_CHUNKS)
-    picked = np.zeros(across**2, bool)
-    picked[::every] = True
-    squares = picked.reshape(across, across)
-    taken = common & np.repeat(np.repeat(squares, CHUNK, axis=0), CHUNK, axis=1)
-    sums = np.zeros((2, mosaic.layout.dims))
-    for number, reader in enumerate(readers):
-        for row in reader.rows():
-            for chunk in row:
-                here = np.s_[chunk.row : chunk.row + CHUNK, chunk.col : chunk.col + CHUNK]
-                mine = taken[here].ravel()
-                if mine.any():
-                    scale = scales[number][here].ravel()[mine].astype(np.float64)
-                    sums[number] += chunk.codes()[:, mine].astype(np.float64) @ scale
-    seen = np.zeros((2, 2), np.int64)
-    for number, reader in enumerate(readers):
-        counts = {name: of[taken].astype(np.int64) for name, of in reader.counts().items()}
-        radar = sum(of for name, of in counts.items() if name != "s2")
-        seen[number] = (np.sum(sum(counts.values()) > 0), np.sum(radar > 0))
-    return sums, int(taken.sum()), seen
+class YearMeans:
+    """Mean embeddings of two years over the same pixels.
 
+    Parameters
+    ----------
+    dims
+        Number of dimensions.
+    """
 
-def _radar(seen: NDArray[np.int64], pixels: int, years: tuple[int, int]) -> str:
-    """What has to be said of the radar of two years."""
-    if not (seen[:, 0] > 0).all():
-        return "observation counts are unknown: nobody can tell whether one year lacks radar"
-    shares = seen[:, 1] / pixels
-    if abs(shares[0] - shares[1]) <= RADAR_DIFFERENCE:
-        return ""
-    return (
-        f"radar saw {shares[0]:.0%} of the pixels in {years[0]} and {shares[1]:.0%} in "
-        f"{years[1]}: part of the shift is that, and pixels differ in it"
-    )
+    def __init__(self, dims: int) -> None:
+        self._sums = np.zeros((2, dims))
+        self.pixels = 0
+
+    def add(
+        self,
+        codes: tuple[NDArray[np.int8], NDArray[np.int8]],
+        scales: tuple[NDArray[np.float32], NDArray[np.float32]],
+    ) -> None:
+        """Add pixels by their codes (dims, pixels) and finite scales (pixels,) of both years."""
+        for number, (each, scale) in enumerate(zip(codes, scales, strict=True)):
+            self._sums[number] += each.astype(np.float64) @ scale.astype(np.float64)
+        self.pixels += codes[0].shape[1]
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """The means, float64 (2, dims), of at least one pixel."""
+        return self._sums / self.pixels

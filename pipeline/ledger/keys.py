@@ -49,10 +49,11 @@ In a folder of d-pixels, beside the same `records/`:
 In the store of a map, beside the same `records/`:
 
     map.json                                  launcher  no       years, and what decides their bytes
-    head.safetensors                          launcher  no       the head that the map was made with
+    head.safetensors                          launcher  no       the head of a map by `map`
     cog/TILE-YYYY.tif                         worker    no       a tile for people who open files
     cog/TILE-YYYY.tif.aux.xml                 worker    no       the names of its classes
     utmNN-YYYY.vrt                            launcher  run      all of these of a zone at once
+    baseline-YYYY.json                        launcher  no       what a change is measured against
     stac/                                     launcher  run      the map in a STAC catalogue
     report-YYYY.html, report-YYYY.json        launcher  run      the map on a page, and its figures
 
@@ -264,6 +265,11 @@ def vrt_key(zone: int, year: int) -> str:
 def map_item_key(tile: Tile, year: int) -> str:
     """Key of the STAC item of a tile of a map."""
     return f"stac/{tile.name}-{year}.json"
+
+
+def baseline_key(year: int) -> str:
+    """Key of the sample that the change to a year is measured against."""
+    return f"baseline-{year}.json"
 
 
 def map_report_key(year: int, kind: str) -> str:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.ledger.keys import MAP_RECIPE
+from tessera_mosaic.pipeline.io.strict import listed, member, named, text
+from tessera_mosaic.pipeline.ledger.keys import HEAD, MAP_RECIPE
 from tessera_mosaic.pipeline.tiling.lattice import Tile, zone_group
+
+MOST_YEARS, MOST_OBJECTS = 1000, 1000
+"""Years, and objects of a tile, that a recipe may tell of."""
 
 LOCK = "map"
 """Name of the lock of whoever edits the recipe."""
@@ -43,8 +47,31 @@ class MapYear:
         return tuple(template.format(**names) for template in self.objects)
 
 
-def read_map_recipe(storage: Storage) -> dict[int, MapYear]:
-    """The years of a map.
+@dataclass(frozen=True)
+class MapRecipe:
+    """What a map is made by.
+
+    Parameters
+    ----------
+    command
+        The command that makes its tiles.
+    files
+        Keys of what all of its tiles depend on, such as its head.
+    years
+        Its calendar years.
+    """
+
+    command: str
+    files: tuple[str, ...]
+    years: Mapping[int, MapYear]
+
+
+BY_HEAD = MapRecipe("map", (HEAD,), {})
+"""What the recipe of a map is that does not say so."""
+
+
+def read_map_recipe(storage: Storage) -> MapRecipe:
+    """What a map is made by.
 
     Raises
     ------
@@ -55,25 +82,48 @@ def read_map_recipe(storage: Storage) -> dict[int, MapYear]:
     """
     data = storage.read_document(MAP_RECIPE)
     try:
-        return {
-            int(year): MapYear(str(told["fingerprint"]), tuple(map(str, told["objects"])))
-            for year, told in read_json(data)["years"].items()
+        told = read_json(data)
+        years = {
+            int(year): MapYear(
+                member(of, "fingerprint", text),
+                member(of, "objects", lambda keys: listed(keys, text, MOST_OBJECTS)),
+            )
+            for year, of in member(told, "years", lambda of: named(of, dict, MOST_YEARS)).items()
         }
+        command = text(told.get("command", BY_HEAD.command))
+        files = listed(told.get("files", list(BY_HEAD.files)), text, MOST_OBJECTS)
+        return MapRecipe(command, files, years)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInput(f"{storage.url}/{MAP_RECIPE} is damaged: {error!r}") from None
 
 
-def add_map_year(storage: Storage, year: int, told: MapYear) -> None:
-    """Put a year into a map's recipe, in place of what was told of it before."""
+def add_map_year(storage: Storage, year: int, told: MapYear, by: MapRecipe = BY_HEAD) -> None:
+    """Put a year into a map's recipe, in place of what was told of it before.
+
+    Parameters
+    ----------
+    storage
+        The store of the map.
+    year, told
+        The calendar year, and what decides its bytes.
+    by
+        What makes the map: its command, and what more all years depend on than was told before.
+    """
     with locked(storage, LOCK):
         try:
-            years: Mapping[int, MapYear] = read_map_recipe(storage)
+            known = read_map_recipe(storage)
         except FileNotFoundError:
-            years = {}
-        if years.get(year) == told:
+            known = replace(by, years={})
+        files = tuple(dict.fromkeys((*known.files, *by.files)))
+        recipe = MapRecipe(by.command, files, {**known.years, year: told})
+        if recipe == known:
             return
         fields = {
-            str(each): {"fingerprint": of.fingerprint, "objects": list(of.objects)}
-            for each, of in sorted({**years, year: told}.items())
+            "command": recipe.command,
+            "files": list(recipe.files),
+            "years": {
+                str(each): {"fingerprint": of.fingerprint, "objects": list(of.objects)}
+                for each, of in sorted(recipe.years.items())
+            },
         }
-        storage.write(MAP_RECIPE, (json.dumps({"years": fields}, indent=1) + "\n").encode())
+        storage.write(MAP_RECIPE, (json.dumps(fields, indent=1) + "\n").encode())

@@ -203,8 +203,15 @@ class Scene:
         return not (self.unusable or self.faulty or self.superseded)
 
 
-def check_year(year: int) -> None:
+def check_year(year: int, parameter: str = "year") -> None:
     """Refuse a year of which there are no scenes.
+
+    Parameters
+    ----------
+    year
+        Calendar year.
+    parameter
+        Name of the parameter that it is of, for the message.
 
     Raises
     ------
@@ -213,5 +220,5 @@ def check_year(year: int) -> None:
     """
     if not FIRST_YEAR <= year <= datetime.date.today().year:
         raise BadInput(
-            f"Sentinel-2 has whole years from {FIRST_YEAR} on, the future has none", "year", year
+            f"Sentinel-2 has whole years from {FIRST_YEAR} on, the future has none", parameter, year
         )

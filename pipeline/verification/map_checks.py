@@ -6,15 +6,12 @@ from collections.abc import Iterator
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.ledger.keys import HEAD, MAP_RECIPE
+from tessera_mosaic.pipeline.ledger.keys import MAP_RECIPE
 from tessera_mosaic.pipeline.ledger.map_recipe import read_map_recipe
 from tessera_mosaic.pipeline.ledger.tile_lists import zones_planned
 from tessera_mosaic.pipeline.verification.dpixel_checks import survey_objects
 from tessera_mosaic.pipeline.verification.findings import Checked, ProblemKind, sound, unsound
 from tessera_mosaic.pipeline.verification.record_checks import ABSENT, TileCheck, check_zone
-
-COMMAND = "map"
-"""The command that makes a map."""
 
 
 def check_map(storage: Storage, year: int | None) -> Iterator[Checked]:
@@ -32,20 +29,22 @@ def check_map(storage: Storage, year: int | None) -> Iterator[Checked]:
     BadInput
         If the map has no such year, or its recipe is damaged.
     """
-    years = read_map_recipe(storage)
+    recipe = read_map_recipe(storage)
+    years, command = recipe.years, recipe.command
     if year is not None and year not in years:
         have = ", ".join(map(str, years))
         raise BadInput(f"{storage.url} is a map of {have}, not of {year}")
     yield sound(MAP_RECIPE)
-    if storage.exists(HEAD):
-        yield sound(HEAD)
-    else:
-        yield unsound(HEAD, ProblemKind.MISSING, f"{ABSENT}; the next `{COMMAND}` writes it")
+    for key in recipe.files:
+        if storage.exists(key):
+            yield sound(key)
+        else:
+            yield unsound(key, ProblemKind.MISSING, f"{ABSENT}; the next `{command}` writes it")
     for each in years if year is None else (year,):
         check = TileCheck(
             storage=storage,
             year=each,
-            command=COMMAND,
+            command=command,
             fingerprint=years[each].fingerprint,
             keys=years[each].keys,
             survey=lambda tile, record: survey_objects(storage, record),

@@ -125,7 +125,7 @@ def status(store: str, year: int | None = None, store_patience: float = PATIENCE
     storage.check_listable()
     with before_work():
         of_map = storage.exists(MAP_RECIPE)
-        years = tuple(read_map_recipe(storage)) if of_map else _years(storage)
+        years = tuple(read_map_recipe(storage).years) if of_map else _years(storage)
     wanted = [each for each in years if year in (None, each)]
     found = {each: standing(storage, each) for each in wanted}
     planned = {each: of for each, of in found.items() if of.planned}

@@ -77,7 +77,7 @@ def _years(storage: Storage, year: int | None) -> tuple[int, ...]:
     if year is not None:
         return (year,)
     if storage.exists(MAP_RECIPE):
-        return tuple(read_map_recipe(storage))
+        return tuple(read_map_recipe(storage).years)
     try:
         mosaic = mosaic_in(storage)
     except BadInput:
