@@ -10,7 +10,7 @@ versitygw := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 fake-gcs-server := github.com/fsouza/fake-gcs-server@v1.56.1
 minio := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 
-.PHONY: setup demo test lint stores bench soak fuzz clean
+.PHONY: setup demo test lint stores engines bench soak fuzz clean
 
 setup: $(VENV)/.ready
 
@@ -25,7 +25,7 @@ demo: setup
 	$(BIN)/tessera-mosaic demo
 
 test: setup
-	$(BIN)/python -m pytest -m "not soak" --numprocesses=2
+	$(BIN)/python -m pytest -m "not soak and not engines" --numprocesses=2
 
 soak: setup
 	$(BIN)/python -m pytest -m soak
@@ -58,6 +58,23 @@ build/stores/%:
 	else \
 	  GOBIN=$(CURDIR)/build/stores $(call within,$(BUILT_IN)) go install $($*) || \
 	    echo "$* could not be built"; \
+	fi
+
+# The job on engines that are started for real: Beam's Prism, built with Go, and the Slurm of Debian
+# (apt-get install slurm-wlm munge). Where one is not there its tests are skipped and say why.
+PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
+PRISM_MODULE := github.com/apache/beam/sdks/v2@v2.77.0
+
+engines: setup build/engines/prism
+	$(BIN)/python -m pytest -m engines
+
+build/engines/prism:
+	@if ! command -v go >/dev/null; then echo "Prism is not built: there is no Go"; \
+	elif ! $(call within,$(REACHED_IN)) go list -m $(PRISM_MODULE) >/dev/null; then \
+	  echo "Prism is not built: its module cannot be reached within $(REACHED_IN) s"; \
+	else \
+	  GOBIN=$(CURDIR)/build/engines $(call within,$(BUILT_IN)) go install $(PRISM) || \
+	    echo "Prism could not be built"; \
 	fi
 
 bench: setup

@@ -68,8 +68,8 @@ NEEDING_TRAINING = ("sample", "pretrain", "evaluate", "train")
 TRAINING_PACKAGES = ("matplotlib", "scipy", "sklearn", "threadpoolctl")
 """Commands and packages of the extra `training`."""
 
-JOBS = ("demo", "run", "annual", "verify", "sample", "adopt", "map", "search", "changed")
-"""Commands whose failed tiles make the exit code."""
+JOBS = ("demo", "run", "annual", "status", "verify", "sample", "adopt", "map", "search", "changed")
+"""Commands whose failed and missing tiles make the exit code."""
 
 
 class _Parser(argparse.ArgumentParser):

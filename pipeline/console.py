@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TextIO
 
-OF_BEAM = ("apitools not found", "KeyboardInterrupt")
-"""What Beam's log lines begin with that tell of parts not installed, and of a user who stops it."""
+OF_BEAM = ("apitools not found", "KeyboardInterrupt", "Really starting", "Really destroying")
+"""What Beam's log lines begin with that tell of parts not installed, of a user who stops it, and of
+programs that it starts and ends."""
 
 ERASE = "\r\x1b[2K"
 """Takes a terminal back to the beginning of its line, and empties it."""
@@ -43,6 +44,8 @@ NO_OPTIONS = ("command", "beam_arguments", "words")
 def set_up_logging() -> None:
     """Write warnings to standard error, but for what Beam says of itself."""
     handler = _BesideTheLine()
+    # Beam sets the levels of some of its loggers itself.
+    handler.setLevel(logging.WARNING)
     handler.addFilter(lambda record: not record.getMessage().startswith(OF_BEAM))
     logging.basicConfig(
         level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler]

@@ -17,7 +17,7 @@ from tessera_mosaic.pipeline.embedding.embed_tile import EmbedMaker
 from tessera_mosaic.pipeline.embedding.encoder_card import check_depths
 from tessera_mosaic.pipeline.embedding.encoders import check_device, choose_encoder, pin
 from tessera_mosaic.pipeline.embedding.named_inputs import CatalogAddress, ChosenEncoder
-from tessera_mosaic.pipeline.embedding.sample_index import SampleIndex, index_of, write_index
+from tessera_mosaic.pipeline.embedding.sample_index import SampleIndex, renew_index
 from tessera_mosaic.pipeline.embedding.sample_tile import SampleMaker
 from tessera_mosaic.pipeline.errors import BadInput, NoScenes
 from tessera_mosaic.pipeline.imagery.label_raster import read_labels
@@ -39,7 +39,11 @@ from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, run_i
 from tessera_mosaic.pipeline.mosaic.layout import Layout
 from tessera_mosaic.pipeline.mosaic.store import create_store, read_mosaic
 from tessera_mosaic.pipeline.planning.estimate import forecast, make_plan
-from tessera_mosaic.pipeline.planning.revisits import ground_of, missing_in
+from tessera_mosaic.pipeline.planning.revisits import (
+    expected_observations,
+    ground_of,
+    missing_in,
+)
 from tessera_mosaic.pipeline.scenes.sensors import absent_sensors, tell_absent
 from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
@@ -159,6 +163,7 @@ def prepare_run(request: RunRequest) -> PreparedRun:
         store=request.store,
         year=request.year,
         tiles=tiles,
+        costs=expected_observations,
         **request.job_options(),
     )
     storage = Storage(request.store, patience=request.store_patience)
@@ -317,8 +322,7 @@ def sample(request: SampleRequest) -> SampleOutcome:
     outcome = launch(job, maker)
     tell_offsets(outcome, plain(request.out))
     with store_errors(request.out):
-        index = index_of(storage := job.open_store(), request.year)
-        write_index(storage, index)
+        index = renew_index(job.open_store(), request.year)
     return SampleOutcome(outcome, index)
 
 
@@ -348,12 +352,8 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
         for row, col in tiles_touched(zone, region, request.tile, margin=0).tolist()
     )
     tell_absent(missing_in(source, list(tiles), request.year))
-    job = JobRequest(
-        store=request.out,
-        year=request.year,
-        tiles=tiles,
-        **request.job_options(),
-    )
+    options = {"costs": expected_observations, **request.job_options()}
+    job = JobRequest(store=request.out, year=request.year, tiles=tiles, **options)
     recipe = recipe_of(request, rules)
     storage = job.open_store()
     with before_work(), store_errors(request.out):

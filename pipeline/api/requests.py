@@ -95,7 +95,7 @@ class RunRequest(JobOptions):
         Whether a tile is made from one sensor though all scenes of the other are faulty.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
         As in `JobOptions`.
-    store_patience, single_launcher
+    store_patience, single_launcher, share
         As in `JobOptions`.
 
     Raises
@@ -189,7 +189,7 @@ class SampleRequest(JobOptions):
         How coarser pixels are resampled to 10 m.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
         As in `JobOptions`.
-    store_patience, single_launcher
+    store_patience, single_launcher, share
         As in `JobOptions`.
 
     Raises
@@ -256,7 +256,7 @@ class AdoptRequest(JobOptions):
         Whether pixels of the lattice take the nearest of a grid whose pixels lie elsewhere.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
         As in `JobOptions`.
-    store_patience, single_launcher
+    store_patience, single_launcher, share
         As in `JobOptions`.
 
     Raises

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tessera_mosaic.launching import run
-from tessera_mosaic.pipeline.errors import BrokenOff
+from tessera_mosaic.pipeline.errors import BadInput, BrokenOff
 from tessera_mosaic.pipeline.io.patience import PATIENCE
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.beam_options import job_name
@@ -73,6 +73,10 @@ class AnnualPacing:
     round_pause: float = 600.0
     busy_pause: float = 600.0
 
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise BadInput("it has to be launched at least once", "rounds", self.rounds)
+
 
 @dataclass(frozen=True)
 class AnnualOutcome:
@@ -87,7 +91,8 @@ class AnnualOutcome:
     outcome
         What came of the tiles; measures and seconds are those of all rounds.
     verified
-        What `verify` found, with a few problems of each kind.
+        What `verify` found, with a few problems of each kind; empty where others have not ended
+        their shares.
     problems
         Number of problems found.
     published
@@ -165,6 +170,8 @@ def annual(
 ) -> AnnualOutcome:
     """Bring a store up to date with a year: run, take up what failed, verify, publish.
 
+    Where several launchers make a share each, the last of them to end verifies and publishes.
+
     Parameters
     ----------
     request
@@ -192,6 +199,8 @@ def annual(
             name: sum(each.measures[name] for each in rounds) for name in rounds[-1].measures
         },
     )
+    if not outcome.ends_list:
+        return AnnualOutcome(request.year, len(rounds), outcome, {}, 0, published=False)
     # Whether the mosaic is sound is for its tiles to tell; what else is damaged, `publish` mends.
     findings = Findings(years=(request.year,))
     findings.take(steps.check_tiles(request.store, request.year), tell)

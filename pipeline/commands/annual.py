@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import argparse
 import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tessera_mosaic.pipeline.commands.run import run_options, run_request
 from tessera_mosaic.pipeline.commands.verify import print_problem
 from tessera_mosaic.pipeline.verification.findings import tell_nobody
+
+if TYPE_CHECKING:
+    from tessera_mosaic.yearly import AnnualOutcome
 
 
 def annual_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `annual`: those of `run`, of which the year may be left out."""
     run_options(parser)
     parser.add_argument("--year", type=int, help="by default the last year that is complete")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=3,
+        help="launches at the most, ten minutes apart, that take up what failed (%(default)s)",
+    )
 
 
 def annual_command(args: argparse.Namespace) -> dict[str, Any]:
@@ -28,19 +37,26 @@ def annual_command(args: argparse.Namespace) -> dict[str, Any]:
     if what it holds is unsound.
     """
     # Imported here, so that --help does not load Beam.
-    from tessera_mosaic.yearly import annual, last_complete_year
+    from tessera_mosaic.yearly import AnnualPacing, annual, last_complete_year
 
     if args.year is None:
         args.year = last_complete_year(datetime.datetime.now(datetime.UTC).date())
-    done = annual(run_request(args), tell_nobody if args.json else print_problem)
+    tell, pacing = tell_nobody if args.json else print_problem, AnnualPacing(rounds=args.rounds)
+    done = annual(run_request(args), tell, pacing)
     if not args.json:
-        print(
-            f"{done.year}: {done.outcome.done} of {done.outcome.tiles} tiles done after "
-            f"{done.rounds} round{'s' * (done.rounds > 1)}, {done.problems} problems, "
-            + (
-                "published"
-                if done.published
-                else "not published: mend what `verify` names, run again"
-            )
-        )
+        print_annual(done)
     return done.to_json()
+
+
+def print_annual(done: AnnualOutcome) -> None:
+    """Print what a yearly rerun came to."""
+    outcome, rounds = done.outcome, f"{done.rounds} round{'s' * (done.rounds > 1)}"
+    share = f" share {outcome.share}:" if outcome.share else ""
+    made = f"{done.year}:{share} {outcome.done} of {outcome.tiles} tiles done after {rounds}"
+    if not outcome.ends_list:
+        print(f"{made}; who ends the last share verifies and publishes")
+        return
+    published = (
+        "published" if done.published else "not published: mend what `verify` names, run again"
+    )
+    print(f"{made}, {done.problems} problems, {published}")

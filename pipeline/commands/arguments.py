@@ -181,6 +181,12 @@ def job_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=1, help="processes of the local runner (%(default)s)"
     )
+    parser.add_argument(
+        "--share",
+        metavar="I/N",
+        help="make share I of N, counted from 0, where N launchers work on one list at once; auto: "
+        "what the variables of a job array tell (Slurm, Kubernetes, AWS Batch, Google Batch)",
+    )
     patience_argument(parser)
     launcher_argument(parser)
 
@@ -228,4 +234,5 @@ def job_options(args: argparse.Namespace) -> dict[str, Any]:
         "beam_options": tuple(args.beam_arguments),
         "store_patience": args.store_patience,
         "single_launcher": args.single_launcher,
+        "share": args.share,
     }

@@ -100,5 +100,6 @@ def map_command(args: argparse.Namespace) -> dict[str, Any]:
             print("  these are counts of pixels, not estimates of areas: see `points` and `areas`")
         for note in mapped.notes:
             print(f"  {note}")
-        print(f"report: {mapped.report}")
+        if mapped.report:
+            print(f"report: {mapped.report}")
     return {**mapped.to_json(), "retry": retry}

@@ -118,14 +118,20 @@ def run_command(args: argparse.Namespace) -> dict[str, Any]:
 
 def print_outcome(where: str, outcome: Outcome, what: str, retry: str | None) -> None:
     """Print what came of a tile job, failures by class, and how to try again."""
+    share = f"share {outcome.share}: " if outcome.share else ""
     print(
-        f"{where}: {outcome.done} of {outcome.tiles} tiles done, {outcome.failed} failed, "
+        f"{where}: {share}{outcome.done} of {outcome.tiles} tiles done, {outcome.failed} failed, "
         f"{outcome.missing} missing; {what} in {outcome.seconds:.0f} s"
     )
     for line in one_sensor_lines(outcome.without):
         print(line)
     for kind, count in outcome.failures.items():
         print(f"  {kind}: {count} tiles")
+    if whole := outcome.whole:
+        print(
+            f"all shares have ended: {whole.done} of {whole.tiles} tiles done, {whole.failed} "
+            f"failed, {whole.missing} missing"
+        )
     if retry:
         print(f"to try them again:\n  {retry}")
 
@@ -145,10 +151,14 @@ def retry_command(words: list[str], outcome: Outcome) -> str | None:
     """
     if not (outcome.failed or outcome.missing):
         return None
-    told = []
+    told, last = [], ""
     for word in words:
         if word == "--retry-failed" and outcome.missing:
             continue
         option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+        if outcome.share and (option or last) == "--share" and value:
+            # What `auto` came to holds outside of the job array, too.
+            value = outcome.share
         told.append(f"{option}{equals}{plain(value)}")
+        last = word
     return shlex.join(["tessera-mosaic", *told])

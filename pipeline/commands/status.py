@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.arguments import one_sensor_lines, patience_argument
-from tessera_mosaic.pipeline.console import number
+from tessera_mosaic.pipeline.console import clock, number
 from tessera_mosaic.pipeline.ledger.forecast import Compared
-from tessera_mosaic.pipeline.ledger.standing import Standing
+from tessera_mosaic.pipeline.ledger.share_lists import ShareState
+from tessera_mosaic.pipeline.ledger.standing import ShareStanding, Standing
 from tessera_mosaic.pipeline.verification.status import status
+
+MOST_SHARES_SHOWN = 20
+"""Lines on shares, at most; a job array may have thousands."""
 
 
 def status_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +57,28 @@ def print_year(year: int, standing: Standing, pixels: str) -> None:
             f"  {standing.uncertain} of the missing or failed ones may have been made since "
             "the last summary: a run that ends brings it up to date"
         )
+    print_shares(standing.shares)
     print_comparison(standing.comparison)
+
+
+def print_shares(shares: Sequence[ShareStanding]) -> None:
+    """Print how far each share is that has tiles left, or somebody at work on it."""
+    left = [each for each in shares if each.done < each.tiles or each.state == ShareState.AT_WORK]
+    if not left:
+        return
+    print(f"  {len(shares) - len(left)} of {len(shares)} shares are done")
+    for each in left[:MOST_SHARES_SHOWN]:
+        failed = f", {each.failed} failed" if each.failed else ""
+        who = ""
+        if each.note is not None and each.note.state is ShareState.AT_WORK:
+            age = each.note.age
+            said = "" if age is None else f", last sign {clock(max(age, 0))} ago"
+            who = f": {each.note.by}{said}"
+        print(
+            f"    {each.share}: {each.done} of {each.tiles} tiles done{failed}; {each.state}{who}"
+        )
+    if len(left) > MOST_SHARES_SHOWN:
+        print(f"    and {len(left) - MOST_SHARES_SHOWN} more: see --json")
 
 
 def print_comparison(comparison: Mapping[str, Compared]) -> None:

@@ -68,7 +68,8 @@ class Mapped:
     square_metres
         True size of these pixels. Counts are no estimates of areas: see `areas`.
     report
-        Path or URL of the report (HTML).
+        Path or URL of the report (HTML); empty where this launcher made a share, and others have
+        not ended theirs: the last of them writes what stands beside the tiles.
     notes
         What has to be said of the map.
     """
@@ -119,6 +120,8 @@ def map(request: MapRequest) -> Mapped:
     made = prepared.job.create_store()
     outcome = launch(prepared.job.job, prepared.job.maker)
     notes = notes_of(prepared.head.head, prepared.shift)
+    if not outcome.ends_list:
+        return Mapped(outcome, {}, {}, "", notes)
     with store_errors(request.out):
         found = publish_map(made, request.year, prepared.head.head, notes)
     return Mapped(outcome, found.pixels, found.square_metres, found.report, notes)

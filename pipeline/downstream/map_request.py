@@ -40,7 +40,7 @@ class MapRequest(JobOptions):
         mapped region taken out.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
         As in `JobOptions`.
-    store_patience, single_launcher
+    store_patience, single_launcher, share
         As in `JobOptions`.
 
     Raises

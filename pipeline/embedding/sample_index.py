@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.foreign_json import read_json
+from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.strict import member, named, text, whole
 from tessera_mosaic.pipeline.ledger.keys import INDEX, dpixels_key
@@ -16,6 +17,9 @@ from tessera_mosaic.pipeline.ledger.tile_lists import planned_tiles
 
 MOST_FILES = 1_000_000
 """Most files of d-pixels that one folder may list."""
+
+INDEX_LOCK = "index"
+"""Name of the lock under which the index is written."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,17 @@ def index_of(storage: Storage, year: int) -> SampleIndex:
         elif row.error is not None:
             failed[found.tile.name] = f"{row.error.kind}: {row.error.message}"
     return SampleIndex(dict(sorted(files.items())), dict(sorted(failed.items())))
+
+
+def renew_index(storage: Storage, year: int) -> SampleIndex:
+    """Write the index that the records of a folder come to, and give it.
+
+    Of several launchers that end at once, the last to write has seen the records of all.
+    """
+    with locked(storage, INDEX_LOCK):
+        index = index_of(storage, year)
+        write_index(storage, index)
+    return index
 
 
 def write_index(storage: Storage, index: SampleIndex) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
+    PrismRunnerOptions,
     StandardOptions,
     TestOptions,
     WorkerOptions,
@@ -81,6 +83,8 @@ def beam_options(
         options.view_as(GoogleCloudOptions).region = region
     if name == "DataflowRunner":
         check_dataflow_options(options)
+    if name == "PrismRunner":
+        check_prism_options(options)
     return options
 
 
@@ -197,6 +201,24 @@ def check_dataflow_options(options: PipelineOptions) -> None:
         )
 
 
+def check_prism_options(options: PipelineOptions) -> None:
+    """See that Prism is there: Beam would fetch it, and wait for it for as long as it takes.
+
+    Raises
+    ------
+    BadInput
+        If it is not said where it lies, or it does not lie there.
+    """
+    place = options.view_as(PrismRunnerOptions).prism_location
+    if not place:
+        raise BadInput(
+            "--runner prism needs --prism_location, the path of Beam's program `prism`: "
+            "`make build/engines/prism` builds it"
+        )
+    if "://" not in place and not os.path.isfile(place):
+        raise BadInput(f"--prism_location {place}: there is no such file")
+
+
 def check_beam_arguments(arguments: list[str], own: Sequence[str] = ()) -> None:
     """Refuse arguments that no Beam option class declares.
 
@@ -254,4 +276,7 @@ def runner_errors() -> Iterator[None]:
         said = lines[-1].split(" [while running")[0]
         if said == "KeyboardInterrupt":
             raise KeyboardInterrupt from None
-        raise BrokenOff(f"the runner gave up: {said}") from error
+        raise BrokenOff(
+            f"the runner gave up: {said.rstrip('.')}. What is done stays done: the same command "
+            "goes on"
+        ) from error

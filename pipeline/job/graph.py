@@ -32,11 +32,9 @@ from tessera_mosaic.pipeline.job.outcome import STANDING, STOPPED, UNRECORDED
 from tessera_mosaic.pipeline.job.tile_slots import SideBySide
 from tessera_mosaic.pipeline.job.worker import open_worker
 from tessera_mosaic.pipeline.ledger.journal import Journal, compact
-from tessera_mosaic.pipeline.ledger.keys import request_key
 from tessera_mosaic.pipeline.ledger.records import Record, read_records
 from tessera_mosaic.pipeline.ledger.summary import read_summary
 from tessera_mosaic.pipeline.ledger.tally import Tally
-from tessera_mosaic.pipeline.ledger.tile_lists import decode_tiles
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
@@ -133,9 +131,8 @@ class ReadRequest(beam.DoFn):
         tally = Tally(storage, job.year, job.launch, name)
         journal = Journal(storage, job.year)
         wanted = []
-        request = storage.read(request_key(job.year, job.request, zone))
+        tiles = filter(job.takes, job.tiles_of(storage, zone))
         summed_up = read_summary(storage, job.year, zone)
-        tiles = filter(job.takes, decode_tiles(request))
         for tile, record in read_records(storage, job.year, tiles):
             if stop.asked:
                 Metrics.counter(NAMESPACE, STOPPED).inc()

@@ -32,12 +32,28 @@ class Heartbeat:
     beat; those that do not are dead, and what they left is cleared away. No clock is compared, and
     nothing else is done in the thread that beats. A living one that was taken for dead loses
     nothing that it does not put again.
+
+    Parameters
+    ----------
+    storage, year, launch
+        The store, the calendar year and the id of this launch.
+    pacing
+        How often signs are put, and after how long a launcher counts as dead.
+    siblings
+        What the ids of launches begin with that make other shares of the same list, which are
+        left alone and not warned of; empty for none.
     """
 
     def __init__(
-        self, storage: Storage, year: int, launch: str, pacing: Pacing | None = None
+        self,
+        storage: Storage,
+        year: int,
+        launch: str,
+        pacing: Pacing | None = None,
+        siblings: str = "",
     ) -> None:
         self._storage, self._year, self._launch = storage, year, launch
+        self._siblings = siblings
         self._pacing = pacing or Pacing()
         self._arrived = time.monotonic()
         self._silent: set[str] = set()
@@ -97,7 +113,8 @@ class Heartbeat:
 
     def _launches(self) -> set[str]:
         prefix = launches_prefix(self._year)
-        return {key.removeprefix(prefix).split("/")[0] for key in self._storage.list(prefix)}
+        found = {key.removeprefix(prefix).split("/")[0] for key in self._storage.list(prefix)}
+        return {each for each in found if not (self._siblings and each.startswith(self._siblings))}
 
     def _sign(self, launch: str) -> str:
         return launcher_key(self._year, launch)

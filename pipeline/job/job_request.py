@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -10,6 +11,7 @@ from tessera_mosaic.pipeline.io.exclusion import settled
 from tessera_mosaic.pipeline.io.patience import PATIENCE, check_patience
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.pacing import Pacing
+from tessera_mosaic.pipeline.job.shares import Costs, Share, pixels_to_make
 from tessera_mosaic.pipeline.ledger.tile_lists import TileList
 
 DEFAULT_FAILED_SHARE = 0.5
@@ -41,13 +43,16 @@ class JobOptions:
     single_launcher
         Whether nobody else writes to the store meanwhile, which has to be said of one that does
         not put objects only where there are none.
+    share
+        Which share of the tiles this launcher makes, where several divide them among themselves:
+        `I/N` with I from 0 to N - 1, or `auto` for what the variables of a job array tell.
     pacing
         The waiting times of the job.
 
     Raises
     ------
     BadInput
-        If a number is out of range.
+        If a number is out of range, or there is no such share.
     """
 
     retry_failed: bool = False
@@ -59,6 +64,7 @@ class JobOptions:
     beam_options: tuple[str, ...] = ()
     store_patience: float = PATIENCE
     single_launcher: bool = False
+    share: str | None = None
     pacing: Pacing = field(default_factory=Pacing)
 
     def __post_init__(self) -> None:
@@ -67,6 +73,16 @@ class JobOptions:
         check_patience(self.store_patience)
         if not 0 <= self.max_failed_share <= 1:
             raise BadInput("choose 0 to 1", "max_failed_share", self.max_failed_share)
+        if self.share is not None:
+            # A job array's variables are those of this process, wherever the request goes.
+            object.__setattr__(self, "share", str(Share.parse(self.share, os.environ)))
+            if self.single_launcher and self.part != Share(0, 1):
+                raise BadInput("other launchers make the other shares", "single_launcher", True)
+
+    @property
+    def part(self) -> Share | None:
+        """The share that this launcher makes; None for all tiles."""
+        return None if self.share is None else Share.parse(self.share)
 
     def job_options(self) -> dict[str, Any]:
         """The options by name, to hand on to the request of the job itself."""
@@ -84,7 +100,9 @@ class JobRequest(JobOptions):
     year
         Calendar year.
     tiles
-        The tiles that are asked for.
+        The tiles that are asked for; of all shares, where this launcher makes one.
+    costs
+        What each of some tiles is expected to cost, by which shares are balanced.
 
     Raises
     ------
@@ -95,6 +113,7 @@ class JobRequest(JobOptions):
     store: str
     year: int
     tiles: TileList
+    costs: Costs = pixels_to_make
 
     def open_store(self) -> Storage:
         """The store, of which it is known whether it excludes.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from tessera_mosaic.pipeline.errors import FAULTS, Fault
@@ -9,7 +10,11 @@ from tessera_mosaic.pipeline.io.patience import PATIENCE
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.maker import Maker
 from tessera_mosaic.pipeline.job.pacing import Pacing
+from tessera_mosaic.pipeline.job.shares import Share
+from tessera_mosaic.pipeline.ledger.keys import request_key
 from tessera_mosaic.pipeline.ledger.records import FINISHED, Record, State
+from tessera_mosaic.pipeline.ledger.share_lists import Shares
+from tessera_mosaic.pipeline.ledger.tile_lists import decode_tiles
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
@@ -26,6 +31,8 @@ class JobSpec:
         Path or URL of the store, and the calendar year.
     request
         Id of the list of tiles in the store.
+    share
+        The share of the list that is made; None for all of it.
     launch
         Id of this launch of the job.
     processes
@@ -59,6 +66,7 @@ class JobSpec:
     year: int
     request: str
     launch: str
+    share: Share | None = None
     processes: int = 1
     elements: int = 1
     redo: frozenset[str] = frozenset()
@@ -79,6 +87,19 @@ class JobSpec:
     def open_store(self) -> Storage:
         """The store, as it was settled when the job was launched."""
         return Storage(self.store, patience=self.patience, excludes=self.excludes)
+
+    def tiles_of(self, storage: Storage, zone: int) -> Iterable[Tile]:
+        """The tiles of a zone that this launch was asked for, as the store has them.
+
+        Raises
+        ------
+        Altered
+            If their list cannot be read.
+        """
+        if self.share is None:
+            return decode_tiles(storage.read(request_key(self.year, self.request, zone)))
+        shares = Shares(storage, self.year, self.request, self.share.count)
+        return sorted(shares.read(zone).get(self.share.index, ()))
 
     def takes(self, tile: Tile) -> bool:
         """Whether it is a tile's turn: suspects are made last."""

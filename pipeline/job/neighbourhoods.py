@@ -46,15 +46,19 @@ def neighbours(tiles: Iterable[Tile], elements: int) -> Iterator[tuple[Tile, ...
         Number of elements that should come of them: as long as there are no more tiles than that,
         each goes out by itself.
     """
-    ordered = sorted(
-        tiles, key=lambda t: (*_neighbourhood(t), t.row, t.col if t.row % 2 == 0 else -t.col)
-    )
+    ordered = sorted(tiles, key=in_order)
     most = min(MOST_NEIGHBOURS, max(1, len(ordered) // elements))
     for _, members in itertools.groupby(ordered, _neighbourhood):
         near = tuple(members)
         parts = -(-len(near) // most)
         for part in range(parts):
             yield near[part * len(near) // parts : (part + 1) * len(near) // parts]
+
+
+def in_order(tile: Tile) -> tuple[int, ...]:
+    """Sorts tiles by zone, by neighbourhood, and in these row by row, back and forth."""
+    col = tile.col if tile.row % 2 == 0 else -tile.col
+    return tile.zone, *_neighbourhood(tile), tile.row, col
 
 
 def _neighbourhood(tile: Tile) -> tuple[int, int, int]:

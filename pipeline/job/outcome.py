@@ -20,6 +20,25 @@ STOPPED = "stopped"
 
 
 @dataclass(frozen=True)
+class Whole:
+    """What came of a list of which several launchers made a share each.
+
+    Parameters
+    ----------
+    tiles, done, failed, missing
+        As in `Outcome`.
+    failures
+        Tiles by class of error.
+    """
+
+    tiles: int
+    done: int
+    failed: int
+    missing: int
+    failures: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a run came to.
 
@@ -35,6 +54,11 @@ class Outcome:
         Sums of the measures of the tiles that this launch made; see `ledger.metrics`.
     without
         Done tiles that are from one sensor, by the sensor that they are without: `s1` or `s2`.
+    share
+        The share of the list that was made, as `I/N`; None where there are none. Tiles are then
+        those of the share.
+    whole
+        Where this was the last of all shares to end, what came of the whole list.
     """
 
     tiles: int
@@ -45,11 +69,18 @@ class Outcome:
     failures: dict[str, int]
     measures: dict[str, float]
     without: dict[str, int] = field(default_factory=dict)
+    share: str | None = None
+    whole: Whole | None = None
 
     @property
     def pixels(self) -> int:
         """Embedded in this run."""
         return int(self.measures["pixels_embedded"])
+
+    @property
+    def ends_list(self) -> bool:
+        """Whether nobody else has tiles of the list to make: what is of all tiles can be made."""
+        return self.share is None or self.whole is not None
 
     def to_json(self) -> dict[str, Any]:
         """The fields of `run --json`."""
@@ -63,8 +94,15 @@ class Outcome:
             "pixels_per_second": round(self.pixels / self.seconds, 1) if self.seconds else 0.0,
             "failures": self.failures,
             "tiles_without": self.without,
+            **self._shared(),
             **{name: round(value, 3) for name, value in self.measures.items()},
         }
+
+    def _shared(self) -> dict[str, Any]:
+        """The fields that tell of shares, where there are some."""
+        if self.share is None:
+            return {}
+        return {"share": self.share, "whole": None if self.whole is None else vars(self.whole)}
 
 
 def add_up(

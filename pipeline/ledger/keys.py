@@ -16,6 +16,9 @@ In a mosaic's store:
     records/region.wkb                        launcher  run      the region, where one was cut
     records/YYYY/planned/utmNN.json           launcher  no       tiles that any run was asked for
     records/YYYY/requests/ID/utmNN.json       launcher  no       tiles that one run was asked for
+    records/YYYY/shares/latest.json           launcher  yes      into how many shares and of what
+    records/YYYY/shares/ID-N/utmNN.json       launcher  idle     tiles of each of N shares of a list
+    records/YYYY/shares/ID-N/I.json           launcher  idle     who makes share I, and if still
     records/YYYY/forecast.json                launcher  yes      what was planned of the latest run
     records/YYYY/progress/LAUNCH/launcher     launcher  idle     that a launch is at work
     records/YYYY/progress/LAUNCH/NAME.json    worker    idle     counts of what a worker has done
@@ -135,6 +138,31 @@ def requests_prefix(year: int) -> str:
 def request_key(year: int, request: str, zone: int) -> str:
     """Key of the list of tiles of a zone that one run was asked for."""
     return f"{requests_prefix(year)}{request}/{zone_group(zone)}.json"
+
+
+def latest_shares_key(year: int) -> str:
+    """Key of the note which list was divided into shares last, and into how many."""
+    return f"records/{year}/shares/latest.json"
+
+
+def shares_prefix(year: int, request: str, count: int) -> str:
+    """Where it lies how a list was divided into so many shares, and who makes them."""
+    return f"records/{year}/shares/{request}-{count}/"
+
+
+def shares_key(year: int, request: str, count: int, zone: int) -> str:
+    """Key of the tiles of a zone by the share that they are of."""
+    return f"{shares_prefix(year, request, count)}{zone_group(zone)}.json"
+
+
+def share_note_key(year: int, request: str, count: int, index: int) -> str:
+    """Key of the note who makes a share."""
+    return f"{shares_prefix(year, request, count)}{index}.json"
+
+
+def share_lock(year: int, request: str, count: int, index: int) -> str:
+    """Name of the lock under which a launcher takes a share."""
+    return f"share-{year}-{request}-{count}-{index}"
 
 
 def forecast_key(year: int) -> str:

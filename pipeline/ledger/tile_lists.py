@@ -73,16 +73,32 @@ class TileList:
         """Names of all tiles."""
         return {tile.name for tile in self}
 
-    def write(self, storage: Storage, year: int) -> None:
-        """Write the tiles where workers find them, and add them to all that were ever planned."""
-        for zone, data in self.encoded.items():
-            storage.write(request_key(year, self.id, zone), data)
+    def write(self, storage: Storage, year: int, zones: Iterable[int] | None = None) -> None:
+        """Write the tiles where workers find them, and add them to all that were ever planned.
+
+        Parameters
+        ----------
+        storage, year
+            The store and the calendar year.
+        zones
+            Zones whose tiles are written, in this order; all by default.
+        """
+        for zone in self.encoded if zones is None else zones:
+            storage.write(request_key(year, self.id, zone), self.encoded[zone])
             add_planned(storage, year, self.by_zone[zone], self.id)
 
 
 def ever_planned(storage: Storage, year: int, zones: Iterable[int]) -> bool:
     """Whether any job was asked for tiles of some zones before, without listing."""
     return any(storage.exists(planned_key(year, zone)) for zone in zones)
+
+
+def listed_already(storage: Storage, year: int, zone: int, request: str) -> bool:
+    """Whether the tiles of a zone of a list are among those that were ever planned."""
+    try:
+        return request in requests_in(storage.read(planned_key(year, zone)))
+    except (FileNotFoundError, Altered):
+        return False
 
 
 def years_planned(storage: Storage) -> list[int]:
@@ -116,15 +132,20 @@ def encode_tiles(tiles: Iterable[Tile], requests: Iterable[str] = ()) -> bytes:
         Ids of the lists that they came from, for the list of all planned tiles.
     """
     ordered = sorted(set(tiles))
+    head = {"zone": ordered[0].zone, "side": ordered[0].side, "requests": sorted(requests)}
+    return seal({**head, "rows": runs_by_row(ordered)})
+
+
+def runs_by_row(tiles: Iterable[Tile]) -> dict[str, list[list[int]]]:
+    """Tiles of one zone, in order, as runs of columns `[first, last]` by row."""
     rows: dict[str, list[list[int]]] = {}
-    for tile in ordered:
+    for tile in tiles:
         runs = rows.setdefault(str(tile.row), [])
         if runs and runs[-1][1] == tile.col - 1:
             runs[-1][1] = tile.col
         else:
             runs.append([tile.col, tile.col])
-    head = {"zone": ordered[0].zone, "side": ordered[0].side, "requests": sorted(requests)}
-    return seal({**head, "rows": rows})
+    return rows
 
 
 def decode_tiles(data: bytes) -> Iterator[Tile]:
@@ -136,9 +157,14 @@ def decode_tiles(data: bytes) -> Iterator[Tile]:
         If the bytes are no tile list.
     """
     try:
-        zone, side, rows = _checked_list(unseal(data))
+        yield from listed_tiles(unseal(data))
     except (Altered, ValueError) as error:
         raise Altered(f"a list of tiles cannot be read: {error}") from None
+
+
+def listed_tiles(content: Any) -> Iterator[Tile]:
+    """The tiles of a list with its `zone`, `side` and `rows`; ValueError if it is none."""
+    zone, side, rows = _checked_list(content)
     for row, runs in rows.items():
         for first, last in runs:
             for col in range(first, last + 1):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from tessera_mosaic.pipeline.errors import NoScenes
-from tessera_mosaic.pipeline.planning.priors import DRAWS, Drawn, Figures
+from tessera_mosaic.pipeline.planning.priors import DRAWS, Drawn, Figures, read_priors
 from tessera_mosaic.pipeline.scenes.scene import OrbitState, Scene, Sensor
 from tessera_mosaic.pipeline.scenes.sensors import absent_sensors
 from tessera_mosaic.pipeline.scenes.source import Source
@@ -154,6 +154,39 @@ def ground_of(area: Area) -> Ground:
                 count[cut] = np.count_nonzero(mine)
     region = area.region if area.inside else None
     return Ground(tiles, counts[1], counts[0], latitudes, area.side, region)
+
+
+def expected_observations(tiles: Sequence[Tile]) -> list[int]:
+    """Observations a year of the pixels that its zone owns of each tile, by the orbits alone.
+
+    What reading and encoding a tile take grows with them, so that launchers that divide a list of
+    tiles among themselves balance their shares by it.
+
+    Parameters
+    ----------
+    tiles
+        Tiles of one side.
+
+    Returns
+    -------
+    A number for each tile.
+
+    Examples
+    --------
+    >>> equator, north = expected_observations([Tile(31, 456, 17, 2048), Tile(31, 100, 17, 2048)])
+    >>> north > equator
+    True
+    """
+    if not tiles:
+        return []
+    side = tiles[0].side
+    rows, cols = np.array([(tile.row, tile.col) for tile in tiles]).T
+    different, which = np.unique(rows, return_inverse=True)
+    northings = NORTH_EDGE - (different + 0.5) * side * PIXEL
+    _, latitudes = to_lonlat(31).transform(np.full(len(different), 500_000.0), northings)
+    passes = 2 * s2_passes(latitudes) + read_priors().figures["s1_passes"].value
+    pixels = owned_pixels(rows, cols, side, [0])[0]
+    return [int(count) for count in pixels * passes[which]]
 
 
 def s2_passes(latitudes: NDArray[np.float64]) -> NDArray[np.float64]:

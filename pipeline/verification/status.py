@@ -80,6 +80,11 @@ class Status:
             "failures": self.failures,
             "tiles_without": self.without,
             "years": list(self.years),
+            "shares": {
+                str(year): [each.to_json() for each in found.shares]
+                for year, found in self.years.items()
+                if found.shares
+            },
             "plan": {
                 str(year): {name: entry.to_json() for name, entry in found.comparison.items()}
                 for year, found in self.years.items()

@@ -15,7 +15,7 @@ import pytest
 from tessera_mosaic.pipeline.cli import some_failed
 from tessera_mosaic.pipeline.errors import BrokenOff, ExitCode
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.job.outcome import Outcome
+from tessera_mosaic.pipeline.job.outcome import Outcome, Whole
 from tessera_mosaic.pipeline.ledger.tile_lists import planned_tiles
 from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.simulation.archive import Simulation, simulate_archive
@@ -115,6 +115,8 @@ class Told:
         end = self.ends[len(self.seen) - 1]
         if isinstance(end, Exception):
             raise end
+        if isinstance(end, Outcome):
+            return end
         failures = {"timeout": end} if end else {}
         return Outcome(12, 12 - end, end, 0, 2.0, failures, {"pixels_embedded": 100})
 
@@ -153,6 +155,23 @@ def test_tiles_are_overwritten_until_none_failed() -> None:
     told = Told([1, 0])
     told.rerun(overwrite=("a",))
     assert [each.overwrite for each in told.seen] == [("a",), ("a",)]
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_who_ends_the_last_share_verifies_and_publishes(last: bool) -> None:
+    """The others have said what came of their shares, and failed tiles are theirs to try again."""
+    whole = Whole(12, 12, 0, 0, {}) if last else None
+    measures = {"pixels_embedded": 100.0}
+    ends = [
+        Outcome(4, 3, 1, 0, 2.0, {"timeout": 1}, measures, share="1/3"),
+        Outcome(4, 4, 0, 0, 2.0, {}, measures, share="1/3", whole=whole),
+    ]
+    told = Told(ends)
+    report = told.rerun(share="1/3")
+    assert [each.share for each in told.seen] == ["1/3", "1/3"]
+    assert (report["rounds"], report["done"], report["published"]) == (2, 4, last)
+    assert ("problems" in report) == last
+    assert not some_failed(report)
 
 
 @pytest.mark.parametrize("problem", ["missing", "record", "codes"])
