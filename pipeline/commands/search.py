@@ -145,6 +145,9 @@ def search_command(args: argparse.Namespace) -> dict[str, Any]:
     retry = retry_command(args.words, outcome)
     if not args.json:
         print_outcome(args.out, outcome, f"{outcome.pixels:,} pixels searched", retry)
+        if not outcome.ends_list:
+            print("whoever ends the last share tells the hits")
+            return {**found.to_json(), "retry": retry}
         for name, why in list(found.failed.items())[:NAMED]:
             print(f"  {name}: {why}")
         if found.absent:

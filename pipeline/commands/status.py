@@ -10,7 +10,8 @@ from tessera_mosaic.pipeline.commands.arguments import one_sensor_lines, patienc
 from tessera_mosaic.pipeline.console import clock, number
 from tessera_mosaic.pipeline.ledger.forecast import Compared
 from tessera_mosaic.pipeline.ledger.share_lists import ShareState
-from tessera_mosaic.pipeline.ledger.standing import ShareStanding, Standing
+from tessera_mosaic.pipeline.ledger.share_standing import ShareStanding
+from tessera_mosaic.pipeline.ledger.standing import Standing
 from tessera_mosaic.pipeline.verification.status import status
 
 MOST_SHARES_SHOWN = 20
@@ -38,6 +39,8 @@ def status_command(args: argparse.Namespace) -> dict[str, Any]:
     if not args.json:
         for year, standing in found.years.items():
             print_year(year, standing, "mapped" if found.of_map else "embedded")
+            print_shares(found.shares.get(year, ()))
+            print_comparison(standing.comparison)
     return found.to_json()
 
 
@@ -57,8 +60,6 @@ def print_year(year: int, standing: Standing, pixels: str) -> None:
             f"  {standing.uncertain} of the missing or failed ones may have been made since "
             "the last summary: a run that ends brings it up to date"
         )
-    print_shares(standing.shares)
-    print_comparison(standing.comparison)
 
 
 def print_shares(shares: Sequence[ShareStanding]) -> None:

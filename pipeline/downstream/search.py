@@ -55,7 +55,7 @@ NOT_TRIED = "it was not tried: run the search again"
 
 @dataclass(frozen=True)
 class Searched:
-    """What a search came to.
+    """What a search came to; of a share that was not the last to end, what came of its tiles.
 
     Parameters
     ----------
@@ -130,6 +130,9 @@ def search(request: SearchRequest) -> Searched:
     """
     prepared = prepare_search(request)
     outcome = launch(prepared.job, prepared.maker)
+    if not outcome.ends_list:
+        # Whoever ends the last share joins what was found in all tiles.
+        return Searched(outcome, 0, "", "", "", (), (), prepared.ground.absent, {}, (), ())
     with store_errors(request.out):
         return put_result(prepared, outcome)
 

@@ -62,7 +62,7 @@ class SearchRequest(JobOptions):
         each has its own file. None for no such file.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
         As in `JobOptions`.
-    store_patience, single_launcher
+    store_patience, single_launcher, share
         As in `JobOptions`.
 
     Raises

@@ -2,62 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
-from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import tile_lists
 from tessera_mosaic.pipeline.ledger.forecast import Compared, Comparison
 from tessera_mosaic.pipeline.ledger.records import Failure, State
-from tessera_mosaic.pipeline.ledger.share_lists import ShareNote, latest_shares
 from tessera_mosaic.pipeline.ledger.summary import LOOK_UP, find_summaries
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
-
-log = logging.getLogger(__name__)
-
-
-@dataclass
-class ShareStanding:
-    """How the tiles of one share stand, of the list that was divided last.
-
-    Parameters
-    ----------
-    share
-        The share, as `I/N`.
-    tiles, done, failed, missing
-        Numbers of its tiles, as in `Standing`.
-    note
-        Who makes it, or did; None where nobody has begun.
-    """
-
-    share: str
-    tiles: int = 0
-    done: int = 0
-    failed: int = 0
-    missing: int = 0
-    note: ShareNote | None = None
-
-    @property
-    def state(self) -> str:
-        """What became of its launcher."""
-        return "not begun" if self.note is None else self.note.state.value
-
-    def add(self, row: TileSummary | None) -> None:
-        """Count one of its tiles by its summary, None where it has no record."""
-        self.tiles += 1
-        self.missing += row is None
-        self.done += row is not None and row.finished
-        self.failed += row is not None and not row.finished
-
-    def to_json(self) -> dict[str, Any]:
-        """An entry of `shares` in `status --json`."""
-        numbers = {name: getattr(self, name) for name in ("tiles", "done", "failed", "missing")}
-        told = {} if self.note is None else {"by": self.note.by, "last_sign": self.note.at}
-        return {"share": self.share, **numbers, "state": self.state, **told}
 
 
 @dataclass
@@ -88,8 +42,6 @@ class Standing:
         Number of failed and missing tiles that a run may have made since the last summary.
     comparison
         What was planned of the latest run beside what came of it, by name.
-    shares
-        How the shares stand of the list that was divided last; empty where none ever was.
     """
 
     planned: int = 0
@@ -103,7 +55,6 @@ class Standing:
     pixels: int = 0
     uncertain: int = 0
     comparison: dict[str, Compared] = field(default_factory=dict)
-    shares: list[ShareStanding] = field(default_factory=list)
 
     def add(self, tile: Tile, row: TileSummary | None) -> None:
         """Count one planned tile by its summary, None where it has no record."""
@@ -139,31 +90,10 @@ def standing(storage: Storage, year: int) -> Standing:
     result = Standing()
     tiles = list(tile_lists.planned_tiles(storage, year))
     comparison = Comparison.of(storage, year, len(tiles))
-    result.shares, share_of = shares_standing(storage, year)
     for found in find_summaries(storage, year, tiles, LOOK_UP):
         result.add(found.tile, found.summary)
         result.uncertain += not (found.asked or found.finished)
-        if found.tile in share_of:
-            result.shares[share_of[found.tile]].add(found.summary)
         if found.summary is not None:
             comparison.add(found.tile, found.summary)
     result.comparison = comparison.compared()
     return result
-
-
-def shares_standing(storage: Storage, year: int) -> tuple[list[ShareStanding], dict[Tile, int]]:
-    """The shares of a year's list that was divided last, and of which share each tile is."""
-    shares = latest_shares(storage, year)
-    if shares is None:
-        return [], {}
-    notes, share_of = shares.notes(), {}
-    for zone in tile_lists.zones_planned(storage, year):
-        try:
-            share_of.update({t: index for index, of in shares.read(zone).items() for t in of})
-        except FileNotFoundError:
-            continue
-        except Altered as error:
-            log.warning("zone %d: %s; how far each share is does not count its tiles", zone, error)
-    count = range(shares.count)
-    found = [ShareStanding(f"{each}/{shares.count}", note=notes.get(each)) for each in count]
-    return found, {tile: index for tile, index in share_of.items() if index < shares.count}

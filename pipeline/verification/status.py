@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from tessera_mosaic.pipeline.errors import BadInput
@@ -14,6 +14,7 @@ from tessera_mosaic.pipeline.io.store_errors import before_work
 from tessera_mosaic.pipeline.ledger.keys import MAP_RECIPE, RECIPE
 from tessera_mosaic.pipeline.ledger.map_recipe import read_map_recipe
 from tessera_mosaic.pipeline.ledger.recipe import read_recipe
+from tessera_mosaic.pipeline.ledger.share_standing import ShareStanding, shares_standing
 from tessera_mosaic.pipeline.ledger.standing import Standing, standing
 from tessera_mosaic.pipeline.ledger.tile_lists import years_planned
 from tessera_mosaic.pipeline.mosaic.store import mosaic_in
@@ -32,10 +33,13 @@ class Status:
         How those of each calendar year stand for which any were planned.
     of_map
         Whether it is a map, whose pixels are mapped and not embedded.
+    shares
+        How the shares stand of each year's list that was divided last, where one was.
     """
 
     years: Mapping[int, Standing]
     of_map: bool = False
+    shares: Mapping[int, Sequence[ShareStanding]] = field(default_factory=dict)
 
     @property
     def planned(self) -> int:
@@ -81,9 +85,8 @@ class Status:
             "tiles_without": self.without,
             "years": list(self.years),
             "shares": {
-                str(year): [each.to_json() for each in found.shares]
-                for year, found in self.years.items()
-                if found.shares
+                str(year): [each.to_json() for each in shares]
+                for year, shares in self.shares.items()
             },
             "plan": {
                 str(year): {name: entry.to_json() for name, entry in found.comparison.items()}
@@ -136,7 +139,8 @@ def status(store: str, year: int | None = None, store_patience: float = PATIENCE
     planned = {each: of for each, of in found.items() if of.planned}
     if year is not None and not planned:
         raise BadInput(f"{store} has no tiles planned for {year}")
-    return Status(planned, of_map)
+    shares = {each: shares_standing(storage, each) for each in planned}
+    return Status(planned, of_map, {each: of for each, of in shares.items() if of})
 
 
 def _years(storage: Storage) -> tuple[int, ...]:
