@@ -56,7 +56,8 @@ def changed_command(args: argparse.Namespace) -> dict[str, Any]:
         print_outcome(args.out, outcome, f"{outcome.pixels:,} pixels compared", retry)
         for line in described(told):
             print(f"  {line}")
-        print(f"report: {found.report}")
+        if found.report:
+            print(f"report: {found.report}")
     return {**told, "retry": retry}
 
 

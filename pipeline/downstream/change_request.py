@@ -29,7 +29,7 @@ class ChangedRequest(JobOptions):
         As in `RunRequest`.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
         As in `JobOptions`.
-    store_patience, single_launcher
+    store_patience, single_launcher, share
         As in `JobOptions`.
 
     Raises

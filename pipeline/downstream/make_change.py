@@ -112,10 +112,11 @@ def changed(request: ChangedRequest) -> Changed:
     made = prepared.create_store()
     outcome = launch(prepared.job, prepared.maker)
     with store_errors(request.out):
-        publish_rasters(made, request.to_year, about(made, baseline))
-        report = write_change_report(made, request.to_year)
-        totals = change_totals(made, request.to_year)
-    return Changed(outcome, baseline, totals, made.storage.locate(report))
+        totals, report = change_totals(made, request.to_year), ""
+        if outcome.ends_list:
+            publish_rasters(made, request.to_year, about(made, baseline))
+            report = made.storage.locate(write_change_report(made, request.to_year))
+    return Changed(outcome, baseline, totals, report)
 
 
 def prepare_change(request: ChangedRequest) -> tuple[MapJob, Baseline]:
