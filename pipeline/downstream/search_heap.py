@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, WIDTH
+
 
 @dataclass(frozen=True)
 class Hits:
@@ -78,8 +80,9 @@ def best_of(hits: Hits, most: int, square: int) -> Hits:
     """
     order = ranked(hits.take(np.flatnonzero(hits.score > -np.inf)))
     if square > 1:
-        places = np.stack([order.zone, order.row // square, order.col // square], axis=1)
-        _, first = np.unique(places, axis=0, return_index=True)
+        zone, row = order.zone.astype(np.int64), order.row.astype(np.int64)
+        places = (zone * HEIGHT + row // square) * WIDTH + order.col // square
+        _, first = np.unique(places, return_index=True)
         order = order.take(np.sort(first)[:most])
     return order.take(slice(most))
 

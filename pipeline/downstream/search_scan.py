@@ -20,6 +20,9 @@ ROUNDING = 2.0**-24
 
 LARGEST_CODE = 128.0
 
+LOWEST = -float(np.finfo(np.float32).max)
+"""Below all scores but that of pixels that do not count."""
+
 
 @dataclass(frozen=True)
 class Squares:
@@ -52,18 +55,41 @@ class Squares:
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """Pixels of a chunk that may be among the best.
+class Batch:
+    """Some chunks of a tile that are scored together.
 
     Parameters
     ----------
-    query, pixel : int64 (candidates,)
-        Number of the query, ascending, and of the pixel.
+    codes : int8 (D, P), a chunk
+        Embeddings in units of their pixel's scale.
+    scales : float32 (chunks, P)
+        Scale of each pixel.
+    known : bool (chunks, P)
+        Which pixels count.
+    squares
+        Which pixels of each chunk lie in which square of ground.
+    """
+
+    codes: Sequence[NDArray[np.int8]]
+    scales: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    squares: Sequence[Squares]
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Pixels that may be among the best.
+
+    Parameters
+    ----------
+    query, chunk, pixel : int64 (candidates,)
+        Numbers of the query, of the chunk in its batch, and of the pixel in the chunk.
     score : float64 (candidates,)
         Exact score.
     """
 
     query: NDArray[np.int64]
+    chunk: NDArray[np.int64]
     pixel: NDArray[np.int64]
     score: NDArray[np.float64]
 
@@ -110,76 +136,84 @@ class Scanner:
         float64 (queries, P)
             Minus infinity where a pixel's codes have no direction.
         """
-        return self._exact(self._weights, self._biases, codes, scales)
+        values = codes.astype(np.float64)
+        return self._measured(self._weights @ values, values, scales, self._biases[:, None])
 
-    def candidates(
-        self,
-        codes: NDArray[np.int8],
-        scales: NDArray[np.float32],
-        known: NDArray[np.bool_],
-        squares: Squares,
-        limits: NDArray[np.float64],
-    ) -> Candidates | None:
+    def candidates(self, batch: Batch, limits: NDArray[np.float64]) -> Candidates | None:
         """Pixels that may be the best of their square and no worse than a limit; None for none.
 
         Parameters
         ----------
-        codes, scales
-            As for `exact`.
-        known : bool (P,)
-            Which pixels count.
-        squares
-            Which pixels lie in which square.
+        batch
+            The chunks.
         limits : float64 (queries,)
             Scores below which nobody counts.
         """
-        margins = self._margins
-        with torch.inference_mode():
-            values = torch.from_numpy(codes).to(torch.float32)
-            rough = self._quick @ values
-            if self._by_length:
-                rough *= values.square_().sum(0).clamp_(min=1).rsqrt_()
-            else:
-                mine = np.where(known, scales, np.float32(0))
-                rough *= torch.from_numpy(mine)
-                margins = margins * float(mine.max())
-            if not known.all():
-                rough[:, torch.from_numpy(~known)] = -torch.inf
-            least = limits - self._biases
-            margins = margins + 4 * ROUNDING * np.abs(np.where(np.isfinite(least), least, 0))
-            least = least - margins
-            hit = np.flatnonzero(rough.amax(1).numpy() >= least)
-            if not len(hit):
-                return None
-            near = rough.numpy()[hit][:, squares.order]
-        best = np.maximum.reduceat(near, squares.starts, axis=1)
-        floor = np.maximum(best - 2 * margins[hit, None], least[hit, None])
-        floor = np.maximum(floor, -np.finfo(np.float32).max)
-        number, place = np.nonzero(near >= np.repeat(floor, squares.sizes, axis=1))
-        if not len(number):
+        rough, largest = self._rough(batch)
+        margins = self._margins * largest
+        least = limits - self._biases
+        least = least - margins - 4 * ROUNDING * np.abs(np.where(np.isfinite(least), least, 0))
+        chunk, query = np.nonzero(rough.max(axis=2) >= np.maximum(least, LOWEST))
+        if not len(chunk):
             return None
-        pixels, column = np.unique(squares.order[place], return_inverse=True)
-        scores = self._exact(
-            self._weights[hit], self._biases[hit], codes[:, pixels], scales[pixels]
-        )
-        return Candidates(hit[number], pixels[column], scores[number, column])
+        found = []
+        for squares in {id(batch.squares[k]): batch.squares[k] for k in chunk.tolist()}.values():
+            mine = np.array([batch.squares[k] is squares for k in chunk.tolist()])
+            of, asked = chunk[mine], query[mine]
+            near = rough[of, asked][:, squares.order]
+            best = np.maximum.reduceat(near, squares.starts, axis=1)
+            floor = np.maximum(best - 2 * margins[asked, None], least[asked, None])
+            floor = np.maximum(floor, LOWEST)
+            number, place = np.nonzero(near >= np.repeat(floor, squares.sizes, axis=1))
+            found.append((asked[number], of[number], squares.order[place]))
+        query, chunk, pixel = (np.concatenate(each) for each in zip(*found, strict=True))
+        if not len(query):
+            return None
+        values = np.empty((self._weights.shape[1], len(pixel)))
+        for k in np.unique(chunk).tolist():
+            of = np.flatnonzero(chunk == k)
+            values[:, of] = batch.codes[k][:, pixel[of]]
+        product = np.einsum("nd,dn->n", self._weights[query], values)
+        scales, biases = batch.scales[chunk, pixel], self._biases[query]
+        return Candidates(query, chunk, pixel, self._measured(product, values, scales, biases))
 
-    def _exact(
+    def _rough(self, batch: Batch) -> tuple[NDArray[np.float32], float]:
+        """Scores without biases in single precision, float32 (chunks, queries, P).
+
+        The second value is what the margins are multiplied with. Pixels that do not count score
+        minus infinity.
+        """
+        count, pixels = batch.known.shape
+        with torch.inference_mode():
+            rough = torch.empty((count, len(self._quick), pixels))
+            lengths = torch.empty((count, pixels))
+            for k, codes in enumerate(batch.codes):
+                values = torch.from_numpy(codes).to(torch.float32)
+                torch.mm(self._quick, values, out=rough[k])
+                if self._by_length:
+                    torch.sum(values.square_(), 0, out=lengths[k])
+            largest = 1.0
+            if self._by_length:
+                rough *= lengths.clamp_(min=1).rsqrt_()[:, None]
+            else:
+                mine = np.where(batch.known, batch.scales, np.float32(0))
+                rough *= torch.from_numpy(mine)[:, None]
+                largest = float(mine.max())
+            if not batch.known.all():
+                rough.masked_fill_(torch.from_numpy(~batch.known)[:, None], -torch.inf)
+            return rough.numpy(), largest
+
+    def _measured(
         self,
-        weights: NDArray[np.float64],
-        biases: NDArray[np.float64],
-        codes: NDArray[np.int8],
+        product: NDArray[np.float64],
+        values: NDArray[np.float64],
         scales: NDArray[np.float32],
+        biases: NDArray[np.float64],
     ) -> NDArray[np.float64]:
-        values = codes.astype(np.float64)
-        product: NDArray[np.float64] = weights @ values
-        if self._by_length:
-            length = np.sqrt(np.square(values).sum(axis=0))
-            nowhere = length == 0
-            product /= np.where(nowhere, 1.0, length)
-            product += biases[:, None]
-            product[:, nowhere] = -np.inf
-            return product
-        product *= scales.astype(np.float64)
-        product += biases[:, None]
-        return product
+        """Scores (..., P) of products (..., P) with codes (D, P)."""
+        if not self._by_length:
+            return product * scales.astype(np.float64) + biases
+        length = np.sqrt(np.square(values).sum(axis=0))
+        somewhere = length > 0
+        scores = product / np.where(somewhere, length, 1.0) + biases
+        return np.where(somewhere, scores, -np.inf)

@@ -22,7 +22,7 @@ from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, Reader, reade
 from tessera_mosaic.pipeline.downstream.search_heap import Heap, Hits, joined
 from tessera_mosaic.pipeline.downstream.search_queries import Query
 from tessera_mosaic.pipeline.downstream.search_raster import encode_scores
-from tessera_mosaic.pipeline.downstream.search_scan import Candidates, Scanner, Squares
+from tessera_mosaic.pipeline.downstream.search_scan import Batch, Candidates, Scanner, Squares
 from tessera_mosaic.pipeline.errors import Altered, StoreError
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
@@ -34,6 +34,9 @@ from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any, read_
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
 from tessera_mosaic.pipeline.tiling.lattice import CHUNK, Tile
 from tessera_mosaic.pipeline.tiling.region import wanted_pixels
+
+BATCH = 16
+"""Chunks that are scored together: what is done for all of them at once is cheaper."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,7 @@ class TileSearcher:
             with meter("read"), store_errors(maker.store):
                 scales = reader.scales()
                 known = self._known(tile, reader, scales)
-        scan = _TileScan(maker, tile, known, scales)
+        scan = _TileScan(maker, tile, known, scales, reader.inner)
         if known.any():
             self._scan(scan, reader, meter)
             if maker.shallow:
@@ -236,20 +239,15 @@ class TileSearcher:
 
     def _scan(self, scan: _TileScan, reader: Reader, meter: Meter) -> None:
         """Score the chunks of a tile that hold a pixel which counts."""
-        side, tile = reader.inner, scan.tile
-        across = tile.side // side
+        side = reader.inner
+        across = scan.tile.side // side
         squares = scan.known.reshape(across, side, across, side)
         needed: NDArray[np.bool_] = np.any(squares, axis=(1, 3))
-        square = self._maker.square
 
-        def found(chunk: Chunk) -> tuple[Chunk, Candidates | None]:
-            here = np.s_[chunk.row : chunk.row + side, chunk.col : chunk.col + side]
-            codes = chunk.codes()
-            mine, scales = scan.known[here].ravel(), scan.scales_of_tile[here].ravel()
-            scan.tell(chunk, side, codes, scales, mine, self._exact)
-            top, left = tile.row * tile.side + chunk.row, tile.col * tile.side + chunk.col
-            squares = self._squares(top % square, left % square, side, side, square)
-            return chunk, self._scanner.candidates(codes, scales, mine, squares, limits)
+        def found(chunks: Sequence[Chunk]) -> tuple[Sequence[Chunk], Candidates | None]:
+            batch = scan.batch(chunks, side, self._squares)
+            scan.tell(chunks, side, batch, self._exact)
+            return chunks, self._scanner.candidates(batch, limits)
 
         rows: Iterator[Sequence[Chunk]] = reader.rows(needed)
         while True:
@@ -260,9 +258,10 @@ class TileSearcher:
                 break
             with meter("encode"):
                 limits = scan.limits()
-                for chunk, candidates in self._pool.map(found, chunks):
+                parts = [chunks[at : at + BATCH] for at in range(0, len(chunks), BATCH)]
+                for some, candidates in self._pool.map(found, parts):
                     if candidates is not None:
-                        scan.add(chunk, side, candidates)
+                        scan.add(some, side, candidates)
             meter.add(blocks=max(1, side // CHUNK))
 
     def _draw_deep(self, scan: _TileScan) -> None:
@@ -290,10 +289,13 @@ class _TileScan:
         tile: Tile,
         known: NDArray[np.bool_],
         scales: NDArray[np.float32],
+        side: int,
     ) -> None:
+        self._square = maker.square
         self.tile, self.known, self.scales_of_tile = tile, known, scales
         self.heaps = [Heap(maker.top, maker.square) for _ in maker.queries]
         self.drawn = draw(tile, known, maker.background)
+        self.drawn_in = in_chunks(self.drawn, tile.side, side)
         self.background = np.full((len(maker.queries), len(self.drawn)), -np.inf)
         self._shallow = bool(maker.shallow)
         shape = (len(maker.queries), tile.side, tile.side)
@@ -303,42 +305,48 @@ class _TileScan:
         """Scores below which nobody is among the best of a query: float64 (queries,)."""
         return np.array([heap.limit for heap in self.heaps])
 
-    def tell(
-        self,
-        chunk: Chunk,
-        side: int,
-        codes: NDArray[np.int8],
-        scales: NDArray[np.float32],
-        mine: NDArray[np.bool_],
-        scanner: Scanner,
-    ) -> None:
-        """Keep the scores of a chunk's pixels that are kept whatever they are."""
+    def batch(self, chunks: Sequence[Chunk], side: int, squares: Callable[..., Squares]) -> Batch:
+        """Chunks with what is known of their pixels."""
+        tile, square = self.tile, self._square
+        places = [np.s_[each.row : each.row + side, each.col : each.col + side] for each in chunks]
+        corners = [
+            (tile.row * tile.side + each.row, tile.col * tile.side + each.col) for each in chunks
+        ]
+        return Batch(
+            [each.codes() for each in chunks],
+            np.stack([self.scales_of_tile[here].ravel() for here in places]),
+            np.stack([self.known[here].ravel() for here in places]),
+            [squares(top % square, left % square, side, side, square) for top, left in corners],
+        )
+
+    def tell(self, chunks: Sequence[Chunk], side: int, batch: Batch, scanner: Scanner) -> None:
+        """Keep the scores of pixels that are kept whatever they are."""
         if self._shallow:
             return
-        here = np.s_[chunk.row : chunk.row + side, chunk.col : chunk.col + side]
-        if self.scores is not None:
-            scored = scanner.exact(codes, np.where(mine, scales, np.float32(1)))
-            shown = np.where(mine & np.isfinite(scored), scored, np.nan)
-            self.scores[(slice(None), *here)] = shown.reshape(-1, side, side)
         width = self.tile.side
-        start, stop = np.searchsorted(self.drawn, [chunk.row * width, (chunk.row + side) * width])
-        row, col = np.divmod(self.drawn[start:stop], width)
-        of = np.flatnonzero((col >= chunk.col) & (col < chunk.col + side))
-        if len(of):
-            pixel = (row[of] - chunk.row) * side + col[of] - chunk.col
-            self.background[:, start + of] = scanner.exact(codes[:, pixel], scales[pixel])
+        for number, chunk in enumerate(chunks):
+            codes, scales, mine = batch.codes[number], batch.scales[number], batch.known[number]
+            here = np.s_[chunk.row : chunk.row + side, chunk.col : chunk.col + side]
+            if self.scores is not None:
+                scored = scanner.exact(codes, np.where(mine, scales, np.float32(1)))
+                shown = np.where(mine & np.isfinite(scored), scored, np.nan)
+                self.scores[(slice(None), *here)] = shown.reshape(-1, side, side)
+            of = self.drawn_in[chunk.row // side, chunk.col // side]
+            if len(of):
+                row, col = np.divmod(self.drawn[of], width)
+                pixel = (row - chunk.row) * side + col - chunk.col
+                self.background[:, of] = scanner.exact(codes[:, pixel], scales[pixel])
 
-    def add(self, chunk: Chunk, side: int, found: Candidates) -> None:
-        """Add a chunk's candidates to the heaps of their queries."""
+    def add(self, chunks: Sequence[Chunk], side: int, found: Candidates) -> None:
+        """Add candidates to the heaps of their queries."""
         tile = self.tile
+        corner = np.array([(each.row, each.col) for each in chunks])[found.chunk]
         down, across = np.divmod(found.pixel, side)
-        row = (tile.row * tile.side + chunk.row + down).astype(np.int32)
-        col = (tile.col * tile.side + chunk.col + across).astype(np.int32)
+        row = (tile.row * tile.side + corner[:, 0] + down).astype(np.int32)
+        col = (tile.col * tile.side + corner[:, 1] + across).astype(np.int32)
         every = Hits(found.score, np.full(len(row), tile.zone, np.int32), row, col)
-        numbers, starts = np.unique(found.query, return_index=True)
-        stops = [*starts[1:].tolist(), len(row)]
-        for number, start, stop in zip(numbers.tolist(), starts.tolist(), stops, strict=True):
-            self.heaps[number].add(every.take(slice(start, stop)))
+        for number in np.unique(found.query).tolist():
+            self.heaps[number].add(every.take(np.flatnonzero(found.query == number)))
 
     def heap(self) -> TileHeap:
         """All that was found."""
@@ -364,3 +372,16 @@ def draw(tile: Tile, known: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
     seed = hashlib.sha256(tile.name.encode()).digest()
     rng = np.random.default_rng(np.frombuffer(seed, np.uint32))
     return pixels[np.sort(rng.choice(len(pixels), most, replace=False))]
+
+
+def in_chunks(pixels: NDArray[np.int64], width: int, side: int) -> NDArray[np.object_]:
+    """Places in a list of a tile's pixels of those that lie in each chunk: (chunks, chunks)."""
+    across = width // side
+    found = np.empty((across, across), object)
+    row, col = np.divmod(pixels, width)
+    number = row // side * across + col // side
+    order = np.argsort(number, kind="stable")
+    stops = np.cumsum(np.bincount(number, minlength=across**2))
+    for chunk, of in enumerate(np.split(order, stops[:-1])):
+        found[divmod(chunk, across)] = of
+    return found

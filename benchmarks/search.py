@@ -1,0 +1,193 @@
+"""How fast a search scans, beside decoding alone, and its memory from few tiles to many.
+
+`python -m benchmarks search [--rounds N] [--tiles N [N ...]] [--codes FILE]`
+
+One core throughout, process time. The embeddings are patches of land cover with noise in them, or
+real codes of a file. A round scans a tile of 2048 px once for each measure, side by side. The gates
+are one query at 80 % or more of the speed of decoding alone where no length is taken of a pixel (a
+head), and at 50 % where it is (examples).
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.map import make_chunks
+from tessera_mosaic.pipeline.downstream.search_heap import Heap, Hits
+from tessera_mosaic.pipeline.downstream.search_queries import Measure, Query, exact_weights
+from tessera_mosaic.pipeline.downstream.search_scan import Batch, Scanner, Squares
+from tessera_mosaic.pipeline.downstream.search_tile import BATCH, SearchMaker
+from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.ledger.metrics import Meter
+from tessera_mosaic.pipeline.mosaic.identity import adopted_identity
+from tessera_mosaic.pipeline.mosaic.layout import Layout
+from tessera_mosaic.pipeline.mosaic.shards import decode_chunk
+from tessera_mosaic.pipeline.mosaic.store import create_store
+from tessera_mosaic.pipeline.tiling.lattice import CHUNK, Tile
+
+DIMS, TOP, SQUARE, YEAR = 128, 1000, 16, 2024
+SIDE = 2048
+"""Side in pixels of the tile that is scanned; its chunks come around many times."""
+
+STORED = 1024
+"""Side of the tile that is read from a store."""
+
+QUERIES = (1, 8, 64)
+GATES = {Measure.SCALE: 0.80, Measure.LENGTH: 0.50}
+"""Share of the speed of decoding alone that one query has to keep."""
+
+NAMES = {Measure.SCALE: "without lengths", Measure.LENGTH: "with lengths"}
+
+Encoded = list[tuple[bytes, NDArray[np.float32]]]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure and print a table; 1 if a gate is missed."""
+    parser = argparse.ArgumentParser(prog="benchmarks search", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="of which the best counts")
+    parser.add_argument("--tiles", type=int, nargs="+", default=[1, 20], help="for memory")
+    parser.add_argument("--codes", type=Path, help="npz with `embeddings` (years, y, x, dims)")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    array = Layout().embeddings[-1]
+    encoded = list(make_chunks()) if args.codes is None else real_chunks(args.codes)
+
+    def decode(data: bytes) -> NDArray[np.int8]:
+        return decode_chunk(array, data).reshape(DIMS, -1)
+
+    steps: dict[str, Callable[[], None]] = {"decoding alone": lambda: decode_all(decode, encoded)}
+    for measure in GATES:
+        for count in QUERIES:
+            queries = make_queries(count, measure, encoded, decode)
+            name = f"{count} quer{'y' if count == 1 else 'ies'} {NAMES[measure]}"
+            steps[name] = functools.partial(scan, queries, decode, encoded)
+    rates = dict.fromkeys(steps, 0.0)
+    shares: dict[str, list[float]] = {name: [] for name in steps}
+    # Side by side, so that whoever else is at work disturbs all alike.
+    for _ in range(args.rounds):
+        alone = 0.0
+        for name, step in steps.items():
+            began = time.process_time()
+            step()
+            rate = SIDE**2 / (time.process_time() - began)
+            alone = alone or rate
+            rates[name] = max(rates[name], rate)
+            shares[name].append(rate / alone)
+    size = sum(len(data) for data, _ in encoded) / (len(encoded) * array.inner**2)
+    print(f"chunks of {size:.1f} bytes a pixel, one core, process time, {args.rounds} rounds")
+    print(f"  {'':32}{'best':>8}       of decoding: best of best, median of rounds")
+    for name, found in rates.items():
+        share = found / rates["decoding alone"]
+        print(f"  {name:32}{found / 1e6:>8.2f} Mpx/s {share:>7.0%} {np.median(shares[name]):>7.0%}")
+    from_store(encoded, decode, args.tiles)
+    missed = 0
+    for measure, gate in GATES.items():
+        name = f"1 query {NAMES[measure]}"
+        share = max(rates[name] / rates["decoding alone"], float(np.median(shares[name])))
+        missed += share < gate
+        print(f"gate {gate:.0%} {name}: {'kept' if share >= gate else 'missed'} with {share:.0%}")
+    return int(missed > 0)
+
+
+def real_chunks(path: Path) -> Encoded:
+    """Chunks of real codes as they lie in a shard."""
+    array = Layout().embeddings[-1]
+    with np.load(path) as file:
+        embeddings, scales = file["embeddings"], file["scales"]
+    found = []
+    for year in range(len(embeddings)):
+        for row in range(0, embeddings.shape[1] - CHUNK + 1, CHUNK):
+            for col in range(0, embeddings.shape[2] - CHUNK + 1, CHUNK):
+                here = np.s_[year, row : row + CHUNK, col : col + CHUNK]
+                codes = np.ascontiguousarray(embeddings[here].transpose(2, 0, 1))
+                found.append((bytes(array.codec.encode(codes)), scales[here].ravel()))
+    return found
+
+
+def make_queries(
+    count: int, measure: Measure, encoded: Encoded, decode: Callable[[bytes], NDArray[np.int8]]
+) -> list[Query]:
+    """Queries for what some pixels are like."""
+    queries = []
+    for number in range(count):
+        codes = decode(encoded[number * 7 % len(encoded)][0])[:, number * 37 % 1024]
+        like = codes.astype(np.float64)
+        queries.append(Query(str(number), exact_weights(like / np.linalg.norm(like)), 0.0, measure))
+    return queries
+
+
+def decode_all(decode: Callable[[bytes], NDArray[np.int8]], encoded: Encoded) -> None:
+    """Decode as many chunks as a tile has."""
+    for number in range((SIDE // CHUNK) ** 2):
+        decode(encoded[number % len(encoded)][0])
+
+
+def scan(
+    queries: list[Query], decode: Callable[[bytes], NDArray[np.int8]], encoded: Encoded
+) -> None:
+    """Decode and score as many chunks as a tile has, and keep the best of them."""
+    scanner, heaps = Scanner(queries), [Heap(TOP, SQUARE) for _ in queries]
+    squares, known = Squares.of(0, 0, CHUNK, CHUNK, SQUARE), np.ones((BATCH, CHUNK**2), bool)
+    across = SIDE // CHUNK
+    for row in range(across):
+        limits = np.array([heap.limit for heap in heaps])
+        for col in range(0, across, BATCH):
+            numbers = range(row * across + col, row * across + col + BATCH)
+            some = [encoded[number % len(encoded)] for number in numbers]
+            codes, scales = [decode(data) for data, _ in some], np.stack([of for _, of in some])
+            found = scanner.candidates(Batch(codes, scales, known, [squares] * BATCH), limits)
+            if found is None:
+                continue
+            down, over = np.divmod(found.pixel, CHUNK)
+            rows = (row * CHUNK + down).astype(np.int32)
+            cols = ((col + found.chunk) * CHUNK + over).astype(np.int32)
+            every = Hits(found.score, np.full(len(rows), 31, np.int32), rows, cols)
+            for number in np.unique(found.query).tolist():
+                heaps[number].add(every.take(np.flatnonzero(found.query == number)))
+
+
+def from_store(
+    encoded: Encoded, decode: Callable[[bytes], NDArray[np.int8]], tiles: Sequence[int]
+) -> None:
+    """Print the speed of the maker itself on a tile of a store, and the memory after so many."""
+    across = STORED // CHUNK
+    chunks = [(decode(data), scales) for data, scales in encoded]
+    with tempfile.TemporaryDirectory() as folder:
+        mosaic = create_store(
+            Storage(f"{folder}/store"),
+            Layout(STORED),
+            adopted_identity("benchmark", "arrays", nearest=False, margin=0),
+            [YEAR],
+            [31],
+        )
+        tile = Tile(31, 360, 34, STORED)
+        with mosaic.writer(tile, YEAR) as writer:
+            for number, window in enumerate(tile.window.blocks(CHUNK)):
+                codes, scales = chunks[number % len(chunks)]
+                counts = {name: np.full(window.shape, 9, np.uint16) for name in Layout().observed}
+                values = codes.reshape(DIMS, CHUNK, CHUNK).transpose(1, 2, 0)
+                writer.put(window, values, scales.reshape(CHUNK, CHUNK), counts)
+            writer.close()
+        query = make_queries(1, Measure.LENGTH, encoded, decode)[0]
+        maker = SearchMaker(mosaic.storage.url, YEAR, "", (query,), TOP, SQUARE, 16)
+        job = maker.open(Storage(f"{folder}/job"), 1)
+        for count in tiles:
+            began = time.process_time()
+            for _ in range(count):
+                job.make(tile, None, Meter(lambda **_: None), lambda: None)
+            rate = count * (across * CHUNK) ** 2 / (time.process_time() - began)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            print(
+                f"  the maker, tiles of {STORED} px from a folder: {count:>4} at "
+                f"{rate / 1e6:.2f} Mpx/s with one query of examples, peak memory {peak:,.0f} MiB"
+            )
