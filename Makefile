@@ -10,7 +10,7 @@ versitygw := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 fake-gcs-server := github.com/fsouza/fake-gcs-server@v1.56.1
 minio := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 
-.PHONY: setup demo test lint stores engines bench soak fuzz clean
+.PHONY: setup demo test lint docs release stores engines bench soak fuzz clean
 
 setup: $(VENV)/.ready
 
@@ -26,6 +26,14 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -m "not soak and not engines" --numprocesses=2
+
+# The pages as a site in build/site; a link that leads nowhere is an error.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Source archive and wheel of the last commit in dist/, the same bytes wherever they are built.
+release: setup
+	$(BIN)/python tools/build_release.py
 
 soak: setup
 	$(BIN)/python -m pytest -m soak

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import zipfile
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 
 from tests import jobs
 from tests.layers import INSTALLED, ROOT, files
+from tools.build_release import build, build_release
 
 SETTINGS = ("pyproject.toml", "README.md", "LICENSE")
 
@@ -49,14 +49,8 @@ def installed(name: str) -> str:
     return INSTALLED[folder].replace(".", "/") + name.removeprefix(folder)
 
 
-def build(what: str, source: Path, out: Path) -> Path:
-    """Let setuptools build a `wheel`, an `sdist` or an `editable` wheel, without a network."""
-    program = f"from setuptools import build_meta; build_meta.build_{what}({str(out)!r})"
-    out.mkdir()
-    words = [sys.executable, "-c", program]
-    done = subprocess.run(words, cwd=source, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return next(out.iterdir())
+EPOCH = 1_700_000_000
+"""The time of what is built here, in seconds since 1970."""
 
 
 def install(wheel: Path, folder: Path) -> Path:
@@ -94,12 +88,15 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel of a source archive of the tree."""
-    folder = tmp_path_factory.mktemp("built")
-    with tarfile.open(build("sdist", source, folder / "sdist")) as archive:
-        archive.extractall(folder / "source", filter="data")
-    return build("wheel", next((folder / "source").iterdir()), folder / "wheel")
+def release(source: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The source archive and the wheel of a release of the tree."""
+    return build_release(source, tmp_path_factory.mktemp("release"), EPOCH)
+
+
+@pytest.fixture(scope="module")
+def wheel(release: tuple[Path, Path]) -> Path:
+    """The wheel of that release."""
+    return release[1]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +117,8 @@ def test_the_wheel_holds_every_file_below_one_name(wheel: Path) -> None:
 
 
 def test_an_editable_installation_has_one_name(source: Path, tmp_path: Path) -> None:
-    python = install(build("editable", source, tmp_path / "built"), tmp_path / "environment")
+    wheel = build("editable", source, tmp_path / "built", EPOCH)
+    python = install(wheel, tmp_path / "environment")
     assert all("__editable__" in name for name in at_the_top(tmp_path / "environment"))
     program = "import tessera_mosaic.pipeline.cli as cli; print(cli.__file__)"
     assert run(python, ["-c", program], tmp_path).strip() == f"{source}/pipeline/cli.py"
@@ -128,6 +126,18 @@ def test_an_editable_installation_has_one_name(source: Path, tmp_path: Path) -> 
         python, ["-c", "import importlib.util as u; print(u.find_spec('pipeline'))"], tmp_path
     )
     assert top.strip() == "None"
+
+
+def test_a_release_built_again_elsewhere_is_the_same_bytes(
+    source: Path, release: tuple[Path, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(source, tmp_path / "copy", ignore=shutil.ignore_patterns("build", "*.egg-info"))
+    for path in (tmp_path / "copy").rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    again = build_release(tmp_path / "copy", tmp_path / "release", EPOCH)
+    for first, second in zip(release, again, strict=True):
+        assert first.name == second.name
+        assert first.read_bytes() == second.read_bytes(), first.name
 
 
 def test_the_wheel_adds_one_name(python: Path) -> None:
