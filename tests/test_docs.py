@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.layers import FOLDERS, ROOT
-from tools import api_page
+from tools import api_page, cli_page
 
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "deploy" / "README.md"]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "deploy" / "README.md"]
 
 TERMS = {
     "README.md": "block card d-pixel lattice mosaic record scene shard stack tile",
@@ -54,3 +57,18 @@ def test_terms_are_explained_where_they_are_first_met(name: str) -> None:
 
 def test_the_page_of_the_api_is_what_the_docstrings_say() -> None:
     assert api_page.PAGE.read_text() == api_page.page(), "run python tools/api_page.py"
+
+
+def test_the_page_of_the_commands_is_what_the_parsers_say() -> None:
+    assert cli_page.PAGE.read_text() == cli_page.page(), "run python tools/cli_page.py"
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    words = ["-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    told = os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, env=told, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for page in ("index", "tutorial", "cli", "howto/qgis", "ARCHITECTURE", "deploy/README"):
+        assert (tmp_path / f"{page}.html").exists()

@@ -39,8 +39,8 @@ def search(home: Path, words: list[str] | None = None) -> subprocess.CompletedPr
 @pytest.mark.parametrize(
     ("there", "chosen"),
     [
-        (["3.11", "3.12", "3.13"], "3.11"),
-        (["3.12", "3.13"], "3.12"),
+        (["3.11", "3.12", "3.13"], "3.12"),
+        (["3.11", "3.13"], "3.13"),
         (["3.13"], "3.13"),
     ],
 )
@@ -63,7 +63,7 @@ def test_without_any_it_says_so_in_one_line(tmp_path: Path) -> None:
     ended = search(tmp_path)
     assert (ended.returncode, ended.stdout) == (1, "")
     assert len(ended.stderr.splitlines()) == 1
-    assert "3.11 3.12 3.13" in ended.stderr
+    assert "3.12 3.13 3.11" in ended.stderr
 
 
 def test_make_builds_on_what_is_found_or_named(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_make_builds_on_what_is_found_or_named(tmp_path: Path) -> None:
     words = [make, f"VENV={tmp_path / 'venv'}", "setup"]
     ended = search(tmp_path, words)
     assert ended.returncode != 0
-    assert "no Python 3.11 3.12 3.13 was found" in ended.stderr
+    assert "no Python 3.12 3.13 3.11 was found" in ended.stderr
     told = 'echo "$0 $@" > "$HOME/told"; exit 3'
     stand_in(tmp_path / "bin" / "python3.11", f'#!/bin/sh\n[ "$1" = -c ] && exit 0\n{told}\n')
     named = stand_in(tmp_path / "mine", f"#!/bin/sh\n{told}\n")

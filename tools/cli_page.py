@@ -17,9 +17,10 @@ HEAD = """# Commands and their options
 
 <!-- Made from the parsers by `python tools/cli_page.py`. -->
 
-`tessera-mosaic COMMAND`, the same as `python -m tessera_mosaic COMMAND`. Exit code 0 is done, 2 is bad usage or
-bad input (one line says what), 3 is finished with some tiles failed, 130 is stopped by a user or a signal, 1 is
-anything else. With `--json` a command prints one JSON object and nothing else on standard output.
+`tessera-mosaic COMMAND`, the same as `python -m tessera_mosaic COMMAND`. Exit code 0 is done, 2 is
+bad usage or bad input (one line says what), 3 is finished with some tiles failed, 130 is stopped by
+a user or a signal, 1 is anything else. With `--json` a command prints one JSON object and nothing
+else on standard output.
 """
 
 

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Prints the Python to build on: the first of 3.11 (on which all tests are run), 3.12 and 3.13 that is
+# Prints the Python to build on: the first of 3.12, 3.13 (the official client needs one of them) and 3.11 that is
 # there and runs, on the path or from pyenv. With none it says so in one line and fails.
 #     tools/find_python.sh [VERSION...]
-[ $# -gt 0 ] || set -- 3.11 3.12 3.13
+[ $# -gt 0 ] || set -- 3.12 3.13 3.11
 for version in "$@"; do
   for each in "$(command -v "python$version")" "$HOME/.pyenv/versions/$version".*/bin/python; do
     # A shim of pyenv's may be there and not run; some systems split venv off.

@@ -1,4 +1,4 @@
-"""What mkdocs does beyond `docs/`: pages that lie elsewhere in the repository become pages of the site."""
+"""What mkdocs does beyond `docs/`: pages that lie elsewhere become pages of the site."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     written = here if here in OUTSIDE else f"docs/{here}"
 
     def moved(link: re.Match[str]) -> str:
-        target = posixpath.normpath(
-            posixpath.join(posixpath.dirname(written), link[2] + link[3])
-        )
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(written), link[2] + link[3]))
         place = target.removeprefix("docs/") if target.startswith("docs/") else target
         return link[1] + posixpath.relpath(place, posixpath.dirname(here) or ".") + link[4]
 

@@ -20,6 +20,7 @@ from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.stored_object import StoredObject
+from tessera_mosaic.pipeline.io.strict import check_format
 from tessera_mosaic.pipeline.ledger.summary import find_summaries
 from tessera_mosaic.pipeline.ledger.tile_lists import planned_tiles
 from tessera_mosaic.pipeline.mosaic.identity import Identity, differences
@@ -30,7 +31,7 @@ from tessera_mosaic.pipeline.mosaic.store import METADATA_LOCK, ROOT
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, zone_group
 
 VERSION = 1
-"""Of the layout."""
+"""Version of the format of maps, raised when a reader of an earlier one would read it wrongly."""
 
 ATTRIBUTE = "tessera_mosaic:map"
 """Attribute of the root that tells what decides the bytes of the map."""
@@ -230,12 +231,13 @@ def read_map(storage: Storage) -> MapStore:
     FileNotFoundError
         If there is no Zarr store.
     BadInput
-        If there is one that is no map.
+        If there is one that is no map, or of a later format.
     """
     data = storage.read_document(ROOT)
     try:
         attributes = read_json(data)["attributes"]
         told = attributes[ATTRIBUTE]
+        check_format(told, "version", VERSION, storage.url)
         return MapStore(
             storage,
             MapLayout.from_json(told | {"classes": attributes.get("classes", [])}),
@@ -245,6 +247,8 @@ def read_map(storage: Storage) -> MapStore:
             {int(year): int(to) for year, to in told["matched_years"].items()},
             {int(year): int(of) for year, of in told.get("compared_years", {}).items()},
         )
+    except BadInput:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError):
         raise BadInput(
             f"{storage.url} holds a {ROOT} that is no map: name the --out of `map` or `changed`"

@@ -9,11 +9,14 @@ from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.io.strict import member, named, text, whole
+from tessera_mosaic.pipeline.io.strict import check_format, member, named, text, whole
 from tessera_mosaic.pipeline.ledger.keys import INDEX, dpixels_key
 from tessera_mosaic.pipeline.ledger.records import State
 from tessera_mosaic.pipeline.ledger.summary import find_summaries
 from tessera_mosaic.pipeline.ledger.tile_lists import planned_tiles
+
+FORMAT = 1
+"""Version of the format of folders, raised when readers of an earlier one would misread it."""
 
 MOST_FILES = 1_000_000
 """Most files of d-pixels that one folder may list."""
@@ -65,7 +68,7 @@ def renew_index(storage: Storage, year: int) -> SampleIndex:
 
 def write_index(storage: Storage, index: SampleIndex) -> None:
     """Write a folder's index."""
-    fields = {"files": index.files, "failed": index.failed}
+    fields = {"format": FORMAT, "files": index.files, "failed": index.failed}
     storage.write(INDEX, (json.dumps(fields, indent=1) + "\n").encode())
 
 
@@ -75,15 +78,18 @@ def read_index(storage: Storage) -> SampleIndex:
     Raises
     ------
     BadInput
-        If the folder has none, or it is damaged.
+        If the folder has none, or it is damaged, or of a later format.
     """
     try:
         index = read_json(storage.read_document(INDEX))
+        check_format(index, "format", FORMAT, storage.url)
         return SampleIndex(
             member(index, "files", lambda value: named(value, whole, MOST_FILES)),
             member(index, "failed", lambda value: named(value, text, MOST_FILES)),
         )
     except FileNotFoundError:
         raise BadInput(f"{storage.url} has no {INDEX}: make d-pixels with `sample`") from None
+    except BadInput:
+        raise
     except ValueError as error:
         raise BadInput(f"{storage.url}/{INDEX} is damaged: {error}") from None

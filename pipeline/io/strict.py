@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from tessera_mosaic.pipeline.errors import BadInput
+
 T = TypeVar("T")
 
 LARGEST = 1 << 62
@@ -101,6 +103,36 @@ def shallow(value: Any, depth: int = 16) -> Any:
         for each in value.values() if isinstance(value, dict) else value:
             shallow(each, depth - 1)
     return value
+
+
+def check_format(document: Any, name: str, newest: int, what: str) -> None:
+    """Check that something was not written in a later format than this version reads.
+
+    Parameters
+    ----------
+    document
+        A JSON object that says the version of its format; one without is of the first.
+    name
+        Its member that says it.
+    newest
+        The last version that is read.
+    what
+        What was written, for the message.
+
+    Raises
+    ------
+    ValueError
+        If the document is no object, or the version no number.
+    BadInput
+        If it is a later one.
+    """
+    if not isinstance(document, dict):
+        raise ValueError(f"{shown(document)} is no JSON object")
+    if (written := whole(document.get(name, 1), 1)) > newest:
+        raise BadInput(
+            f"{what} has format {written}, and this version reads up to {newest}: "
+            "update tessera-mosaic"
+        )
 
 
 def shown(value: Any) -> str:

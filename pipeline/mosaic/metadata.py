@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from tessera_mosaic.pipeline.errors import StoreError
+from tessera_mosaic.pipeline.errors import BadInput, StoreError
 from tessera_mosaic.pipeline.io.foreign_json import read_json
-from tessera_mosaic.pipeline.io.strict import listed, member, shallow, text, whole
+from tessera_mosaic.pipeline.io.strict import check_format, listed, member, shallow, text, whole
 from tessera_mosaic.pipeline.mosaic.conventions import (
     BRIEF_PLACE,
     GEOEMB,
@@ -66,6 +66,9 @@ SOURCES = {
 }
 """Missions whose data the embeddings come from, and where they are described."""
 
+
+FORMAT = 1
+"""Version of the format of stores, raised when a reader of an earlier one would read it wrongly."""
 
 OBSERVATIONS = "tessera_mosaic:observations"
 """Attribute of the root with the names of the observation counts, where some are not known."""
@@ -201,10 +204,13 @@ def parse_root(data: bytes) -> MosaicMetadata:
     ------
     StoreError
         If it is not that of a mosaic of ours.
+    BadInput
+        If it is that of a later format.
     """
     try:
         node = shallow(read_json(data), 40)
         attributes = node["attributes"]
+        check_format(attributes, "tessera_mosaic:format", FORMAT, "the mosaic")
         depths = [entry["dimensions"] for entry in attributes.get("geoemb:depths", [])[:-1]]
         below = node["consolidated_metadata"]["metadata"]
         zones = member(attributes, "tessera_mosaic:zones", _zones)
@@ -224,6 +230,8 @@ def parse_root(data: bytes) -> MosaicMetadata:
             member(attributes, "geoemb:build_version", text),
             pyramid and Colours.from_json(pyramid["attributes"]["tessera_mosaic:colours"]),
         )
+    except BadInput:
+        raise
     except (LookupError, TypeError, ValueError, AttributeError, StoreError) as error:
         raise StoreError(f"its metadata is not that of a mosaic: {error!r}") from None
 
@@ -287,6 +295,7 @@ def _root_attributes(told: MosaicMetadata) -> dict[str, Any]:
     if layout.observed != COUNTS:
         attributes[OBSERVATIONS] = list(layout.observed)
     return attributes | {
+        "tessera_mosaic:format": FORMAT,
         "tessera_mosaic:fingerprint": fingerprint(identity),
         "tessera_mosaic:identity": identity,
         "tessera_mosaic:tile_side": layout.side,
