@@ -23,9 +23,14 @@ HOW_TOS = ("own-catalogue", "qgis")
 
 def commands(page: Path) -> list[list[str]]:
     """The words of a page's commands, without the program's name."""
-    blocks = re.findall(r"^```\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
-    lines = "".join(blocks).splitlines()
+    lines = "".join(fenced(page, "")).splitlines()
     return [shlex.split(line)[1:] for line in lines if line.startswith("tessera-mosaic ")]
+
+
+def fenced(page: Path, language: str) -> list[str]:
+    """A page's blocks of code of a language."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    return [text for name, text in blocks if name == language]
 
 
 def run(page: Path) -> None:
@@ -54,7 +59,7 @@ def test_the_tutorial_goes_from_a_valley_to_a_crop_map(
     assert "<- trust this" in told
     for made in ("valley.png", "valley.tif", "valley.zarr/report.html", "crops.zarr/utm31/class"):
         assert (beside_the_demo / made).exists()
-    (program,) = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+    (program,) = fenced(page, "python")
     exec(compile(program, page.name, "exec"), {})
     assert "('band', 'y', 'x') 128" in capsys.readouterr().out
 
@@ -88,7 +93,7 @@ def test_the_notebook_goes_the_same_way(beside_the_demo: Path) -> None:
     client = NotebookClient(
         notebook, timeout=300, resources={"metadata": {"path": str(beside_the_demo)}}
     )
-    client.execute(env=os.environ | {"MPLBACKEND": "agg", "PATH": path_with_this_python()})
+    client.execute(env=os.environ | {"PATH": path_with_this_python()})
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     told = [output["data"]["text/plain"] for output in outputs if "data" in output]
     assert told[0].startswith("(4, 0,")

@@ -29,9 +29,10 @@ from tessera_mosaic.pipeline.downstream.map_layout import (
     UNKNOWN_COLOUR,
     MapClass,
 )
-from tessera_mosaic.pipeline.downstream.map_store import ATTRIBUTE
+from tessera_mosaic.pipeline.downstream.map_store import ATTRIBUTE, VERSION
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.strict import check_format
 from tessera_mosaic.pipeline.ledger.keys import HEAD
 from tessera_mosaic.pipeline.tiling.lattice import (
     HEIGHT,
@@ -80,7 +81,8 @@ class MapPixels:
     Raises
     ------
     BadInput
-        If there is no map, or not of the year, or of several and none was named.
+        If there is no map, or not of the year, or of several and none was named, or if it is of a
+        later format.
     """
 
     def __init__(self, url: str, year: int | None = None, parameter: str = "map") -> None:
@@ -91,6 +93,7 @@ class MapPixels:
         except (FileNotFoundError, ValueError):
             raise BadInput("there is no map: make one with `map`", parameter, url) from None
         self.attributes: dict[str, Any] = dict(self._root.attrs)
+        check_format(self.attributes.get(ATTRIBUTE, {}), "version", VERSION, self.url)
         names = sorted(name for name in self._root.group_keys() if re.fullmatch(r"utm\d\d", name))
         groups: dict[int, Any] = {int(name[3:]): self._root[name] for name in names}
         kinds = [
