@@ -23,7 +23,7 @@ HOW_TOS = ("own-catalogue", "qgis")
 
 def commands(page: Path) -> list[list[str]]:
     """The words of a page's commands, without the program's name."""
-    lines = "".join(fenced(page, "")).splitlines()
+    lines = "".join(fenced(page, "")).replace("\\\n", " ").splitlines()
     return [shlex.split(line)[1:] for line in lines if line.startswith("tessera-mosaic ")]
 
 
