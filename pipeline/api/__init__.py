@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from tessera_mosaic.pipeline.mosaic.datasets import Zones, dequantize, open_mosaic
     from tessera_mosaic.pipeline.planning.estimate import Plan
     from tessera_mosaic.pipeline.planning.plan_request import PlanRequest, plan
+    from tessera_mosaic.pipeline.publishing.icechunk import IcechunkRequest
     from tessera_mosaic.pipeline.publishing.publish import Published, publish
     from tessera_mosaic.pipeline.stacks.read_stack import (
         RegionStack,
@@ -137,6 +138,7 @@ __all__ = [
     "Findings",
     "Gone",
     "HeadKind",
+    "IcechunkRequest",
     "Incomplete",
     "JobOptions",
     "Kernel",
@@ -262,6 +264,7 @@ _PLACES = {
     "tessera_mosaic.pipeline.mosaic.datasets": ("Zones", "dequantize", "open_mosaic"),
     "tessera_mosaic.pipeline.planning.estimate": ("Plan",),
     "tessera_mosaic.pipeline.planning.plan_request": ("PlanRequest", "plan"),
+    "tessera_mosaic.pipeline.publishing.icechunk": ("IcechunkRequest",),
     "tessera_mosaic.pipeline.publishing.publish": ("Published", "publish"),
     "tessera_mosaic.pipeline.stacks.read_stack": (
         "RegionStack",

@@ -44,6 +44,7 @@ from tessera_mosaic.pipeline.ledger import in_progress
 from tessera_mosaic.pipeline.ledger.journal import compact
 from tessera_mosaic.pipeline.ledger.records import READ_THREADS
 from tessera_mosaic.pipeline.ledger.share_lists import Shares
+from tessera_mosaic.pipeline.ledger.snapshots import warn_of_snapshots
 from tessera_mosaic.pipeline.ledger.summary import LOOK_UP, find_summaries, forget
 from tessera_mosaic.pipeline.ledger.tile_lists import TileList, listed_already
 from tessera_mosaic.pipeline.tiling.lattice import Tile
@@ -132,6 +133,7 @@ def _make(
         for zone in tiles.zones:
             compact(storage, job.year, zone)
         again = [tile for tile in tiles if job.refresh or tile.name in job.redo]
+        warn_of_snapshots(storage, job.year, again)
         forget(storage, job.year, again)
     seconds, unrecorded = _run(job, tiles, storage, options, runs)
     if not job.excludes:

@@ -27,6 +27,7 @@ In a mosaic's store:
     records/YYYY/tiles/utmNN/TILE.json        worker    run      what became of a tile
     records/YYYY/summary/utmNN.json           both      run      records of a zone in short
     records/YYYY/journal/utmNN/WORKER-N.json  worker    run      those that the summary lacks so far
+    records/YYYY/snapshots/utmNN.json         publish   yes      tiles that Icechunk refers to
     records/YYYY/problems.json                annual    yes      what was found wrong with a year
     published/list.json                       publish   pub      size and sha256 of all published
     published/registry/utmNN.parquet          publish   pub      the registry's rows of a zone
@@ -238,6 +239,11 @@ def summary_key(year: int, zone: int) -> str:
 def summary_lock(year: int, zone: int) -> str:
     """Name of the lock of a zone's summary."""
     return f"summary-{year}-{zone_group(zone)}"
+
+
+def snapshots_key(year: int, zone: int) -> str:
+    """Key of the note that says to which tiles of a zone snapshots of Icechunk refer."""
+    return f"records/{year}/snapshots/{zone_group(zone)}.json"
 
 
 def problems_key(year: int) -> str:

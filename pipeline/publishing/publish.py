@@ -7,7 +7,8 @@ the new tiles and its memory that of a zone. Killed, it goes on with the zone it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tessera_mosaic.pipeline.errors import Altered, BadInput
 from tessera_mosaic.pipeline.io.exclusion import settled
@@ -28,6 +29,7 @@ from tessera_mosaic.pipeline.mosaic.store import (
 )
 from tessera_mosaic.pipeline.publishing.attribution import attribution
 from tessera_mosaic.pipeline.publishing.coverage_map import coverage_map
+from tessera_mosaic.pipeline.publishing.icechunk import IcechunkRequest, publish_icechunk
 from tessera_mosaic.pipeline.publishing.manifest import (
     being_painted,
     put_all,
@@ -61,6 +63,8 @@ class Published:
         Number of tiles that were painted into the picture.
     report, registry
         Paths or URLs of the report and of the registry.
+    snapshots
+        Snapshots of the Icechunk repositories, by the name of their layout, where there are some.
     """
 
     tiles: int
@@ -68,14 +72,18 @@ class Published:
     painted: int
     report: str
     registry: str
+    snapshots: dict[str, str] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, int | str]:
+    def to_json(self) -> dict[str, Any]:
         """The fields of `publish --json`."""
         return dict(vars(self))
 
 
 def publish(
-    store: str, store_patience: float = PATIENCE, single_launcher: bool = False
+    store: str,
+    store_patience: float = PATIENCE,
+    single_launcher: bool = False,
+    icechunk: IcechunkRequest | None = None,
 ) -> Published:
     """Bring a mosaic's metadata, registry, STAC catalogue, picture and report up to date.
 
@@ -91,6 +99,8 @@ def publish(
     single_launcher
         Whether nobody else writes to the store meanwhile, which has to be said of one that does
         not put objects only where there are none.
+    icechunk
+        Icechunk repositories of virtual references to bring up to date as well, if any.
 
     Returns
     -------
@@ -114,7 +124,12 @@ def publish(
     storage.check_listable()
     storage = settled(mosaic_in(storage).storage, single_launcher)
     try:
-        return publish_mosaic(storage)
+        published = publish_mosaic(storage)
+        if icechunk is None:
+            return published
+        with locked(storage, keys.PUBLISH_LOCK):
+            snapshots = publish_icechunk(read_mosaic(storage), icechunk)
+        return replace(published, snapshots=snapshots)
     except Altered as error:
         raise BadInput(f"{store} is damaged, `verify` names all of it: {error}") from None
 

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -458,6 +459,46 @@ def check_the_registry_tool_consolidates_without_loss(tmp_path: Path) -> None:
         assert node["attributes"] == ours[path]["attributes"], path
     assert "utm31/embeddings" in theirs
     assert same(GeoTesseraZarr(copy).sample_at(*NORTH.lonlat(*CALM), FIRST), NORTH.values[CALM])
+
+
+def session(layout: str) -> Any:
+    """A session on an Icechunk repository, whose readers have to allow the place of the bytes."""
+    import icechunk
+
+    place = icechunk.local_filesystem_storage(f"{TOLD['icechunk']}/{layout}")
+    told = icechunk.Repository.open(place).config.virtual_chunk_containers
+    allowed = icechunk.containers_credentials(dict.fromkeys(told))
+    repository = icechunk.Repository.open(place, authorize_virtual_chunk_access=allowed)
+    return repository.readonly_session(branch="main")
+
+
+def check_icechunk_in_our_layout() -> None:
+    opened = GeoTesseraZarr(session("tessera").store)
+    assert opened.years == TOLD["years"]
+    assert same(opened.sample_at(*NORTH.lonlat(*CALM), FIRST), NORTH.values[CALM])
+
+
+def check_icechunk_in_dclimates_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    import geotessera.icechunk
+
+    # Its own way to open a repository allows no place of bytes.
+    monkeypatch.setattr(geotessera.icechunk, "open_session", lambda *_, **__: session("dclimate"))
+    opened = GeoTesseraZarr("dclimate.icechunk")
+    points = [tile.lonlat(*CALM) for tile in (NORTH, SOUTH, EAST)]
+    expected = np.array([tile.values[CALM] for tile in (NORTH, SOUTH, EAST)])
+    assert same(opened.sample_points(points, FIRST), expected)
+
+
+def check_tessera_apps() -> None:
+    from tessera_apps.io import TesseraReader
+
+    reader = TesseraReader.from_store(session("dclimate").store)
+    for zone, tile, top in (("31N", NORTH, 0), ("31S", SOUTH, EQUATOR)):
+        rows = slice((tile.row - top) * SIDE, (tile.row - top + 1) * SIDE)
+        cols = slice(tile.col * SIDE, (tile.col + 1) * SIDE)
+        window = reader.read_window(zone, FIRST, rows, cols)
+        assert same(window.dequantize(), np.where(np.isnan(tile.values), np.nan, tile.values))
+        assert reader.years_complete(zone) == [FIRST, SECOND]
 
 
 def check_zarr_python_without_missing_chunks() -> None:

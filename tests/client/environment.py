@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CLIENT = "geotessera==0.11.0"
+APPS = "tessera-apps==0.1.0"
+"""Applications that read dClimate's layout."""
+
 OLDEST = (3, 12)
 FOLDER = Path(__file__).parents[2] / ".venv-client"
 LACKING = "no Python 3.12 or newer was found, which geotessera 0.11.0 needs"
@@ -57,6 +60,10 @@ def client_python() -> str | None:
         install = [str(python), "-m", "pip", "install", "--quiet", CLIENT, "pytest"]
         subprocess.run(install, check=True)
         ready.touch()
+    apps = FOLDER / f".{APPS}"
+    if not apps.exists():
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", APPS], check=True)
+        apps.touch()
     return str(python)
 
 

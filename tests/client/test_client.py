@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.publishing.publish import publish_mosaic
+from tessera_mosaic.pipeline.publishing.icechunk import IcechunkRequest
+from tessera_mosaic.pipeline.publishing.publish import publish
 from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, NORTH_EDGE, WEST_EDGE, WIDTH
 from tests.client.environment import LACKING, client_python
 from tests.samples import DEPTHS, EQUATOR_ROW, SIDE, TILES, YEARS, Sample, write_sample
@@ -24,6 +25,7 @@ def describe(sample: Sample, folder: Path) -> None:
     attributes = json.loads(sample.mosaic.storage.read("zarr.json"))["attributes"]
     told = {
         "store": sample.mosaic.storage.url,
+        "icechunk": str(folder / "versions"),
         "side": SIDE,
         "depths": DEPTHS,
         "years": sample.mosaic.years,
@@ -48,7 +50,7 @@ def test_official_client(tmp_path: Path) -> None:
     if python is None:
         pytest.skip(LACKING)
     sample = write_sample(Storage(str(tmp_path / "store")))
-    publish_mosaic(sample.mosaic.storage)
+    publish(sample.mosaic.storage.url, icechunk=IcechunkRequest(str(tmp_path / "versions")))
     describe(sample, tmp_path)
     command = [python, "-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider", "-rs",
                "--noconftest",
