@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from tessera_mosaic.model.cards import KNOWN, Card
@@ -43,6 +44,14 @@ def publications(identity: Identity) -> list[dict[str, str]]:
     ]
 
 
+PUBLISHED_TERMS = (
+    "Embeddings that are published as TESSERA v1.1 are under CC-BY-SA, as the registry of open "
+    "data on AWS has it (datasets/tessera.yaml). The authors wrote in geotessera's issue 150 that "
+    "CC0 or CC-BY was meant; until that is settled go by the registry."
+)
+"""Terms of the embeddings that TESSERA's authors publish."""
+
+
 def card_of(identity: Identity) -> Card | None:
     """The known model whose very weights made a mosaic; None for any other weights."""
     if adopted_model(identity) is not None:
@@ -62,6 +71,21 @@ def model_page(identity: Identity) -> str:
     """Address at which a person finds a mosaic's weights, or their name by digest."""
     card = card_of(identity)
     return (card and card.page) or model_uri(identity)
+
+
+def terms(identity: Identity) -> str:
+    """Under which terms the embeddings are, in whole sentences, with the source."""
+    model = adopted_model(identity)
+    if model is not None and re.search(r"tessera\W*v?1\.1\b", model, re.IGNORECASE):
+        return PUBLISHED_TERMS
+    if model is not None:
+        return f"The embeddings were published as {model}: the terms are those of whoever did so."
+    if (card := card_of(identity)) is None:
+        return "Nobody told under which licence the weights are: ask whoever made this mosaic."
+    return (
+        f"The weights are under {card.licence} ({model_page(identity)}), which lays no terms on "
+        "what they make: the embeddings carry those of the imagery."
+    )
 
 
 def attribution(identity: Identity, years: Sequence[int]) -> str:
@@ -111,6 +135,8 @@ TESSERA is by Feng et al., University of Cambridge: <https://arxiv.org/abs/2506.
 ## Embeddings
 
 {made} tessera-mosaic (Apache-2.0), which claims no rights in what it makes.
+
+{terms(identity)}
 """
 
 

@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.ledger.keys import ATTRIBUTION
 from tessera_mosaic.pipeline.ledger.records import NOT_THERE, TAKEN_OUT
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, model_name
 from tessera_mosaic.pipeline.mosaic.layout import count_array
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
+from tessera_mosaic.pipeline.publishing.attribution import terms
 from tessera_mosaic.pipeline.publishing.registry import TileState
 from tessera_mosaic.pipeline.publishing.totals import STATES, FailureCount, Group, Totals
 from tessera_mosaic.pipeline.tiling.lattice import PIXEL, zone_group
@@ -101,6 +103,7 @@ def report_page(mosaic: Mosaic, totals: Totals, maps: Mapping[int, bytes]) -> st
         _costs(totals),
         _zones(totals.groups),
         _identity(mosaic),
+        _licence(mosaic, totals),
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -108,6 +111,15 @@ def report_page(mosaic: Mosaic, totals: Totals, maps: Mapping[int, bytes]) -> st
         f"<title>Mosaic of {_text(card)}</title><style>{STYLE}</style></head><body>\n"
         + "\n".join(parts)
         + "\n</body></html>\n"
+    )
+
+
+def _licence(mosaic: Mosaic, totals: Totals) -> str:
+    """Whom a reader owes what."""
+    years = ", ".join(map(str, totals.made))
+    return (
+        f"<h2>Licence</h2><p>Contains modified Copernicus Sentinel data {years}. "
+        f"{_text(terms(mosaic.identity))} {ATTRIBUTION} beside the mosaic tells more.</p>"
     )
 
 

@@ -21,7 +21,7 @@ from tessera_mosaic.pipeline.ledger.keys import ATTRIBUTION, COLLECTION, REGISTR
 from tessera_mosaic.pipeline.mosaic.metadata import SOURCES
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import GROUP
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
-from tessera_mosaic.pipeline.publishing.attribution import licence_of
+from tessera_mosaic.pipeline.publishing.attribution import licence_of, terms
 from tessera_mosaic.pipeline.publishing.stac_item import (
     EVERY_TILE,
     IDENTIFIER,
@@ -138,6 +138,7 @@ def _collection(mosaic: Mosaic, extents: Mapping[str, Extent]) -> dict[str, Any]
         "emb:dimensions": mosaic.layout.dims,
         "emb:temporal_resolution": "P1Y",
         "tessera_mosaic:years": years,
+        "tessera_mosaic:terms": terms(mosaic.identity),
         **_weights(mosaic),
         "links": [
             {"rel": "root", "href": "../catalog.json", "type": "application/json"},
