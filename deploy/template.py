@@ -25,8 +25,8 @@ from tessera_mosaic.pipeline.job.beam_options import job_name
 
 METADATA = Path(__file__).with_name("metadata.json")
 
-LEFT_OUT = ("runner", "workers")
-"""Options of `run` that a template has no use for: its runner is Dataflow."""
+LEFT_OUT = ("runner", "workers", "share")
+"""Options of `run` that a template has no use for: on Dataflow one launch makes the whole list."""
 
 PATTERNS = {
     "store": r"^gs://[^ ]+$",

@@ -9,10 +9,10 @@ part=$1 program=$2 store=$3
 words=("${@:4}" --store "$store")
 again=
 
-# SIGTERM (scancel, preemption) goes to all processes of a job, and stops the program at the end of a
-# block; a second one would stop it at once, so the script only waits for it. SIGUSR1 (the time limit
-# is near) goes to the script alone: the program is stopped likewise, and the job is queued again.
-trap : TERM
+# A script hears signals only while it waits. SIGTERM (scancel, preemption) stops the program at the end
+# of a block; Slurm may have sent it to all processes of the job, which makes no second one of it. When
+# the time limit is near, SIGUSR1 comes to the script alone: then the job is queued again, too.
+trap 'kill -TERM "$child" 2>/dev/null' TERM
 trap 'again=yes; kill -TERM "$child" 2>/dev/null' USR1
 
 if [[ $part == share ]]; then

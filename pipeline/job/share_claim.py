@@ -57,10 +57,13 @@ class ShareClaim:
             If whoever has it lives.
         """
         dead = self._wait()
+        self._thread.start()
         if dead is not None:
             log.warning("share %s: %s is gone: going on in its place", self._share, dead.by)
-            clear(self._shares.storage, launch_prefix(self._shares.year, dead.launch))
-        self._thread.start()
+            try:
+                clear(self._shares.storage, launch_prefix(self._shares.year, dead.launch))
+            except StoreError as error:
+                log.warning("what launch %s left could not be cleared: %s", dead.launch, error)
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -80,12 +83,12 @@ class ShareClaim:
         """Take the share; gives the note of the dead launcher that had it, if one had."""
         seen, since = None, time.monotonic()
         while True:
-            asked = time.monotonic()
             with self._locked():
+                asked = time.monotonic()
                 found = self._shares.note(self._share.index)
                 left = found is None or found.state is not ShareState.AT_WORK
-                # Nobody could show itself while the store did not serve.
-                if time.monotonic() - asked > self._pacing.beat_seconds:
+                if time.monotonic() - asked > self._pacing.silent_seconds / 2:
+                    # Nobody could show itself while the store did not serve.
                     since = time.monotonic()
                 dead = found == seen and time.monotonic() - since > self._pacing.silent_seconds
                 if left or dead:

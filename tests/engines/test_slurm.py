@@ -204,6 +204,25 @@ def test_another_number_of_shares_goes_on(cluster: Slurm, work: Work, tmp_path: 
     assert "16 of 16 tiles done" in second.closed
 
 
+def test_scrontab_makes_the_last_complete_year(cluster: Slurm, work: Work, tmp_path: Path) -> None:
+    """With the year left open; what it submits a second time finds nothing left to make."""
+    store = tmp_path / "store"
+    path = script(tmp_path, work, store, 2)
+    assert re.search("^YEAR= ", path.read_text(), re.MULTILINE)
+    names = ("SLURM_CONF", "PATH", "PYTHONPATH", "OMP_NUM_THREADS")
+    told = [f"{n}={cluster.environment[n]}" for n in names if n in cluster.environment]
+    (tmp_path / "tab").write_text(f"* * * * * env {' '.join(told)} bash {path}\n")
+    cluster.ask("scrontab", str(tmp_path / "tab"))
+    try:
+        cluster.wait_for(lambda: any((tmp_path / "logs").glob("*.log")), 150)
+    finally:
+        cluster.ask("scrontab", "-r")
+    cluster.wait_for_jobs()
+    assert made(store) == made(work.alone)
+    assert status(store)[0] == 0
+    assert (store / "stac").is_dir()
+
+
 def test_what_fails_for_good_is_told(cluster: Slurm, work: Work, tmp_path: Path) -> None:
     """A raster of zone 31 is gone: its shares fail, and those of zone 32 come to their ends."""
     store, hurt = tmp_path / "store", tmp_path / "hurt"

@@ -6,7 +6,8 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from tessera_mosaic.pipeline.commands.run import retry_command
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.exclusion import settled
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.heartbeat import Heartbeat
 from tessera_mosaic.pipeline.job.job_request import JobOptions
@@ -25,12 +27,17 @@ from tessera_mosaic.pipeline.job.outcome import Outcome
 from tessera_mosaic.pipeline.job.pacing import Pacing
 from tessera_mosaic.pipeline.job.share_claim import ShareClaim
 from tessera_mosaic.pipeline.job.shares import Share, divided, of_array, pixels_to_make
+from tessera_mosaic.pipeline.ledger.journal import Journal, compact
 from tessera_mosaic.pipeline.ledger.keys import launcher_key, shares_key, stop_key
 from tessera_mosaic.pipeline.ledger.share_lists import ShareNote, Shares, ShareState
+from tessera_mosaic.pipeline.ledger.summary import read_summary
 from tessera_mosaic.pipeline.ledger.tile_lists import TileList, planned_tiles
+from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.planning.revisits import expected_observations
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 from tests import jobs
+from tests.fakes.environment import gcs_here
+from tests.pipeline.ledger.test_records import a_record
 
 YEAR = 2024
 
@@ -183,7 +190,7 @@ def test_launchers_that_reckon_otherwise_still_share_one_list(tmp_path: Path) ->
     )
 
 
-QUICK = Pacing(beat_seconds=0.02, silent_seconds=0.3)
+QUICK = Pacing(beat_seconds=0.02, silent_seconds=0.5)
 
 
 def claim(storage: Storage, launch: str, index: int = 0) -> ShareClaim:
@@ -205,10 +212,19 @@ def test_a_living_launcher_keeps_its_share(tmp_path: Path) -> None:
     assert states == {0: ShareState.STOPPED, 1: ShareState.ENDED}
 
 
+@pytest.fixture(params=["folder", "bucket"])
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]:
+    """An empty store on this machine, and one in a bucket."""
+    if request.param == "folder":
+        yield Storage(str(tmp_path))
+        return
+    with gcs_here():
+        yield settled(Storage("gs://bucket/store"))
+
+
 def test_a_dead_launcher_is_waited_for_and_followed(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    storage = Storage(str(tmp_path))
     shares = Shares(storage, YEAR, "list", 2)
     shares.put_note(0, ShareNote("dead", "n1 process 7", ShareState.AT_WORK, 3))
     storage.write(launcher_key(YEAR, "dead"), b"n1 process 7")
@@ -216,8 +232,28 @@ def test_a_dead_launcher_is_waited_for_and_followed(
     with claim(storage, "next"):
         assert time.monotonic() - began >= QUICK.silent_seconds
         assert shares.notes()[0].launch == "next"
+        with pytest.raises(BadInput, match="is at work on this share"), claim(storage, "third"):
+            pass
     assert "n1 process 7 is gone" in caplog.text
     assert not storage.exists(launcher_key(YEAR, "dead"))
+
+
+def test_summaries_lose_no_rows_when_many_write_them(storage: Storage) -> None:
+    """Each launcher brings what its workers have ended into the same summary as the others."""
+    tiles = [Tile(31, row, col, 64) for row in range(4) for col in range(6)]
+    start = threading.Barrier(4)
+
+    def launcher(row: int) -> None:
+        start.wait()
+        for tile in tiles[6 * row : 6 * row + 6]:
+            journal = Journal(storage, YEAR)
+            journal.add(31, TileSummary.of(a_record(tile)))
+            journal.put()
+            compact(storage, YEAR, 31)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(launcher, range(4)))
+    assert set(read_summary(storage, YEAR, 31)) == {tile.name for tile in tiles}
 
 
 def test_of_two_that_follow_the_dead_one_does(tmp_path: Path) -> None:
