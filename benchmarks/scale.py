@@ -148,7 +148,7 @@ def measure(tiles: int, place: Path | None, apart: bool = False) -> dict[str, An
 
 def _measure(folder: Path, tiles: int, beam_arguments: tuple[str, ...]) -> dict[str, Any]:
     region, store = folder / "region.json", folder / "mosaic.zarr"
-    region.write_text(json.dumps(_region(tiles)))
+    region.write_text(json.dumps(some_region(tiles)))
     asked = read_area(AreaRequest(str(region), SIDE))
     identity = run_identity({"card": "stand-in"}, "mpc", {}, asked.margin)
     maker = EmbedMaker(
@@ -189,7 +189,7 @@ def _measure(folder: Path, tiles: int, beam_arguments: tuple[str, ...]) -> dict[
     }
 
 
-def _region(tiles: int) -> dict[str, Any]:
+def some_region(tiles: int) -> dict[str, Any]:
     """About so many tiles, in a square a zone, as one GeoJSON geometry."""
     squares = []
     for zone in range(1, -(-tiles // ZONE_TILES) + 1):

@@ -1,4 +1,4 @@
-"""Build the kernels of a checkout in place, as installing the package does, if a compiler is here.
+"""Build what is C in a checkout in place, as installing the package does, if a compiler is here.
 
 python tools/build_kernels.py
 """
@@ -8,16 +8,22 @@ from __future__ import annotations
 import logging
 import tomllib
 from pathlib import Path
+from typing import Any
 
 from setuptools import Distribution, Extension
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def build_kernels() -> Path | None:
-    """Build them; where they are then, or None where they could not be built."""
+def build_kernels() -> list[Path]:
+    """Build them; the libraries that are there then."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    [module] = table["tool"]["setuptools"]["ext-modules"]
+    modules = table["tool"]["setuptools"]["ext-modules"]
+    return [built for module in modules if (built := _built(module)).exists()]
+
+
+def _built(module: dict[str, Any]) -> Path:
+    """Build one of them; where it is then, unless it could not be built."""
     source = ROOT / module["sources"][0]
     built = source.with_name(module["name"].rpartition(".")[2] + ".abi3.so")
     if built.exists() and built.stat().st_mtime >= source.stat().st_mtime:
@@ -35,7 +41,7 @@ def build_kernels() -> Path | None:
     command.build_temp = str(ROOT / "build" / "kernels")
     command.ensure_finalized()
     command.run()
-    return built if built.exists() else None
+    return built
 
 
 if __name__ == "__main__":

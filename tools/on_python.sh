@@ -26,7 +26,7 @@ import tessera_mosaic
 
 names = [each.name for each in pkgutil.walk_packages(tessera_mosaic.__path__, "tessera_mosaic.")]
 for name in names:
-    if not name.endswith(("__main__", "._kernels")):
+    if not name.endswith(("__main__", "._kernels", "._products")):
         importlib.import_module(name)
 print(f"{len(names)} modules import on Python {sys.version.split()[0]}")
 PROGRAM

@@ -83,6 +83,8 @@ def encode_head(head: Head) -> bytes:
         "scores": head.scores,
         "software": head.software,
     }
+    if head.extra:
+        told["extra"] = list(head.extra)
     told[SEAL] = _digest(told, tensors)
     text = json.dumps(told, separators=(",", ":"), allow_nan=False)
     return safetensors.numpy.save(tensors, {ENTRY: text})
@@ -176,6 +178,7 @@ def _head(told: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Head:
         penalty=_number(told["penalty"]),
         scores=told["scores"],
         software={_text(name): _text(version) for name, version in told["software"].items()},
+        extra=tuple(_text(name) for name in told.get("extra", ())),
     )
 
 

@@ -20,6 +20,7 @@ NEIGHBOURS = 5
 """Training pixels that vote on a pixel's class or value."""
 
 MOST_DIMS, MOST_CLASSES, MOST_PROTOTYPES, MOST_HIDDEN, MOST_AXES = 4096, 254, 4096, 4096, 256
+MOST_EXTRA = 1024
 """Sizes beyond which a file is no head of ours."""
 
 
@@ -136,6 +137,9 @@ class Head:
         What it scored, as JSON.
     software
         Versions of the software that made it.
+    extra
+        Names of numbers of another source that it takes beside the embedding, in the order of the
+        last columns of `weight`.
     """
 
     kind: HeadKind
@@ -156,9 +160,15 @@ class Head:
     penalty: float = 0.0
     scores: Mapping[str, Any] = field(default_factory=dict)
     software: Mapping[str, str] = field(default_factory=dict)
+    extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_head(self)
+
+    @property
+    def inputs(self) -> int:
+        """Number of values that it takes of a pixel."""
+        return self.dims + len(self.extra)
 
     def was_trained_on(self, zones: Array, rows: Array, cols: Array) -> NDArray[np.bool_]:
         """Which pixels of the lattice are among the training pixels.
@@ -214,6 +224,8 @@ def check_head(head: Head) -> None:
     if len(set(codes)) != len(codes) or not all(0 <= code < MOST_CLASSES for code in codes):
         raise HeadError(f"the codes of its classes are {codes}")
     outputs = len(head.classes) if of_classes else 1
+    if len(set(head.extra)) < len(head.extra) or len(head.extra) > MOST_EXTRA:
+        raise HeadError(f"it takes {len(head.extra)} numbers of another source, or some twice")
     _check_layers(head, outputs)
     groups, axes = len(head.space.means), len(head.space.axes)
     if not 1 <= groups <= MOST_CLASSES or axes > MOST_AXES or not head.space.rest > 0:
@@ -231,7 +243,7 @@ def check_head(head: Head) -> None:
 
 def _check_layers(head: Head, outputs: int) -> None:
     rows = len(head.layers.get("weight", ()))
-    expected: dict[str, tuple[int, ...]] = {"weight": (rows, head.dims), "bias": (rows,)}
+    expected: dict[str, tuple[int, ...]] = {"weight": (rows, head.inputs), "bias": (rows,)}
     if head.kind is HeadKind.KNN:
         expected["targets"] = (rows,)
         most = MOST_PROTOTYPES

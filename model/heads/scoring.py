@@ -1,7 +1,7 @@
 """Apply a head to embeddings as they are stored: bands first, int8 codes and a scale a pixel.
 
-Matrix libraries choose how to sum by the shapes and the number of threads that they are given. Who
-wants the same bytes wherever a chunk is scored gives chunks of one shape, on one thread each.
+Who wants the same bytes wherever a chunk is scored gives chunks of one shape, on one thread each;
+see `products`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tessera_mosaic.model.heads.head import NEIGHBOURS, Head, HeadKind, Task, TrainingSpace
-
-AT_ONCE = 512
-"""Pixels whose codes are cast at once: of more the processor's cache does not hold the floats."""
+from tessera_mosaic.model.heads.head import (
+    NEIGHBOURS,
+    Head,
+    HeadError,
+    HeadKind,
+    Task,
+    TrainingSpace,
+)
+from tessera_mosaic.model.heads.products import Codes, Product
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,10 @@ class Scorer:
         Where its training data lies, if distances are asked for.
     shift : float32 (D,) or None
         What is added to every embedding before it is scored.
+    native
+        Whether the product in C is used, where it was built.
+    extra
+        Number of the last columns of `weight` that take numbers of another source.
 
     Examples
     --------
@@ -78,10 +87,15 @@ class Scorer:
         outputs: int,
         space: TrainingSpace | None = None,
         shift: NDArray[np.float32] | None = None,
+        native: bool = True,
+        extra: int = 0,
     ) -> None:
         self._kind, self._task, self._outputs = kind, task, outputs
         self._layers = {name: torch.from_numpy(np.array(a)) for name, a in layers.items()}
-        weight, bias = layers["weight"], layers["bias"].astype(np.float64)
+        dims = layers["weight"].shape[1] - extra
+        weight, beside = layers["weight"][:, :dims], layers["weight"][:, dims:]
+        self._extra = Product(beside, np.zeros(len(beside), np.float32)) if extra else None
+        bias = layers["bias"].astype(np.float64)
         moved = np.zeros(weight.shape[1]) if shift is None else shift.astype(np.float64)
         bias = bias + weight.astype(np.float64) @ moved
         self._rows, self._axes = len(weight), 0
@@ -93,16 +107,21 @@ class Scorer:
             gain = 1 / space.variances.astype(np.float64) - 1 / space.rest
             told = means / space.rest + ((means @ axes.T) * gain) @ axes
             self._axes, self._rest = len(axes), space.rest
-            self._gain = gain.astype(np.float32)[:, None]
+            self._sign = np.sign(gain).astype(np.float32)
+            axes = axes * np.sqrt(np.abs(gain))[:, None]
             weight = np.concatenate([weight, axes, -2 * told])
             bias = np.concatenate([bias, np.zeros(len(axes)), (means * told).sum(axis=1)])
-        self._weight = torch.from_numpy(np.ascontiguousarray(weight, np.float32))
-        self._bias = bias.astype(np.float32)[:, None]
+        self._product = Product(
+            weight.astype(np.float32), bias.astype(np.float32), space is not None, native
+        )
         self._places = np.arange(outputs, 0, -1, dtype=np.uint8)[:, None]
         self._distances = space is not None
 
     def __call__(
-        self, codes: NDArray[np.int8] | NDArray[np.float32], scales: NDArray[np.float32]
+        self,
+        codes: Codes,
+        scales: NDArray[np.float32],
+        extra: NDArray[np.float32] | None = None,
     ) -> Scored:
         """Score pixels.
 
@@ -112,41 +131,29 @@ class Scorer:
             Embeddings in units of their pixel's scale.
         scales : float32 (P,)
             Finite scale of each pixel.
-        """
-        with torch.inference_mode():
-            rows, squares = self._product(codes)
-            rows *= scales
-            rows += self._bias
-            distance = None
-            if self._distances:
-                squares *= np.square(scales)
-                distance = self._distance(rows[self._rows :], squares)
-            best, sure, relative = self._told(rows[: self._rows])
-            return Scored(best, sure, relative, distance)
+        extra : float32 (extra, P) or None
+            Finite numbers of another source, if the head takes such.
 
-    def _product(
-        self, codes: NDArray[np.int8] | NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The weights times the codes (rows, P), and for distances the squared length of these."""
-        pixels = codes.shape[1]
-        rows = np.empty((len(self._weight), pixels), np.float32)
-        squares = np.empty(pixels if self._distances else 0, np.float32)
-        for start in range(0, pixels, AT_ONCE):
-            here = slice(start, start + AT_ONCE)
-            values = codes[:, here].astype(np.float32)
-            rows[:, here] = (self._weight @ torch.from_numpy(values)).numpy()
-            if self._distances:
-                np.einsum("dp,dp->p", values, values, out=squares[here])
-        return rows, squares
+        Raises
+        ------
+        HeadError
+            If the head takes such numbers and there are none, or the other way round.
+        """
+        rows, squares = self._product(codes, scales)
+        if (extra is None) != (self._extra is None):
+            raise HeadError("numbers of another source are given to the heads that take them")
+        if self._extra is not None and extra is not None:
+            rows[: self._rows] += self._extra(extra, np.ones(len(scales), np.float32))[0]
+        distance = self._distance(rows[self._rows :], squares) if self._distances else None
+        return Scored(*self._told(rows[: self._rows]), distance)
 
     def _distance(
         self, rows: NDArray[np.float32], squares: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """The distance to the training data by its rows of the product and the squared length."""
-        along = np.square(rows[: self._axes])
-        along *= self._gain
+        along = rows[: self._axes]
         distance = squares / np.float32(self._rest)
-        distance += along.sum(axis=0)
+        distance += self._sign @ np.square(along, out=along)
         distance += rows[self._axes :].min(axis=0)
         np.maximum(distance, 0, out=distance)
         return np.sqrt(distance, out=distance)
@@ -166,7 +173,8 @@ class Scorer:
             return np.zeros(pixels, np.uint8), np.ones(pixels, np.float32), told
         top = told.max(axis=0)
         # The first class at the top. `argmax` along this axis takes several times as long.
-        best = self._outputs - ((told == top) * self._places).max(axis=0)
+        at_top = np.equal(told, top).view(np.uint8)
+        best = self._outputs - np.multiply(at_top, self._places, out=at_top).max(axis=0)
         if self._kind is HeadKind.KNN:
             return best, top, told / top
         told -= top
@@ -191,4 +199,5 @@ def scorer_of(
     """A head, ready for chunks; see `Scorer`."""
     space = head.space if distances else None
     outputs = len(head.classes) or 1
-    return Scorer(head.kind, head.task, head.layers, outputs, space, shift)
+    count = len(head.extra)
+    return Scorer(head.kind, head.task, head.layers, outputs, space, shift, extra=count)

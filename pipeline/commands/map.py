@@ -33,6 +33,11 @@ def map_arguments(parser: argparse.ArgumentParser) -> None:
         "of it",
     )
     parser.add_argument(
+        "--extra",
+        metavar="FILE",
+        help="GeoTIFF with the numbers of another source that the head takes, a band each",
+    )
+    parser.add_argument(
         "--match-years",
         action="store_true",
         help="use a head on another year than its own, with the shift of the mean taken out",
@@ -80,6 +85,7 @@ def map_request(args: argparse.Namespace) -> MapRequest:
         quality=not args.no_quality,
         unknown=args.unknown,
         match_years=args.match_years,
+        extra=args.extra,
         **job_options(args),
     )
 

@@ -22,7 +22,7 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="L",
         help="points or polygons (CSV with lon,lat,label, GeoJSON, GeoPackage, GeoParquet, "
-        "Shapefile), or a GeoTIFF of classes",
+        "Shapefile), or a GeoTIFF of classes or values",
     )
     parser.add_argument("--field", help="column with the label (label)")
     parser.add_argument("--year", required=True, type=int, help="calendar year of the labels")
@@ -43,7 +43,8 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--extra",
         metavar="FILE",
-        help="points with numbers of another source (CSV or Parquet): scores with and without them",
+        help="numbers of another source, of points (CSV, Parquet) or bands of a GeoTIFF: scores "
+        "with and without them; the head takes them where they help",
     )
     parser.add_argument("--out", required=True, help="path or URL of the head's file")
 
@@ -102,7 +103,11 @@ def print_extra(extra: ExtraScores) -> None:
             )
     told = "they help" if extra.helps else "no gain: the interval holds 0, or lies below it"
     print(f"  gain {extra.gain}: {told}" if extra.gain else "  nobody can tell whether they help")
-    print("  the head is of the embeddings alone: a map has the extra columns nowhere")
+    if extra.helps:
+        names = ", ".join(extra.columns)
+        print(f"  the head takes them: give `map --extra` a GeoTIFF with the bands {names}")
+    else:
+        print("  the head is of the embeddings alone")
 
 
 def print_scores(trained: Trained) -> None:

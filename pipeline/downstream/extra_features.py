@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.model.heads.fitting import Labelled, Recipe
 from tessera_mosaic.model.heads.head import pixel_digests
+from tessera_mosaic.pipeline.downstream.labels import RASTERS
 from tessera_mosaic.pipeline.downstream.place_files import read_places
 from tessera_mosaic.pipeline.downstream.places import Places, pixels_of
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.evaluation.folds import Ground
 from tessera_mosaic.pipeline.evaluation.head_scores import HeadScores, score_head
 from tessera_mosaic.pipeline.evaluation.score_sheets import Estimate, difference
+from tessera_mosaic.pipeline.imagery.value_raster import value_raster
 
 NOT_FEATURES = ("lon", "lat", "label", "year", "group", "id", "fid")
 """Columns that say what a point is, not what it is like."""
@@ -48,7 +51,7 @@ class ExtraScores:
 
     @property
     def helps(self) -> bool:
-        """Whether the interval of the gain lies above 0."""
+        """Whether the interval of the gain lies above 0. Then the head takes the numbers."""
         return self.gain is not None and self.gain.low > 0
 
     def to_json(self) -> dict[str, Any]:
@@ -63,26 +66,59 @@ class ExtraScores:
         }
 
 
-def score_extra(
-    path: str, recipe: Recipe, data: Labelled, ground: Ground, metres: float
-) -> ExtraScores:
-    """Score a kind of head on embeddings alone, and on embeddings and the numbers of a file.
+@dataclass(frozen=True)
+class ExtraNumbers:
+    """Numbers of another source at labelled pixels.
 
-    Both are taken on the same pixels and folds. The numbers have a penalty of their own, which
-    inner folds choose.
+    Parameters
+    ----------
+    columns
+        Their names.
+    which : int64 (pixels,)
+        Places of the labelled pixels that have all of them.
+    values : float32 (pixels, columns)
+        The numbers of these.
+    """
+
+    columns: tuple[str, ...]
+    which: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+
+def extra_numbers(path: str, ground: Ground) -> ExtraNumbers:
+    """The numbers of a table of points, or of a raster, at labelled pixels.
 
     Parameters
     ----------
     path
-        Path of the points with their numbers.
-    recipe, data, ground, metres
-        As in `score_head`.
+        Path of points with columns of numbers, or of a GeoTIFF, whose bands they are.
+    ground
+        Where the labelled pixels lie.
 
     Raises
     ------
     BadInput
         If the file has no numbers, or too few labelled pixels have them.
     """
+    if Path(path).suffix.lower() in RASTERS:
+        raster = value_raster(path)
+        names, bands = raster.names, tuple(range(1, len(raster.names) + 1))
+        values = raster.at(ground.zone, ground.row, ground.col, bands).T.astype(np.float64)
+    else:
+        names, values = _of_table(path, ground)
+    have = np.flatnonzero(np.isfinite(values).all(axis=1))
+    if len(have) < FEWEST_PIXELS:
+        raise BadInput(
+            f"{len(have)} of the labelled pixels have its numbers, and {FEWEST_PIXELS} are needed: "
+            "it has to hold them where the labels are",
+            "extra",
+            path,
+        )
+    return ExtraNumbers(names, have, np.ascontiguousarray(values[have], np.float32))
+
+
+def _of_table(path: str, ground: Ground) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Names of the columns of numbers, and the numbers of each labelled pixel, NaN without any."""
     places = read_places(path, "extra features")
     columns = numbers_of(places)
     if not columns:
@@ -94,24 +130,40 @@ def score_extra(
     values = np.stack(list(columns.values()), axis=1)[pixels.place[first]]
     ours = pixel_digests(ground.zone, ground.row, ground.col)
     at = np.minimum(np.searchsorted(digests, ours), len(digests) - 1)
-    have = np.flatnonzero((digests[at] == ours) & np.isfinite(values[at]).all(axis=1))
-    if len(have) < FEWEST_PIXELS:
-        raise BadInput(
-            f"{len(have)} of the labelled pixels have its numbers, and {FEWEST_PIXELS} are needed: "
-            "its points have to be those of the labels",
-            "extra",
-            path,
-        )
-    plain, places_of = data.take(have), ground.take(have)
-    both = np.concatenate([plain.features, values[at[have]].astype(np.float32)], axis=1)
-    fused = Labelled(both, plain.targets, plain.weights)
-    without = score_head(recipe, plain, places_of, metres)
-    with_extra = score_head(replace(recipe, extra=len(columns)), fused, places_of, metres)
+    return tuple(columns), np.where((digests[at] == ours)[:, None], values[at], np.nan)
+
+
+def fused(data: Labelled, numbers: ExtraNumbers) -> Labelled:
+    """The labelled embeddings that have the numbers, with these behind them."""
+    plain = data.take(numbers.which)
+    both = np.concatenate([plain.features, numbers.values], axis=1)
+    return Labelled(both, plain.targets, plain.weights)
+
+
+def score_extra(
+    numbers: ExtraNumbers, recipe: Recipe, data: Labelled, ground: Ground, metres: float
+) -> ExtraScores:
+    """Score a kind of head on embeddings alone, and on embeddings and other numbers.
+
+    Both are taken on the same pixels and folds. The numbers have a penalty of their own, which
+    inner folds choose.
+
+    Parameters
+    ----------
+    numbers
+        The numbers.
+    recipe, data, ground, metres
+        As in `score_head`.
+    """
+    plain, places = data.take(numbers.which), ground.take(numbers.which)
+    without = score_head(recipe, plain, places, metres)
+    wider = replace(recipe, extra=len(numbers.columns))
+    with_extra = score_head(wider, fused(data, numbers), places, metres)
     one, other = with_extra.trial, without.trial
     gain = None
     if one is not None and other is not None:
         gain = difference(one.targets, one.told, other.told, one.groups)
-    return ExtraScores(tuple(columns), len(have), without, with_extra, gain)
+    return ExtraScores(numbers.columns, len(numbers.which), without, with_extra, gain)
 
 
 def numbers_of(places: Places) -> dict[str, NDArray[np.float64]]:

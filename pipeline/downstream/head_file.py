@@ -67,14 +67,27 @@ def write_head(url: str, head: Head) -> bytes:
     return data
 
 
-def check_mosaic(head: Head, mosaic: AnyMosaic) -> None:
+def check_mosaic(head: Head, mosaic: AnyMosaic, extra: bool = False) -> None:
     """Check that a head was trained on embeddings like those of a mosaic.
+
+    Parameters
+    ----------
+    head, mosaic
+        The head and the mosaic.
+    extra
+        Whether numbers of another source can be given beside the embeddings.
 
     Raises
     ------
     BadInput
-        If the mosaic has another fingerprint, or embeddings of another length.
+        If the mosaic has another fingerprint, or embeddings of another length, or the head takes
+        numbers that nobody can give.
     """
+    if head.extra and not extra:
+        raise BadInput(
+            f"it takes {', '.join(head.extra)} beside the embeddings, which only `map` can give it",
+            "head",
+        )
     ours = fingerprint(mosaic.identity)
     if head.mosaic != ours:
         raise BadInput(

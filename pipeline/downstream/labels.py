@@ -22,6 +22,8 @@ from tessera_mosaic.pipeline.downstream.place_files import read_places
 from tessera_mosaic.pipeline.downstream.places import Places, pixels_of
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.imagery.label_raster import label_raster, read_labels
+from tessera_mosaic.pipeline.imagery.value_raster import value_raster
+from tessera_mosaic.pipeline.tiling.ownership import owned
 
 LABEL, YEAR, GROUP = "label", "year", "group"
 """Columns of a file of labels: the class or value, and, where there are such, the calendar year
@@ -124,10 +126,10 @@ def read_ground(path: str, year: int, task: Task, name: str | None, side: int) -
 
 
 def _of_raster(path: str, task: Task, name: str | None, side: int) -> LabelledGround:
-    if task is Task.VALUE:
-        raise BadInput("a raster labels classes: give values as points or polygons", "labels", path)
     if name is not None:
         raise BadInput("a raster of labels has no columns", "field", name)
+    if task is Task.VALUE:
+        return _of_value_raster(path, side)
     labels = read_labels(path)
     parts = []
     for tile in labels.tiles(side):
@@ -157,6 +159,27 @@ def _of_raster(path: str, task: Task, name: str | None, side: int) -> LabelledGr
     return LabelledGround(
         zone, row, col, target.ravel().astype(np.float64), fields, pixels, classes_told
     )
+
+
+def _of_value_raster(path: str, side: int) -> LabelledGround:
+    """Values of a raster. A pixel of it that is larger than ours is one place and one group."""
+    raster = value_raster(path)
+    if len(raster.names) > 1:
+        raise BadInput(f"it has {len(raster.names)} bands: values are one", "labels", path)
+    parts = []
+    for tile in raster.tiles(side):
+        values, numbers = raster.on(tile.window)
+        row, col = np.nonzero(np.isfinite(values[0]) & owned(tile.window, margin=0))
+        zones = np.full(len(row), tile.zone)
+        at = [zones, row + tile.window.row, col + tile.window.col, numbers[row, col]]
+        parts.append((np.stack(at, axis=1), values[0][row, col]))
+    if not sum(len(values) for _, values in parts):
+        raise BadInput("it has no value between 80 S and 84 N", "labels", path)
+    zone, row, col, number = np.concatenate([at for at, _ in parts]).T
+    place = np.unique(number, return_inverse=True)[1].ravel().astype(np.int32)
+    target = np.concatenate([values for _, values in parts]).astype(np.float64)
+    zone, row, col = (of.astype(np.int32) for of in (zone, row, col))
+    return LabelledGround(zone, row, col, target, place, place, ())
 
 
 def raster_classes(path: str) -> tuple[dict[int, str], dict[int, tuple[int, int, int]]]:

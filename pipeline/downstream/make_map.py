@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tessera_mosaic.model.heads.head import Head, Task
+from tessera_mosaic.pipeline.downstream.extra_layer import extra_layer
 from tessera_mosaic.pipeline.downstream.head_file import ReadHead, check_mosaic, read_head
 from tessera_mosaic.pipeline.downstream.map_job import MapJob, check_ground, read_ground
 from tessera_mosaic.pipeline.downstream.map_layout import MapClass, MapLayout
@@ -31,7 +32,7 @@ from tessera_mosaic.pipeline.mosaic.any_mosaic import open_any
 from tessera_mosaic.pipeline.mosaic.identity import Identity, fingerprint, pixels_named
 from tessera_mosaic.pipeline.tiling.area import AreaRequest
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Version of what makes maps: raised whenever the same inputs would come out as others."""
 
 
@@ -140,7 +141,8 @@ def prepare_map(request: MapRequest) -> PreparedMap:
     told = read_head(request.head)
     head = told.head
     mosaic = open_any(request.store, request.store_patience)
-    check_mosaic(head, mosaic)
+    check_mosaic(head, mosaic, extra=True)
+    extra = extra_layer(head.extra, request.extra)
     to = check_year(head.years, request.year, request.match_years)
     mosaic.check_made(request.year)
     if request.probabilities and head.task is Task.VALUE:
@@ -166,6 +168,8 @@ def prepare_map(request: MapRequest) -> PreparedMap:
         "unknown": request.unknown,
         "pixels": pixels_named(inside),
     }
+    if extra is not None:
+        identity["extra"] = extra.sha256
     vector = None if shift is None else shift.vector
     shifted = None if vector is None else np.array(vector, "<f4").tobytes()
     year_identity = identity | {
@@ -180,6 +184,7 @@ def prepare_map(request: MapRequest) -> PreparedMap:
         limit=None if request.unknown is None else head.space.limit(request.unknown),
         shift=vector,
         inside=inside,
+        extra=extra,
     )
     matched = {} if to is None else {request.year: to}
     store = MapStore(
@@ -198,6 +203,11 @@ def prepare_map(request: MapRequest) -> PreparedMap:
 def notes_of(head: Head, shift: YearShift | None) -> tuple[str, ...]:
     """What has to be said of a map."""
     notes = list(head.scores.get("notes", []))
+    if head.extra:
+        notes.append(
+            f"the head takes {', '.join(head.extra)} beside the embeddings: pixels without them "
+            "have no data, and the distance to the training data is that of the embeddings alone"
+        )
     if shift is not None:
         notes.append(
             f"the head is of {shift.to}: the mean shift to {shift.year} over {shift.pixels:,} "

@@ -38,6 +38,9 @@ class MapRequest(JobOptions):
     match_years
         Whether a head may be used on another year than its own, with the shift of the mean over the
         mapped region taken out.
+    extra
+        Path of a GeoTIFF with the numbers of another source that the head takes, one band each by
+        the band's description. Every worker reads it.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
         As in `JobOptions`.
     store_patience, single_launcher, share
@@ -65,6 +68,7 @@ class MapRequest(JobOptions):
     quality: bool = True
     unknown: float | None = None
     match_years: bool = False
+    extra: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,6 +19,7 @@ from shapely import from_wkb
 from tessera_mosaic.model.heads.files import decode_head
 from tessera_mosaic.model.heads.head import Head
 from tessera_mosaic.model.heads.scoring import Scored, scorer_of
+from tessera_mosaic.pipeline.downstream.extra_layer import ExtraLayer
 from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, Reader, reader_of
 from tessera_mosaic.pipeline.downstream.map_layout import (
     DISTANCE_STEP,
@@ -63,6 +64,8 @@ class MapMaker:
         What is added to every embedding, one value a dimension; None for nothing.
     inside
         The region as WKB where only its own pixels are wanted; None for whole tiles.
+    extra
+        Numbers of another source that the head takes; None where it takes none.
     """
 
     store: str
@@ -71,6 +74,7 @@ class MapMaker:
     limit: float | None = None
     shift: tuple[float, ...] | None = None
     inside: bytes | None = None
+    extra: ExtraLayer | None = None
 
     def steps(self, tile: Tile) -> int:
         """Number of rows of chunks in which a tile is made."""
@@ -124,9 +128,14 @@ class TileMapper:
             with meter("read"), store_errors(maker.store):
                 scales = reader.scales()
             known = wanted & np.isfinite(scales)
+            layer = None
+            if maker.extra is not None and known.any():
+                with meter("read"):
+                    layer = maker.extra.on(tile.window)
+                known &= np.isfinite(layer).all(axis=0)
             mapped = int(known.sum())
             if mapped:
-                self._fill(reader, known, scales, values, meter)
+                self._fill(reader, known, scales, layer, values, meter)
         with store_errors(self._storage.url):
             writing()
             if not mapped:
@@ -157,6 +166,7 @@ class TileMapper:
         reader: Reader,
         known: NDArray[np.bool_],
         scales: NDArray[np.float32],
+        layer: NDArray[np.float32] | None,
         values: dict[str, NDArray[Any]],
         meter: Meter,
     ) -> None:
@@ -168,7 +178,11 @@ class TileMapper:
             mine = known[here]
             if not mine.any():
                 return chunk, None
-            return chunk, self._score(chunk.codes(), np.where(mine, scales[here], 0).ravel())
+            extra = None
+            if layer is not None:
+                extra = np.where(mine, layer[(slice(None), *here)], 0).reshape(len(layer), -1)
+            scale = np.where(mine, scales[here], 0).ravel()
+            return chunk, self._score(chunk.codes(), scale, extra)
 
         strips: NDArray[np.bool_] = np.any(known.reshape(-1, side, known.shape[1]), axis=(1, 2))
         meter.plan(int(strips.sum()), of=len(strips))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,20 @@ from tessera_mosaic.model.heads.head import Head, HeadError, HeadKind, Task, pix
 from tessera_mosaic.model.heads.training_space import training_space
 from tessera_mosaic.model.quantize import dequantize
 from tessera_mosaic.pipeline import __version__
-from tessera_mosaic.pipeline.downstream.extra_features import ExtraScores, score_extra
+from tessera_mosaic.pipeline.downstream.extra_features import (
+    ExtraNumbers,
+    ExtraScores,
+    extra_numbers,
+    fused,
+    score_extra,
+)
 from tessera_mosaic.pipeline.downstream.head_file import write_head
-from tessera_mosaic.pipeline.downstream.label_check import ClassCheck, check_labels, enough_of_each
+from tessera_mosaic.pipeline.downstream.label_check import (
+    FEWEST_PIXELS,
+    ClassCheck,
+    check_labels,
+    enough_of_each,
+)
 from tessera_mosaic.pipeline.downstream.labels import LabelledGround, read_ground
 from tessera_mosaic.pipeline.errors import BadInput, as_bad_input, choose
 from tessera_mosaic.pipeline.evaluation.folds import BLOCK_METRES, Ground
@@ -43,7 +54,8 @@ class TrainRequest:
         Path or URL of the mosaic.
     labels
         Path of the labels: CSV (`lon,lat,label`, optional `year`, `group`), GeoJSON, GeoPackage,
-        GeoParquet, Shapefile or FlatGeobuf with points or polygons, or a GeoTIFF of classes.
+        GeoParquet, Shapefile or FlatGeobuf with points or polygons, or a GeoTIFF of classes or of
+        values.
     year
         Calendar year of the embeddings that belong to the labels.
     out
@@ -60,8 +72,9 @@ class TrainRequest:
     unit
         Unit of the values, for maps and reports.
     extra
-        Path of points with numbers of their own (CSV or Parquet with lon and lat), to see whether
-        they tell what the embeddings do not. Only scores are taken of them: a map has them nowhere.
+        Path of numbers of another source: points with columns of them (CSV or Parquet with lon and
+        lat), or a GeoTIFF, whose bands they are. Scores are told with and without them, and the
+        head takes them where the interval of the gain lies above 0; `map` then needs them, too.
 
     Raises
     ------
@@ -180,22 +193,28 @@ def train(request: TrainRequest) -> Trained:
         scores = score_head(recipe, data, places, request.folds)
         extra = None
         if request.extra is not None:
-            extra = score_extra(request.extra, recipe, data, places, request.folds)
+            numbers = extra_numbers(request.extra, places)
+            extra = score_extra(numbers, recipe, data, places, request.folds)
+            if extra.helps:
+                scores = extra.with_extra
+                recipe = replace(recipe, extra=len(numbers.columns))
+                ground, data = with_numbers(ground, data, numbers)
         with one_thread():
-            layers = recipe.fit(data, scores.penalty)
+            layers = recipe.fit(data, scores.penalty, scores.gain)
+    embeddings = data.features[:, : mosaic.layout.dims]
     groups = data.targets.astype(np.int32) if ground.classes else np.zeros(len(ground), np.int32)
     values = None if ground.classes else data.targets
     head = Head(
         kind=request.kind,
         task=request.task,
         layers=layers,
-        space=training_space(data.features, groups),
+        space=training_space(embeddings, groups),
         classes=ground.classes,
         mosaic=fingerprint(mosaic.identity),
         model=model_name(mosaic.identity),
         dims=mosaic.layout.dims,
         years=(request.year,),
-        year_means=data.features.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32),
+        year_means=embeddings.mean(axis=0, dtype=np.float64, keepdims=True).astype(np.float32),
         pixels=np.unique(pixel_digests(ground.zone, ground.row, ground.col)),
         labels_sha256=hashlib.sha256(Path(request.labels).read_bytes()).hexdigest(),
         unit=request.unit,
@@ -204,6 +223,7 @@ def train(request: TrainRequest) -> Trained:
         penalty=scores.penalty,
         scores=scores.to_json(),
         software=software(),
+        extra=numbers.columns if recipe.extra else (),
     )
     written = write_head(request.out, head)
     return Trained(
@@ -250,6 +270,27 @@ def gather(mosaic: AnyMosaic, ground: LabelledGround, year: int) -> tuple[Labell
         )
         features = features[kept]
     return enough, Labelled(features, enough.target, enough.weights())
+
+
+def with_numbers(
+    ground: LabelledGround, data: Labelled, numbers: ExtraNumbers
+) -> tuple[LabelledGround, Labelled]:
+    """The labelled pixels that have numbers of another source, and their embeddings with these.
+
+    Raises
+    ------
+    BadInput
+        If too few of a class have them.
+    """
+    kept = ground.take(numbers.which, "labelled pixel without the extra numbers")
+    counts = np.bincount(kept.target.astype(np.int64)) if kept.classes else np.array([len(kept)])
+    for place, each in enumerate(kept.classes):
+        if place >= len(counts) or counts[place] < FEWEST_PIXELS:
+            raise BadInput(
+                f"fewer than {FEWEST_PIXELS} labelled pixels of class {each.name} have its numbers",
+                "extra",
+            )
+    return kept, fused(data, numbers)
 
 
 def software() -> dict[str, str]:

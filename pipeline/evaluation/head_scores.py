@@ -108,6 +108,8 @@ class HeadScores:
         What has to be said of them.
     trial
         What was told under the trusted folds, to compare with.
+    gain
+        Of features that are not of the embedding, chosen like the penalty.
     """
 
     kinds: tuple[FoldScores, ...]
@@ -117,6 +119,7 @@ class HeadScores:
     curve: tuple[tuple[float, float], ...] = ()
     notes: tuple[str, ...] = ()
     trial: Trial | None = field(default=None, compare=False, repr=False)
+    gain: float = 1.0
 
     def of(self, kind: FoldKind | None) -> FoldScores | None:
         """The scores under one kind of folds, if there are any."""
@@ -179,10 +182,9 @@ def score_head(
                 curve = _curve(recipe, data, splits, penalties)
                 trial = Trial(data.targets, told, groups)
         whole = np.arange(len(data.targets))
-        penalty, _ = choose_penalty(recipe, data, ground, whole, metres)
-    return HeadScores(
-        tuple(kinds), trusted, penalty, len(data.targets), tuple(curve), tuple(notes), trial
-    )
+        penalty, gain = choose_penalty(recipe, data, ground, whole, metres)
+    told_of = len(data.targets), tuple(curve), tuple(notes)
+    return HeadScores(tuple(kinds), trusted, penalty, *told_of, trial, gain)
 
 
 def _kinds_of_folds(

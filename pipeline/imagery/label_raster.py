@@ -73,19 +73,9 @@ class Labels:
             if len(rows):
                 first = corner[0] + int(rows.min()), corner[1] + int(cols.min())
                 size = int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1
-                found.update(tiles_of_region(self._ground(first, size), side, margin=0))
+                ground = ground_of(self.crs, self.transform, first, size)
+                found.update(tiles_of_region(ground, side, margin=0))
         return sorted(found)
-
-    def _ground(self, first: tuple[int, int], size: tuple[int, int]) -> BaseGeometry:
-        """A box in degrees that holds some of the raster, from its first row and column on."""
-        window = rasterio.windows.Window(first[1], first[0], size[1], size[0])
-        bounds = rasterio.windows.bounds(window, self.transform)
-        west, south, east, north = transform_bounds(self.crs, "EPSG:4326", *bounds, densify_pts=21)
-        if west <= east:
-            return shapely.box(west, south, east, north)
-        return shapely.union(
-            shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east, north)
-        )
 
     def on(self, window: Window) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Classes and fields of a window's pixels, 0 where its zone does not own the pixel."""
@@ -103,6 +93,20 @@ class Labels:
             )
             layers.append(np.where(owned(window, margin=0), out, UNLABELLED))
         return layers[0], layers[1]
+
+
+def ground_of(
+    crs: CRS, transform: Affine, first: tuple[int, int], size: tuple[int, int]
+) -> BaseGeometry:
+    """A box in degrees that holds some of a raster, from its first row and column on."""
+    window = rasterio.windows.Window(first[1], first[0], size[1], size[0])
+    bounds = rasterio.windows.bounds(window, transform)
+    west, south, east, north = transform_bounds(crs, "EPSG:4326", *bounds, densify_pts=21)
+    if west <= east:
+        return shapely.box(west, south, east, north)
+    return shapely.union(
+        shapely.box(west, south, 180.0, north), shapely.box(-180.0, south, east, north)
+    )
 
 
 def read_labels(path: str | Path, fields: str | Path | None = None) -> Labels:
@@ -168,7 +172,7 @@ def label_raster(path: str | Path) -> Iterator[Any]:
 def _read(path: str | Path) -> tuple[NDArray[np.int32], CRS, Affine]:
     """Classes, reference system and transform of a raster of labels."""
     with label_raster(path) as file:
-        return _values(path, file), _sound_crs(path, file.crs), file.transform
+        return _values(path, file), sound_crs(path, file.crs), file.transform
 
 
 def _values(path: str | Path, file: Any) -> NDArray[np.int32]:
@@ -198,7 +202,7 @@ def _values(path: str | Path, file: Any) -> NDArray[np.int32]:
     return values
 
 
-def _sound_crs(path: str | Path, crs: CRS | None) -> CRS:
+def sound_crs(path: str | Path, crs: CRS | None) -> CRS:
     """A reference system that names no file of its own."""
     if crs is None:
         raise BadInput(f"{path} has no reference system: labels have to say where they are")

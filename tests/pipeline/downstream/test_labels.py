@@ -112,3 +112,42 @@ def test_labels_that_cannot_be_used_are_refused_in_one_line(tmp_path: Path) -> N
             csv(tmp_path / "o.csv", "lon,lat,label,year\n3,50,a,2024\n"), 2019, Task.CLASS, None, 32
         )
     assert len({colour_of(place) for place in range(60)}) == 60
+
+
+def test_a_raster_of_values_labels_pixel_by_pixel(tmp_path: Path) -> None:
+    """Biomass of 30 m in another reference system, with a scale, and without data in a corner."""
+    path, window = tmp_path / "biomass.tif", Tile(31, 1447, 135, 256).window
+    west, north = window.west + 100, window.north - 200
+    values = np.arange(20, dtype=np.int16).reshape(4, 5)
+    values[0, 0] = -1
+    with rasterio.open(
+        path, "w", driver="GTiff", width=5, height=4, count=1, dtype="int16", crs="EPSG:32631",
+        transform=Affine(30, 0, west, 0, -30, north), nodata=-1,
+    ) as file:  # fmt: skip
+        file.write(values, 1)
+        file.scales, file.offsets = (0.5,), (10.0,)
+    ground = read_ground(str(path), 2024, Task.VALUE, None, 256)
+    assert len(ground) == 19 * 9
+    assert sorted(set(ground.target.tolist())) == [10 + each / 2 for each in range(1, 20)]
+    # The nine pixels of one of its pixels are one place: they weigh as one, and no fold cuts them.
+    assert set(np.bincount(ground.place).tolist()) == {9}
+    np.testing.assert_array_equal(ground.place, ground.group)
+    assert ground.weights().sum() == pytest.approx(19)
+    of_ten = ground.target == 10 + 7 / 2
+    assert sorted(set((ground.row[of_ten] - window.row).tolist())) == [23, 24, 25]
+    assert sorted(set((ground.col[of_ten] - window.col).tolist())) == [16, 17, 18]
+
+
+def test_a_raster_of_values_that_is_none_is_refused(tmp_path: Path) -> None:
+    path, window = tmp_path / "two.tif", Tile(31, 1447, 135, 256).window
+    place = {"transform": Affine(10, 0, window.west, 0, -10, window.north), "nodata": np.nan}
+    for bands, told in ((2, "it has 2 bands"), (1, "it has no value")):
+        with rasterio.open(
+            path, "w", driver="GTiff", width=4, height=4, count=bands, dtype="float32",
+            crs="EPSG:32631", **place,
+        ) as file:  # fmt: skip
+            file.write(np.full((bands, 4, 4), np.inf if bands == 1 else 1.0, np.float32))
+        with pytest.raises(BadInput, match=told):
+            read_ground(str(path), 2024, Task.VALUE, None, 256)
+    with pytest.raises(BadInput, match="no columns"):
+        read_ground(str(path), 2024, Task.VALUE, "tons", 256)

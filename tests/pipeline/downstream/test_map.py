@@ -1,5 +1,5 @@
 """From labels to a map, on real embeddings: how right it is, and that its bytes do not depend on
-who made it, nor on how often he was stopped."""
+who made it. Jobs that are killed are in `scenarios/test_killed_makers.py`."""
 
 from __future__ import annotations
 
@@ -165,17 +165,6 @@ def test_a_map_has_the_same_bytes_whoever_makes_it(burn: Burn) -> None:
         assert ended.code == 0, ended.error
         assert same(jobs.contents(burn.folder / out), expected, out), out
         shutil.rmtree(burn.folder / out)
-
-
-def test_killed_and_run_again_it_is_the_same_map(burn: Burn) -> None:
-    expected = jobs.contents(burn.folder / "map")
-    words = burn.words("killed", "--probabilities", "--unknown=99.9")
-    for objects in (25, 45):
-        store = burn.folder / "killed"
-        jobs.kill_when(words, lambda n=objects, at=store: jobs.objects(at) >= n)  # type: ignore[misc]
-    assert main(words) == 0
-    assert same(jobs.contents(burn.folder / "killed"), expected, "killed")
-    assert main(["verify", f"--store={burn.folder / 'killed'}"]) == 0
 
 
 def test_training_pixels_are_no_reference(burn: Burn) -> None:
