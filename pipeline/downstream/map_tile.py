@@ -198,7 +198,8 @@ class TileMapper:
                     if scored is not None:
                         here = np.s_[chunk.row : chunk.row + side, chunk.col : chunk.col + side]
                         self._tell(scored, known[here], here, values)
-            meter.add(blocks=int(strips[chunks[0].row // side]))
+            # A row of chunks that are all fill has none.
+            meter.add(blocks=int(bool(chunks) and strips[chunks[0].row // side]))
         if self._map.layout.quality:
             with meter("read"), store_errors(self._maker.store):
                 counts = reader.counts()
