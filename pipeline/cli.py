@@ -8,6 +8,7 @@ or a device that does not serve. `errors` says which class of error ends with wh
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
 import os
@@ -56,6 +57,7 @@ COMMANDS = {
     "points": "draw a probability sample of a map's pixels, to be labelled",
     "areas": "areas and accuracies of a map with intervals, from a labelled sample",
     "suggest": "where another label would teach a map most",
+    "completion": "completion of commands and options for bash or zsh",
 }
 """Purpose of each command. `commands.<name>` holds `<name>_arguments` and `<name>_command`."""
 
@@ -131,9 +133,12 @@ def keep_assertions() -> None:
 def _main(command: str | None, words: list[str]) -> ExitCode:
     """Run a command that a user may stop."""
     try:
-        args, rest = build_parser(command).parse_known_args(words)
+        parser = build_parser(command)
+        args, rest = parser.parse_known_args(_with_config(command, words))
         args.beam_arguments, args.words = rest, words
-        return _run(args)
+        args.whole_parser = functools.partial(build_parser, all_commands=True)
+        with module_of("common_options").told_as_asked(args):
+            return _run(args)
     except ModuleNotFoundError as error:
         package = (error.name or "").split(".")[0]
         if command not in NEEDING_TRAINING or package not in TRAINING_PACKAGES:
@@ -151,8 +156,20 @@ def _main(command: str | None, words: list[str]) -> ExitCode:
         return ExitCode.FAILED
 
 
-def build_parser(command: str | None) -> argparse.ArgumentParser:
-    """Make the parser; only the module of the command at hand is imported."""
+def _with_config(command: str | None, words: list[str]) -> list[str]:
+    """The words with the options of a file that they name."""
+    if command not in COMMANDS or not any(word.startswith("--config") for word in words):
+        return words
+    parser = _Parser(prog=f"tessera-mosaic {command}", add_help=False)
+    getattr(module_of(command), f"{command}_arguments")(parser)
+    module_of("common_options").common_arguments(parser)
+    at, takes_beam = words.index(command) + 1, command in TAKING_BEAM_OPTIONS
+    told = module_of("config_file").with_config(words[at:], parser, takes_beam)
+    return [*words[:at], *told]
+
+
+def build_parser(command: str | None = None, all_commands: bool = False) -> argparse.ArgumentParser:
+    """Make the parser; only the module of the command at hand is imported, or all."""
     parser = _Parser(
         prog="tessera-mosaic",
         description="TESSERA embeddings of the Earth: from Sentinel scenes to a global mosaic.",
@@ -167,9 +184,9 @@ def build_parser(command: str | None) -> argparse.ArgumentParser:
             description=f"{purpose[0].upper()}{purpose[1:]}.",
             allow_abbrev=False,
         )
-        if name == command:
+        if all_commands or name == command:
             getattr(module_of(name), f"{name}_arguments")(sub)
-        sub.add_argument("--json", action="store_true", help="one JSON object on standard output")
+        module_of("common_options").common_arguments(sub)
     return parser
 
 

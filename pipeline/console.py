@@ -14,6 +14,7 @@ import signal
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
@@ -37,7 +38,15 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPED = "stopped; run it again to go on"
 """What is said of work that was stopped."""
 
-NO_OPTIONS = ("command", "beam_arguments", "words")
+OURS = "tessera_mosaic"
+"""Logger of all that is ours."""
+
+TOLD = "told"
+"""Attribute of a log line that people have read already: it goes to the file of a log alone."""
+
+LOG_LINE = "%(levelname)s %(name)s: %(message)s"
+
+NO_OPTIONS = ("command", "beam_arguments", "words", "whole_parser")
 """Attributes of a command's arguments that are no options of its own."""
 
 
@@ -47,9 +56,62 @@ def set_up_logging() -> None:
     # Beam sets the levels of some of its loggers itself.
     handler.setLevel(logging.WARNING)
     handler.addFilter(lambda record: not record.getMessage().startswith(OF_BEAM))
-    logging.basicConfig(
-        level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler]
-    )
+    handler.addFilter(lambda record: not hasattr(record, TOLD))
+    logging.basicConfig(level=logging.WARNING, format=LOG_LINE, handlers=[handler])
+
+
+def tell(verbose: bool = False, quiet: bool = False) -> None:
+    """Choose what people see of a command's way beside what it prints.
+
+    Parameters
+    ----------
+    verbose
+        Whether they see what it does, step by step.
+    quiet
+        Whether they see errors alone: no warnings and no progress.
+    """
+    level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _BesideTheLine):
+            handler.setLevel(level)
+    logging.getLogger(OURS).setLevel(min(level, logging.WARNING))
+
+
+def quiet() -> bool:
+    """Whether people asked for errors alone."""
+    handlers = [each for each in logging.getLogger().handlers if isinstance(each, _BesideTheLine)]
+    return any(each.level > logging.WARNING for each in handlers)
+
+
+def log_to(path: str) -> logging.Handler:
+    """Write what a command does, step by step, to the end of a file too; the handler that does.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    handler = _LogFile(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter(f"%(asctime)s {LOG_LINE}"))
+    handler.addFilter(lambda record: not record.getMessage().startswith(OF_BEAM))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger(OURS).setLevel(logging.INFO)
+    return handler
+
+
+def _readable(record: logging.LogRecord) -> logging.LogRecord:
+    """A log line of which nothing is obeyed rather than read."""
+    told = copy.copy(record)
+    told.msg, told.args = one_line(record.getMessage()), ()
+    return told
+
+
+class _LogFile(logging.FileHandler):
+    """Writes to a file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(_readable(record)).split("\n")))
 
 
 def tell_at_once(text: str) -> None:
@@ -85,10 +147,8 @@ class _BesideTheLine(logging.StreamHandler[TextIO]):
     """Writes to standard error; on a terminal, in place of the line that shows progress there."""
 
     def format(self, record: logging.LogRecord) -> str:
-        told = copy.copy(record)
-        told.msg, told.args = one_line(record.getMessage()), ()
         # A traceback, which only what nobody foresaw has, keeps its lines.
-        lines = map(printable, super().format(told).split("\n"))
+        lines = map(printable, super().format(_readable(record)).split("\n"))
         return (ERASE if self.stream.isatty() else "") + "\n".join(lines)
 
 

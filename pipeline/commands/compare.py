@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tessera_mosaic.pipeline.console import quiet
+
 
 def compare_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `compare`."""
@@ -25,7 +27,7 @@ def compare_command(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_mosaic.pipeline.downstream.compare import CompareRequest, compare
 
     request = CompareRequest(args.one, args.other, args.region, args.year, args.out)
-    with tqdm(desc="comparing", unit=" tiles", disable=None) as bar:
+    with tqdm(desc="comparing", unit=" tiles", disable=quiet() or None) as bar:
 
         def tell(done: int, tiles: int) -> None:
             bar.total = tiles

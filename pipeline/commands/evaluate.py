@@ -9,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tessera_mosaic.pipeline.console import quiet
 from tessera_mosaic.pipeline.evaluation.label_scores import SEEDS, EvaluateRequest, evaluate
 from tessera_mosaic.pipeline.evaluation.score_tables import LabelScore, MeanScore
 
@@ -41,7 +42,7 @@ def evaluate_command(args: argparse.Namespace) -> dict[str, Any]:
 
 def _shown(scores: Iterable[LabelScore], count: int) -> Iterable[LabelScore]:
     """Show on a terminal how many of the scores have come."""
-    return tqdm(scores, "scoring", count, disable=None)
+    return tqdm(scores, "scoring", count, disable=quiet() or None)
 
 
 def print_scores(scores: Sequence[MeanScore]) -> None:

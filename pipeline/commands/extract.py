@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tessera_mosaic.pipeline.console import quiet
 from tessera_mosaic.pipeline.errors import BadInput
 
 
@@ -38,7 +39,7 @@ def extract_command(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_mosaic.pipeline.downstream.extract import ExtractRequest, extract
 
     request = ExtractRequest(args.store, args.at, args.out, years_of(args.years), args.statistic)
-    with tqdm(desc="extracting", unit=" parts", disable=None) as bar:
+    with tqdm(desc="extracting", unit=" parts", disable=quiet() or None) as bar:
 
         def tell(done: int, parts: int) -> None:
             bar.total = parts

@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tessera_mosaic.pipeline.console import quiet
 from tessera_mosaic.pipeline.downstream.point_file import Design
 from tessera_mosaic.pipeline.downstream.points import PointsRequest, points
 from tessera_mosaic.pipeline.tiling.lattice import Window
@@ -75,4 +76,4 @@ def sampled_map_arguments(parser: argparse.ArgumentParser) -> None:
 
 def shown(windows: Iterable[Window], count: int) -> Iterable[Window]:
     """Show on a terminal how much of the map has been passed over."""
-    return tqdm(windows, "reading the map", count, unit="window", disable=None)
+    return tqdm(windows, "reading the map", count, unit="window", disable=quiet() or None)

@@ -22,6 +22,7 @@ from tessera_mosaic.model.checkpoints.files import (
     refuse_withdrawn,
 )
 from tessera_mosaic.model.data import WEIGHTS
+from tessera_mosaic.pipeline.console import quiet
 from tessera_mosaic.pipeline.errors import BadInput, Gone, SceneError, as_bad_input
 from tessera_mosaic.pipeline.io.buckets import Buckets
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
@@ -289,7 +290,7 @@ def _of_bucket(location: str, start: int) -> _Source:
 
 def _progress(location: str, size: int | None, done: int) -> Callback:
     """A bar on a terminal, else nothing."""
-    if not sys.stderr.isatty():
+    if quiet() or not sys.stderr.isatty():
         return NoOpCallback()
     name = plain(location).rpartition("/")[2]
     return TqdmCallback(

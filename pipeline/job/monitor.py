@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from tessera_mosaic.pipeline.console import ERASE, clock, number
+from tessera_mosaic.pipeline.console import ERASE, clock, number, quiet
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.pacing import Pacing
 from tessera_mosaic.pipeline.ledger.tally import pause, read_tallies
@@ -83,7 +83,7 @@ class Monitor:
     def __exit__(self, *error: Any) -> None:
         self._stop.set()
         self._thread.join()
-        if self.stream.isatty():
+        if self.stream.isatty() and not quiet():
             self.stream.write(ERASE)
             self.stream.flush()
 
@@ -122,8 +122,9 @@ class Monitor:
             self._show(GAP.join(parts) + "\n")
 
     def _show(self, text: str) -> None:
-        self.stream.write(text)
-        self.stream.flush()
+        if not quiet():
+            self.stream.write(text)
+            self.stream.flush()
 
 
 def made(counts: Counter[str]) -> int:
