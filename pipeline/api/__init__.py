@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tessera_mosaic.adopting import adopt
-    from tessera_mosaic.launching import SampleOutcome, run, sample
+    from tessera_mosaic.launching import SampleOutcome, run, run_years, sample
     from tessera_mosaic.model.cards import Card
     from tessera_mosaic.model.encoder import Embedding
     from tessera_mosaic.model.heads.head import HeadKind, Task
@@ -211,6 +211,7 @@ __all__ = [
     "publish",
     "read_stack",
     "run",
+    "run_years",
     "sample",
     "search",
     "status",
@@ -222,7 +223,7 @@ __all__ = [
 
 _PLACES = {
     "tessera_mosaic.adopting": ("adopt",),
-    "tessera_mosaic.launching": ("SampleOutcome", "run", "sample"),
+    "tessera_mosaic.launching": ("SampleOutcome", "run", "run_years", "sample"),
     "tessera_mosaic.model.cards": ("Card",),
     "tessera_mosaic.model.encoder": ("Embedding",),
     "tessera_mosaic.model.heads.head": ("HeadKind", "Task"),

@@ -88,6 +88,9 @@ class RunRequest(JobOptions):
         GB of memory and of local disk of each machine that annual stacks may take before they are
         encoded; by default 4 and 20, and less where there is less. Whatever fits is read at once,
         and fetched once.
+    max_tiles, max_cost
+        Most tiles that the run may have, and most US dollars that its plan may come to; what is
+        above is refused before the store is touched. No limit by default.
     allow_lost_scenes
         Number of scenes that a tile may lose for good before it fails: their items or files are
         faulty, or gone.
@@ -139,6 +142,8 @@ class RunRequest(JobOptions):
     read_memory: float | None = None
     read_disk: float | None = None
     buffer: float | None = None
+    max_tiles: int | None = None
+    max_cost: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -150,6 +155,10 @@ class RunRequest(JobOptions):
             raise BadInput(f"a block is a whole number of {CHUNK} px chunks", "block", self.block)
         if self.reproducible and (self.precision, self.device) != (Precision.FP32, Device.CPU):
             raise BadInput("only fp32 on the CPU can be the same everywhere", "reproducible", True)
+        if self.max_tiles is not None and self.max_tiles < 1:
+            raise BadInput("a run has at least one tile", "max_tiles", self.max_tiles)
+        if self.max_cost is not None and not self.max_cost > 0:
+            raise BadInput("choose US dollars above 0", "max_cost", self.max_cost)
         check_losses(self.allow_lost_scenes)
         check_year(self.year)
 

@@ -16,6 +16,9 @@ from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, WantedPixels
 from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_MARGIN, DEFAULT_SIDE
 
+MOST_YEARS = 100
+"""Most years of one command."""
+
 
 def area_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options that say which tiles and pixels."""
@@ -61,6 +64,24 @@ def part_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--buffer", type=float, metavar="METRES", help="how far around points")
     parser.add_argument("--year", type=int, help="calendar year (the newest made)")
+
+
+def years(text: str) -> int | tuple[int, ...]:
+    """Read `2024`, or `2019-2024` for these years and all in between.
+
+    Raises
+    ------
+    ArgumentTypeError
+        If the text is neither.
+    """
+    first, dash, last = text.partition("-")
+    try:
+        found = tuple(range(int(first), int(last if dash else first) + 1))
+    except ValueError:
+        found = ()
+    if not 0 < len(found) <= MOST_YEARS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no year, nor years such as 2019-2024")
+    return found if dash else found[0]
 
 
 def area_request(args: argparse.Namespace) -> AreaRequest:

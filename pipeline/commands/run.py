@@ -15,16 +15,23 @@ from tessera_mosaic.pipeline.commands.arguments import (
     loss_arguments,
     one_sensor_lines,
     rule_arguments,
+    years,
 )
 from tessera_mosaic.pipeline.io.urls import plain
-from tessera_mosaic.pipeline.job.outcome import Outcome
+from tessera_mosaic.pipeline.job.outcome import Outcome, together
 from tessera_mosaic.requests import DEFAULT_BLOCK, RunRequest
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `run`."""
     run_options(parser)
-    parser.add_argument("--year", required=True, type=int, help="calendar year")
+    parser.add_argument(
+        "--year",
+        required=True,
+        type=years,
+        metavar="YEAR",
+        help="calendar year, or several: 2019-2024",
+    )
 
 
 def run_options(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +60,15 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     )
     loss_arguments(parser)
     parser.add_argument(
+        "--max-cost",
+        type=float,
+        metavar="USD",
+        help="refuse a run whose plan comes to more money (see `plan`)",
+    )
+    parser.add_argument(
+        "--max-tiles", type=int, metavar="N", help="refuse a run that has more tiles"
+    )
+    parser.add_argument(
         "--read-memory",
         type=float,
         metavar="GB",
@@ -80,7 +96,7 @@ def run_request(args: argparse.Namespace) -> RunRequest:
         catalog=args.catalog,
         region=args.region,
         buffer=args.buffer,
-        year=args.year,
+        year=args.year[0] if isinstance(args.year, tuple) else args.year,
         store=args.store,
         allow_hosts=tuple(args.allow_host),
         land=args.land,
@@ -96,6 +112,8 @@ def run_request(args: argparse.Namespace) -> RunRequest:
         precision=args.precision,
         device=args.device,
         reproducible=args.reproducible,
+        max_tiles=args.max_tiles,
+        max_cost=args.max_cost,
         allow_lost_scenes=args.allow_lost_scenes,
         allow_lost_sensor=args.allow_lost_sensor,
         read_memory=args.read_memory,
@@ -107,13 +125,21 @@ def run_request(args: argparse.Namespace) -> RunRequest:
 def run_command(args: argparse.Namespace) -> dict[str, Any]:
     """Run the job, tell what came of it, and return the fields of `run --json`."""
     # Imported here, so that --help does not load Beam.
-    from tessera_mosaic.launching import run
+    from tessera_mosaic.launching import run_years
 
-    outcome = run(run_request(args))
-    retry = retry_command(args.words, outcome)
-    if not args.json:
-        print_outcome(args.store, outcome, f"{outcome.pixels:,} pixels embedded", retry)
-    return {**outcome.to_json(), "retry": retry}
+    asked = args.year if isinstance(args.year, tuple) else (args.year,)
+    outcomes = dict(zip(asked, run_years(run_request(args), asked), strict=True))
+    whole = together(outcomes.values())
+    retry = retry_command(args.words, whole)
+    for year, outcome in outcomes.items():
+        if not args.json:
+            where = args.store if len(asked) == 1 else f"{args.store}, {year}"
+            what = f"{outcome.pixels:,} pixels embedded"
+            print_outcome(where, outcome, what, retry if year == asked[-1] else None)
+    told = {**whole.to_json(), "retry": retry}
+    if isinstance(args.year, tuple):
+        told["years"] = {str(year): outcome.to_json() for year, outcome in outcomes.items()}
+    return told
 
 
 def print_outcome(where: str, outcome: Outcome, what: str, retry: str | None) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from shapely import from_wkb
+from shapely import from_wkb, to_wkb
 
 from tessera_mosaic.model.encoder import Embedding
 from tessera_mosaic.model.observations import Origin, Stack
@@ -41,7 +41,7 @@ from tessera_mosaic.pipeline.stacks.losses import Losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.stacks.unit_parts import BESIDE
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, lonlat_bounds
-from tessera_mosaic.pipeline.tiling.region import wanted_pixels
+from tessera_mosaic.pipeline.tiling.region import outline_within, wanted_pixels
 
 NO_PIXEL = "no pixel of the tile"
 """Why a scene is not used that no block of the tile was asked of."""
@@ -81,7 +81,7 @@ class EmbedMaker:
     margin
         Number of pixels that are written beyond a zone's meridians.
     inside
-        The region as WKB where only its own pixels are wanted; None for whole tiles.
+        The mosaic's outline as WKB where only pixels inside it are wanted; None for whole tiles.
     allow_lost_scenes
         Number of scenes that a tile may lose for good before it fails.
     allow_lost_sensor
@@ -113,6 +113,12 @@ class EmbedMaker:
         """Pixels of a window to embed, bool (height, width)."""
         inside = None if self.inside is None else from_wkb(self.inside)
         return wanted_pixels(window, self.margin, inside)
+
+    def outline(self, tile: Tile) -> str:
+        """The part of the region that decides about a tile's pixels, as its record has it."""
+        if self.inside is None:
+            return ""
+        return str(to_wkb(outline_within(from_wkb(self.inside), tile.window), hex=True))
 
     def open(self, storage: Storage, threads: int) -> TileEmbedder:
         """Open catalogue, mosaic and encoder in a worker process."""
@@ -196,6 +202,7 @@ class TileEmbedder:
             objects=tuple(objects),
             arithmetic=self._encoder.arithmetic,
             means=seen.means(),
+            outline=maker.outline(tile),
         )
 
     def keys(self, tile: Tile) -> Iterable[str]:

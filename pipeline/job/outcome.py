@@ -105,6 +105,29 @@ class Outcome:
         return {"share": self.share, "whole": None if self.whole is None else vars(self.whole)}
 
 
+def together(outcomes: Iterable[Outcome]) -> Outcome:
+    """What several launches came to, one after the other: at least one."""
+    each = list(outcomes)
+    if len(each) == 1:
+        return each[0]
+    failures, measures, without = (Counter[str]() for _ in range(3))
+    for outcome in each:
+        failures.update(outcome.failures)
+        without.update(outcome.without)
+        for name, value in outcome.measures.items():
+            measures[name] += value  # type: ignore[assignment]
+    return Outcome(
+        tiles=sum(outcome.tiles for outcome in each),
+        done=sum(outcome.done for outcome in each),
+        failed=sum(outcome.failed for outcome in each),
+        missing=sum(outcome.missing for outcome in each),
+        seconds=sum(outcome.seconds for outcome in each),
+        failures=dict(failures.most_common()),
+        measures=dict(measures),
+        without=dict(without),
+    )
+
+
 def add_up(
     launch: str, tiles: Iterable[Found], seconds: float, unrecorded: Counter[str]
 ) -> tuple[Outcome, list[Tile]]:

@@ -13,7 +13,8 @@ deleted:
 In a mosaic's store:
 
     key                                       by        delete?  holds
-    records/region.wkb                        launcher  run      the region, where one was cut
+    records/region.json                       launcher  run      the outline, where one was cut
+    records/region.wkb                        launcher  no       the same of older versions
     records/YYYY/planned/utmNN.json           launcher  no       tiles that any run was asked for
     records/YYYY/requests/ID/utmNN.json       launcher  no       tiles that one run was asked for
     records/YYYY/shares/latest.json           launcher  yes      into how many shares and of what
@@ -78,7 +79,8 @@ from tessera_mosaic.pipeline.tiling.lattice import Tile, zone_group
 
 RECORDS = "records/"
 
-REGION = "records/region.wkb"
+REGION = "records/region.json"
+FIRST_REGION = "records/region.wkb"
 
 MANIFEST = "published/list.json"
 PUBLISHED = "published/"

@@ -9,27 +9,24 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import enum
-import functools
 import itertools
 import logging
-import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.errors import Altered, classed
 from tessera_mosaic.pipeline.io.sealed import seal, unseal
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.stored_object import StoredObject
 from tessera_mosaic.pipeline.io.strict import fields, listed, named, number, text, whole
 from tessera_mosaic.pipeline.ledger.keys import record_key, records_prefix
+from tessera_mosaic.pipeline.ledger.software import software_versions
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
 log = logging.getLogger(__name__)
@@ -109,7 +106,7 @@ class TileResult:
     scenes_used, scenes_unused, scenes_lost, absent_sensors, offset_by_evidence, sources, \
 observations, pixels, tokens, objects
         As in `Record`.
-    arithmetic, means
+    arithmetic, means, outline
         As in `Record`.
     """
 
@@ -126,6 +123,7 @@ observations, pixels, tokens, objects
     arithmetic: str = ""
     means: dict[str, list[float]] = field(default_factory=dict)
     absent_sensors: dict[str, str] = field(default_factory=dict)
+    outline: str = ""
 
 
 @dataclass(frozen=True)
@@ -186,6 +184,9 @@ class Record:
     means
         Means of a mosaic's tile over its embedded pixels: `scales`, one value, and `codes`, one a
         dimension. Other arithmetic hardly moves them, and other scenes do.
+    outline
+        The part of the mosaic's outline that the tile was made with, as WKB of degrees in
+        hexadecimal digits; empty where all of its pixels were wanted.
     software
         Versions of the software that decides or may disturb the bytes, by name.
     written
@@ -217,6 +218,7 @@ class Record:
     software: dict[str, str] = field(default_factory=dict)
     written: str = ""
     absent_sensors: dict[str, str] = field(default_factory=dict)
+    outline: str = ""
 
     @classmethod
     def of(cls, tile: Tile, year: int, fingerprint: str, result: TileResult) -> Record:
@@ -230,6 +232,8 @@ class Record:
         if not self.sources:
             # No tile that is made of scenes has any.
             del fields["sources"]
+        if not self.outline:
+            del fields["outline"]
         return seal(fields)
 
     @classmethod
@@ -272,6 +276,9 @@ def means_of(scales: float, codes: NDArray[np.int64], embedded: int) -> dict[str
 MOST_SCENES = 1_000_000
 """Most scenes that one record may name."""
 
+MOST_DIGITS = 1 << 24
+"""Most hexadecimal digits of a record's outline."""
+
 MOST_KINDS = 1000
 """Most names under which a record may count something."""
 
@@ -310,6 +317,7 @@ RECORD: Mapping[str, Callable[[Any], Any]] = {
     "scenes_lost": lambda value: listed(value, lambda each: _texts(each, 3), MOST_SCENES),
     "offset_by_evidence": lambda value: listed(value, lambda each: _texts(each, 3), MOST_SCENES),
     "absent_sensors": lambda value: named(value, text, MOST_KINDS),
+    "outline": lambda value: text(value, MOST_DIGITS),
     "sources": lambda value: listed(value, lambda each: _texts(each, 2), MOST_SCENES),
     "observations": lambda value: named(value, _observed, MOST_KINDS),
     "pixels": _counted,
@@ -390,11 +398,3 @@ def failure(error: BaseException) -> Failure:
     """What an error says of the tile that it failed; other exceptions than ours are `internal`."""
     told, scene, asset = classed(error), getattr(error, "scene", ""), getattr(error, "asset", "")
     return Failure(told.kind, str(told), scene, asset)
-
-
-@functools.cache
-def software_versions() -> dict[str, str]:
-    """Versions recorded beside the fingerprint; they may move on while it stays."""
-    names = ("torch", "numpy", "rasterio", "zarr", "apache-beam")
-    versions = {name: metadata.version(name) for name in names}
-    return {"tessera-mosaic": __version__, "python": platform.python_version(), **versions}

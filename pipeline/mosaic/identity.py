@@ -20,8 +20,13 @@ Identity = dict[str, Any]
 of a later version."""
 
 
+ALL, INSIDE = "all", "inside"
+"""How an identity names the pixels that are written: all of the tiles, or those inside an outline,
+which may grow, so that it is no part of the identity."""
+
+
 def run_identity(
-    encoder: Identity, imagery: str, rules: Identity, margin: int, inside: bytes | None = None
+    encoder: Identity, imagery: str, rules: Identity, margin: int, pixels: str = ALL
 ) -> Identity:
     """Put together what decides the bytes of a run.
 
@@ -35,8 +40,8 @@ def run_identity(
         How pixels become observations: resampling kernel, offset, and which of several scenes.
     margin
         Number of pixels that are written beyond a zone's meridians.
-    inside
-        The region as WKB where only its own pixels are written; None for whole tiles.
+    pixels
+        Which pixels are written: `all`, `inside`, or what an older store says in place of that.
     """
     identity = {
         "algorithm": ALGORITHM,
@@ -44,7 +49,7 @@ def run_identity(
         "imagery": imagery,
         "rules": rules,
         "margin": margin,
-        "pixels": pixels_named(inside),
+        "pixels": pixels,
     }
     return json.loads(json.dumps(identity))
 
@@ -67,7 +72,7 @@ def adopted_identity(model: str, source: str, nearest: bool, margin: int) -> Ide
         "algorithm": ALGORITHM,
         "adopted": {"model": model, "source": source, "pixels": "nearest" if nearest else "same"},
         "margin": margin,
-        "pixels": pixels_named(None),
+        "pixels": ALL,
     }
 
 
@@ -84,9 +89,18 @@ def model_name(identity: Identity) -> str:
     return adopted_model(identity) or str(identity["encoder"]["card"]["name"])
 
 
+def is_outlined(identity: Identity) -> bool:
+    """Whether only pixels inside an outline are written.
+
+    Older stores name the digest of the only region that they could have. That stands for `inside`
+    today, and stays in their identity, of which all their records hold the digest.
+    """
+    return str(identity["pixels"]).split(" ")[0] == INSIDE
+
+
 def pixels_named(inside: bytes | None) -> str:
-    """How an identity names the pixels that are written."""
-    return "all" if inside is None else f"inside {hashlib.sha256(inside).hexdigest()}"
+    """How the identity of a map names the pixels that are written."""
+    return ALL if inside is None else f"inside {hashlib.sha256(inside).hexdigest()}"
 
 
 def fingerprint(identity: Identity) -> str:

@@ -235,15 +235,9 @@ def pixels_inside(region: BaseGeometry, window: Window) -> NDArray[np.bool_]:
     -------
     bool (height, width)
     """
-    west, south, east, north = lonlat_bounds(window)
-    near = [
-        shapely.intersection(region, shapely.box(west + turn, south, east + turn, north))
-        for turn in TURNS
-    ]
     ground = [
         moved(shapely.segmentize(part, 0.01), from_lonlat(window.zone))
-        for part in near
-        if part.area > 0
+        for part in _near(region, window)
     ]
     if not ground:
         return np.zeros(window.shape, bool)
@@ -251,6 +245,31 @@ def pixels_inside(region: BaseGeometry, window: Window) -> NDArray[np.bool_]:
         ground, out_shape=window.shape, transform=window.transform, dtype="uint8"
     )
     return burnt.astype(bool)
+
+
+def outline_within(region: BaseGeometry, window: Window) -> BaseGeometry:
+    """The part of a region, in degrees, that decides which pixels of a window lie inside it.
+
+    Examples
+    --------
+    >>> from tessera_mosaic.pipeline.tiling.lattice import parse_tile
+    >>> outline_within(shapely.box(0, 50, 6, 51), parse_tile("utm31_r0000_c0000", 2048).window).area
+    0.0
+    """
+    parts = _near(region, window)
+    return shapely.multipolygons(
+        [each for part in parts for each in shapely.get_parts(part) if each.geom_type == "Polygon"]
+    )
+
+
+def _near(region: BaseGeometry, window: Window) -> list[BaseGeometry]:
+    """What of a region lies in a window's box in degrees, on each side of the antimeridian."""
+    west, south, east, north = lonlat_bounds(window)
+    parts = [
+        shapely.intersection(region, shapely.box(west + turn, south, east + turn, north))
+        for turn in TURNS
+    ]
+    return [part for part in parts if part.area > 0]
 
 
 def wanted_pixels(

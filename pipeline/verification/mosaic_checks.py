@@ -17,8 +17,9 @@ from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import tile_lists
 from tessera_mosaic.pipeline.ledger.keys import MANIFEST, REGION, REGISTRY
-from tessera_mosaic.pipeline.ledger.records import READ_THREADS
-from tessera_mosaic.pipeline.mosaic.identity import fingerprint, pixels_named
+from tessera_mosaic.pipeline.ledger.outline import first_outline, outline_kept
+from tessera_mosaic.pipeline.ledger.records import READ_THREADS, Record
+from tessera_mosaic.pipeline.mosaic.identity import fingerprint, is_outlined
 from tessera_mosaic.pipeline.mosaic.metadata import (
     encode_json,
     own_document,
@@ -34,6 +35,7 @@ from tessera_mosaic.pipeline.verification.code_histograms import Histograms, unu
 from tessera_mosaic.pipeline.verification.findings import Checked, ProblemKind, sound, unsound
 from tessera_mosaic.pipeline.verification.record_checks import (
     ABSENT,
+    Survey,
     TileCheck,
     TileReport,
     check_zone,
@@ -83,30 +85,46 @@ def tile_check(mosaic: Mosaic, year: int, wanted: Wanted | None) -> TileCheck:
     wanted
         Tells which pixels of a window are embedded; None where that is not known.
     """
+    margin = mosaic.identity["margin"]
+
+    def survey(tile: Tile, record: Record) -> Survey:
+        return survey_tile(mosaic, year, wanted_of(record, wanted, margin), tile, record)
+
     return TileCheck(
         storage=mosaic.storage,
         year=year,
         command=COMMAND,
         fingerprint=fingerprint(mosaic.identity),
         keys=lambda tile: mosaic.keys(tile, year),
-        survey=functools.partial(survey_tile, mosaic, year, wanted),
+        survey=survey,
     )
+
+
+def wanted_of(record: Record, wanted: Wanted | None, margin: int) -> Wanted | None:
+    """Which pixels a tile was made of: those inside the outline that its record holds, if any."""
+    if not record.outline:
+        return wanted
+    outline = shapely.from_wkb(record.outline)
+    return functools.partial(wanted_pixels, margin=margin, inside=outline)
 
 
 def check_region(mosaic: Mosaic) -> tuple[Wanted | None, tuple[Checked, ...]]:
     """Which pixels are embedded, and the region that says so where the mosaic has one."""
-    told, margin = mosaic.identity["pixels"], mosaic.identity["margin"]
-    if told == pixels_named(None):
+    margin = mosaic.identity["margin"]
+    if not is_outlined(mosaic.identity):
         return functools.partial(wanted_pixels, margin=margin), ()
+    # Records without an outline of their own are from before the store could grow.
+    first = first_outline(mosaic.storage)
+    wanted = None
+    if first is not None:
+        wanted = functools.partial(wanted_pixels, margin=margin, inside=first)
     remedy = f"the next `{COMMAND}` makes it"
     try:
-        data = mosaic.storage.read_document(REGION)
+        outline_kept(mosaic.storage)
     except FileNotFoundError:
-        return None, (unsound(REGION, ProblemKind.MISSING, f"{ABSENT}; {remedy}"),)
-    if told != pixels_named(data):
-        other = f"not the region of the mosaic; {remedy}"
-        return None, (unsound(REGION, ProblemKind.PLAN, other),)
-    wanted = functools.partial(wanted_pixels, margin=margin, inside=shapely.from_wkb(data))
+        return wanted, (unsound(REGION, ProblemKind.MISSING, f"{ABSENT}; {remedy}"),)
+    except Altered as error:
+        return wanted, (unsound(REGION, ProblemKind.PLAN, f"{error}; {remedy}"),)
     return wanted, (sound(REGION),)
 
 
