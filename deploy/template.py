@@ -28,6 +28,9 @@ METADATA = Path(__file__).with_name("metadata.json")
 LEFT_OUT = ("runner", "workers", "share")
 """Options of `run` that a template has no use for: on Dataflow one launch makes the whole list."""
 
+NUMBERS = ("year",)
+"""Parameters that are numbers though the option takes more: a launch makes one year."""
+
 PATTERNS = {
     "store": r"^gs://[^ ]+$",
     "year": r"^20[0-9]{2}$",
@@ -70,7 +73,7 @@ def parameter(name: str, option: argparse.Action) -> dict[str, Any]:
     elif option.choices is not None:
         values = [{"value": str(value), "label": str(value)} for value in option.choices]
         entry |= {"paramType": "ENUM", "enumOptions": values}
-    elif option.type in (int, float):
+    elif option.type in (int, float) or name in NUMBERS:
         entry |= {"paramType": "NUMBER"}
     if name in PATTERNS:
         entry["regexes"] = [PATTERNS[name]]
