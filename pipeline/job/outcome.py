@@ -125,6 +125,7 @@ def together(outcomes: Iterable[Outcome]) -> Outcome:
         failures=dict(failures.most_common()),
         measures=dict(measures),
         without=dict(without),
+        share=each[0].share,
     )
 
 
