@@ -63,14 +63,26 @@ COMMANDS = {
 
 COMMANDS_PACKAGE = "tessera_mosaic.pipeline.commands"
 
-TAKING_BEAM_OPTIONS = ("run", "annual", "sample", "adopt", "map", "search", "changed")
+TAKING_BEAM_OPTIONS = ("run", "annual", "sample", "adopt", "map", "search", "changed", "publish")
 """Commands to which options that they do not declare are Beam's."""
 
 NEEDING_TRAINING = ("sample", "pretrain", "evaluate", "train")
 TRAINING_PACKAGES = ("matplotlib", "scipy", "sklearn", "threadpoolctl")
 """Commands and packages of the extra `training`."""
 
-JOBS = ("demo", "run", "annual", "status", "verify", "sample", "adopt", "map", "search", "changed")
+JOBS = (
+    "demo",
+    "run",
+    "annual",
+    "status",
+    "verify",
+    "sample",
+    "adopt",
+    "map",
+    "search",
+    "changed",
+    "publish",
+)
 """Commands whose failed and missing tiles make the exit code."""
 
 

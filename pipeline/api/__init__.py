@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ExportValues,
     )
     from tessera_mosaic.pipeline.downstream.extract import Extracted, ExtractRequest, extract
+    from tessera_mosaic.pipeline.downstream.make_blocks import Blocks, BlocksRequest, blocks
     from tessera_mosaic.pipeline.downstream.make_change import Changed, changed
     from tessera_mosaic.pipeline.downstream.make_map import Mapped, map
     from tessera_mosaic.pipeline.downstream.map_request import MapRequest
@@ -111,6 +112,8 @@ __all__ = [
     "AreasRequest",
     "BadEmbedding",
     "BadInput",
+    "Blocks",
+    "BlocksRequest",
     "BrokenOff",
     "Card",
     "Changed",
@@ -196,6 +199,7 @@ __all__ = [
     "Zones",
     "adopt",
     "areas",
+    "blocks",
     "changed",
     "compare",
     "dequantize",
@@ -232,6 +236,7 @@ _PLACES = {
     "tessera_mosaic.pipeline.downstream.area_result": ("AreaResult",),
     "tessera_mosaic.pipeline.downstream.areas": ("AreasRequest", "areas"),
     "tessera_mosaic.pipeline.downstream.change_request": ("ChangedRequest",),
+    "tessera_mosaic.pipeline.downstream.make_blocks": ("Blocks", "BlocksRequest", "blocks"),
     "tessera_mosaic.pipeline.downstream.make_change": ("Changed", "changed"),
     "tessera_mosaic.pipeline.downstream.make_map": ("Mapped", "map"),
     "tessera_mosaic.pipeline.downstream.map_request": ("MapRequest",),

@@ -198,10 +198,7 @@ def job_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X",
         help="begin no more tiles once more than this share failed (%(default)s)",
     )
-    parser.add_argument("--runner", default="direct", help="direct (default), or a Beam runner")
-    parser.add_argument(
-        "--workers", type=int, default=1, help="processes of the local runner (%(default)s)"
-    )
+    runner_arguments(parser)
     parser.add_argument(
         "--share",
         metavar="I/N",
@@ -210,6 +207,14 @@ def job_arguments(parser: argparse.ArgumentParser) -> None:
     )
     patience_argument(parser)
     launcher_argument(parser)
+
+
+def runner_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare on what a tile job runs."""
+    parser.add_argument("--runner", default="direct", help="direct (default), or a Beam runner")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes of the local runner (%(default)s)"
+    )
 
 
 def patience_argument(parser: argparse.ArgumentParser) -> None:

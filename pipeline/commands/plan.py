@@ -15,12 +15,12 @@ from tessera_mosaic.pipeline.commands.arguments import (
     encoder_arguments,
 )
 from tessera_mosaic.pipeline.planning.estimate import Bill, Plan, likely
-from tessera_mosaic.pipeline.planning.map_plan import MapPlan, plan_map
 from tessera_mosaic.pipeline.planning.plan_request import PlanRequest, plan, plan_fields
 from tessera_mosaic.pipeline.planning.priors import Drawn
+from tessera_mosaic.pipeline.planning.scan_plan import SCANS, ScanPlan, plan_scan
 from tessera_mosaic.pipeline.scenes.scene import Sensor
 
-JOBS = ("run", "map")
+JOBS = ("run", *SCANS)
 """Jobs that can be planned."""
 
 
@@ -30,7 +30,8 @@ def plan_arguments(parser: argparse.ArgumentParser) -> None:
         "--job",
         choices=JOBS,
         default=JOBS[0],
-        help="what is planned: run embeds, map scores embeddings with a linear head (%(default)s)",
+        help="what is planned: run embeds, map scores embeddings with a linear head, search "
+        "looks for places that are alike (%(default)s)",
     )
     catalogue_arguments(parser, required=False)
     area_arguments(parser)
@@ -42,17 +43,17 @@ def plan_arguments(parser: argparse.ArgumentParser) -> None:
         "--workers",
         type=int,
         default=1,
-        help="machines at work at once, or cores of a map (%(default)s)",
+        help="machines at work at once, or cores of a map or a search (%(default)s)",
     )
 
 
 def plan_command(args: argparse.Namespace) -> dict[str, Any]:
     """Reckon, tell, and return the fields of `plan --json`."""
-    if args.job == "map":
-        mapping = plan_map(area_request(args), args.workers)
+    if args.job in SCANS:
+        scan = plan_scan(args.job, area_request(args), args.workers)
         if not args.json:
-            print(describe_map(mapping))
-        return mapping.to_json()
+            print(describe_scan(scan))
+        return scan.to_json()
     request = PlanRequest(
         area_request(args),
         args.year,
@@ -115,8 +116,8 @@ def describe(plan: Plan, bill: Bill) -> str:
     return "\n".join(lines)
 
 
-def describe_map(plan: MapPlan) -> str:
-    """A plan of a map in some lines for people."""
+def describe_scan(plan: ScanPlan) -> str:
+    """A plan of a map or a search in some lines for people."""
     lines = [
         f"tiles               {plan.tiles:,} with {plan.pixels:,} pixels",
         f"read                {_bytes(plan.bytes_read)}",

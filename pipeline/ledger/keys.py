@@ -51,6 +51,10 @@ In a folder of d-pixels, beside the same `records/`:
     index.json                                launcher  run      how many each file holds
     d-pixels/TILE-YYYY.npz                    worker    no       the d-pixels of a tile
 
+Below `blocks/` in a mosaic's store, beside `records/` and `map.json` of its own:
+
+    zone=NN/year=YYYY/TILE.parquet            worker    run      vectors of a tile's blocks of 320 m
+
 In the store of a map, beside the same `records/`:
 
     map.json                                  launcher  no       years, and what decides their bytes
@@ -98,6 +102,12 @@ INDEX = "index.json"
 
 MAP_RECIPE = "map.json"
 HEAD = "head.safetensors"
+
+BLOCKS = "blocks/"
+"""Where the files of blocks of a mosaic lie."""
+
+BLOCKS_TEMPLATE = "zone={number}/year={year}/{tile}.parquet"
+"""Key of a tile's file of blocks below it, with names in their places: hive partitions."""
 
 TALLY = ".json"
 """Ends the keys of tallies, as those of no other object of a launch."""
@@ -301,6 +311,17 @@ def vrt_key(zone: int, year: int) -> str:
 def map_item_key(tile: Tile, year: int) -> str:
     """Key of the STAC item of a tile of a map."""
     return f"stac/{tile.name}-{year}.json"
+
+
+def blocks_key(tile: Tile, year: int) -> str:
+    """Key of the file of a tile's blocks, below `BLOCKS`.
+
+    Examples
+    --------
+    >>> blocks_key(Tile(31, 905, 8), 2024)
+    'zone=31/year=2024/utm31-r00905-c0008.parquet'
+    """
+    return BLOCKS_TEMPLATE.format(number=tile.zone, year=year, tile=tile.name)
 
 
 def baseline_key(year: int) -> str:

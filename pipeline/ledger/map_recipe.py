@@ -30,7 +30,8 @@ class MapYear:
     fingerprint
         The digest of all that decides its bytes, which every record carries.
     objects
-        Keys of a tile's objects, with `{zone}`, `{row}`, `{col}`, `{tile}` in their places.
+        Keys of a tile's objects, with `{zone}` (`utm31`), its `{number}`, `{row}`, `{col}` and
+        `{tile}` in their places.
     """
 
     fingerprint: str
@@ -40,6 +41,7 @@ class MapYear:
         """Keys of the objects of a finished tile, in the order in which they are put."""
         names = {
             "zone": zone_group(tile.zone),
+            "number": tile.zone,
             "row": tile.row,
             "col": tile.col,
             "tile": tile.name,

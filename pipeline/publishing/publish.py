@@ -28,6 +28,7 @@ from tessera_mosaic.pipeline.mosaic.store import (
     read_mosaic,
 )
 from tessera_mosaic.pipeline.publishing.attribution import attribution
+from tessera_mosaic.pipeline.publishing.block_files import block_files
 from tessera_mosaic.pipeline.publishing.coverage_map import coverage_map
 from tessera_mosaic.pipeline.publishing.icechunk import IcechunkRequest, publish_icechunk
 from tessera_mosaic.pipeline.publishing.manifest import (
@@ -210,6 +211,9 @@ def _publish_whole(mosaic: Mosaic, state: Publication) -> None:
         state.put(storage, keys.COLLECTION, make_collection(mosaic, extents))
         state.put(storage, keys.CATALOG, make_catalog(mosaic))
         link_picture(storage, totals.made)
+    files = block_files(storage)
+    state.manifest |= files
+    state.kept |= files.keys()
     for key in [key for key in state.manifest if not (is_page(key) or key in state.kept)]:
         storage.delete(key)
         del state.manifest[key]
