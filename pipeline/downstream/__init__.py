@@ -33,6 +33,9 @@ head. The maker is `search_tile`, with `search_scan` for the scores of a chunk a
 the best of them. `search` joins what was found (`search_result`) and puts it: `search_output`,
 `search_sheet`, `search_raster`.
 
+Blocks: `make_blocks` runs the job of them, whose maker is `block_tile`; `block_vectors` is what a
+file of them holds.
+
 How much there is: `points` draws a probability sample of a map into a `point_file`; `areas` makes
 an `area_result` of it and an `area_report`, with `reference_labels` and `value_estimates`.
 `map_pixels` reads anybody's map, `map_scan` passes over it once, by window, and `sample_scan` keeps
