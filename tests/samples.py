@@ -79,12 +79,16 @@ class Sample:
 
 
 def write_sample(
-    storage: Storage, tiles: Iterable[Tile] = TILES, years: Iterable[int] = YEARS
+    storage: Storage,
+    tiles: Iterable[Tile] = TILES,
+    years: Iterable[int] = YEARS,
+    zones: Iterable[int] = (),
 ) -> Sample:
-    """Make the mosaic as a finished run leaves it."""
+    """Make the mosaic as a finished run leaves it; further zones may have no tiles."""
     tiles, years = list(tiles), list(years)
     layout = Layout(SIDE, 128, DEPTHS)
-    mosaic = create_store(storage, layout, identity(), years, {tile.zone for tile in tiles})
+    every = {tile.zone for tile in tiles} | set(zones)
+    mosaic = create_store(storage, layout, identity(), years, every)
     for year in years:
         add_tiles(mosaic, tiles, year)
     return Sample(mosaic, {(tile, year): pixels(tile, year) for tile in tiles for year in years})

@@ -18,11 +18,12 @@ from tessera_mosaic.model.observations import Stack
 from tessera_mosaic.model.quantize import dequantize
 from tessera_mosaic.pipeline.commands.demo_map import Truth, make_crop_map
 from tessera_mosaic.pipeline.embedding.encoders import load_encoder
+from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.local_files import make_directory
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.mosaic.shards import Pixels
-from tessera_mosaic.pipeline.mosaic.store import read_mosaic
+from tessera_mosaic.pipeline.mosaic.store import ROOT, read_mosaic
 from tessera_mosaic.pipeline.publishing.drawing import (
     Panel,
     class_colours,
@@ -37,10 +38,11 @@ from tessera_mosaic.pipeline.simulation.landscape import COVERS
 from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.tiling.lattice import (
+    PIXEL,
     Window,
     lonlat_bounds,
+    to_lonlat,
     window_of_bounds,
-    zone_group,
 )
 from tessera_mosaic.requests import RunRequest
 
@@ -82,6 +84,8 @@ def make_demo(out: Path, land: Land, quiet: bool) -> dict[str, Any]:
         if not quiet:
             print(text, flush=True)
 
+    if (out / ROOT).exists():
+        raise BadInput("it is a mosaic or another Zarr store: name a folder for it", "out", out)
     make_directory(out)
     store, picture = out / "mosaic.zarr", out / "mosaic.png"
     encoder = load_encoder(None, None)
@@ -212,8 +216,9 @@ def _closing(
     out: Path, store: Path, picture: Path, encoder: Encoder, window: Window, seconds: float
 ) -> str:
     """What a newcomer wants to know at the end."""
-    step = read_mosaic(Storage(str(store))).step(YEAR)
-    row, col = window.row + window.height // 2, window.col + window.width // 2
+    middle = window.west + (window.width // 2 + 0.5) * PIXEL
+    down = window.north - (window.height // 2 + 0.5) * PIXEL
+    lon, lat = to_lonlat(window.zone).transform(middle, down)
     return f"""
 Made in {seconds:.0f} s:
   {out / "archive"}  a simulated archive, with its land cover in ground_truth/
@@ -223,7 +228,9 @@ Made in {seconds:.0f} s:
 The encoder is {encoder.card.name}, small and trained on one square in Flanders: enough to see the
 job work. `tessera-mosaic models` lists the published ones.
 
-One pixel's embedding in {YEAR}, in Python:
-  import zarr
-  zone = zarr.open_group("{store / zone_group(window.zone)}", mode="r")
-  embedding = zone["embeddings"][{step}, :, {row}, {col}] * zone["scales"][{step}, {row}, {col}]"""
+The embedding in {YEAR} at a longitude and latitude, in Python:
+  import tessera_mosaic as tm
+  found = tm.point(tm.PointRequest("{store}", lon={lon:.5f}, lat={lat:.5f}, year={YEAR}))
+  embedding = found.vector
+
+and on the command line: tessera-mosaic point --store {store} {lon:.5f} {lat:.5f}"""

@@ -133,8 +133,13 @@ def evaluate(
     Raises
     ------
     BadInput
-        If the labels cannot be used with the mosaic, or the folder cannot be made.
+        If the labels cannot be used with the mosaic, or the folder cannot be made or has an
+        evaluation already.
     """
+    out = Path(request.out)
+    for name in (TABLE, PICTURE):
+        if (out / name).exists():
+            raise BadInput(f"it has an {name} already: name another folder", "out", out)
     labels = read_labels(request.labels, request.fields)
     mosaic = mosaic_at(request.store)
     mosaic.step(request.year)
@@ -147,7 +152,6 @@ def evaluate(
         raise BadInput(
             f"{request.labels}, where {request.store} has embeddings of {request.year}: {error}"
         ) from None
-    out = Path(request.out)
     make_directory(out)
     scored = (
         LabelScore(kind, row)

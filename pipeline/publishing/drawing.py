@@ -284,10 +284,14 @@ def _hatched(image: Bytes, known: Known, most: int) -> Image.Image:
     method = Image.Resampling.BOX if factor < 1 else Image.Resampling.NEAREST
     colours = Image.fromarray(image).resize(size, method)
     mask = Image.fromarray(known.astype(np.uint8) * 255).resize(size, Image.Resampling.NEAREST)
+    return Image.composite(colours, hatch(size), mask)
+
+
+def hatch(size: tuple[int, int]) -> Image.Image:
+    """Diagonal stripes, so many pixels wide and high, for ground of which nothing is known."""
     across, down = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
     stripes = ((across + down) % 12 < 4)[..., None]
-    ground = Image.fromarray(np.where(stripes, HATCH, PAPER).astype(np.uint8))
-    return Image.composite(colours, ground, mask)
+    return Image.fromarray(np.where(stripes, HATCH, PAPER).astype(np.uint8))
 
 
 def _draw_scale(draw: ImageDraw.ImageDraw, bottom: int, width: int, metres: float) -> None:

@@ -37,11 +37,12 @@ from tessera_mosaic.pipeline.publishing.manifest import (
     put_if_other,
     write_manifest,
 )
-from tessera_mosaic.pipeline.publishing.painted_chunks import is_page
+from tessera_mosaic.pipeline.publishing.painted_chunks import PaintedChunks, is_page
 from tessera_mosaic.pipeline.publishing.preview import fit_colours
 from tessera_mosaic.pipeline.publishing.publication import Publication, remembered
 from tessera_mosaic.pipeline.publishing.registry import join_parts
 from tessera_mosaic.pipeline.publishing.report import report_page
+from tessera_mosaic.pipeline.publishing.report_pictures import cuttings
 from tessera_mosaic.pipeline.publishing.stac import link_picture, make_catalog, make_collection
 from tessera_mosaic.pipeline.publishing.zone import planned_summaries, publish_zone
 from tessera_mosaic.pipeline.tiling.lattice import Tile
@@ -203,7 +204,9 @@ def _publish_whole(mosaic: Mosaic, state: Publication) -> None:
     registry = join_parts(storage.read(key) for key in parts if key in state.kept)
     state.put(storage, keys.REGISTRY, registry)
     state.put(storage, keys.ATTRIBUTION, attribution(mosaic.identity, totals.made).encode())
-    state.put(storage, keys.REPORT, report_page(mosaic, totals, maps).encode())
+    every = [ground for year in totals.years for ground in totals.grounds[year]]
+    pictures = list(cuttings(PaintedChunks(storage), every)) if mosaic.colours else []
+    state.put(storage, keys.REPORT, report_page(mosaic, totals, maps, pictures).encode())
     if maps:
         state.put(storage, keys.COVERAGE_MAP, maps[totals.years[-1]])
     if state.items:

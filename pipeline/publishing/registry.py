@@ -100,7 +100,8 @@ class Row:
     zone, row, col, side
         Place of the tile, and its side in pixels.
     geometry
-        Ground of the tile in degrees, as WKB.
+        Ground in degrees, as WKB: of the embedded pixels of a tile that is done, which is the tile
+        itself where these reach all its edges; of the tile of any other.
     state
         How the tile stands.
     error_class, error
@@ -181,6 +182,10 @@ class Row:
         place = (tile.zone, tile.row, tile.col, tile.side)
         return cls(tile.name, year, *place, ground, TileState.MISSING)
 
+    def on(self, window: Window) -> Row:
+        """The row of what has other ground."""
+        return replace(self, geometry=shapely.to_wkb(footprint(window)))
+
     @classmethod
     def of(cls, tile: Tile, year: int, record: Record) -> Row:
         """The row of a tile as far as its record tells it."""
@@ -222,6 +227,24 @@ def objects_digest(record: Record) -> str:
     """sha256 over the keys, sizes and digests of a tile's objects, as 64 hex digits."""
     listed = [vars(stored) for stored in record.objects]
     return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+
+
+def embedded_window(tile: Tile, known: NDArray[np.bool_]) -> Window:
+    """The smallest window that holds the embedded pixels of a tile; the tile's where it has none.
+
+    Parameters
+    ----------
+    tile
+        The tile.
+    known : bool (side, side)
+        Which of its pixels have an embedding.
+    """
+    if not known.any():
+        return tile.window
+    rows, cols = (np.flatnonzero(known.any(axis=axis)) for axis in (1, 0))
+    top, left = int(rows[0]), int(cols[0])
+    size = int(rows[-1]) - top + 1, int(cols[-1]) - left + 1
+    return Window(tile.zone, tile.window.row + top, tile.window.col + left, *size)
 
 
 def footprint(window: Window) -> BaseGeometry:

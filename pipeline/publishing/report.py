@@ -6,7 +6,7 @@ import base64
 import html
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from tessera_mosaic.pipeline.mosaic.store import Mosaic
 from tessera_mosaic.pipeline.publishing.attribution import terms
 from tessera_mosaic.pipeline.publishing.registry import TileState
 from tessera_mosaic.pipeline.publishing.totals import STATES, FailureCount, Group, Totals
+from tessera_mosaic.pipeline.tiling.boxes import Box
 from tessera_mosaic.pipeline.tiling.lattice import PIXEL, zone_group
 
 BINS = 40
@@ -67,7 +68,13 @@ svg { width: 100%; max-width: 340px; height: auto }
 svg text { font-size: 12px; fill: var(--quiet) }
 table { border-collapse: collapse; width: 100%; font-size: 14px; margin: 8px 0 }
 th, td { text-align: left; padding: 5px 10px 5px 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; overflow-wrap: anywhere }
+  vertical-align: top; overflow-wrap: break-word }
+.wide { overflow-x: auto } .wide table { min-width: max-content }
+.failures table { min-width: 100% } .failures td:first-child { white-space: nowrap }
+.failures td:last-child { overflow-wrap: anywhere; min-width: 12em }
+figure { flex: 1 1 220px; min-width: 0; margin: 12px 0 }
+figcaption { color: var(--quiet); font-size: 14px; margin-top: 4px }
+img.embeddings { margin: 0; border: 1px solid var(--line) }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .bar { height: 14px; border-radius: 3px; background: var(--fill) }
 pre { overflow: auto; padding: 12px; background: #f5f6f8; border-radius: 8px; font-size: 13px }
@@ -75,7 +82,12 @@ code { font-size: 13px; overflow-wrap: anywhere }
 """
 
 
-def report_page(mosaic: Mosaic, totals: Totals, maps: Mapping[int, bytes]) -> str:
+def report_page(
+    mosaic: Mosaic,
+    totals: Totals,
+    maps: Mapping[int, bytes],
+    pictures: Sequence[tuple[Box, bytes]] = (),
+) -> str:
     """The page.
 
     Parameters
@@ -86,6 +98,8 @@ def report_page(mosaic: Mosaic, totals: Totals, maps: Mapping[int, bytes]) -> st
         What the registry's rows come to.
     maps
         The map of the tiles as PNG, by calendar year.
+    pictures
+        Pictures of the embeddings as JPEG, with their degrees boxes.
     """
     card = model_name(mosaic.identity)
     latest = totals.latest
@@ -96,6 +110,7 @@ def report_page(mosaic: Mosaic, totals: Totals, maps: Mapping[int, bytes]) -> st
         f'<p class="quiet">{_text(_place(mosaic))} · as of {as_of}</p>',
         _headline(totals.total()),
         _coverage(maps),
+        _embeddings(mosaic, pictures),
         _observations(totals),
         _offsets(mosaic, totals),
         _fidelity(totals),
@@ -143,15 +158,40 @@ def _headline(total: Group) -> str:
     return f'<div class="cards">{body}</div>'
 
 
+def _embeddings(mosaic: Mosaic, pictures: Sequence[tuple[Box, bytes]]) -> str:
+    if not pictures:
+        return ""
+    shown = "".join(
+        f'<figure><img alt="Embeddings in colours" class="embeddings" '
+        f'src="data:image/jpeg;base64,{base64.b64encode(image).decode()}">'
+        f"<figcaption>{_degrees(box[0], box[2], 'E', 'W')}, "
+        f"{_degrees(box[1], box[3], 'N', 'S')}</figcaption></figure>"
+        for box, image in pictures
+    )
+    return (
+        f"<h2>Embeddings</h2><p>Three components of {mosaic.layout.dims} dimensions as red, green "
+        "and blue, the same for the whole mosaic: what looks alike is alike to the model. Each "
+        "place in its newest year; north is up; hatched where there is nothing.</p>"
+        f'<div class="row">{shown}</div>'
+    )
+
+
+def _degrees(low: float, high: float, plus: str, minus: str) -> str:
+    """A span of degrees in words."""
+    one, other = (f"{abs(v):.3f}° {plus if v >= 0 else minus}" for v in (low, high))
+    return f"{one} to {other}"
+
+
 def _coverage(maps: Mapping[int, bytes]) -> str:
     if not maps:
         return "<h2>Coverage</h2><p>No tile was planned yet.</p>"
-    images = "".join(
+    newest, *others = (
         f'<img alt="Tiles of {year} by state" '
         f'src="data:image/png;base64,{base64.b64encode(maps[year]).decode()}">'
         for year in sorted(maps, reverse=True)
     )
-    return f"<h2>Coverage</h2>{images}"
+    more = f"<details><summary>Other years</summary>{''.join(others)}</details>" if others else ""
+    return f"<h2>Coverage</h2>{newest}{more}"
 
 
 def _observations(totals: Totals) -> str:
@@ -216,8 +256,9 @@ def _failures(failures: Mapping[str, FailureCount]) -> str:
         for kind, of in sorted(failures.items(), key=lambda entry: -entry[1].count)
     )
     return (
-        "<h2>Failures</h2><p>Run the same command again to retry them.</p><table><tr><th>class</th>"
-        f'<th class="n">tiles</th><th>one of them</th></tr>{lines}</table>'
+        "<h2>Failures</h2><p>Run the same command again to retry them.</p>"
+        '<div class="wide failures"><table><tr><th>class</th>'
+        f'<th class="n">tiles</th><th>one of them</th></tr>{lines}</table></div>'
     )
 
 
@@ -250,8 +291,8 @@ def _zones(groups: Mapping[tuple[int, int], Group]) -> str:
     rest = f'<p class="quiet">{left} more in the registry.</p>' if left > 0 else ""
     heads = "".join(f'<th class="n">{head}</th>' for head in ("planned", *STATES, "pixels", "size"))
     return (
-        f"<h2>Zones</h2><table><tr><th>zone</th><th>year</th>{heads}</tr>"
-        f"{''.join(lines)}</table>{rest}"
+        f'<h2>Zones</h2><div class="wide"><table><tr><th>zone</th><th>year</th>{heads}</tr>'
+        f"{''.join(lines)}</table></div>{rest}"
     )
 
 

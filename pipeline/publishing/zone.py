@@ -32,6 +32,7 @@ from tessera_mosaic.pipeline.publishing.registry import (
     RowKey,
     TileState,
     decode_rows,
+    embedded_window,
     encode_rows,
 )
 from tessera_mosaic.pipeline.publishing.stac_item import make_item
@@ -143,7 +144,8 @@ def _looks(mosaic: Mosaic, wanted: list[RowKey]) -> Iterator[tuple[Row, Picture 
             picture = draw_tile(mosaic, record, colours)
         except Altered as error:
             raise Altered(f"tile {tile.name} of {year}: {error}") from None
-        return replace(row, code_power=picture.code_power, scale_median=picture.scale), picture
+        row = replace(row, code_power=picture.code_power, scale_median=picture.scale)
+        return row.on(embedded_window(tile, picture.image[..., 3] > 0)), picture
 
     with ThreadPoolExecutor(threads, thread_name_prefix="draw") as pool:
         for start in range(0, len(wanted), threads):

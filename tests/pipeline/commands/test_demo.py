@@ -9,6 +9,7 @@ from PIL import Image
 
 from tessera_mosaic.model.quantize import dequantize
 from tessera_mosaic.pipeline.commands import demo_steps as demo
+from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.mosaic.store import read_mosaic
 from tessera_mosaic.pipeline.tiling.lattice import window_of_bounds
@@ -42,7 +43,7 @@ def test_the_demo_makes_what_it_names(small_demo: SmallDemo) -> None:
     assert Path(result["map_report"]).read_text().startswith("<!doctype html>")
     assert "crop map" in told
 
-    lines = told[told.index("  import zarr") : told.index("The crop map")].splitlines()
+    lines = told[told.index("  import tessera") : told.index("and on the command")].splitlines()
     space: dict[str, Any] = {}
     exec("\n".join(line.strip() for line in lines), space)
     pixels = read_mosaic(Storage(result["store"])).read_window(SMALL.window, demo.YEAR)
@@ -65,3 +66,11 @@ def test_a_second_demo_finds_its_work_done_and_with_json_prints_nothing(
     assert again["picture"] == str(picture)
     assert picture.exists()
     assert capsys.readouterr().out == ""
+
+
+def test_a_demo_does_not_begin_in_a_mosaic(small_demo: SmallDemo) -> None:
+    store = Path(small_demo.result["store"])
+    before = sorted(store.iterdir())
+    with pytest.raises(BadInput, match="it is a mosaic or another Zarr store"):
+        demo.make_demo(store, SMALL, quiet=True)
+    assert sorted(store.iterdir()) == before

@@ -125,3 +125,12 @@ def test_the_command_makes_a_request_of_its_options() -> None:
     args = parser.parse_args(["--store=none", "--labels=none", "--year=2024", "--seeds=0"])
     with pytest.raises(BadInput, match=r"^seeds 0: "):
         evaluate_command(args)
+
+
+@pytest.mark.parametrize("name", ["evaluation.csv", "evaluation.png"])
+def test_an_evaluation_is_not_overwritten(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("mine")
+    request = EvaluateRequest("nowhere", "labels.tif", 2024, out=tmp_path)
+    with pytest.raises(BadInput, match=f"it has an {name} already: name another folder"):
+        evaluate(request)
+    assert (tmp_path / name).read_text() == "mine"
