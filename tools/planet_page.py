@@ -12,6 +12,7 @@ from tessera_mosaic.model.cards import card_named
 from tessera_mosaic.pipeline.planning.estimate import Plan, likely, make_plan
 from tessera_mosaic.pipeline.planning.priors import Drawn, read_priors
 from tessera_mosaic.pipeline.planning.revisits import ground_of
+from tessera_mosaic.pipeline.planning.scan_plan import plan_scan
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "planet.md"
@@ -31,6 +32,7 @@ def tables() -> dict[str, str]:
     return {
         "size": size_table(plans[SHOWN]),
         "money": money_table(plans),
+        "search": search_table(),
         "figures": "\n".join(
             [
                 "| figure | value | range | what | source, date |",
@@ -77,6 +79,26 @@ def money_table(plans: dict[str, Plan]) -> str:
                 f"| {ranged(bill.days, '')} | {ranged(bill.cost_usd['machines'], '')} |"
             )
     return "\n".join(lines)
+
+
+def search_table() -> str:
+    """What a search of a year of all land is, and what a map is."""
+    area = AreaRequest("global")
+    plans = [plan_scan(job, area, WORKERS) for job in ("search", "map")]
+    rows = {
+        "read, TB": [ranged(plan.bytes_read / 1e12, "") for plan in plans],
+        "written, TB": [ranged(plan.bytes_written / 1e12, "") for plan in plans],
+        "hours of a virtual core": [ranged(plan.core_hours, "") for plan in plans],
+        f"hours on {WORKERS:,} of them": [ranged(plan.days * 24, "") for plan in plans],
+        "USD": [ranged(plan.total, "") for plan in plans],
+    }
+    return "\n".join(
+        [
+            "| | one query of examples | a map of ten classes |",
+            "| --- | --- | --- |",
+            *(f"| {name} | {' | '.join(values)} |" for name, values in rows.items()),
+        ]
+    )
 
 
 def ranged(drawn: Drawn, unit: str) -> str:

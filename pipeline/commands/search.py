@@ -162,8 +162,8 @@ def search_command(args: argparse.Namespace) -> dict[str, Any]:
         for row in found.first:
             query = f"{row['query']}: " if "query" in row else ""
             print(
-                f"  {query}{row['lon']:.5f},{row['lat']:.5f} score {row['score']:.4f}, above "
-                f"{row['percentile']:.4g} % of the ground"
+                f"  {query}{row['lon']:.5f},{row['lat']:.5f} score {row['score']:.4f}, "
+                f"percentile {row['percentile']:.6g} of the ground"
             )
         print(f"contact sheet: {found.sheet}")
         print(f"record: {found.record}")

@@ -460,6 +460,6 @@ def test_the_command_tells_what_was_found(
     assert main(words(asked(land, examples, tmp_path))) == 0
     told = capsys.readouterr().out
     assert "16 of 16 tiles done" in told
-    assert "above 100 % of the ground" in told
+    assert "percentile 100 of the ground" in told
     assert main([*words(asked(land, examples, tmp_path)), "--unlike=6.0"]) == 2
     assert "--unlike: '6.0' is no LON,LAT" in capsys.readouterr().err
