@@ -75,11 +75,11 @@ def train_command(args: argparse.Namespace) -> dict[str, Any]:
 
 def print_trained(trained: Trained) -> None:
     """Print what was learnt from, and what it scored."""
-    print(f"{'labels':<24}{'pixels':>9}{'places':>8}  {'west, south, east, north':<38}clustered")
+    print(f"{'labels':<24}{'pixels':>9}{'places':>8}  {'west, south, east, north':<42}clustered")
     for each in trained.checks:
         box = f"{each.west:.4f}, {each.south:.4f}, {each.east:.4f}, {each.north:.4f}"
         alike = "" if each.neighbour_alike is None else f"{each.neighbour_alike:.0%}"
-        print(f"{each.name[:23]:<24}{each.pixels:>9,}{each.groups:>8,}  {box:<38}{alike}")
+        print(f"{each.name[:23]:<24}{each.pixels:>9,}{each.groups:>8,}  {box:<42}{alike}")
     for why, count in trained.left_out.items():
         print(f"  left out: {count:,} {why}")
     print_scores(trained)

@@ -94,7 +94,9 @@ class VectorTable:
             return self._table(
                 mine.place, year, where, one, finite.astype(np.int32), counts, why, values
             )
-        places, first = np.unique(mine.place, return_index=True)
+        # The pixels of a place lie together, and places in the order of where they lie.
+        first = np.append(0, np.flatnonzero(np.diff(mine.place)) + 1)
+        places = mine.place[first]
         spans = [slice(a, b) for a, b in zip(first, [*first[1:], len(mine)], strict=True)]
         where = {"zone": mine.zone[first], "lon": _each(np.mean, lon, spans)}
         where["lat"] = _each(np.mean, lat, spans)

@@ -104,7 +104,8 @@ def parcels(folder: Path, boxes: list[tuple[int, int, int, int]]) -> Path:
 def test_parcels_are_their_pixels_or_what_these_come_to(
     sample: Sample, tmp_path: Path, statistic: str
 ) -> None:
-    boxes = [(10, 40, 25, 70), (30, 35, 33, 40), (50, 50, 50, 50)]
+    # Not in the order in which they lie.
+    boxes = [(50, 50, 50, 50), (10, 40, 25, 70), (40, 2, 41, 3), (30, 35, 33, 40)]
     path, out = parcels(tmp_path, boxes), tmp_path / "v.parquet"
     extract(ExtractRequest(sample.mosaic.storage.url, path, out, (2018,), Statistic(statistic)))
     found = pq.read_table(out).to_pydict()
