@@ -37,7 +37,6 @@ ReturnToService=2
 SlurmdTimeout={silent}
 KillWait=20
 MailProg=/bin/true
-ScronParameters=enable
 NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={one} CPUs=1 RealMemory=2000
 NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={two} CPUs=1 RealMemory=2000
 PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
@@ -115,13 +114,17 @@ class Slurm:
     def kill_node(self, node: str) -> None:
         """Let a node die, with all that it was at."""
         self.daemons.pop(node).kill()
-        for pid, words in processes():
-            # What it had started goes by its name in the environment of a task.
-            if f"SLURMD_NODENAME={node}".encode() in words or (
-                words[:1] and words[0].startswith(b"slurmstepd") and node.encode() in words
-            ):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, 9)
+        # Who would tell the controller how a task ended dies first.
+        tasks = [each for each in processes() if f"SLURMD_NODENAME={node}".encode() in each.words]
+        others = {each.pid: each for each in processes()}
+        steps = {
+            t.parent
+            for t in tasks
+            if t.parent in others and others[t.parent].words[0].startswith(b"slurmstepd")
+        }
+        for pid in (*steps, *(task.pid for task in tasks)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 9)
 
     def stop(self) -> None:
         """Cancel all jobs and stop all daemons."""
@@ -166,12 +169,22 @@ class Slurm:
             time.sleep(0.3)
 
 
-def processes() -> Iterator[tuple[int, list[bytes]]]:
-    """The processes of this machine, with the words and the environment of each."""
+@dataclass(frozen=True)
+class Process:
+    """A process of this machine, with the words and the environment that it was started with."""
+
+    pid: int
+    parent: int
+    words: list[bytes]
+
+
+def processes() -> Iterator[Process]:
+    """The processes of this machine."""
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (path / "cmdline").read_bytes() + (path / "environ").read_bytes()
-            yield int(path.name), words.split(b"\0")
+            stat = (path / "stat").read_text().rpartition(")")[2].split()
+            yield Process(int(path.name), int(stat[1]), words.split(b"\0"))
 
 
 @contextlib.contextmanager

@@ -95,7 +95,9 @@ def cut(pool: Pool, cable: Cable) -> None:
 @needs_prism
 @really
 @pytest.mark.parametrize(
-    ("strike", "seconds"), [(kill_worker, 20), (kill_pool, 20), (cut, 60)], ids=str
+    ("strike", "seconds"),
+    [(kill_worker, 20), (kill_pool, 20), (cut, 60)],
+    ids=("worker", "pool", "cable"),
 )
 def test_what_dies_is_told_and_the_same_command_goes_on(
     archive: Path,
