@@ -28,45 +28,6 @@ FEWEST_PIXELS = 50
 
 
 @dataclass(frozen=True)
-class ExtraScores:
-    """What numbers of another source add to the embeddings.
-
-    Parameters
-    ----------
-    columns
-        Names of the numbers.
-    pixels
-        Number of labelled pixels that have them.
-    without, with_extra
-        Scores on these pixels by the embeddings alone, and by both.
-    gain
-        By how much both score above one, under the folds to be trusted.
-    """
-
-    columns: tuple[str, ...]
-    pixels: int
-    without: HeadScores
-    with_extra: HeadScores
-    gain: Estimate | None
-
-    @property
-    def helps(self) -> bool:
-        """Whether the interval of the gain lies above 0. Then the head takes the numbers."""
-        return self.gain is not None and self.gain.low > 0
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields, as JSON values."""
-        return {
-            "columns": list(self.columns),
-            "pixels": self.pixels,
-            "without": self.without.to_json(),
-            "with": self.with_extra.to_json(),
-            "gain": None if self.gain is None else self.gain.to_json(),
-            "helps": self.helps,
-        }
-
-
-@dataclass(frozen=True)
 class ExtraNumbers:
     """Numbers of another source at labelled pixels.
 
@@ -83,6 +44,52 @@ class ExtraNumbers:
     columns: tuple[str, ...]
     which: NDArray[np.int64]
     values: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ExtraScores:
+    """What numbers of another source add to the embeddings.
+
+    Parameters
+    ----------
+    numbers
+        The numbers.
+    without, with_extra
+        Scores on these pixels by the embeddings alone, and by both.
+    gain
+        By how much both score above one, under the folds to be trusted.
+    """
+
+    numbers: ExtraNumbers
+    without: HeadScores
+    with_extra: HeadScores
+    gain: Estimate | None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the numbers."""
+        return self.numbers.columns
+
+    @property
+    def pixels(self) -> int:
+        """Number of labelled pixels that have them."""
+        return len(self.numbers.which)
+
+    @property
+    def helps(self) -> bool:
+        """Whether the interval of the gain lies above 0. Then the head takes the numbers."""
+        return self.gain is not None and self.gain.low > 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields, as JSON values."""
+        return {
+            "columns": list(self.columns),
+            "pixels": self.pixels,
+            "without": self.without.to_json(),
+            "with": self.with_extra.to_json(),
+            "gain": None if self.gain is None else self.gain.to_json(),
+            "helps": self.helps,
+        }
 
 
 def extra_numbers(path: str, ground: Ground) -> ExtraNumbers:
@@ -141,7 +148,7 @@ def fused(data: Labelled, numbers: ExtraNumbers) -> Labelled:
 
 
 def score_extra(
-    numbers: ExtraNumbers, recipe: Recipe, data: Labelled, ground: Ground, metres: float
+    path: str, recipe: Recipe, data: Labelled, ground: Ground, metres: float
 ) -> ExtraScores:
     """Score a kind of head on embeddings alone, and on embeddings and other numbers.
 
@@ -150,11 +157,17 @@ def score_extra(
 
     Parameters
     ----------
-    numbers
-        The numbers.
+    path
+        Path of points with columns of numbers, or of a GeoTIFF, whose bands they are.
     recipe, data, ground, metres
         As in `score_head`.
+
+    Raises
+    ------
+    BadInput
+        If the file has no numbers, or too few labelled pixels have them.
     """
+    numbers = extra_numbers(path, ground)
     plain, places = data.take(numbers.which), ground.take(numbers.which)
     without = score_head(recipe, plain, places, metres)
     wider = replace(recipe, extra=len(numbers.columns))
@@ -163,7 +176,7 @@ def score_extra(
     gain = None
     if one is not None and other is not None:
         gain = difference(one.targets, one.told, other.told, one.groups)
-    return ExtraScores(numbers.columns, len(numbers.which), without, with_extra, gain)
+    return ExtraScores(numbers, without, with_extra, gain)
 
 
 def numbers_of(places: Places) -> dict[str, NDArray[np.float64]]:

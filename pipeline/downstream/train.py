@@ -20,7 +20,6 @@ from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.downstream.extra_features import (
     ExtraNumbers,
     ExtraScores,
-    extra_numbers,
     fused,
     score_extra,
 )
@@ -193,12 +192,11 @@ def train(request: TrainRequest) -> Trained:
         scores = score_head(recipe, data, places, request.folds)
         extra = None
         if request.extra is not None:
-            numbers = extra_numbers(request.extra, places)
-            extra = score_extra(numbers, recipe, data, places, request.folds)
+            extra = score_extra(request.extra, recipe, data, places, request.folds)
             if extra.helps:
                 scores = extra.with_extra
-                recipe = replace(recipe, extra=len(numbers.columns))
-                ground, data = with_numbers(ground, data, numbers)
+                recipe = replace(recipe, extra=len(extra.columns))
+                ground, data = with_numbers(ground, data, extra.numbers)
         with one_thread():
             layers = recipe.fit(data, scores.penalty, scores.gain)
     embeddings = data.features[:, : mosaic.layout.dims]
@@ -223,7 +221,7 @@ def train(request: TrainRequest) -> Trained:
         penalty=scores.penalty,
         scores=scores.to_json(),
         software=software(),
-        extra=numbers.columns if recipe.extra else (),
+        extra=extra.columns if extra is not None and extra.helps else (),
     )
     written = write_head(request.out, head)
     return Trained(
