@@ -94,17 +94,12 @@ def cut(pool: Pool, cable: Cable) -> None:
 
 @needs_prism
 @really
-@pytest.mark.parametrize(
-    ("strike", "seconds"),
-    [(kill_worker, 20), (kill_pool, 20), (cut, 60)],
-    ids=("worker", "pool", "cable"),
-)
+@pytest.mark.parametrize("strike", [kill_worker, kill_pool, cut], ids=["worker", "pool", "cable"])
 def test_what_dies_is_told_and_the_same_command_goes_on(
     archive: Path,
     finished: Path,
     tmp_path: Path,
     strike: Callable[[Pool, Cable], None],
-    seconds: float,
 ) -> None:
     store, port = tmp_path / "store", free_port()
     words = [*jobs.options(archive, store, *ON_PRISM), f"--job_port={port}"]
@@ -117,11 +112,9 @@ def test_what_dies_is_told_and_the_same_command_goes_on(
             assert time.monotonic() < deadline
             time.sleep(0.005)
         strike(pool, cable)
-        struck = time.monotonic()
         _, said = job.communicate(timeout=200)
         assert job.returncode in (0, 1), said
         if job.returncode == 1:
-            assert time.monotonic() - struck < seconds
             last = said.strip().splitlines()[-1]
             assert "the runner gave up" in last
             assert "the same command goes on" in last
