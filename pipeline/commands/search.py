@@ -71,6 +71,12 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
         "four times as many as hits with all values",
     )
     parser.add_argument(
+        "--blocks",
+        action="store_true",
+        help="a first look, in seconds: search the means of blocks of 320 m that `publish "
+        "--blocks` made, in place of pixels; what is smaller is missed",
+    )
+    parser.add_argument(
         "--scores", metavar="TIF", help="write the scores of all pixels, too, as a GeoTIFF"
     )
     parser.add_argument(
@@ -106,6 +112,7 @@ def search_request(args: argparse.Namespace) -> SearchRequest:
         spacing=args.spacing,
         depth=args.depth,
         scores=args.scores,
+        blocks=args.blocks,
         **job_options(args),
     )
 

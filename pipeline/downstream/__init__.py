@@ -34,7 +34,7 @@ the best of them. `search` joins what was found (`search_result`) and puts it: `
 `search_sheet`, `search_raster`.
 
 Blocks: `make_blocks` runs the job of them, whose maker is `block_tile`; `block_vectors` is what a
-file of them holds.
+file of them holds, and `search_blocks` a first look at them in place of pixels.
 
 How much there is: `points` draws a probability sample of a map into a `point_file`; `areas` makes
 an `area_result` of it and an `area_report`, with `reference_labels` and `value_estimates`.

@@ -16,6 +16,8 @@ import pyarrow as pa
 
 from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.downstream.places import pixels_of
+from tessera_mosaic.pipeline.downstream.search_blocks import look_at_blocks
+from tessera_mosaic.pipeline.downstream.search_heap import Hits
 from tessera_mosaic.pipeline.downstream.search_output import (
     Ranked,
     encode_record,
@@ -106,6 +108,22 @@ class Searched:
         }
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Which tiles were searched.
+
+    Parameters
+    ----------
+    read
+        Those that were.
+    failed
+        Why others were not, by their names.
+    """
+
+    read: Sequence[Tile]
+    failed: Mapping[str, str]
+
+
 def search(request: SearchRequest) -> Searched:
     """Look for places in a mosaic; run again, it resumes.
 
@@ -129,6 +147,12 @@ def search(request: SearchRequest) -> Searched:
     (3, 12, 100.0)
     """
     prepared = prepare_search(request)
+    if request.blocks:
+        look = look_at_blocks(prepared)
+        standing = Standing(look.read, look.failed)
+        with store_errors(request.out):
+            found = _ranked(prepared, look.hits, look.background)
+            return _put(prepared, look.outcome, found, look.background, standing, (look.note,))
     outcome = launch(prepared.job, prepared.maker)
     if not outcome.ends_list:
         # Whoever ends the last share joins what was found in all tiles.
@@ -141,29 +165,52 @@ def put_result(prepared: PreparedSearch, outcome: Outcome) -> Searched:
     """Join what was found in the tiles, put it, and clear the job away if all of it was made."""
     request, maker, mosaic = prepared.request, prepared.maker, prepared.mosaic
     job = prepared.job.open_store()
-    read, failed = _standing(job, prepared)
-    heaps, background = join_heaps(job, read, len(maker.queries), maker.top, maker.square)
+    standing = _standing(job, prepared)
+    heaps, background = join_heaps(job, standing.read, len(maker.queries), maker.top, maker.square)
     if maker.shallow:
         heaps = [
             score_again(mosaic, request.year, hits, query, request.top, maker.square)
             for hits, query in zip(heaps, maker.queries, strict=True)
         ]
-    found = [
+    scores = _put_rasters(prepared, job, standing.read)
+    found = _ranked(prepared, heaps, background)
+    searched = _put(prepared, outcome, found, background, standing, (), scores)
+    if outcome.done == outcome.tiles and not standing.failed:
+        clear(job)
+    return searched
+
+
+def _ranked(
+    prepared: PreparedSearch, heaps: Sequence[Hits], background: Background
+) -> list[Ranked]:
+    """The hits of each query with their percentiles."""
+    return [
         Ranked(query.name, hits, background.percentiles(number, hits.score))
-        for number, (query, hits) in enumerate(zip(maker.queries, heaps, strict=True))
+        for number, (query, hits) in enumerate(zip(prepared.maker.queries, heaps, strict=True))
     ]
+
+
+def _put(
+    prepared: PreparedSearch,
+    outcome: Outcome,
+    found: Sequence[Ranked],
+    background: Background,
+    standing: Standing,
+    notes: tuple[str, ...],
+    scores: tuple[str, ...] = (),
+) -> Searched:
+    """Put the table of hits, the contact sheet and the record."""
+    request, mosaic = prepared.request, prepared.mosaic
+    read, failed = standing.read, standing.failed
     table = hits_table(found, mosaic, request.year, prepared.several)
     storage, key = place_of(request.out, request.store_patience)
     storage.write(key, encode_table(table, request.out))
     folder, name = place_of(request.sheet, request.store_patience)
     folder.write(name, draw_sheet(mosaic, _strips(prepared, found)))
-    scores = _put_rasters(prepared, job, read)
-    notes = _notes(prepared)
+    notes += _notes(prepared)
     folder, name = place_of(request.record, request.store_patience)
     record = _record(prepared, found, background, read, failed, notes)
     folder.write(name, encode_record(record))
-    if outcome.done == outcome.tiles and not failed:
-        clear(job)
     first = [row for each in range(len(found)) for row in _first_rows(table, found, each)]
     return Searched(
         outcome=outcome,
@@ -180,7 +227,7 @@ def put_result(prepared: PreparedSearch, outcome: Outcome) -> Searched:
     )
 
 
-def _standing(job: Storage, prepared: PreparedSearch) -> tuple[list[Tile], dict[str, str]]:
+def _standing(job: Storage, prepared: PreparedSearch) -> Standing:
     """Tiles of which there is a heap of this search, and why there is none of the others."""
     read: list[Tile] = []
     failed: dict[str, str] = {}
@@ -193,7 +240,7 @@ def _standing(job: Storage, prepared: PreparedSearch) -> tuple[list[Tile], dict[
             row = None
         error = None if row is None else row.error
         failed[found.tile.name] = NOT_TRIED if error is None else error.message
-    return read, failed
+    return Standing(read, failed)
 
 
 def clear(job: Storage) -> None:
@@ -301,6 +348,7 @@ def _record(
         "spacing": request.spacing,
         "min_observations": request.min_observations,
         "depth": request.depth,
+        "first_look_at_blocks": request.blocks,
         "fingerprint": prepared.maker.fingerprint,
         "queries": queries,
         "background": {"pixels": background.pixels, "drawn": background.scores.shape[1]},

@@ -57,6 +57,9 @@ class SearchRequest(JobOptions):
     depth
         Number of first values, a nested depth of the mosaic, by which four times as many
         candidates are found that are then scored with all values; None for all values at once.
+    blocks
+        Whether the means of blocks of 320 m, which `publish --blocks` made, are searched in place
+        of pixels: a first look, in seconds, that misses what is smaller.
     scores
         Path or URL of a GeoTIFF of the scores of all pixels, one band a query; of several zones
         each has its own file. None for no such file.
@@ -92,6 +95,7 @@ class SearchRequest(JobOptions):
     spacing: float = 160.0
     depth: int | None = None
     scores: str | None = None
+    blocks: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,6 +125,9 @@ class SearchRequest(JobOptions):
             raise BadInput("a head takes all values of an embedding", "depth", self.depth)
         if self.depth is not None and self.scores:
             raise BadInput("a nested depth scores candidates alone", "scores", self.scores)
+        for name in ("depth", "scores", "min_observations", "share") if self.blocks else ():
+            if getattr(self, name):
+                raise BadInput("a first look at blocks has none", name, getattr(self, name))
 
     @property
     def square(self) -> int:

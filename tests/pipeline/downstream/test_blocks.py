@@ -155,6 +155,37 @@ def test_blocks_have_the_same_bytes_in_two_processes_and_after_a_kill(
     assert {path: path.read_bytes() for path in files} == expected
 
 
+def test_a_first_look_ranks_blocks_as_numpy_does(
+    made: tuple[Path, Mosaic, Pair], run: jobs.Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, _, _ = made
+    words = ["search", f"--store={store}", f"--year={TO}", "--like=5.999,0.003;5.9985,0.001"]
+    words += ["--top=5", "--spacing=0", f"--out={store.parent / 'look.parquet'}", "--blocks"]
+    assert main(words) == 2
+    assert f"--blocks: {store} has none of {TO}: run `publish --blocks`" in capsys.readouterr().err
+    tm.blocks(tm.BlocksRequest(str(store)))
+    code, told = run(*words)
+    assert (code, told["hits"], told["tiles_absent"]) == (0, 5, [])
+    assert "this is a first look" in told["notes"][0]
+    record = json.loads((store.parent / "look.json").read_text())
+    assert record["first_look_at_blocks"] is True
+    weights = np.array(record["queries"][0]["weights"])
+    scores = {}
+    for path in (store / "blocks").rglob(f"year={TO}/*.parquet"):
+        table = decode_blocks(path.read_bytes())
+        means = table.mean.astype(float)
+        at = table.lon, table.lat, weights @ means / np.linalg.norm(means, axis=0)
+        scores |= {(lon, lat): score for lon, lat, score in zip(*at, strict=True)}
+    best = sorted(scores, key=lambda at: -scores[at])[:5]
+    frame = geopandas.read_parquet(store.parent / "look.parquet")
+    np.testing.assert_allclose(frame["score"], [scores[at] for at in best])
+    # A block's middle is the corner of four pixels, of which one is told.
+    np.testing.assert_allclose(frame[["lon", "lat"]], best, atol=1e-4)
+    assert frame["percentile"][0] == 100
+    assert main(["search", *words[1:], "--depth=8"]) == 2
+    assert "--depth 8: a first look at blocks has none" in capsys.readouterr().err
+
+
 def test_options_of_the_job_are_refused_without_blocks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
