@@ -39,6 +39,7 @@ In a mosaic's store:
     stac/collection.json                      publish   pub      the mosaic in it
     stac/utmNN_YYYY.json                      publish   pub      a zone and year in it
     YYYY.zarr/global_rgb                      publish   pub      on a disk, a link to the picture
+    index.html, web/                          publish   pub      a map of the mosaic for browsers
     report.html, coverage.png                 publish   pub      the report, and a map of the tiles
     ATTRIBUTION.md                            publish   pub      whom the mosaic owes what
     .partial/NAME.lock                        all       idle     who holds a lock (`io.locks`)
@@ -93,6 +94,7 @@ PICTURE = "published/picture/"
 REGISTRY = "registry.parquet"
 CATALOG = "catalog.json"
 COLLECTION = "stac/collection.json"
+MAP_PAGE = "index.html"
 REPORT = "report.html"
 COVERAGE_MAP = "coverage.png"
 ATTRIBUTION = "ATTRIBUTION.md"

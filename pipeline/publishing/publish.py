@@ -37,6 +37,7 @@ from tessera_mosaic.pipeline.publishing.manifest import (
     put_if_other,
     write_manifest,
 )
+from tessera_mosaic.pipeline.publishing.map_page import files_beside, map_page
 from tessera_mosaic.pipeline.publishing.painted_chunks import PaintedChunks, is_page
 from tessera_mosaic.pipeline.publishing.preview import fit_colours
 from tessera_mosaic.pipeline.publishing.publication import Publication, remembered
@@ -213,6 +214,9 @@ def _publish_whole(mosaic: Mosaic, state: Publication) -> None:
         extents = dict(sorted(state.items.items()))
         state.put(storage, keys.COLLECTION, make_collection(mosaic, extents))
         state.put(storage, keys.CATALOG, make_catalog(mosaic))
+        state.put(storage, keys.MAP_PAGE, map_page(mosaic, extents))
+        for key, data in files_beside():
+            state.put(storage, key, data)
         link_picture(storage, totals.made)
     files = block_files(storage)
     state.manifest |= files
