@@ -78,6 +78,12 @@ def test_a_catalogue_beside_a_store_that_is_named_after_its_year(
 
 
 def test_the_page_says_what_to_tell_xarray() -> None:
-    assert {title for title, *_ in BLOCKS} >= {"xarray", "STAC", "Icechunk", "zarrita", "geotessera"}
+    assert {title for title, *_ in BLOCKS} >= {
+        "xarray",
+        "STAC",
+        "Icechunk",
+        "zarrita",
+        "geotessera",
+    }
     for plain in re.findall(r"open_zarr\([^)]*\)", PAGE):
         assert "chunks=" in plain, plain
