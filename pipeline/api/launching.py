@@ -5,20 +5,26 @@ All that can be wrong with what the user gave is found before the store is touch
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from shapely.geometry.base import BaseGeometry
+
 from tessera_mosaic.expectation import check_cost, check_tiles, expect
 from tessera_mosaic.pipeline.embedding.named_inputs import CatalogAddress
 from tessera_mosaic.pipeline.embedding.sample_index import SampleIndex, renew_index
+from tessera_mosaic.pipeline.embedding.sample_recipe import (
+    offset_of_folder,
+    recipe_by_content,
+    recipe_by_spelling,
+    settle_recipe,
+)
 from tessera_mosaic.pipeline.embedding.sample_tile import SampleMaker
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.imagery.label_raster import read_labels
 from tessera_mosaic.pipeline.io.exclusion import check_job_store
-from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import before_work, store_errors
 from tessera_mosaic.pipeline.io.urls import plain
@@ -48,7 +54,7 @@ __all__ = [
     "offset_of_store",
     "prepare_run",
     "prepare_sample",
-    "recipe_of",
+    "recipes_of",
     "run",
     "run_years",
     "sample",
@@ -237,15 +243,10 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
     tell_absent(missing_in(source, list(tiles), request.year))
     options = {"costs": expected_observations, **request.job_options()}
     job = JobRequest(store=request.out, year=request.year, tiles=tiles, **options)
-    recipe = recipe_of(request, rules)
     storage = job.open_store()
     with before_work(), store_errors(request.out):
-        begun = not storage.create(RECIPE, recipe)
-        if begun and storage.read_document(RECIPE) != recipe:
-            raise BadInput(
-                f"{storage.url} holds d-pixels drawn with other options (see its {RECIPE}): "
-                "name another folder"
-            )
+        storage.sweep()
+        recipe, begun = settle_recipe(storage, *recipes_of(request, region, rules))
         without_records = begun and not ever_planned(storage, request.year, tiles.zones)
     maker = SampleMaker(
         catalog=catalog.as_found(source),
@@ -262,18 +263,13 @@ def prepare_sample(request: SampleRequest) -> tuple[JobRequest, SampleMaker]:
     return job, maker
 
 
-def offset_of_folder(storage: Storage) -> OffsetRule | None:
-    """Rule by which a folder's d-pixels had the offset taken out; None where there are none."""
-    try:
-        with store_errors(storage.url):
-            return OffsetRule(read_json(storage.read_document(RECIPE))["offset"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None
-
-
-def recipe_of(request: SampleRequest, rules: Preprocessing) -> bytes:
-    """What decides which d-pixels are drawn, as the folder keeps it."""
-    asked = ("catalog", "region", "year", "fraction", "seed", "labels", "fields", "tile")
-    recipe = {name: getattr(request, name) for name in asked}
-    recipe |= {"imagery": rules.imagery, **rules.identity()}
-    return (json.dumps(recipe, indent=1) + "\n").encode()
+def recipes_of(
+    request: SampleRequest, region: BaseGeometry, rules: Preprocessing
+) -> tuple[bytes, bytes]:
+    """What decides which d-pixels are drawn, as a folder keeps it, and as it once did."""
+    rest = {name: getattr(request, name) for name in ("year", "fraction", "seed", "tile")}
+    rest |= {"imagery": rules.imagery, **rules.identity()}
+    files = {"labels": request.labels, "fields": request.fields}
+    spelled = {"catalog": request.catalog, "region": request.region, **files}
+    recipe = recipe_by_content(rest, request.catalog, region, files)
+    return recipe, recipe_by_spelling(spelled | rest)

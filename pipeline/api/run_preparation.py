@@ -27,6 +27,7 @@ from tessera_mosaic.pipeline.job.job_request import JobRequest
 from tessera_mosaic.pipeline.job.launch import launch
 from tessera_mosaic.pipeline.job.outcome import Outcome
 from tessera_mosaic.pipeline.ledger.forecast import write_forecast
+from tessera_mosaic.pipeline.ledger.standing import check_made_by
 from tessera_mosaic.pipeline.ledger.tile_lists import TileList
 from tessera_mosaic.pipeline.mosaic.identity import (
     ALL,
@@ -37,7 +38,7 @@ from tessera_mosaic.pipeline.mosaic.identity import (
     run_identity,
 )
 from tessera_mosaic.pipeline.mosaic.layout import Layout
-from tessera_mosaic.pipeline.mosaic.store import create_store, read_mosaic
+from tessera_mosaic.pipeline.mosaic.store import create_store, read_mosaic, root_is_cut_short
 from tessera_mosaic.pipeline.planning.revisits import expected_observations
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
@@ -79,6 +80,8 @@ class PreparedRun:
         """
         job, storage = self.job, self.job.open_store()
         with before_work(), store_errors(job.store):
+            if root_is_cut_short(storage):
+                check_made_by(storage, self.maker.fingerprint)
             create_store(storage, self.layout, self.identity, [job.year], job.tiles.zones)
             if self.maker.inside is not None:
                 keep_outline(storage, shapely.from_wkb(self.maker.inside))

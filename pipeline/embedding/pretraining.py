@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import torch
 from tessera_mosaic.model import probes
 from tessera_mosaic.model.cards import Card, CardError, card_for, card_named
 from tessera_mosaic.model.checkpoints.checkpoint import random_checkpoint, read_checkpoint
-from tessera_mosaic.model.checkpoints.files import CheckpointError
+from tessera_mosaic.model.checkpoints.files import CheckpointError, file_digest
 from tessera_mosaic.model.networks import Network
 from tessera_mosaic.model.pretrain.objectives import BarlowTwins, Distillation, Objective, rank_me
 from tessera_mosaic.model.pretrain.parallel import Processes, processes
@@ -24,7 +25,7 @@ from tessera_mosaic.model.pretrain.shuffle import Shuffled
 from tessera_mosaic.model.pretrain.tokens import embed_samples
 from tessera_mosaic.model.pretrain.training import BEST, LAST, Look, Recipe, TrainingError, train
 from tessera_mosaic.pipeline.embedding.encoder_requests import PretrainRequest
-from tessera_mosaic.pipeline.embedding.sample_index import read_index
+from tessera_mosaic.pipeline.embedding.sample_index import read_index, recorded_digests
 from tessera_mosaic.pipeline.errors import BadInput, as_bad_input
 from tessera_mosaic.pipeline.io.storage import Storage
 
@@ -36,6 +37,9 @@ OPTIONS = "options.json"
 
 NOT_DECIDING = ("out", "words")
 """What decides no byte of a training: where it goes, and how the command was once written."""
+
+BY_CONTENT = ("data", "probe", "teacher", "init")
+"""Folders and files that a training is asked for: what decides its bytes is what they hold."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,18 @@ class SampleFolders:
         except FileNotFoundError:
             raise BadInput(f"{storage.url} has no {key}, which its index names") from None
 
+    def digest(self) -> str:
+        """Digest of all that the files hold, wherever the folders are."""
+        found = hashlib.sha256()
+        for number, storage in enumerate(self.storages):
+            known = recorded_digests(storage)
+            for name in self.files:
+                of, key = name.split("/", 1)
+                if int(of) == number:
+                    told = known.get(key) or hashlib.sha256(self.read(name)).hexdigest()
+                    found.update(f"{number} {key} {told}\n".encode())
+        return found.hexdigest()
+
     def samples(self, name: str) -> Samples:
         """d-pixels of a file."""
         return decode_samples(self.read(name), name)
@@ -187,25 +203,43 @@ def _settled(request: PretrainRequest, folders: SampleFolders, here: Processes) 
     storage = Storage(request.out)
     if storage.folder is None:
         raise BadInput("training writes to a local folder", "out", request.out)
-    asked = dataclasses.asdict(request) | {"processes": here.count, "files": folders.files}
-    text = json.dumps(_deciding(asked), indent=1) + "\n"
+    spelled = dataclasses.asdict(request) | {"processes": here.count, "files": folders.files}
+    asked = _deciding(spelled) | _contents(request, folders)
+    del asked["files"]
     try:
-        settled = storage.create(OPTIONS, text.encode())
-        if not settled and _deciding(json.loads(storage.read(OPTIONS))) != json.loads(text):
-            raise BadInput(
-                f"{storage.url} holds a training with other options (see its {OPTIONS}): "
-                "name another folder, or ask for the same again"
-            )
+        if storage.create(OPTIONS, (json.dumps(asked, indent=1) + "\n").encode()):
+            return storage.folder
+        known = _deciding(json.loads(storage.read(OPTIONS)))
     except OSError as error:
         raise BadInput(f"it cannot be written to: {error.strerror}", "out", request.out) from None
     except ValueError as error:
         raise BadInput(f"{storage.url}/{OPTIONS} cannot be read: {error}") from None
+    # Trainings of earlier versions tell how their folders and files were spelt.
+    same = json.loads(json.dumps(_deciding(spelled) if "files" in known else asked))
+    if other := [name for name in same if name not in known or known[name] != same[name]]:
+        raise BadInput(
+            f"{storage.url} holds a training with other options or files: another "
+            f"{' and '.join(other)} (see its {OPTIONS}): name another folder, or ask for the same "
+            "again"
+        )
     return storage.folder
 
 
 def _deciding(asked: dict[str, object]) -> dict[str, object]:
     """What decides the bytes of a training."""
     return {name: value for name, value in asked.items() if name not in NOT_DECIDING}
+
+
+def _contents(request: PretrainRequest, folders: SampleFolders) -> dict[str, object]:
+    """Digests of the folders and files that a training is asked for, by `BY_CONTENT`."""
+    probe = None if request.probe is None else SampleFolders.open([request.probe])
+    weights = (
+        None if path is None else file_digest(Path(path).expanduser())
+        for path in (request.teacher, request.init)
+    )
+    return dict(
+        zip(BY_CONTENT, (folders.digest(), probe and probe.digest(), *weights), strict=True)
+    )
 
 
 def _objective(request: PretrainRequest, card: Card) -> Objective:

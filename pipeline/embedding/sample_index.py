@@ -11,9 +11,9 @@ from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.strict import check_format, member, named, text, whole
 from tessera_mosaic.pipeline.ledger.keys import INDEX, dpixels_key
-from tessera_mosaic.pipeline.ledger.records import State
+from tessera_mosaic.pipeline.ledger.records import State, read_records
 from tessera_mosaic.pipeline.ledger.summary import find_summaries
-from tessera_mosaic.pipeline.ledger.tile_lists import planned_tiles
+from tessera_mosaic.pipeline.ledger.tile_lists import planned_tiles, years_planned
 
 FORMAT = 1
 """Version of the format of folders, raised when readers of an earlier one would misread it."""
@@ -64,6 +64,17 @@ def renew_index(storage: Storage, year: int) -> SampleIndex:
         index = index_of(storage, year)
         write_index(storage, index)
     return index
+
+
+def recorded_digests(storage: Storage) -> dict[str, str]:
+    """Digest of each file of a folder of d-pixels that its tile's record tells, by its key."""
+    years = years_planned(storage)
+    return {
+        written.key: written.sha256
+        for year in years
+        for _, record in read_records(storage, year, planned_tiles(storage, year))
+        for written in (record.objects if record is not None else ())
+    }
 
 
 def write_index(storage: Storage, index: SampleIndex) -> None:

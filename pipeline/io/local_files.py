@@ -7,6 +7,7 @@ flushed and renamed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import uuid
 from collections.abc import Iterator
@@ -15,7 +16,10 @@ from pathlib import Path
 from typing import IO
 
 from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.io.file_lock import lock_file
+from tessera_mosaic.pipeline.io.file_lock import LACKING, Unlockable, lock_file
+
+UNLINKABLE = LACKING | {errno.EPERM, errno.EXDEV, errno.EMLINK, errno.EACCES}
+"""What file systems answer that have no hard links."""
 
 PARTIAL = ".partial"
 """Folder of a store that holds the files still being written, and the locks."""
@@ -64,7 +68,23 @@ def create_file(folder: Path, target: Path, data: bytes) -> bool:
             os.link(path, target)
         except FileExistsError:
             return False
+        except OSError as error:
+            if error.errno not in UNLINKABLE:
+                raise
+            return _create_in_place(target, data)
         _settle_folder(target.parent)
+    return True
+
+
+def _create_in_place(target: Path, data: bytes) -> bool:
+    """The same where there are no hard links: of several writers one is told so, too."""
+    try:
+        with open(target, "xb") as file:
+            file.write(data)
+            _settle(file)
+    except FileExistsError:
+        return False
+    _settle_folder(target.parent)
     return True
 
 
@@ -87,9 +107,21 @@ def list_files(folder: Path, below: Path) -> Iterator[str]:
             Path(top, name)
             for top, _, names in os.walk(below, onerror=_unless_gone)
             for name in names
+            if not is_litter(name)
         ]
     keys = sorted(path.relative_to(folder).as_posix() for path in found)
     yield from (key for key in keys if not key.startswith(f"{PARTIAL}/"))
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file of this name is what macOS leaves in folders that it shows or copies.
+
+    Examples
+    --------
+    >>> [is_litter(name) for name in (".DS_Store", "._zarr.json", "zarr.json")]
+    [True, True, False]
+    """
+    return name == ".DS_Store" or name.startswith("._")
 
 
 def sweep_folder(folder: Path) -> int:
@@ -145,7 +177,9 @@ def _partial_file(folder: Path) -> Iterator[tuple[IO[bytes], Path]]:
     while True:
         path = folder / PARTIAL / f"{uuid.uuid4().hex}.part"
         file = open(path, "xb", buffering=1 << 20)  # noqa: SIM115
-        lock_file(file.fileno())
+        with contextlib.suppress(Unlockable):
+            # Without it nobody can tell whether its writer lives, and it is not swept.
+            lock_file(file.fileno())
         if os.fstat(file.fileno()).st_nlink:
             break
         file.close()
@@ -167,5 +201,9 @@ def _settle_folder(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        # What a file system does with a folder by itself it need not be told.
+        if error.errno not in LACKING:
+            raise
     finally:
         os.close(handle)

@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from tessera_mosaic.pipeline.errors import Altered, BadInput, StoreError
+from tessera_mosaic.pipeline.io.addresses import why_no_address
 from tessera_mosaic.pipeline.io.file_systems import OPTIONS, Files, open_files
 from tessera_mosaic.pipeline.io.local_files import (
     PARTIAL,
     create_file,
+    is_litter,
     list_files,
     replacing_file,
     sweep_folder,
@@ -74,6 +76,8 @@ class Storage:
     excludes: bool | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
+        if why := why_no_address(str(self.url)):
+            raise BadInput(f"store {self.url}: {why}")
         _refuse_secrets(str(self.url))
         check_patience(self.patience)
         protocol, path = store_address(str(self.url))
@@ -193,7 +197,7 @@ class Storage:
         """
         if self.folder is not None:
             place = self.folder / prefix
-            return place.is_dir() and any(place.iterdir())
+            return place.is_dir() and any(not is_litter(each.name) for each in place.iterdir())
         if PROTOCOLS.get(self.protocol) is WEB:
             raise StoreError(f"{self.url} cannot be listed: it is on the web")
         folder = prefix.rstrip("/")
@@ -220,7 +224,8 @@ class Storage:
                 yield from list_files(self.folder, Path(self.locate(folder)))
             return
         keys = self._list(folder, lambda files: files.keys(folder))
-        yield from (key for key in sorted(keys) if not key.startswith(f"{PARTIAL}/"))
+        mine = (key for key in sorted(keys) if not key.startswith(f"{PARTIAL}/"))
+        yield from (key for key in mine if not is_litter(key.rpartition("/")[2]))
 
     def folders(self, prefix: str = "") -> Sequence[str]:
         """Names of the folders that a folder holds, in the order of the alphabet.
@@ -230,6 +235,12 @@ class Storage:
         folder = prefix.rstrip("/")
         names = self._list(folder, lambda files: files.folders(folder))
         return sorted(name for name in names if name != PARTIAL)
+
+    def names(self) -> Sequence[str]:
+        """Names of the root's folders and, on this machine, of its files."""
+        if self.folder is None or not self.folder.is_dir():
+            return self.folders()
+        return sorted(each for each in os.listdir(self.folder) if not is_litter(each))
 
     def delete(self, key: str) -> None:
         """Remove an object; that there is none is no error."""

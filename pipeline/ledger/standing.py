@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from tessera_mosaic.pipeline.errors import StoreMismatch
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger import tile_lists
 from tessera_mosaic.pipeline.ledger.forecast import Compared, Comparison
 from tessera_mosaic.pipeline.ledger.records import Failure, State
-from tessera_mosaic.pipeline.ledger.summary import LOOK_UP, find_summaries
+from tessera_mosaic.pipeline.ledger.summary import LOOK_UP, find_summaries, read_summary
 from tessera_mosaic.pipeline.ledger.tile_summary import TileSummary
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 
@@ -97,3 +98,23 @@ def standing(storage: Storage, year: int) -> Standing:
             comparison.add(found.tile, found.summary)
     result.comparison = comparison.compared()
     return result
+
+
+def check_made_by(storage: Storage, fingerprint: str) -> None:
+    """Refuse a store whose tiles another run has made, where nothing else tells whose they are.
+
+    Raises
+    ------
+    StoreMismatch
+        If a summary tells so.
+    """
+    for year in tile_lists.years_planned(storage):
+        for zone in tile_lists.zones_planned(storage, year):
+            rows = read_summary(storage, year, zone).values()
+            if other := next((row for row in rows if row.finished), None):
+                if other.fingerprint != fingerprint:
+                    raise StoreMismatch(
+                        f"{storage.url} has a damaged root, and tiles of another run: give the "
+                        "command that made them, which writes the root anew"
+                    )
+                return

@@ -6,6 +6,9 @@ Metadata is written by the launcher alone, under a lock; workers only put shards
 from __future__ import annotations
 
 import functools
+import json
+import logging
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,7 +21,7 @@ from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import before_work
 from tessera_mosaic.pipeline.mosaic.identity import Identity, adopted_model, differences
-from tessera_mosaic.pipeline.mosaic.layout import Array, Layout
+from tessera_mosaic.pipeline.mosaic.layout import PLAIN, Array, Layout
 from tessera_mosaic.pipeline.mosaic.metadata import (
     YEARS_CHUNK,
     MosaicMetadata,
@@ -37,6 +40,11 @@ ROOT = "zarr.json"
 
 METADATA_LOCK = "metadata"
 """Name of the lock of whoever edits the metadata."""
+
+OURS = re.compile(r"utm\d\d|global_rgb|records|published|stac|\d{4}\.zarr|\.partial")
+"""Folders that a mosaic may have before its root's metadata is written."""
+
+log = logging.getLogger(__name__)
 
 FIRST_YEAR = 2017
 """Where the time axis begins unless an earlier year is asked for: the first whole year of both
@@ -199,13 +207,70 @@ def create_store(
         try:
             known: Mosaic | None = read_mosaic(storage)
         except FileNotFoundError:
+            refuse_others(storage)
             known = None
+        except BadInput:
+            known = rebuilt(storage, layout, identity)
+            if known is None:
+                raise
+            log.warning("%s: its %s was damaged and is written again", storage.url, ROOT)
+            write_metadata(known)
         if known is not None:
             _check_same(known, layout, identity)
         mosaic = _extended(known, storage, layout, identity, sorted(set(years)), set(zones))
         if mosaic != known:
             write_metadata(mosaic, new_since=known)
     return mosaic
+
+
+def refuse_others(storage: Storage) -> None:
+    """Refuse a place without a root that holds other things than a job leaves there.
+
+    Raises
+    ------
+    BadInput
+        Naming one of them.
+    """
+    found = storage.names()
+    if other := next((name for name in found if not OURS.fullmatch(name)), None):
+        raise BadInput(
+            f"{storage.url} holds something else, such as {other}: name an empty place, or the "
+            "store of an earlier run"
+        )
+
+
+def root_is_cut_short(storage: Storage) -> bool:
+    """Whether there is a root's metadata that is no whole JSON."""
+    try:
+        json.loads(storage.read_document(ROOT))
+    except FileNotFoundError:
+        return False
+    except ValueError:
+        return True
+    return False
+
+
+def rebuilt(storage: Storage, layout: Layout, identity: Identity) -> Mosaic | None:
+    """The mosaic whose root's metadata is cut short, by its zones and what it has to be.
+
+    Returns
+    -------
+    None if the root is whole JSON, so that it is of something else, or there is no zone.
+    """
+    if not root_is_cut_short(storage):
+        return None
+    groups = [name for name in storage.folders() if re.fullmatch(r"utm\d\d", name)]
+    zones = tuple(sorted(int(name[3:]) for name in groups))
+    for group in groups:
+        try:
+            steps = int(json.loads(storage.read_document(f"{group}/time/{ROOT}"))["shape"][0])
+            chunk = PLAIN.codec.decode(storage.read(f"{group}/time/c/0"))
+            first = int(np.frombuffer(chunk, "<i4")[0])
+        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            continue
+        years = tuple(range(first, first + steps))
+        return Mosaic(layout, identity, years, zones, __version__, storage=storage)
+    return None
 
 
 def read_mosaic(storage: Storage) -> Mosaic:
@@ -222,6 +287,11 @@ def read_mosaic(storage: Storage) -> Mosaic:
     try:
         told = parse_root(data)
     except StoreError as error:
+        if root_is_cut_short(storage):
+            raise BadInput(
+                f"{storage.url} holds a zarr.json that is cut short: give the command of its run "
+                "again, which writes it anew"
+            ) from None
         raise BadInput(
             f"{storage.url} holds a zarr.json that is no mosaic of ours: choose another place "
             f"({error})"

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tessera_mosaic.launching import (
-    offset_of_folder,
     offset_of_store,
     prepare_run,
     prepare_sample,
     run,
     tell_offsets,
 )
+from tessera_mosaic.pipeline.embedding.sample_recipe import offset_of_folder
 from tessera_mosaic.pipeline.errors import BadInput, StoreMismatch
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.outcome import Outcome

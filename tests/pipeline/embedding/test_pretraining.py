@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from tessera_mosaic.model.cards import card_named
 from tessera_mosaic.model.checkpoints.checkpoint import read_checkpoint
 from tessera_mosaic.model.encoder import Encoder
+from tessera_mosaic.model.pretrain.training import BEST, LAST
 from tessera_mosaic.pipeline.embedding.encoder_requests import PretrainRequest
 from tessera_mosaic.pipeline.embedding.pretraining import OPTIONS, Pretrained, pretrain
 from tessera_mosaic.pipeline.errors import BadInput
@@ -21,7 +23,7 @@ from tests.model.pretrain.seasons import fields
 SMALL = {"steps": 2, "batch": 32, "s2_tokens": 4, "s1_tokens": 4, "projector": 16, "every": 1}
 
 
-def trained(data: Path, out: Path | str, **more: object) -> Pretrained:
+def trained(data: Path | str, out: Path | str, **more: object) -> Pretrained:
     """Train on a folder of d-pixels, with the small numbers of the tests."""
     made = pretrain(PretrainRequest((str(data),), str(out), precision="fp32", **SMALL | more))
     assert made is not None
@@ -57,14 +59,41 @@ def test_other_options_do_not_go_on_in_a_folder(folder: Path, tmp_path: Path) ->
         trained(folder, tmp_path, mix=0.0)
 
 
-def test_a_training_goes_on_whose_folder_keeps_how_its_command_was_written(
+def test_a_training_goes_by_content_and_not_by_spelling(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = tmp_path / "teacher.safetensors"
+    shutil.copy(trained(folder, tmp_path / "first").best, teacher)
+    shutil.copytree(folder, tmp_path / "data")
+    asked = {"probe": str(folder), "teacher": str(teacher), "init": str(teacher)}
+    out = tmp_path / "out"
+    first = trained(tmp_path / "data", out, **asked)
+    monkeypatch.chdir(tmp_path)
+    spelled = {"probe": "data", "teacher": "./teacher.safetensors", "init": "teacher.safetensors"}
+    assert trained("data", "./out/", **spelled).history == first.history
+    trained(folder, tmp_path / "other", seed=1)
+    shutil.copy(tmp_path / "other" / LAST, teacher)
+    with pytest.raises(BadInput, match="another teacher and init"):
+        trained(folder, out, **asked)
+    shutil.copy(tmp_path / "first" / BEST, teacher)
+    write_samples(tmp_path / "data", fields(count=12, side=5, seed=1))
+    with pytest.raises(BadInput, match=r"another data \(see"):
+        trained("data", out, **asked)
+
+
+def test_a_training_goes_on_whose_folder_tells_how_its_options_were_spelt(
     folder: Path, tmp_path: Path
 ) -> None:
     first = trained(folder, tmp_path)
-    asked = json.loads((tmp_path / OPTIONS).read_text())
-    assert asked["data"] == [str(folder)]
-    (tmp_path / OPTIONS).write_text(json.dumps(asked | {"words": ["pretrain", "--steps=2"]}))
+    files = json.loads((folder / "index.json").read_text())["files"]
+    earlier = json.loads((tmp_path / OPTIONS).read_text()) | {
+        **{"data": [str(folder)], "files": {f"0/{name}": n for name, n in files.items()}},
+        **{"out": "elsewhere", "words": ["pretrain", "--steps=2"]},
+    }
+    (tmp_path / OPTIONS).write_text(json.dumps(earlier))
     assert trained(folder, tmp_path).history == first.history
+    with pytest.raises(BadInput, match="other options or files: another mix"):
+        trained(folder, tmp_path, mix=0.0)
     (tmp_path / OPTIONS).write_text("{")
     with pytest.raises(BadInput, match=r"options\.json cannot be read"):
         trained(folder, tmp_path)

@@ -21,6 +21,7 @@ from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.launch import launch
 from tessera_mosaic.pipeline.job.maker import Maker
+from tessera_mosaic.pipeline.ledger.recipe import recipe_fingerprint
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.stacks.block_reader import read_block
@@ -103,6 +104,57 @@ def test_another_run_draws_the_same_bytes_and_another_seed_others(
 def test_other_options_do_not_mix_with_the_d_pixels_there(sampled: Path, archive: Path) -> None:
     with pytest.raises(BadInput, match="drawn with other options"):
         drawn_by(archive, sampled, fraction=0.06)
+
+
+def test_a_recipe_goes_by_content_and_not_by_spelling(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    region, labels = tmp_path / "region.geojson", tmp_path / "labels.tif"
+    west, south, east, north = map(float, jobs.REGION.split(","))
+
+    def ground(east: float) -> str:
+        corners = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+        return json.dumps({"type": "Polygon", "coordinates": [corners]})
+
+    def settled(**more: Any) -> str:
+        asked = {"region": str(region), "labels": str(labels)} | more
+        return prepare_sample(request(archive, tmp_path / "out", **asked))[1].fingerprint
+
+    region.write_text(ground(east))
+    name = f"{jobs.GRANULE.name}_{jobs.YEAR}.tif"
+    shutil.copy(archive.parent / f"ground_truth/land_cover_{name}", labels)
+    first = settled()
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(labels, "other.tif")
+    for more in (
+        {"region": "region.geojson", "labels": "./labels.tif"},
+        {"region": jobs.REGION, "labels": "other.tif"},
+    ):
+        assert settled(**more) == first
+    region.write_text(ground(east - 1e-6))
+    with pytest.raises(BadInput, match=r"other options or files: another region \(see"):
+        settled()
+    region.write_text(ground(east))
+    labels.write_bytes(labels.read_bytes() + bytes(1))
+    with pytest.raises(BadInput, match=r"other options or files: another labels \(see"):
+        settled()
+
+
+def test_a_folder_goes_on_whose_recipe_tells_how_its_options_were_spelt(
+    archive: Path, tmp_path: Path
+) -> None:
+    spelled = {"catalog": str(archive), "region": jobs.REGION, "year": jobs.YEAR}
+    numbers = {"fraction": 0.05, "seed": 0, "labels": None, "fields": None, "tile": jobs.SIDE}
+    asked = request(archive, tmp_path / "new", fraction=0.05)
+    now = json.loads(Path(prepare_sample(asked)[0].store, "recipe.json").read_text())
+    rules = {each: now[each] for each in list(now) if each not in {*spelled, *numbers}}
+    data = (json.dumps(spelled | numbers | rules, indent=1) + "\n").encode()
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/recipe.json").write_bytes(data)
+    maker = prepare_sample(request(archive, tmp_path / "old", fraction=0.05))[1]
+    assert maker.fingerprint == recipe_fingerprint(data)
+    with pytest.raises(BadInput, match="drawn with other options"):
+        prepare_sample(request(archive, tmp_path / "old", fraction=0.06))
 
 
 def test_labels_choose_pixels_and_go_with_them(archive: Path, tmp_path: Path) -> None:
