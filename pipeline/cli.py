@@ -23,6 +23,7 @@ from tessera_mosaic.pipeline.console import (
     STOPPED,
     handled_by,
     install_hint,
+    keep_streams,
     one_line,
     own_options,
     set_up_logging,
@@ -112,6 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         keep_assertions()
+        keep_streams()
     words = with_values(sys.argv[1:] if argv is None else argv)
     command = next((word for word in words if not word.startswith("-")), None)
     with handled_by(_interrupt):
@@ -145,6 +147,7 @@ def keep_assertions() -> None:
 def _main(command: str | None, words: list[str]) -> ExitCode:
     """Run a command that a user may stop."""
     try:
+        module_of("words").check_words(words)
         parser = build_parser(command)
         args, rest = parser.parse_known_args(_with_config(command, words))
         args.beam_arguments, args.words = rest, words
@@ -162,10 +165,11 @@ def _main(command: str | None, words: list[str]) -> ExitCode:
         return _failed(command, error.of_option, error.exit_code)
     except TesseraError as error:
         return _failed(command, str(error), error.exit_code)
-    except BrokenPipeError:
-        # Python would complain at the end that nobody takes what is left.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.FAILED
+    except OSError as error:
+        # A disk, a descriptor or a network that this machine has not, and no fault of the program.
+        said = error.strerror or str(error)
+        where = f"{error.filename}: " if error.filename else ""
+        return _failed(command, f"{where}{said}", ExitCode.FAILED)
 
 
 def _with_config(command: str | None, words: list[str]) -> list[str]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import contextlib
 import copy
 import difflib
+import errno
 import logging
 import os
 import signal
+import sys
 import threading
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import Any, TextIO
 
 OF_BEAM = ("apitools not found", "KeyboardInterrupt", "Really starting", "Really destroying")
 """What Beam's log lines begin with that tell of parts not installed, of a user who stops it, and of
@@ -37,6 +39,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 STOPPED = "stopped; run it again to go on"
 """What is said of work that was stopped."""
+
+UNHEARD = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ECONNRESET)
+"""What the system answers who writes where nobody reads any more."""
 
 OURS = "tessera_mosaic"
 """Logger of all that is ours."""
@@ -150,6 +155,60 @@ class _BesideTheLine(logging.StreamHandler[TextIO]):
         # A traceback, which only what nobody foresaw has, keeps its lines.
         lines = map(printable, super().format(_readable(record)).split("\n"))
         return (ERASE if self.stream.isatty() else "") + "\n".join(lines)
+
+
+class _Kept:
+    """A standard stream that outlives whoever read it.
+
+    Parameters
+    ----------
+    stream
+        The stream.
+    lossy
+        Whether what cannot be written to it is dropped, whatever the reason.
+    """
+
+    def __init__(self, stream: TextIO, lossy: bool) -> None:
+        self._stream, self._lossy = stream, lossy
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, if anybody takes it."""
+        with self._kept():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what has gathered."""
+        with self._kept():
+            self._stream.flush()
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            # Python would complain at the end of what is left.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            if self._lossy or isinstance(error, ValueError) or error.errno in UNHEARD:
+                return
+            raise OSError(error.errno, error.strerror, "standard output") from None
+
+
+def keep_streams() -> None:
+    """Let the work go on where standard output or error is closed, or nobody reads it any more."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # It gets the lowest number that is free; a file of ours would else be written to.
+            os.open(os.devnull, os.O_RDWR)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        stream = getattr(sys, name) or open(number, "w", closefd=False)  # noqa: SIM115
+        setattr(sys, name, _Kept(stream, lossy=name == "stderr"))
 
 
 def own_options(arguments: object) -> list[str]:

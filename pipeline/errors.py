@@ -6,6 +6,7 @@ their class says; what is left ends a command with exit code 1, or fails the til
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum, IntEnum, StrEnum
@@ -217,6 +218,14 @@ class Corrupt(SceneError):
     backs_off = True
 
 
+class Untrusted(Unavailable):
+    """The certificate of a server is not accepted, and would not be a moment later."""
+
+    kind = "certificate"
+    fault = Fault.USER
+    loses_scene = False
+
+
 class Incomplete(SceneError):
     """The catalogue's item lacks something without which the scene cannot be used."""
 
@@ -336,6 +345,8 @@ def classed(error: BaseException) -> TesseraError:
         return error
     if isinstance(error, MemoryError):
         return OutOfMemory(str(error) or "MemoryError")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull(f"{error.filename or 'a local disk'}: {error.strerror}")
     return Unforeseen(f"{type(error).__name__}: {error}")
 
 
@@ -349,13 +360,7 @@ FAULTS: Mapping[str, Fault] = {
 
 @contextmanager
 def as_bad_input(*kinds: type[Exception]) -> Iterator[None]:
-    """Give errors of modules that know none of ours the class of what a user gave.
-
-    Parameters
-    ----------
-    kinds
-        Classes whose messages say in one line what cannot be used; `BadInput` repeats them.
-    """
+    """Give errors of some kinds, whose messages say it in one line, the class of a user's input."""
     try:
         yield
     except kinds as error:
@@ -365,19 +370,10 @@ def as_bad_input(*kinds: type[Exception]) -> Iterator[None]:
 def chosen(kind: type[ChoiceT], value: str, parameter: str) -> ChoiceT:
     """The member of an enumeration that a user chose by its value.
 
-    Parameters
-    ----------
-    kind
-        The enumeration.
-    value
-        Value of one of its members, or a member.
-    parameter
-        Name of the parameter that was given, for the message.
-
     Raises
     ------
     BadInput
-        If it is the value of none.
+        If it is the value of none, naming the parameter.
     """
     try:
         return kind(value)

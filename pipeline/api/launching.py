@@ -22,7 +22,6 @@ from tessera_mosaic.pipeline.embedding.sample_recipe import (
     settle_recipe,
 )
 from tessera_mosaic.pipeline.embedding.sample_tile import SampleMaker
-from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.imagery.label_raster import read_labels
 from tessera_mosaic.pipeline.io.exclusion import check_job_store
 from tessera_mosaic.pipeline.io.storage import Storage
@@ -32,7 +31,6 @@ from tessera_mosaic.pipeline.job.beam_options import beam_options
 from tessera_mosaic.pipeline.job.job_request import JobRequest
 from tessera_mosaic.pipeline.job.launch import launch
 from tessera_mosaic.pipeline.job.outcome import Outcome
-from tessera_mosaic.pipeline.ledger.keys import RECIPE
 from tessera_mosaic.pipeline.ledger.recipe import recipe_fingerprint
 from tessera_mosaic.pipeline.ledger.tile_lists import TileList, ever_planned
 from tessera_mosaic.pipeline.planning.revisits import expected_observations, missing_in

@@ -22,6 +22,7 @@ from pyproj.exceptions import CRSError
 
 from tessera_mosaic.pipeline.errors import BadInput, SceneError
 from tessera_mosaic.pipeline.io.foreign_json import read_json
+from tessera_mosaic.pipeline.io.local_files import is_litter
 from tessera_mosaic.pipeline.io.regular_files import ALONE, read_part
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS, count_array
 from tessera_mosaic.pipeline.tiling.lattice import (
@@ -229,7 +230,11 @@ def grids_below(folder: Path, year: int) -> list[Grid]:
     """
     if not folder.is_dir():
         raise BadInput(f"{folder} is no folder")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".npy", ".tif", ".tiff"))
+    paths = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix in (".npy", ".tif", ".tiff") and not is_litter(path.name)
+    )
     masks = {path.stem: path for path in paths if path.suffix != ".npy"}
     grids = []
     for path in paths:

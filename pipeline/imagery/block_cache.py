@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -9,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +48,12 @@ class BlockCache:
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         # Unnamed: nothing is left behind, however the process ends.
-        self._file = tempfile.TemporaryFile(prefix="tessera-mosaic-")  # noqa: SIM115
-        self._size = min(most, shutil.disk_usage(tempfile.gettempdir()).free // 4)
+        self._file: IO[bytes] | None = None
+        self._size = 0
+        # Without room for it, go on without a cache.
+        with contextlib.suppress(OSError):
+            self._file = tempfile.TemporaryFile(prefix="tessera-mosaic-")  # noqa: SIM115
+            self._size = min(most, shutil.disk_usage(tempfile.gettempdir()).free // 4)
         self._places: OrderedDict[Hashable, _Place] = OrderedDict()
         self._end = 0
         self._lock = threading.Lock()
@@ -58,7 +63,7 @@ class BlockCache:
         data = np.ascontiguousarray(array)
         with self._lock:
             start = None if key in self._places else self._make_room(data.nbytes)
-            if start is None:
+            if start is None or self._file is None:
                 return
             place = self._places[key] = _Place(start, data.nbytes, data.dtype, data.shape)
         # Outside of the lock, which readers need as well.
@@ -76,7 +81,7 @@ class BlockCache:
     def get(self, key: Hashable) -> NDArray[Any] | None:
         """An array that was kept and has not been overwritten since."""
         place = self._places.get(key)
-        if place is None or not place.written:
+        if place is None or not place.written or self._file is None:
             return None
         data = os.pread(self._file.fileno(), place.size, place.start)
         # It may have been overwritten while it was read.
@@ -86,7 +91,8 @@ class BlockCache:
 
     def close(self) -> None:
         """Give the space back."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def _make_room(self, size: int) -> int | None:
         """Forget the oldest arrays for a new one: where it goes, or None for nowhere."""

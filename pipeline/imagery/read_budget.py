@@ -50,8 +50,20 @@ def usable_memory(limits: Sequence[Path] = LIMITS) -> int:
 
 
 def free_disk() -> int:
-    """Bytes that are free where temporary files lie."""
-    return shutil.disk_usage(tempfile.gettempdir()).free
+    """Bytes that are free where temporary files lie.
+
+    Raises
+    ------
+    BadInput
+        If no temporary file can be made anywhere.
+    """
+    try:
+        return shutil.disk_usage(tempfile.gettempdir()).free
+    except FileNotFoundError as error:
+        raise BadInput(
+            f"no temporary file can be made ({error.strerror or error}): free some room, or set "
+            "TMPDIR to a folder that has some"
+        ) from None
 
 
 class ReadBudget:

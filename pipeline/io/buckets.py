@@ -21,6 +21,7 @@ from tessera_mosaic.pipeline.errors import (
     TimedOut,
 )
 from tessera_mosaic.pipeline.io.answers import answer_behind
+from tessera_mosaic.pipeline.io.certificates import trust
 from tessera_mosaic.pipeline.io.http import Withheld
 from tessera_mosaic.pipeline.io.throttle import Account, Accounts
 from tessera_mosaic.pipeline.io.urls import plain
@@ -110,6 +111,7 @@ class Buckets:
 
     def _file_system(self, scheme: str) -> Any:
         """The file system of an object store, which fsspec keeps."""
+        trust()
         # What its library would log is in the errors that it raises.
         logging.getLogger({"s3": "s3fs"}.get(scheme, "gcsfs")).setLevel(logging.CRITICAL)
         if scheme != "s3":

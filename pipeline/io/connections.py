@@ -23,6 +23,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
 
 from tessera_mosaic.pipeline.errors import Refused
+from tessera_mosaic.pipeline.io.certificates import trust
 from tessera_mosaic.pipeline.io.private_hosts import Hosts
 from tessera_mosaic.pipeline.io.throttle import IN_FLIGHT
 
@@ -116,7 +117,12 @@ def connections_through(
 
 def _settings(connect: float, read: float) -> dict[str, Any]:
     timeout = urllib3.Timeout(connect=connect, read=read)
-    return {"num_pools": 64, "maxsize": IN_FLIGHT, "timeout": timeout}
+    return {
+        "num_pools": 64,
+        "maxsize": IN_FLIGHT,
+        "timeout": timeout,
+        "ssl_context": trust(),
+    }
 
 
 def _timely(

@@ -20,6 +20,7 @@ from fsspec.core import url_to_fs
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.answers import Answer, Refusal, answer_behind, seconds, words
+from tessera_mosaic.pipeline.io.certificates import trust
 from tessera_mosaic.pipeline.io.store_errors import Asked, store_error
 from tessera_mosaic.pipeline.io.urls import plain
 
@@ -218,6 +219,7 @@ def open_files(url: str, protocol: str) -> Files:
     StoreError
         If the place cannot be opened.
     """
+    trust()
     options = dict(OPTIONS.get(protocol, {}))
     if protocol == "gs":
         options["session_kwargs"] = {"trace_configs": [_told_by_google()]}

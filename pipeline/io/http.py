@@ -23,7 +23,9 @@ from tessera_mosaic.pipeline.errors import (
     Throttled,
     TimedOut,
     TooSlow,
+    Untrusted,
 )
+from tessera_mosaic.pipeline.io.certificates import CERTIFICATE, is_certificate, said_of
 from tessera_mosaic.pipeline.io.connections import Deadline, connections, connections_through
 from tessera_mosaic.pipeline.io.private_hosts import Hosts
 from tessera_mosaic.pipeline.io.throttle import Accounts
@@ -274,6 +276,10 @@ def _classed(where: str, deadline: Deadline) -> Iterator[None]:
         if isinstance(error.args[-1], http.client.IncompleteRead):
             raise Corrupt(f"the answer of {where} breaks off") from None
         raise TimedOut(f"{where} does not answer: {error}"[:300]) from None
+    except urllib3.exceptions.SSLError as error:
+        if not is_certificate(error):
+            raise TimedOut(f"{where} does not answer: {error}"[:300]) from None
+        raise Untrusted(f"{where}: {CERTIFICATE} ({said_of(error)})") from None
     except (ValueError, http.client.InvalidURL):
         raise Refused(f"{where} is no address") from None
     except urllib3.exceptions.HTTPError as error:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.io.exclusion import settled
-from tessera_mosaic.pipeline.io.file_lock import lock_file
+from tessera_mosaic.pipeline.io.file_lock import Unlockable, lock_file
 from tessera_mosaic.pipeline.io.local_files import PARTIAL
 from tessera_mosaic.pipeline.io.stop_sign import pause
 from tessera_mosaic.pipeline.io.storage import Storage
@@ -196,11 +196,16 @@ def _flocked(path: Path, url: str, pace: Pace) -> Iterator[None]:
                 # Where nobody can make a folder, such as below /proc.
                 raise store_error(Asked(url, "PUT"), error) from None
             file = held.enter_context(open(path, "a+", opener=_no_link))
-            _wait_for(file.fileno(), path, pace)
+            try:
+                _wait_for(file.fileno(), path, pace)
+            except Unlockable:
+                _tell_unlockable(url)
+                held.enter_context(_turn(url, path.name))
             while not os.fstat(file.fileno()).st_nlink:
                 # Its holder removed it while we waited.
                 file = held.enter_context(open(path, "a+", opener=_no_link))
-                _wait_for(file.fileno(), path, pace)
+                with contextlib.suppress(Unlockable):
+                    _wait_for(file.fileno(), path, pace)
             file.truncate(0)
             file.write(_here())
             file.flush()
@@ -208,6 +213,16 @@ def _flocked(path: Path, url: str, pace: Pace) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+
+
+@functools.cache
+def _tell_unlockable(url: str) -> None:
+    """Say once of a store that its file system has no locks."""
+    log.warning(
+        "%s: its file system has no file locks: see that no other launcher, `publish` or `annual` "
+        "is at work there meanwhile",
+        url,
+    )
 
 
 def _wait_for(handle: int, path: Path, pace: Pace) -> None:

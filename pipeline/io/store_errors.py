@@ -24,6 +24,7 @@ from tessera_mosaic.pipeline.errors import (
     TesseraError,
 )
 from tessera_mosaic.pipeline.io.answers import Answer, answer_behind, words
+from tessera_mosaic.pipeline.io.certificates import CERTIFICATE, said_of
 
 STORE_ERRORS: Mapping[int, type[StoreError]] = {
     errno.ENOSPC: StoreFull,
@@ -144,6 +145,8 @@ def store_error(asked: Asked, error: Exception) -> Exception:
         return StoreDenied(
             f"{asked.store}: {asked.of_what} cannot be signed for {identity(asked)}: {_told(error)}"
         )
+    if _names(error) & UNTRUSTED:
+        return StoreError(f"{asked.store}: {CERTIFICATE} ({said_of(error)})")
     number = getattr(error, "errno", None)
     denied = isinstance(error, PermissionError)
     kind = STORE_ERRORS.get(number or 0, StoreDenied if denied else StoreError)

@@ -38,9 +38,14 @@ log = logging.getLogger(__name__)
 PROGRAM = f"from {__name__} import main; main()"
 """What Python runs as that process."""
 
-OWN_ENVIRONMENT = {"PYTHONSAFEPATH": "1", "PYTHONFAULTHANDLER": "1", PIPE: "0"}
-"""No code from the working directory, a few words from a process that crashes, and what tells it to
-stop."""
+OWN_ENVIRONMENT = {
+    "PYTHONSAFEPATH": "1",
+    "PYTHONFAULTHANDLER": "1",
+    "no_grpc_proxy": "localhost,127.0.0.1,::1",
+    PIPE: "0",
+}
+"""No code from the working directory, a few words from a process that crashes, no proxy between the
+runner and its workers, and what tells them to stop."""
 
 LAST_WORDS = 20
 """Lines that are shown of what workers said before one of them died."""

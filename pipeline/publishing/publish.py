@@ -145,6 +145,7 @@ def publish_mosaic(storage: Storage) -> Published:
     Altered
         If a tile's record or objects are damaged, or part of the picture is.
     """
+    storage.sweep()
     with locked(storage, keys.PUBLISH_LOCK):
         # Another launcher may add years and zones at any time: nothing that was read before counts.
         mosaic = read_mosaic(storage)

@@ -27,6 +27,7 @@ from tessera_mosaic.pipeline.errors import (
     TesseraError,
     Throttled,
     TooSlow,
+    Untrusted,
     chosen,
     classed,
 )
@@ -66,7 +67,7 @@ def test_another_device_might_do_where_a_device_is_at_fault() -> None:
 
 def test_a_scene_that_its_provider_still_has_is_not_lost() -> None:
     lost = {kind for kind in CLASSES if kind.loses_scene}
-    assert lost == (set(below(SceneError)) & set(CLASSES)) - {Expired, Throttled}
+    assert lost == (set(below(SceneError)) & set(CLASSES)) - {Expired, Throttled, Untrusted}
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,7 @@ def test_a_scene_that_its_provider_still_has_is_not_lost() -> None:
         (BadInput("choose 1", "tile", 0), "bad-input", "tile 0: choose 1"),
         (MemoryError(), "out-of-memory", "MemoryError"),
         (KeyError("who"), "internal", "KeyError: 'who'"),
+        (OSError(28, "No space left", "/tmp/x"), "store-full", "/tmp/x: No space left"),
     ],
 )
 def test_whatever_is_raised_has_a_class(raised: Exception, kind: str, message: str) -> None:
