@@ -31,18 +31,13 @@ from tessera_mosaic.pipeline.mosaic.metadata import (
     root_node,
     zone_objects,
 )
+from tessera_mosaic.pipeline.mosaic.root import ROOT, refuse_others, root_is_cut_short
 from tessera_mosaic.pipeline.mosaic.shards import Pixels, decode_shard
 from tessera_mosaic.pipeline.mosaic.writer import ShardWriter
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
 
-ROOT = "zarr.json"
-"""Key of the root's metadata."""
-
 METADATA_LOCK = "metadata"
 """Name of the lock of whoever edits the metadata."""
-
-OURS = re.compile(r"utm\d\d|global_rgb|records|published|stac|\d{4}\.zarr|\.partial")
-"""Folders that a mosaic may have before its root's metadata is written."""
 
 log = logging.getLogger(__name__)
 
@@ -221,33 +216,6 @@ def create_store(
         if mosaic != known:
             write_metadata(mosaic, new_since=known)
     return mosaic
-
-
-def refuse_others(storage: Storage) -> None:
-    """Refuse a place without a root that holds other things than a job leaves there.
-
-    Raises
-    ------
-    BadInput
-        Naming one of them.
-    """
-    found = storage.names()
-    if other := next((name for name in found if not OURS.fullmatch(name)), None):
-        raise BadInput(
-            f"{storage.url} holds something else, such as {other}: name an empty place, or the "
-            "store of an earlier run"
-        )
-
-
-def root_is_cut_short(storage: Storage) -> bool:
-    """Whether there is a root's metadata that is no whole JSON."""
-    try:
-        json.loads(storage.read_document(ROOT))
-    except FileNotFoundError:
-        return False
-    except ValueError:
-        return True
-    return False
 
 
 def rebuilt(storage: Storage, layout: Layout, identity: Identity) -> Mosaic | None:
