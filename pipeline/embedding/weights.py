@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import sys
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -42,7 +43,10 @@ MOST_BYTES = 16 << 30
 
 def cache_folder() -> Path:
     """Folder where fetched weights are kept: `tessera-mosaic/weights` of the user's cache."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if str(home).startswith("~"):
+        # A user whom the system does not know, as in many a container.
+        return Path(tempfile.gettempdir()) / f"tessera-mosaic-{os.getuid()}" / "weights"
     return Path(home) / "tessera-mosaic" / "weights"
 
 

@@ -6,25 +6,38 @@ fail, in this process or by what a process of its own loads first.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tessera_mosaic.launching import prepare_sample
 from tessera_mosaic.pipeline.cli import main
-from tessera_mosaic.pipeline.errors import ExitCode, StoreMismatch
+from tessera_mosaic.pipeline.errors import BadInput, ExitCode, StoreMismatch, Untrusted
+from tessera_mosaic.pipeline.imagery.read_budget import ReadLimits
+from tessera_mosaic.pipeline.io.certificates import BUNDLES, trust
+from tessera_mosaic.pipeline.io.fetcher import Access, Remote
+from tessera_mosaic.pipeline.io.http import Patience
 from tessera_mosaic.pipeline.io.local_files import PARTIAL
 from tessera_mosaic.pipeline.io.locks import locked
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.mosaic.store import ROOT
+from tessera_mosaic.pipeline.publishing.publish import publish
+from tessera_mosaic.requests import SampleRequest
 from tests import jobs
 
 
@@ -203,3 +216,149 @@ def test_a_place_that_holds_something_else_is_no_store(
     [line] = capsys.readouterr().err.splitlines()
     assert f"{tmp_path} holds something else, such as {name}: name an empty place" in line
     assert [path.name for path in tmp_path.iterdir() if path.name != PARTIAL] == [name]
+
+
+def test_what_killed_publishers_and_samplers_left_is_swept(
+    archive: Path, finished: Path, tmp_path: Path
+) -> None:
+    store, out = tmp_path / "store", tmp_path / "d-pixels"
+    shutil.copytree(finished, store)
+    for place in (store, out):
+        (place / PARTIAL).mkdir(parents=True, exist_ok=True)
+        (place / PARTIAL / "0123.part").write_bytes(b"half")
+    publish(str(store))
+    prepare_sample(SampleRequest(str(archive), jobs.REGION, jobs.YEAR, str(out), tile=jobs.SIDE))
+    for place in (store, out):
+        assert not list((place / PARTIAL).glob("*.part"))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 128 kB; skips where nobody may mount one."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_tiny_place_for_temporary_files_fails_tiles_in_their_class(
+    archive: Path, tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    (small_disk / "full").write_bytes(bytes(120 << 10))
+    words = [*jobs.options(archive, tmp_path / "store"), "--max-failed-share=1"]
+    code, result = jobs.launched(words)
+    assert (code, result["failures"]) == (ExitCode.SOME_TILES_FAILED, {"store-full": 12})
+
+
+def test_a_machine_without_any_place_for_temporary_files_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def none() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']")
+
+    monkeypatch.setattr(tempfile, "gettempdir", none)
+    with pytest.raises(BadInput, match=r"no temporary file can be made .*: .* set TMPDIR"):
+        ReadLimits().budget()
+
+
+STRANGER = ("unshare", "--user", "--map-user=54321", "--map-group=54321")
+"""What runs a command as a user whom the system does not know."""
+
+
+def test_a_user_without_home_and_name_is_served() -> None:
+    if subprocess.run([*STRANGER, "true"], capture_output=True).returncode:
+        pytest.skip("no namespaces of users can be made here")
+    env = {name: value for name, value in os.environ.items() if name not in HOMES}
+    ended = run(["models"], STRANGER, env=env, stdout=subprocess.PIPE)
+    assert (ended.returncode, ended.stderr) == (ExitCode.DONE, "")
+    assert "v2-nano" in ended.stdout
+    refused = run(["status", "--store=~/store"], STRANGER, env=env)
+    assert refused.returncode == ExitCode.BAD_INPUT
+    assert "nobody knows the home ~: write the whole path" in refused.stderr
+
+
+HOMES = ("HOME", "USER", "LOGNAME", "XDG_CACHE_HOME")
+"""Variables that tell who somebody is and where he keeps things."""
+
+
+@dataclass(frozen=True)
+class Vouched:
+    """An https server of this machine, with the file of who vouches for it.
+
+    Parameters
+    ----------
+    url
+        Its address.
+    bundle
+        Path of the certificate.
+    seen
+        Connections that were tried.
+    """
+
+    url: str
+    bundle: Path
+    seen: list[object]
+
+
+@pytest.fixture
+def vouched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vouched]:
+    """A server whose certificate nobody knows."""
+    made = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    words += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    words += ["-out", str(made[0]), "-keyout", str(made[1])]
+    if shutil.which("openssl") is None or subprocess.run(words, capture_output=True).returncode:
+        pytest.skip("openssl is not here")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*made)
+    seen: list[object] = []
+    for name in BUNDLES:
+        # Set before, so that what the test leaves there is taken away.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    client = listening.accept()[0]
+                    seen.append(client)
+                    with contextlib.suppress(OSError), context.wrap_socket(client, True) as talk:
+                        talk.recv(1 << 16)
+                        talk.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield Vouched(f"https://localhost:{listening.getsockname()[1]}/a", made[0], seen)
+        listening.shutdown(socket.SHUT_RDWR)
+    trust.cache_clear()
+
+
+def fetched(url: str) -> bytes:
+    """What the one client of this package gets."""
+    trust.cache_clear()
+    return Remote(url, patience=Patience(pause=0.001)).read_all(Access(url), 100)
+
+
+def test_a_certificate_is_called_so_and_asked_for_once(vouched: Vouched) -> None:
+    with pytest.raises(Untrusted, match=r"certificate is not accepted: set SSL_CERT_FILE"):
+        fetched(vouched.url)
+    assert Untrusted.request_tries == Untrusted.tries == 1
+    assert len(vouched.seen) == 1
+
+
+@pytest.mark.parametrize("name", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_either_variable_vouches_for_every_request(
+    vouched: Vouched, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, str(vouched.bundle))
+    assert fetched(vouched.url) == b"ok"
+    # The libraries of the object stores go by these.
+    assert {os.environ[other] for other in BUNDLES} == {str(vouched.bundle)}
+    for other in BUNDLES:
+        monkeypatch.setenv(other, "/no/such/file")
+    with pytest.raises(BadInput, match="/no/such/file: it is no file of certificates"):
+        fetched(vouched.url)

@@ -21,6 +21,7 @@ from tessera_mosaic.pipeline.ledger.standing import standing
 from tessera_mosaic.pipeline.ledger.tile_lists import TileList
 from tessera_mosaic.pipeline.tiling.lattice import Tile
 from tests import jobs
+from tests.fakes.raw_server import raw_server
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,14 @@ def test_a_maker_of_ones_own_has_all_that_a_job_has(
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(jobs.ROOT), prepend=":")
     request = JobRequest(str(tmp_path), 2024, TILES, workers=workers, pacing=jobs.QUICK)
-    failing = launch(request, MeanMaker(busy=next(iter(TILES)).name))
-    assert (failing.done, failing.failures) == (5, {"throttled": 1})
-    outcome = launch(request, MeanMaker())
+    # A proxy that answers nothing, through which no worker is looked for.
+    with raw_server(lambda send, head: None) as proxy:
+        for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        failing = launch(request, MeanMaker(busy=next(iter(TILES)).name))
+        assert (failing.done, failing.failures) == (5, {"throttled": 1})
+        outcome = launch(request, MeanMaker())
+        assert proxy.seen == []
     assert (outcome.done, outcome.measures["tiles_kept"]) == (6, 5)
     means = sorted(json.loads(path.read_bytes()) for path in tmp_path.glob("means/*"))
     assert means == [55.0, 55.5, 56.0, 56.5, 57.0, 57.5]
