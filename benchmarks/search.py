@@ -144,8 +144,14 @@ def scan(
         for col in range(0, across, BATCH):
             numbers = range(row * across + col, row * across + col + BATCH)
             some = [encoded[number % len(encoded)] for number in numbers]
-            codes, scales = [decode(data) for data, _ in some], np.stack([of for _, of in some])
-            found = scanner.candidates(Batch(codes, scales, known, [squares] * BATCH), limits)
+            scales = np.stack([of for _, of in some])
+            quick = np.empty((BATCH, len(queries), CHUNK**2), np.float32)
+            codes = []
+            for k, (data, _) in enumerate(some):
+                codes.append(decode(data))
+                quick[k] = scanner.quick(codes[k], scales[k], known[k])
+            batch = Batch(codes, quick, scales, known, [squares] * BATCH)
+            found = scanner.candidates(batch, limits)
             if found is None:
                 continue
             down, over = np.divmod(found.pixel, CHUNK)

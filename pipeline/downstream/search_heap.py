@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, WIDTH
 
+OFTEN = 1 / 8
+"""New hits, as a share of those that are kept, after which the worst are dropped: the sooner that
+is known which score is too low, the fewer pixels are looked at closely."""
+
 
 @dataclass(frozen=True)
 class Hits:
@@ -106,7 +110,7 @@ class Heap:
         """Add hits; now and then those are dropped that are not among the best."""
         self._later.append(hits)
         self._waiting += len(hits)
-        if self._waiting > self._most:
+        if self._waiting > self._most * OFTEN:
             self.best()
 
     def best(self) -> Hits:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from tessera_mosaic.model.heads.products import Product
 from tessera_mosaic.pipeline.downstream.search_queries import Measure, Query, check_alike
 
 ROUNDING = 2.0**-24
@@ -62,6 +62,8 @@ class Batch:
     ----------
     codes : int8 (D, P), a chunk
         Embeddings in units of their pixel's scale.
+    quick : float32 (chunks, queries, P)
+        Scores of each chunk in single precision, as `Scanner.quick` gives them.
     scales : float32 (chunks, P)
         Scale of each pixel.
     known : bool (chunks, P)
@@ -71,6 +73,7 @@ class Batch:
     """
 
     codes: Sequence[NDArray[np.int8]]
+    quick: NDArray[np.float32]
     scales: NDArray[np.float32]
     known: NDArray[np.bool_]
     squares: Sequence[Squares]
@@ -114,7 +117,8 @@ class Scanner:
         self._weights = np.array([each.weights for each in queries])
         self._biases = np.array([each.bias for each in queries])
         self._by_length = queries[0].measure is Measure.LENGTH
-        self._quick = torch.from_numpy(self._weights.astype(np.float32))
+        nothing = np.zeros(len(queries), np.float32)
+        self._product = Product(self._weights.astype(np.float32), nothing, squares=self._by_length)
         dims = self._weights.shape[1]
         # Cauchy and Schwarz: the sum of the products' sizes is at most that of both lengths.
         longest = 1.0 if self._by_length else LARGEST_CODE * dims**0.5
@@ -139,6 +143,37 @@ class Scanner:
         values = codes.astype(np.float64)
         return self._measured(self._weights @ values, values, scales, self._biases[:, None])
 
+    def quick(
+        self,
+        codes: NDArray[np.int8],
+        scales: NDArray[np.float32],
+        known: NDArray[np.bool_],
+    ) -> NDArray[np.float32]:
+        """Scores of a chunk's pixels in single precision, without biases.
+
+        To be asked for as soon as a chunk is decoded, while its codes are near.
+
+        Parameters
+        ----------
+        codes, scales
+            As for `exact`.
+        known : bool (P,)
+            Which pixels count.
+
+        Returns
+        -------
+        float32 (queries, P)
+            Minus infinity where a pixel does not count.
+        """
+        if self._by_length:
+            rows, squares = self._product(codes, np.ones(len(scales), np.float32))
+            rows /= np.sqrt(np.maximum(squares, 1, out=squares), out=squares)
+        else:
+            rows, _ = self._product(codes, np.where(known, scales, np.float32(0)))
+        if not known.all():
+            rows[:, ~known] = -np.inf
+        return rows
+
     def candidates(self, batch: Batch, limits: NDArray[np.float64]) -> Candidates | None:
         """Pixels that may be the best of their square and no worse than a limit; None for none.
 
@@ -149,8 +184,9 @@ class Scanner:
         limits : float64 (queries,)
             Scores below which nobody counts.
         """
-        rough, largest = self._rough(batch)
-        margins = self._margins * largest
+        rough, margins = batch.quick, self._margins
+        if not self._by_length:
+            margins = margins * float(np.max(batch.scales, where=batch.known, initial=0))
         least = limits - self._biases
         least = least - margins - 4 * ROUNDING * np.abs(np.where(np.isfinite(least), least, 0))
         chunk, query = np.nonzero(rough.max(axis=2) >= np.maximum(least, LOWEST))
@@ -176,32 +212,6 @@ class Scanner:
         product = np.einsum("nd,dn->n", self._weights[query], values)
         scales, biases = batch.scales[chunk, pixel], self._biases[query]
         return Candidates(query, chunk, pixel, self._measured(product, values, scales, biases))
-
-    def _rough(self, batch: Batch) -> tuple[NDArray[np.float32], float]:
-        """Scores without biases in single precision, float32 (chunks, queries, P).
-
-        The second value is what the margins are multiplied with. Pixels that do not count score
-        minus infinity.
-        """
-        count, pixels = batch.known.shape
-        with torch.inference_mode():
-            rough = torch.empty((count, len(self._quick), pixels))
-            lengths = torch.empty((count, pixels))
-            for k, codes in enumerate(batch.codes):
-                values = torch.from_numpy(codes).to(torch.float32)
-                torch.mm(self._quick, values, out=rough[k])
-                if self._by_length:
-                    torch.sum(values.square_(), 0, out=lengths[k])
-            largest = 1.0
-            if self._by_length:
-                rough *= lengths.clamp_(min=1).rsqrt_()[:, None]
-            else:
-                mine = np.where(batch.known, batch.scales, np.float32(0))
-                rough *= torch.from_numpy(mine)[:, None]
-                largest = float(mine.max())
-            if not batch.known.all():
-                rough.masked_fill_(torch.from_numpy(~batch.known)[:, None], -torch.inf)
-            return rough.numpy(), largest
 
     def _measured(
         self,

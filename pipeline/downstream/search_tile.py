@@ -35,8 +35,8 @@ from tessera_mosaic.pipeline.mosaic.store import Mosaic
 from tessera_mosaic.pipeline.tiling.lattice import CHUNK, Tile
 from tessera_mosaic.pipeline.tiling.region import wanted_pixels
 
-BATCH = 16
-"""Chunks that are scored together: what is done for all of them at once is cheaper."""
+BATCH = 32
+"""Chunks that a thread scores together at most: what is done for all of them at once is cheaper."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,7 @@ class TileSearcher:
         self._scanner = Scanner(maker.shallow) if maker.shallow else self._exact
         self._depth = maker.shallow[0].dims if maker.shallow else None
         self._squares = functools.lru_cache(4096)(Squares.of)
+        self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "search", torch.set_num_threads, (1,))
 
     def make(
@@ -245,7 +246,7 @@ class TileSearcher:
         needed: NDArray[np.bool_] = np.any(squares, axis=(1, 3))
 
         def found(chunks: Sequence[Chunk]) -> tuple[Sequence[Chunk], Candidates | None]:
-            batch = scan.batch(chunks, side, self._squares)
+            batch = scan.batch(chunks, side, self._squares, self._scanner)
             scan.tell(chunks, side, batch, self._exact)
             return chunks, self._scanner.candidates(batch, limits)
 
@@ -258,7 +259,8 @@ class TileSearcher:
                 break
             with meter("encode"):
                 limits = scan.limits()
-                parts = [chunks[at : at + BATCH] for at in range(0, len(chunks), BATCH)]
+                size = min(BATCH, -(-len(chunks) // self._threads) or 1)
+                parts = [chunks[at : at + size] for at in range(0, len(chunks), size)]
                 for some, candidates in self._pool.map(found, parts):
                     if candidates is not None:
                         scan.add(some, side, candidates)
@@ -305,17 +307,31 @@ class _TileScan:
         """Scores below which nobody is among the best of a query: float64 (queries,)."""
         return np.array([heap.limit for heap in self.heaps])
 
-    def batch(self, chunks: Sequence[Chunk], side: int, squares: Callable[..., Squares]) -> Batch:
-        """Chunks with what is known of their pixels."""
+    def batch(
+        self,
+        chunks: Sequence[Chunk],
+        side: int,
+        squares: Callable[..., Squares],
+        scanner: Scanner,
+    ) -> Batch:
+        """Chunks with what is known of their pixels, and their scores in single precision."""
         tile, square = self.tile, self._square
         places = [np.s_[each.row : each.row + side, each.col : each.col + side] for each in chunks]
         corners = [
             (tile.row * tile.side + each.row, tile.col * tile.side + each.col) for each in chunks
         ]
+        scales = np.stack([self.scales_of_tile[here].ravel() for here in places])
+        known = np.stack([self.known[here].ravel() for here in places])
+        quick = np.empty((len(chunks), len(self.heaps), side**2), np.float32)
+        codes = []
+        for k, chunk in enumerate(chunks):
+            codes.append(chunk.codes())
+            quick[k] = scanner.quick(codes[k], scales[k], known[k])
         return Batch(
-            [each.codes() for each in chunks],
-            np.stack([self.scales_of_tile[here].ravel() for here in places]),
-            np.stack([self.known[here].ravel() for here in places]),
+            codes,
+            quick,
+            scales,
+            known,
             [squares(top % square, left % square, side, side, square) for top, left in corners],
         )
 
