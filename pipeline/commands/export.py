@@ -21,6 +21,13 @@ def export_arguments(parser: argparse.ArgumentParser) -> None:
         help="embeddings (default), or int8 codes with their scales",
     )
     parser.add_argument(
+        "--layout",
+        choices=("region", "grid", "tze"),
+        default="region",
+        help="a file for the region (default), a GeoTIFF a cell of 0.1 degrees as torchgeo takes "
+        "them, or a folder for the TZE viewer",
+    )
+    parser.add_argument(
         "--out", required=True, metavar="F", help=".tif, .nc or .zarr; a folder for other layouts"
     )
 
@@ -38,6 +45,7 @@ def export_command(args: argparse.Namespace) -> dict[str, Any]:
         args.year,
         parse_dims(args.dims),
         args.values,
+        args.layout,
         buffer=args.buffer,
     )
     with tqdm(desc="exporting", unit=" blocks", disable=None) as bar:

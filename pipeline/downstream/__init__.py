@@ -4,7 +4,8 @@ It reads a mosaic, writes beside it, and changes nothing in it.
 
 Looking: `selection` finds a region of a mosaic and reads it block by block. `picture` draws it,
 with `true_colours` beside it; `export` writes what an `export_request` asks for, by
-`export_geotiff` or `export_arrays`; `point` tells of one pixel.
+`export_geotiff` or `export_arrays`, in the cells of `export_cells` or as the folder of
+`export_tze`; `point` tells of one pixel.
 
 Places: `place_files` reads points and polygons with their columns, `places` says which pixels of
 the lattice they are. `extract` writes the vectors at places as a table, whose rows `vector_table`

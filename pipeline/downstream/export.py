@@ -6,18 +6,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tessera_mosaic.pipeline.downstream.export_arrays import write_arrays
+from tessera_mosaic.pipeline.downstream.export_cells import cells_on
 from tessera_mosaic.pipeline.downstream.export_geotiff import edges_of, write_geotiff
 from tessera_mosaic.pipeline.downstream.export_request import (
     Exported,
     ExportedFile,
+    ExportLayout,
     ExportRequest,
     ExportValues,
     chosen_dims,
 )
+from tessera_mosaic.pipeline.downstream.export_tze import write_viewer_folder
 from tessera_mosaic.pipeline.downstream.selection import Selection, select
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, model_name
 from tessera_mosaic.pipeline.tiling.lattice import Window
+from tessera_mosaic.pipeline.tiling.region import read_region
 
 
 def export(
@@ -28,6 +32,10 @@ def export(
     A file has the smallest window of the lattice that holds the region, whole; where a region
     spans zones, each has a file of its own, `NAME-utmNN.tif`. Where there is no embedding, a value
     is NaN. Memory does not grow with the region.
+
+    With the layout `grid` each cell of 0.1 degrees that has an embedding is a GeoTIFF
+    `grid_LON_LAT_YEAR.tiff` in a folder, as torchgeo's `TesseraEmbeddings` takes them. With `tze` a
+    folder is written that the viewer of TESSERA opens, by the address of its `catalog.json`.
 
     Parameters
     ----------
@@ -62,6 +70,20 @@ def export(
     """
     chosen = select(request.store, request.region, request.year, request.buffer)
     dims = chosen_dims(request.dims, chosen.mosaic.layout.dims)
+    if request.layout is ExportLayout.GRID:
+        region = None if request.region is None else read_region(request.region, request.buffer)
+        cells = list(cells_on(chosen.windows, region))
+        windows = tuple(cell.window(zone) for zone, cell in cells)
+        chosen = Selection(chosen.mosaic, chosen.year, windows)
+        paths = [Path(request.out) / cell.name(chosen.year) for _, cell in cells]
+        south = [cell.south for _, cell in cells]
+    elif request.layout is ExportLayout.TZE:
+        paths, south = [Path(request.out)], []
+    else:
+        paths = [chosen.path_of(window, request.out) for window in chosen.windows]
+        south = [False] * len(paths)
+    _refuse_what_is_there(paths, request.values)
+    _ = chosen.tiles
     done = 0
 
     def step() -> None:
@@ -69,13 +91,15 @@ def export(
         done += 1
         tell(done, chosen.blocks)
 
-    paths = [chosen.path_of(window, request.out) for window in chosen.windows]
-    refuse_what_is_there(paths, request.values)
-    _ = chosen.tiles
-    files = [
-        _write(request, chosen, window, path, dims, step)
-        for window, path in zip(chosen.windows, paths, strict=True)
-    ]
+    if request.layout is ExportLayout.TZE:
+        files = write_viewer_folder(Path(request.out), chosen, step)
+    else:
+        files = [
+            _write(request, chosen, window, path, dims, below, step)
+            for window, path, below in zip(chosen.windows, paths, south, strict=True)
+        ]
+    if request.layout is ExportLayout.GRID:
+        files = [file for file in files if _kept(file, request.values)]
     return Exported(chosen.year, len(dims), tuple(files))
 
 
@@ -85,18 +109,28 @@ def _write(
     window: Window,
     path: Path,
     dims: Sequence[int],
+    south: bool,
     step: Callable[[], None],
 ) -> ExportedFile:
     """Write the file of one zone."""
     blocks, tags = chosen.read(window), tags_of(chosen)
     if path.suffix.lower() in (".tif", ".tiff"):
-        embedded = write_geotiff(path, window, blocks, dims, request.values, tags, tell=step)
+        embedded = write_geotiff(path, window, blocks, dims, request.values, tags, south, tell=step)
     else:
         observed = chosen.mosaic.layout.observed
         embedded = write_arrays(
             path, window, blocks, dims, request.values, observed, tags, tell=step
         )
-    return ExportedFile(str(path), window.crs, edges_of(window), *window.shape, embedded)
+    crs = f"EPSG:327{window.zone:02d}" if south else window.crs
+    return ExportedFile(str(path), crs, edges_of(window, south), *window.shape, embedded)
+
+
+def _kept(file: ExportedFile, values: ExportValues) -> bool:
+    """Whether there is anything in a cell's file; it is removed where there is not."""
+    if not file.embedded:
+        for path in _written(Path(file.path), values):
+            path.unlink()
+    return bool(file.embedded)
 
 
 def tags_of(chosen: Selection) -> dict[str, str]:
@@ -108,7 +142,13 @@ def tags_of(chosen: Selection) -> dict[str, str]:
     }
 
 
-def refuse_what_is_there(paths: Sequence[Path], values: ExportValues) -> None:
+def _written(path: Path, values: ExportValues) -> tuple[Path, ...]:
+    """The files that an export to a path writes."""
+    beside = path.with_name(f"{path.stem}_scales{path.suffix}")
+    return (path, beside) if values is ExportValues.INT8 else (path,)
+
+
+def _refuse_what_is_there(paths: Sequence[Path], values: ExportValues) -> None:
     """Refuse to write where something is: it may have taken hours to make.
 
     Raises
@@ -117,7 +157,6 @@ def refuse_what_is_there(paths: Sequence[Path], values: ExportValues) -> None:
         Naming the first.
     """
     for path in paths:
-        beside = path.with_name(f"{path.stem}_scales{path.suffix}")
-        for each in (path, beside) if values is ExportValues.INT8 else (path,):
+        for each in _written(path, values):
             if each.exists():
                 raise BadInput("it is there already: name another, or remove it", "out", each)
