@@ -144,8 +144,9 @@ def tags_of(chosen: Selection) -> dict[str, str]:
 
 def _written(path: Path, values: ExportValues) -> tuple[Path, ...]:
     """The files that an export to a path writes."""
-    beside = path.with_name(f"{path.stem}_scales{path.suffix}")
-    return (path, beside) if values is ExportValues.INT8 else (path,)
+    if values is ExportValues.FLOAT32:
+        return (path,)
+    return path, path.with_name(f"{path.stem}_scales{path.suffix}")
 
 
 def _refuse_what_is_there(paths: Sequence[Path], values: ExportValues) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import xarray
@@ -14,13 +15,18 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.regular_files import refuse_leading_out
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any, seen_by
+from tessera_mosaic.pipeline.mosaic.dataset_parts import EMBEDDING, at_places, described
 from tessera_mosaic.pipeline.mosaic.region_windows import (
     check_something,
     listed_zones,
+    newest_year,
     windows_of,
 )
 from tessera_mosaic.pipeline.tiling.lattice import zone_group
 from tessera_mosaic.pipeline.tiling.region import parse_box
+
+Chunks = str | Mapping[str, int] | None
+"""How datasets are divided for dask; None for not at all."""
 
 
 class Zones(Mapping[int, xarray.Dataset]):
@@ -29,12 +35,16 @@ class Zones(Mapping[int, xarray.Dataset]):
     Each dataset has `embeddings` (time, band, y, x), int8; nested depths `embeddings_dK`; `scales`
     (time, y, x), float32, +inf where nothing is and NaN where water is; and the observation
     counts. `time` is the year, `x` and `y` are pixel centres in metres in the zone's northern
-    projection.
+    projection, which `spatial_ref` tells as CF has it, so that rioxarray and GDAL know it. What a
+    dataset is written to (`to_netcdf`, `to_zarr`, `rio.to_raster`) need not be as the mosaic is:
+    nothing of its chunks and codecs is kept.
 
     Parameters
     ----------
     mosaic
         The opened store; `open_mosaic` opens it.
+    chunks
+        As `open_mosaic` has it.
 
     Examples
     --------
@@ -48,8 +58,8 @@ class Zones(Mapping[int, xarray.Dataset]):
     {'band': 128, 'y': 57, 'x': 72}
     """
 
-    def __init__(self, mosaic: AnyMosaic) -> None:
-        self._mosaic = mosaic
+    def __init__(self, mosaic: AnyMosaic, chunks: Chunks = None) -> None:
+        self._mosaic, self._chunks = mosaic, chunks
         self._opened: dict[int, xarray.Dataset] = {}
         self._made: set[int] = set()
 
@@ -70,11 +80,12 @@ class Zones(Mapping[int, xarray.Dataset]):
                 f"there is no zone {zone}: the mosaic has {listed_zones(self._mosaic.zones)}"
             )
         if zone not in self._opened:
-            # Without dask: a zone has more chunks than a task graph can hold. A region that is
-            # too large for memory can be chunked once it is cut out.
-            self._opened[zone] = xarray.open_zarr(
-                self._store, group=zone_group(zone), consolidated=True, chunks=None
+            # Without dask unless it is asked for: a task for each inner chunk, as xarray has it by
+            # default, is more than a graph can hold.
+            opened = xarray.open_zarr(
+                self._store, group=zone_group(zone), consolidated=True, chunks=self._chunks
             )
+            self._opened[zone] = described(opened, zone, self._mosaic)
         return self._opened[zone]
 
     def region(
@@ -116,6 +127,51 @@ class Zones(Mapping[int, xarray.Dataset]):
             parts[window.zone] = self[window.zone].isel(time=step, y=rows, x=cols)
         return parts
 
+    def sel(self, lon: Any, lat: Any, year: int | None = None) -> xarray.Dataset:
+        """What there is at longitudes and latitudes, in whatever zones these lie; it is read.
+
+        Parameters
+        ----------
+        lon, lat
+            Degrees: numbers, or arrays of the same shape.
+        year
+            Calendar year, one of `years`; the newest by default.
+
+        Returns
+        -------
+        xarray.Dataset
+            `embeddings` float32 (point, band), NaN where there are none; the observation counts
+            uint16 (point,); `zone`, `x` and `y` of the pixel that holds each place. Without the
+            axis `point` where numbers are given.
+
+        Raises
+        ------
+        BadInput
+            If the year was not made, or a place is none.
+
+        Examples
+        --------
+        >>> found = tm.open_mosaic("valley.zarr").sel(2.996, 50.846)
+        >>> found["embeddings"].shape, int(found["zone"])
+        ((128,), 31)
+        >>> tm.open_mosaic("valley.zarr").sel([2.996, 2.999], [50.846, 50.847]).sizes["point"]
+        2
+        """
+        if year is None:
+            year = newest_year(self._mosaic, [])
+        self._mosaic.check_made(year)
+        return at_places(self._mosaic, lon, lat, year)
+
+    def to_datatree(self) -> xarray.DataTree:
+        """All zones as one tree of datasets, `/utm31` and so on.
+
+        Examples
+        --------
+        >>> list(tm.open_mosaic("valley.zarr").to_datatree().children)
+        ['utm31']
+        """
+        return xarray.DataTree.from_dict({f"/{zone_group(zone)}": self[zone] for zone in self})
+
     @cached_property
     def _store(self) -> Store:
         storage = self._mosaic.storage
@@ -142,13 +198,16 @@ class _OwnFiles(zarr.storage.LocalStore):
         return await super().get(key, prototype, byte_range)
 
 
-def open_mosaic(url: str) -> Zones:
+def open_mosaic(url: str, chunks: Chunks = None) -> Zones:
     """Open a mosaic for reading, one of ours or one that somebody else published.
 
     Parameters
     ----------
     url
         A path, or a URL that fsspec opens.
+    chunks
+        None for arrays that are read when their values are asked for, without dask; `auto` for dask
+        arrays with chunks of some 100 MB; or their sizes by dimension.
 
     Raises
     ------
@@ -161,7 +220,7 @@ def open_mosaic(url: str) -> Zones:
     >>> list(zones), zones.years[-1]
     ([31], 2024)
     """
-    return Zones(open_any(url))
+    return Zones(open_any(url), chunks)
 
 
 def dequantize(dataset: xarray.Dataset, depth: int | None = None) -> xarray.DataArray:
@@ -201,7 +260,8 @@ def dequantize(dataset: xarray.Dataset, depth: int | None = None) -> xarray.Data
         raise BadInput(f"there is no depth {depth}: the mosaic has {have}")
     scales = dataset["scales"].where(np.isfinite(dataset["scales"]))
     values = dataset[name].astype(np.float32) * scales
-    return values.transpose(*dataset[name].dims).rename("embeddings")
+    values = values.transpose(*dataset[name].dims).rename("embeddings")
+    return values.assign_attrs(long_name=EMBEDDING)
 
 
 def _codes(dataset: xarray.Dataset) -> list[tuple[str, xarray.DataArray]]:
