@@ -4,22 +4,28 @@
     python -m deploy.presets l4 --explain     how each number came about
     python -m deploy.presets l4 --terraform   writes them where Terraform finds them
 
-One worker has one GPU and one process on it. Everything here follows from four facts about a
+One worker has one GPU and one process on it. Everything here follows from what `plan` knows of a
 machine and the facts about a job below; `deploy/README.md` tells the reasons.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tessera_mosaic.model.cards import card_named
 from tessera_mosaic.model.engine.batches import GPU_SHARE, GPU_SLABS
+from tessera_mosaic.model.precision import Precision
 from tessera_mosaic.pipeline.imagery.read_budget import DENSE_PIXEL
+from tessera_mosaic.pipeline.planning.priors import Machine, Priors, read_priors, tokens_per_second
+from tessera_mosaic.pipeline.planning.revisits import GRANULE, GRANULE_STEP
 from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_SIDE
 from tessera_mosaic.requests import DEFAULT_BLOCK
 
@@ -28,16 +34,14 @@ VARIABLES = Path(__file__).with_name("terraform") / "workers.auto.tfvars.json"
 MODEL = "v2-large"
 """The largest published student: what suits it suits the smaller ones."""
 
-PUBLISHED_RATE, PUBLISHED_BANDWIDTH = 20_100, 864e9
-"""Pixels a second of `MODEL` end to end on an L40S (dClimate/tessera-embeddings), and the bytes a
-second of that card's memory, which is what bounds these encoders (their profile says the same)."""
+PRECISION = Precision.BF16
+"""In which GPUs encode: two to three times as fast as fp32, and codes hardly move."""
 
-TOKENS = 140
-"""Of a typical pixel's year: some 76 of Sentinel-2 and 60 of Sentinel-1."""
+TOKENS = 145
+"""Of a pixel's year, as `plan` has it of all land (docs/planet.md)."""
 
-READ_SECONDS = 17e-6
-"""Of one core for a pixel's year of 63 days and 100 passes: fetching, decoding, joining (`python -m
-benchmarks read`, AMD EPYC)."""
+PASSES = 104, 70
+"""Of Sentinel-2 and of Sentinel-1 over a pixel in a year, as `plan` has it of all land."""
 
 CORE_MARGIN, OTHER_CORES = 4, 2
 """Encryption, warps, packing and compression take a few times what reading does; two cores are for
@@ -65,28 +69,53 @@ class Preset:
     ----------
     machine, accelerator
         As Compute Engine names them.
-    vcpus, memory_gb
-        Of the machine.
-    device_gb, bandwidth
-        Memory of the GPU, and bytes a second to it.
+    device_gb
+        Memory of the GPU.
     """
 
     machine: str
     accelerator: str
-    vcpus: int
-    memory_gb: int
     device_gb: int
-    bandwidth: float
+
+    @property
+    def planned(self) -> Machine:
+        """The machine as `plan` knows it."""
+        return next(each for each in _priors().machines if each.name == self.machine)
+
+    @property
+    def vcpus(self) -> int:
+        """Virtual cores of the machine."""
+        return self.planned.cores
+
+    @property
+    def memory_gb(self) -> int:
+        """Memory of the machine."""
+        return self.planned.memory_gb
 
     @property
     def rate(self) -> float:
-        """Pixels a second that the GPU can be expected to encode."""
-        return PUBLISHED_RATE * self.bandwidth / PUBLISHED_BANDWIDTH
+        """Pixels a second that the GPU can be expected to encode, as `plan` reckons it."""
+        return self._speed[0] / TOKENS
+
+    @property
+    def _speed(self) -> tuple[float, str]:
+        """Tokens a second, and who measured."""
+        priors = _priors()
+        figure = {name: np.array([of.value]) for name, of in priors.figures.items()}
+        speed = tokens_per_second(self.planned, card_named(MODEL), PRECISION, priors, figure)
+        assert speed is not None, "a preset is of a machine that can be reckoned with"
+        return float(speed[0][0]), speed[1]
+
+    @property
+    def read_seconds(self) -> float:
+        """Of one core for a pixel's year, as `plan` reckons it."""
+        scenes = PASSES[0] * (GRANULE / GRANULE_STEP) ** 2 + PASSES[1]
+        return scenes * _priors().figures["read_core_seconds"].value / 1e6
 
     @property
     def vcpus_needed(self) -> float:
         """That keep the GPU in work."""
-        return 2 * (OTHER_CORES + CORE_MARGIN * READ_SECONDS * self.rate)
+        return 2 * (OTHER_CORES + CORE_MARGIN * self.read_seconds * self.rate)
 
     @property
     def tiles(self) -> int:
@@ -149,6 +178,7 @@ class Preset:
         """Options of `run` for this machine on Dataflow."""
         return [
             "--device=cuda",
+            f"--precision={PRECISION}",
             f"--block={self.block}",
             f"--read-memory={self.read_memory}",
             f"--read-disk={self.read_disk}",
@@ -161,7 +191,7 @@ class Preset:
 
     def explain(self) -> Iterator[str]:
         """How the numbers came about."""
-        yield f"{self.rate:,.0f} px/s: {PUBLISHED_RATE:,} by the ratio of memory bandwidths"
+        yield f"{self.rate:,.0f} px/s of {MODEL} in {PRECISION}, {TOKENS} tokens: {self._speed[1]}"
         yield f"{self.vcpus} vCPUs, of which {self.vcpus_needed:.1f} keep the GPU in work"
         yield (
             f"{self.tiles} tiles at once: one takes {DEFAULT_SIDE**2 / self.rate:.0f} s, of which "
@@ -179,11 +209,17 @@ class Preset:
 
 
 PRESETS = {
-    "l4": Preset("g2-standard-8", "nvidia-l4", 8, 32, 24, 300e9),
-    "a100": Preset("a2-highgpu-1g", "nvidia-tesla-a100", 12, 85, 40, 1555e9),
-    "h100": Preset("a3-highgpu-1g", "nvidia-h100-80gb", 26, 234, 80, 3350e9),
+    "l4": Preset("g2-standard-8", "nvidia-l4", 24),
+    "a100": Preset("a2-highgpu-1g", "nvidia-tesla-a100", 40),
+    "h100": Preset("a3-highgpu-1g", "nvidia-h100-80gb", 80),
 }
-"""By name: Compute Engine's machine types with one GPU, and NVIDIA's data sheets of the cards."""
+"""By name: Compute Engine's machine types with one GPU, of which `plan` knows the rest."""
+
+
+@functools.cache
+def _priors() -> Priors:
+    """Figures of the package, which `plan` reckons with."""
+    return read_priors()
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from tessera_mosaic.model.cards import card_named
-from tessera_mosaic.pipeline.planning.estimate import Plan, likely, make_plan
+from tessera_mosaic.pipeline.planning.estimate import Bill, Plan, likely, make_plan
 from tessera_mosaic.pipeline.planning.priors import Drawn, read_priors
 from tessera_mosaic.pipeline.planning.revisits import ground_of
 from tessera_mosaic.pipeline.planning.scan_plan import plan_scan
@@ -67,8 +67,8 @@ def money_table(plans: dict[str, Plan]) -> str:
     """Hours and money of each model on each machine."""
     lines = [
         f"| model | machine | accelerator hours | machine hours | days on {WORKERS:,} "
-        "| machines, USD |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| machines, USD | Dataflow, USD | Cloud NAT, USD |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for model, plan in plans.items():
         for bill in sorted(plan.bills, key=lambda bill: bill.machine.name):
@@ -76,7 +76,8 @@ def money_table(plans: dict[str, Plan]) -> str:
             lines.append(
                 f"| {model} | {bill.machine.name} ({bill.machine.device}) "
                 f"| {ranged(bill.accelerator_hours, '')}{note} | {ranged(bill.machine_hours, '')} "
-                f"| {ranged(bill.days, '')} | {ranged(bill.cost_usd['machines'], '')} |"
+                f"| {ranged(bill.days, '')} | {ranged(bill.cost_usd['machines'], '')} "
+                f"| {part(bill, 'dataflow')} | {part(bill, 'cloud_nat')} |"
             )
     return "\n".join(lines)
 
@@ -99,6 +100,11 @@ def search_table() -> str:
             *(f"| {name} | {' | '.join(values)} |" for name, values in rows.items()),
         ]
     )
+
+
+def part(bill: Bill, name: str) -> str:
+    """A part of the cost; nothing where the deployment has none of it."""
+    return ranged(bill.cost_usd[name], "") if name in bill.cost_usd else ""
 
 
 def ranged(drawn: Drawn, unit: str) -> str:

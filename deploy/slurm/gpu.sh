@@ -26,6 +26,6 @@ SITE=(                       # sbatch's own options: account, partition, limits
 )
 
 # A process of the local runner has a GPU of its own.
-OPTIONS+=(--device cuda)
+OPTIONS+=(--device cuda --precision bf16)
 
 source "$(dirname "${BASH_SOURCE[0]}")/submit.sh"

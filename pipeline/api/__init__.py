@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tessera_mosaic.adopting import adopt
+    from tessera_mosaic.calibration import plan
     from tessera_mosaic.launching import SampleOutcome, run, run_years, sample
     from tessera_mosaic.model.cards import Card
     from tessera_mosaic.model.encoder import Embedding
@@ -87,7 +88,7 @@ if TYPE_CHECKING:
     from tessera_mosaic.pipeline.job.pacing import Pacing
     from tessera_mosaic.pipeline.mosaic.datasets import Zones, dequantize, open_mosaic
     from tessera_mosaic.pipeline.planning.estimate import Plan
-    from tessera_mosaic.pipeline.planning.plan_request import PlanRequest, plan
+    from tessera_mosaic.pipeline.planning.plan_request import PlanRequest
     from tessera_mosaic.pipeline.publishing.icechunk import IcechunkRequest
     from tessera_mosaic.pipeline.publishing.publish import Published, publish
     from tessera_mosaic.pipeline.stacks.read_stack import (
@@ -227,6 +228,7 @@ __all__ = [
 
 _PLACES = {
     "tessera_mosaic.adopting": ("adopt",),
+    "tessera_mosaic.calibration": ("plan",),
     "tessera_mosaic.launching": ("SampleOutcome", "run", "run_years", "sample"),
     "tessera_mosaic.model.cards": ("Card",),
     "tessera_mosaic.model.encoder": ("Embedding",),
@@ -269,7 +271,7 @@ _PLACES = {
     "tessera_mosaic.pipeline.job.pacing": ("Pacing",),
     "tessera_mosaic.pipeline.mosaic.datasets": ("Zones", "dequantize", "open_mosaic"),
     "tessera_mosaic.pipeline.planning.estimate": ("Plan",),
-    "tessera_mosaic.pipeline.planning.plan_request": ("PlanRequest", "plan"),
+    "tessera_mosaic.pipeline.planning.plan_request": ("PlanRequest",),
     "tessera_mosaic.pipeline.publishing.icechunk": ("IcechunkRequest",),
     "tessera_mosaic.pipeline.publishing.publish": ("Published", "publish"),
     "tessera_mosaic.pipeline.stacks.read_stack": (

@@ -26,9 +26,11 @@ from tessera_mosaic.pipeline.planning.priors import (
 from tessera_mosaic.pipeline.planning.quantities import (
     bytes_fetched,
     bytes_stored,
+    dataflow_fee,
     days_of,
     fees,
     machine_hours,
+    nat_fee,
     progress_puts,
     reading_hours,
     requests_of,
@@ -112,6 +114,8 @@ class Plan:
         What it takes on each kind of machine, the cheapest first.
     priors
         Figures, prices and throughputs that all this is reckoned with.
+    inside
+        Whether only the pixels inside the region are made, not the whole of its tiles.
     """
 
     model: str
@@ -128,6 +132,7 @@ class Plan:
     storage_usd_per_year: Drawn
     bills: tuple[Bill, ...]
     priors: Priors
+    inside: bool = False
 
     @property
     def scenes(self) -> Drawn:
@@ -135,7 +140,7 @@ class Plan:
         return self.passes.s2_scenes + self.passes.s1_scenes
 
     def bill_on(self, machine: str | None) -> Bill:
-        """What it takes on a kind of machine; on the cheapest one for None.
+        """What it takes on a kind of machine; for None on the cheapest that `deploy/` launches.
 
         Raises
         ------
@@ -143,9 +148,12 @@ class Plan:
             If nobody has measured an encoder on such a machine.
         """
         bills = {bill.machine.name: bill for bill in self.bills}
-        if machine not in (None, *bills):
+        if machine is None:
+            launched = [bill for bill in self.bills if bill.machine.preset]
+            return (launched or self.bills)[0]
+        if machine not in bills:
             raise BadInput("no encoder was ever measured on such a machine", "machine", machine)
-        return self.bills[0] if machine is None else bills[machine]
+        return bills[machine]
 
 
 def make_plan(
@@ -215,6 +223,9 @@ def make_plan(
                 "requests": fees(asked, figure),
             }
             days = days_of(tiles, hours, workers, figure)
+            if machine.preset:
+                cost["dataflow"] = dataflow_fee(machine, hours, figure)
+                cost["cloud_nat"] = nat_fee(fetched, days, min(workers, tiles), figure)
             bills.append(Bill(machine, encoding, hours, days, asked, cost, speed[1]))
     return Plan(
         model=card.name,
@@ -231,6 +242,7 @@ def make_plan(
         storage_usd_per_year=storage,
         bills=tuple(sorted(bills, key=lambda bill: bill.total[0])),
         priors=priors,
+        inside=ground.region is not None,
     )
 
 

@@ -13,11 +13,14 @@ from tessera_mosaic.model.precision import Precision
 from tessera_mosaic.pipeline.console import rounded
 from tessera_mosaic.pipeline.errors import BadInput, as_bad_input, choose
 from tessera_mosaic.pipeline.planning.estimate import Bill, Plan, likely, make_plan
-from tessera_mosaic.pipeline.planning.priors import read_priors
+from tessera_mosaic.pipeline.planning.priors import Priors, read_priors
 from tessera_mosaic.pipeline.planning.revisits import ground_of
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 from tessera_mosaic.pipeline.scenes.scene import check_year
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
+
+HERE = "here"
+"""Name of the machine that a plan is made on."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class PlanRequest:
     depths
         Whether the shorter embeddings are stored too.
     machine
-        Name of the kind of machine that hours and money are told of; None for the cheapest.
+        Name of the kind of machine that hours and money are told of: `here` for this one, which is
+        then measured; None for the cheapest that `deploy/` launches.
     workers
         Number of machines at work at once.
 
@@ -75,12 +79,13 @@ class PlanRequest:
         check_year(self.year)
         choose(self, precision=Precision)
         names = [machine.name for machine in read_priors().machines]
-        if self.machine not in (None, *names):
-            raise BadInput(f"prices are known of {', '.join(names)}", "machine", self.machine)
+        if self.machine not in (None, HERE, *names):
+            told = f"prices are known of {', '.join(names)}, and `{HERE}` is this machine"
+            raise BadInput(told, "machine", self.machine)
 
 
 @as_bad_input(CardError)
-def plan(request: PlanRequest, card: Card | None = None) -> Plan:
+def plan(request: PlanRequest, card: Card | None = None, priors: Priors | None = None) -> Plan:
     """Reckon what a run would take.
 
     Parameters
@@ -89,6 +94,8 @@ def plan(request: PlanRequest, card: Card | None = None) -> Plan:
         What it is made for.
     card
         Card of weights that are no published model's, in place of the request's model.
+    priors
+        Figures, prices and throughputs; the package's own by default.
 
     Raises
     ------
@@ -119,6 +126,7 @@ def plan(request: PlanRequest, card: Card | None = None) -> Plan:
         source,
         request.workers,
         request.depths,
+        priors,
     )
     found.bill_on(request.machine)
     return found
@@ -142,6 +150,7 @@ def plan_fields(plan: Plan, bill: Bill) -> dict[str, Any]:
         "tiles": plan.tiles,
         "pixels": plan.pixels,
         "pixels_owned": plan.owned,
+        "pixels_wanted": "inside" if plan.inside else "all",
         **{name: rounded(drawn[0]) for name, drawn in uncertain.items()},
         "scenes_from": plan.passes.origin,
         "absent_sensors": {

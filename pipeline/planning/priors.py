@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -76,12 +76,45 @@ class Machine:
         Price on demand in US dollars.
     source, date
         Source of the price, and the date on which it was read.
+    memory_gb, disk_gb
+        Memory and disk of a worker of Dataflow, in GB; 0 where it is none.
+    dataflow_gpu
+        What Dataflow takes for the accelerator, in US dollars an hour.
+    preset
+        Name of the preset by which `deploy/` launches it on Dataflow; empty where it does not.
+    shares_cores
+        Whether encoding and reading take the same cores.
     """
 
     name: str
     device: str
     cores: int
     usd_per_hour: float
+    source: str
+    date: str
+    memory_gb: int = 0
+    disk_gb: int = 0
+    dataflow_gpu: float = 0.0
+    preset: str = ""
+    shares_cores: bool = False
+
+
+@dataclass(frozen=True)
+class Device:
+    """An accelerator.
+
+    Parameters
+    ----------
+    name
+        Name of the accelerator.
+    bandwidth
+        Bytes a second to its memory.
+    source, date
+        Who says so, and the date on which that was read.
+    """
+
+    name: str
+    bandwidth: float
     source: str
     date: str
 
@@ -123,19 +156,24 @@ class Priors:
         Machines that can be rented.
     throughputs
         Speeds of encoders on their accelerators.
+    devices
+        Accelerators by their names.
     """
 
     figures: dict[str, Figure]
     machines: tuple[Machine, ...]
     throughputs: tuple[Throughput, ...]
+    devices: dict[str, Device] = field(default_factory=dict)
 
 
 def read_priors(figures: Path = FIGURES, throughput: Path = THROUGHPUT) -> Priors:
     """Read the two files."""
     table: dict[str, Any] = tomllib.loads(figures.read_text(encoding="utf-8"))
     machines = tuple(Machine(**entry) for entry in table.pop("machine"))
+    devices = {entry["name"]: Device(**entry) for entry in table.pop("device", ())}
     rows = tuple(Throughput(**row) for row in json.loads(throughput.read_text(encoding="utf-8")))
-    return Priors({name: Figure(name, **entry) for name, entry in table.items()}, machines, rows)
+    found = {name: Figure(name, **entry) for name, entry in table.items()}
+    return Priors(found, machines, rows, devices)
 
 
 def operations(card: Card) -> float:
@@ -148,23 +186,34 @@ def operations(card: Card) -> float:
 def tokens_per_second(
     machine: Machine, card: Card, precision: Precision, priors: Priors, figure: Figures
 ) -> tuple[Drawn, str] | None:
-    """Tokens a second that a machine encodes, and who measured; None where nobody ever did."""
+    """Tokens a second that a machine encodes, and who measured; None where nobody can tell.
+
+    Where nobody measured its accelerator, one that was measured stands for it, by the ratio of
+    their memories' bandwidths.
+    """
     rows = [row for row in priors.throughputs if row.device == machine.device]
+    if not rows and machine.device in priors.devices:
+        rows = [row for row in priors.throughputs if row.device in priors.devices]
     rows = [row for row in rows if row.precision == precision] or [
         row for row in rows if (row.precision, precision) == ("bf16", "fp32")
     ]
     if not rows:
         return None
 
-    def distance(row: Throughput) -> tuple[bool, float]:
+    def distance(row: Throughput) -> tuple[bool, float, float]:
         near = card_named(row.model)
-        return near.family != card.family, abs(np.log(operations(near) / operations(card)))
+        far = abs(np.log(operations(near) / operations(card)))
+        return near.family != card.family, far, -row.pixels_per_second * row.tokens
 
     row = min(rows, key=distance)
     rate = row.pixels_per_second * row.tokens * np.ones_like(figure["fp32"])
     source = f"{row.model} in {row.precision} on {row.device}, {row.source} ({row.date})"
     if row.precision != precision:
         rate, source = rate * figure["fp32"], f"{source}, brought to {precision}"
+    if row.device != machine.device:
+        ratio = priors.devices[machine.device].bandwidth / priors.devices[row.device].bandwidth
+        rate = rate * ratio * figure["another_device"]
+        source = f"{source}, scaled to {machine.device} by memory bandwidth"
     near = card_named(row.model)
     if near.family != card.family or near.sizes != card.sizes:
         rate = rate * operations(near) / operations(card) * figure["another_model"]

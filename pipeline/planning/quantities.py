@@ -22,6 +22,9 @@ NOTES = 2
 again, and its record."""
 
 
+NAT_MACHINES = 32
+"""Machines behind Cloud NAT that are billed at the most (cloud.google.com/nat/pricing)."""
+
 LOOKS = 1
 """Objects that are asked for before a tile is made: its record, which hardly any has."""
 
@@ -141,7 +144,9 @@ def machine_hours(
     """
     cores = machine.cores / figure["vcpus_per_core"]
     network = fetched / (figure["network"] * machine.cores) / 3600
-    slowest = np.maximum(np.maximum(encoding, reading / cores), network)
+    reading = reading / cores
+    busy = encoding + reading if machine.shares_cores else np.maximum(encoding, reading)
+    slowest = np.maximum(busy, network)
     return slowest / figure["efficiency"]
 
 
@@ -191,6 +196,31 @@ def progress_puts(tiles: int, hours: Drawn) -> Drawn:
     """
     seconds = hours * 3600
     return seconds / MOST_TALLY_SECONDS + np.minimum(tiles, seconds / JOURNAL_SECONDS)
+
+
+def dataflow_fee(machine: Machine, hours: Drawn, figure: Figures) -> Drawn:
+    """Money that Dataflow takes beyond the price of the machines, in US dollars."""
+    rate = machine.cores * figure["dataflow_vcpu"] + machine.memory_gb * figure["dataflow_memory"]
+    rate = rate + machine.disk_gb * figure["dataflow_disk"] + machine.dataflow_gpu
+    return np.maximum(rate - machine.usd_per_hour, 0.0) * hours
+
+
+def nat_fee(fetched: Drawn, days: Drawn, workers: int, figure: Figures) -> Drawn:
+    """Money for Cloud NAT in US dollars: by byte, and by machine and hour.
+
+    Parameters
+    ----------
+    fetched
+        Bytes of scenes that are fetched.
+    days
+        Days from start to end.
+    workers
+        Number of machines behind it, of which no more than `NAT_MACHINES` are billed.
+    figure
+        Drawn figures by their names.
+    """
+    machines = min(workers, NAT_MACHINES)
+    return fetched / 2**30 * figure["nat_gib"] + machines * days * 24 * figure["nat_machine_hour"]
 
 
 def fees(requests: Mapping[str, Drawn], figure: Figures) -> Drawn:

@@ -352,7 +352,7 @@ def test_what_was_measured_is_believed_before_what_is_scaled(tmp_path: Path) -> 
     [
         (("--workers", "0"), "at least one machine"),
         (("--machine", "abacus"), "prices are known of"),
-        (("--machine", "p5e.48xlarge/8"), "ever measured"),
+        (("--machine", "p5e.48xlarge/8"), "`here` is this machine"),
         (("--margin", "5000"), "^margin 5000: "),
         (("--year", "1990"), "whole years from 2016"),
         (("--year", "2100"), "the future has none"),
