@@ -183,8 +183,18 @@ def measure(card: Card, precision: Precision) -> Speed:
     return Speed(device, usable_cores(), rate, reading_speed())
 
 
-def encoding_speed(card: Card, precision: Precision) -> tuple[str, float]:
-    """What encodes here, and tokens a second, with an encoder of a card's size."""
+def encoding_speed(
+    card: Card, precision: Precision, least: float = LEAST_SECONDS
+) -> tuple[str, float]:
+    """What encodes here, and tokens a second, with an encoder of a card's size.
+
+    Parameters
+    ----------
+    card, precision
+        The encoder's card, and the precision it computes in.
+    least
+        Seconds for which it is watched at least.
+    """
     # Imported here, since it takes seconds to load.
     import torch
 
@@ -203,9 +213,9 @@ def encoding_speed(card: Card, precision: Precision) -> tuple[str, float]:
             began = time.perf_counter()
             made = encoder.embed(stack, Origin(31, 0, 0, 2024))
             seconds = time.perf_counter() - began
-            if seconds >= LEAST_SECONDS or side >= SIDE:
+            if seconds >= least or side >= SIDE:
                 break
-            side = min(SIDE, max(2 * side, int(side * (LEAST_SECONDS / seconds) ** 0.5)))
+            side = min(SIDE, max(2 * side, int(side * (least / seconds) ** 0.5)))
     device = torch.cuda.get_device_name() if name == "cuda" else "CPU"
     return device, made.tokens / seconds
 
@@ -230,11 +240,16 @@ def _stack(side: int) -> Stack:
     )
 
 
-def reading_speed() -> float:
+def reading_speed(least: float = LEAST_SECONDS) -> float:
     """Seconds of a core to read a million pixels of a scene of Sentinel-2, all its bands.
 
     The bands are rasters as archives have them, deflated with a predictor, which are read from a
     local folder onto the lattice as a run reads them; no network is in it.
+
+    Parameters
+    ----------
+    least
+        Seconds of the processor for which reading is watched at least.
     """
     from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
     from tessera_mosaic.pipeline.io.fetcher import Remote
@@ -264,7 +279,7 @@ def reading_speed() -> float:
         remote = Remote(folder)
         scenes: list[Scene] = []
         busy = 0.0
-        while busy < LEAST_SECONDS and len(scenes) < 24:
+        while not scenes or (busy < least and len(scenes) < 24):
             day = len(scenes)
             assets = {name: str(Path(folder) / f"{day}-{name}.tif") for name in S2_ASSETS}
             for name, path in assets.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.presets import PRESETS
 from tessera_mosaic import calibration
 from tessera_mosaic.calibration import Speed, known_speed, priors_here, reading_speed
 from tessera_mosaic.model.cards import card_named
@@ -86,12 +87,12 @@ def test_a_plan_is_one_table(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_plan_says_what_pixels_inside_would_leave(capsys: pytest.CaptureFixture[str]) -> None:
     whole = next(line for line in table(capsys) if line.startswith("pixels"))
-    found = re.search(r"--pixels inside leaves about ([\d.]+) million, ([\d.]+) times fewer", whole)
+    found = re.search(r"--pixels inside leaves about ([\d,]+), ([\d.]+) times fewer", whole)
     assert found
     inside = next(line for line in table(capsys, "--pixels=inside") if line.startswith("pixels"))
     assert "those inside the region" in inside
     pixels = [int(re.findall(r"[\d,]{5,}", line)[0].replace(",", "")) for line in (whole, inside)]
-    assert float(found[1]) * 1e6 == pytest.approx(pixels[1], rel=0.02)
+    assert float(found[1].replace(",", "")) == pytest.approx(pixels[1], rel=0.02)
     assert float(found[2]) == pytest.approx(pixels[0] / pixels[1], rel=0.02)
     assert inside_hint(AreaRequest("global"), 10**12) == ""
 
@@ -100,7 +101,7 @@ def test_the_default_machine_is_one_that_deploy_launches() -> None:
     for precision in ("bf16", "fp32"):
         for model in ("v2-nano", "v2-large", "v1.1-mpc"):
             found = plan(PlanRequest(AREA, 2024, model=model, precision=precision))
-            assert found.bill_on(None).machine.preset == "l4"
+            assert found.bill_on(None).machine.preset in PRESETS
 
 
 @pytest.mark.parametrize("name", ["a2-highgpu-1g", "a3-highgpu-1g", "p5en.48xlarge/8"])
@@ -146,11 +147,11 @@ def test_this_machine_is_a_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_reading_here_takes_core_seconds() -> None:
-    assert 0.005 < reading_speed() < 20
+    assert 0.005 < reading_speed(0.0) < 100
 
 
 def test_encoding_here_takes_tokens() -> None:
-    device, rate = calibration.encoding_speed(card_named("v2-nano"), "fp32")
+    device, rate = calibration.encoding_speed(card_named("v2-nano"), "fp32", 0.0)
     assert rate > 100
     priors = priors_here(Speed(device, 2, rate, 0.1), card_named("v2-nano"), "fp32")
     assert [machine.name for machine in priors.machines] == ["here"]
