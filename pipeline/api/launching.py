@@ -125,7 +125,7 @@ def run_years(request: RunRequest, years: Sequence[int]) -> tuple[Outcome, ...]:
     ...     "archive/catalog.json", "2.995,50.845,2.996,50.846", 2024, "years.zarr", tile=32
     ... )
     >>> [outcome.done for outcome in tm.run_years(request, [2024])]
-    [1]
+    [4]
     """
     runs = [prepare_run(replace(request, year=year)) for year in years]
     check_tiles(request.max_tiles, sum(len(run.job.tiles) for run in runs))

@@ -150,7 +150,7 @@ def duration(hours: float) -> str:
 
     Examples
     --------
-    >>> duration(0.01), duration(8 / 60), duration(1.21), duration(30), duration(300)
+    >>> duration(0.005), duration(8 / 60), duration(1.21), duration(30), duration(300)
     ('under 1 minute', '8 minutes', '1 hour 13 minutes', '30 hours', '12.5 days')
     """
     minutes = round(hours * 60)
