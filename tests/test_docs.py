@@ -70,5 +70,5 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
         [sys.executable, *words], cwd=ROOT, env=told, capture_output=True, text=True
     )
     assert (done.returncode, done.stderr) == (0, "")
-    for page in ("index", "tutorial", "cli", "howto/qgis", "ARCHITECTURE", "deploy/README"):
+    for page in ("index", "tutorial", "cli", "howto/qgis", "ARCHITECTURE", "deploy/index"):
         assert (tmp_path / f"{page}.html").exists()
