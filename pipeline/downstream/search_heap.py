@@ -6,12 +6,14 @@ in the part that he lies in, and has fewer better squares there than everywhere.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.errors import Altered
 from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, WIDTH
 
 OFTEN = 1 / 8
@@ -121,3 +123,58 @@ class Heap:
             if len(self._best) == self._most:
                 self.limit = float(self._best.score[-1])
         return self._best
+
+
+@dataclass(frozen=True)
+class TileHeap:
+    """What a search found in a tile.
+
+    Parameters
+    ----------
+    hits
+        The best pixels of each query, ranked.
+    background : float64 (queries, drawn)
+        Scores of pixels that were drawn at random.
+    pixels
+        Number of pixels that they were drawn from.
+    """
+
+    hits: tuple[Hits, ...]
+    background: NDArray[np.float64]
+    pixels: int
+
+    def encode(self) -> bytes:
+        """As an archive of numpy's, which holds no program."""
+        file = io.BytesIO()
+        every = joined(self.hits)
+        np.savez(
+            file,
+            counts=np.array([len(each) for each in self.hits], np.int64),
+            score=every.score,
+            zone=every.zone,
+            row=every.row,
+            col=every.col,
+            background=self.background,
+            pixels=np.array(self.pixels, np.int64),
+        )
+        return file.getvalue()
+
+
+def decode_heap(data: bytes) -> TileHeap:
+    """Read back what a search found in a tile.
+
+    Raises
+    ------
+    Altered
+        If the bytes are no such object.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            held = {name: file[name] for name in file.files}
+        every = Hits(*(held[name] for name in ("score", "zone", "row", "col")))
+        stops = np.cumsum(held["counts"]).tolist()
+        starts = [0, *stops[:-1]]
+        hits = tuple(every.take(slice(a, b)) for a, b in zip(starts, stops, strict=True))
+        return TileHeap(hits, held["background"], int(held["pixels"]))
+    except (ValueError, KeyError, OSError, EOFError) as error:
+        raise Altered(f"what a search found in a tile cannot be read: {error}") from None

@@ -9,10 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_mosaic.pipeline.downstream.search_heap import Heap, Hits, best_of
+from tessera_mosaic.pipeline.downstream.search_heap import (
+    Heap,
+    Hits,
+    TileHeap,
+    best_of,
+    decode_heap,
+)
 from tessera_mosaic.pipeline.downstream.search_queries import Query
 from tessera_mosaic.pipeline.downstream.search_scan import Scanner
-from tessera_mosaic.pipeline.downstream.search_tile import TileHeap, decode_heap
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.keys import heap_key
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, read_pixels

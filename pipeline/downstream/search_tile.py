@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,11 +18,11 @@ from numpy.typing import NDArray
 from shapely import from_wkb
 
 from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, Reader, reader_of
-from tessera_mosaic.pipeline.downstream.search_heap import Heap, Hits, joined
+from tessera_mosaic.pipeline.downstream.search_heap import Heap, Hits, TileHeap
 from tessera_mosaic.pipeline.downstream.search_queries import Query
 from tessera_mosaic.pipeline.downstream.search_raster import encode_scores
 from tessera_mosaic.pipeline.downstream.search_scan import Batch, Candidates, Scanner, Squares
-from tessera_mosaic.pipeline.errors import Altered, StoreError
+from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.io.stored_object import StoredObject
@@ -88,61 +87,6 @@ class SearchMaker:
     def open(self, storage: Storage, threads: int) -> TileSearcher:
         """Open the mosaic in a worker process."""
         return TileSearcher(self, storage, threads)
-
-
-@dataclass(frozen=True)
-class TileHeap:
-    """What a search found in a tile.
-
-    Parameters
-    ----------
-    hits
-        The best pixels of each query, ranked.
-    background : float64 (queries, drawn)
-        Scores of pixels that were drawn at random.
-    pixels
-        Number of pixels that they were drawn from.
-    """
-
-    hits: tuple[Hits, ...]
-    background: NDArray[np.float64]
-    pixels: int
-
-    def encode(self) -> bytes:
-        """As an archive of numpy's, which holds no program."""
-        file = io.BytesIO()
-        every = joined(self.hits)
-        np.savez(
-            file,
-            counts=np.array([len(each) for each in self.hits], np.int64),
-            score=every.score,
-            zone=every.zone,
-            row=every.row,
-            col=every.col,
-            background=self.background,
-            pixels=np.array(self.pixels, np.int64),
-        )
-        return file.getvalue()
-
-
-def decode_heap(data: bytes) -> TileHeap:
-    """Read back what a search found in a tile.
-
-    Raises
-    ------
-    Altered
-        If the bytes are no such object.
-    """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            held = {name: file[name] for name in file.files}
-        every = Hits(*(held[name] for name in ("score", "zone", "row", "col")))
-        stops = np.cumsum(held["counts"]).tolist()
-        starts = [0, *stops[:-1]]
-        hits = tuple(every.take(slice(a, b)) for a, b in zip(starts, stops, strict=True))
-        return TileHeap(hits, held["background"], int(held["pixels"]))
-    except (ValueError, KeyError, OSError, EOFError) as error:
-        raise Altered(f"what a search found in a tile cannot be read: {error}") from None
 
 
 class TileSearcher:
