@@ -283,7 +283,6 @@ class _TileScan:
         """Keep the scores of pixels that are kept whatever they are."""
         if self._shallow:
             return
-        width = self.tile.side
         for number, chunk in enumerate(chunks):
             codes, scales, mine = batch.codes[number], batch.scales[number], batch.known[number]
             here = np.s_[chunk.row : chunk.row + side, chunk.col : chunk.col + side]
@@ -293,7 +292,7 @@ class _TileScan:
                 self.scores[(slice(None), *here)] = shown.reshape(-1, side, side)
             of = self.drawn_in[chunk.row // side, chunk.col // side]
             if len(of):
-                row, col = np.divmod(self.drawn[of], width)
+                row, col = np.divmod(self.drawn[of], self.tile.side)
                 pixel = (row - chunk.row) * side + col - chunk.col
                 self.background[:, of] = scanner.exact(codes[:, pixel], scales[pixel])
 
@@ -301,17 +300,16 @@ class _TileScan:
         """Add candidates to the heaps of their queries."""
         tile = self.tile
         corner = np.array([(each.row, each.col) for each in chunks])[found.chunk]
-        down, across = np.divmod(found.pixel, side)
-        row = (tile.row * tile.side + corner[:, 0] + down).astype(np.int32)
-        col = (tile.col * tile.side + corner[:, 1] + across).astype(np.int32)
+        row = (tile.row * tile.side + corner[:, 0] + found.pixel // side).astype(np.int32)
+        col = (tile.col * tile.side + corner[:, 1] + found.pixel % side).astype(np.int32)
         every = Hits(found.score, np.full(len(row), tile.zone, np.int32), row, col)
         for number in np.unique(found.query).tolist():
             self.heaps[number].add(every.take(np.flatnonzero(found.query == number)))
 
     def heap(self) -> TileHeap:
         """All that was found."""
-        hits = tuple(heap.best() for heap in self.heaps)
-        return TileHeap(hits, self.background, int(self.known.sum()))
+        pixels = int(self.known.sum())
+        return TileHeap(tuple(each.best() for each in self.heaps), self.background, pixels)
 
 
 def draw(tile: Tile, known: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
@@ -338,8 +336,7 @@ def in_chunks(pixels: NDArray[np.int64], width: int, side: int) -> NDArray[np.ob
     """Places in a list of a tile's pixels of those that lie in each chunk: (chunks, chunks)."""
     across = width // side
     found = np.empty((across, across), object)
-    row, col = np.divmod(pixels, width)
-    number = row // side * across + col // side
+    number = pixels // width // side * across + pixels % width // side
     order = np.argsort(number, kind="stable")
     stops = np.cumsum(np.bincount(number, minlength=across**2))
     for chunk, of in enumerate(np.split(order, stops[:-1])):
