@@ -46,7 +46,7 @@ class BlocksRequest(JobOptions):
         Path or URL of the mosaic, in which they are put.
     retry_failed, overwrite, refresh, max_failed_share, runner, workers, beam_options, pacing
         As in `JobOptions`; tiles that the mosaic made again are made again here without `refresh`.
-    store_patience, single_launcher
+    store_patience, single_launcher, share
         As in `JobOptions`.
 
     Examples
