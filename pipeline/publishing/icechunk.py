@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
+from tessera_mosaic.pipeline.console import install_hint
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.keys import registry_part_key
@@ -88,9 +89,7 @@ class IcechunkRequest:
 
     def __post_init__(self) -> None:
         if importlib.util.find_spec("icechunk") is None:
-            raise BadInput(
-                "Icechunk is not installed: pip install 'tessera-mosaic[icechunk]'", "icechunk"
-            )
+            raise BadInput(f"Icechunk is not installed: {install_hint('icechunk')}", "icechunk")
         scheme = urlsplit(self.path).scheme
         if "://" in self.path and scheme not in ("s3", "gs", "file"):
             told = "a repository lies in a folder, or at an s3:// or gs:// address"

@@ -253,11 +253,12 @@ def outline_within(region: BaseGeometry, window: Window) -> BaseGeometry:
     Examples
     --------
     >>> from tessera_mosaic.pipeline.tiling.lattice import parse_tile
-    >>> outline_within(shapely.box(0, 50, 6, 51), parse_tile("utm31_r0000_c0000", 2048).window).area
+    >>> north = parse_tile("utm31-r00000-c0000", 2048).window
+    >>> outline_within(shapely.box(0, 50, 6, 51), north).area
     0.0
     """
     parts = _near(region, window)
-    return shapely.multipolygons(
+    return shapely.MultiPolygon(
         [each for part in parts for each in shapely.get_parts(part) if each.geom_type == "Polygon"]
     )
 

@@ -183,6 +183,7 @@ def test_a_launch_waits_for_another_and_takes_up_what_is_missing(
         "--sdk_location=container",
         f"--sdk_container_image={IMAGE}",
         f"--dataflow_endpoint={cloud.endpoint}",
+        "--precision=bf16",
     ]
     report = json.loads(run_python(ANNUAL, words, cloud).splitlines()[-1])
     assert (report["rounds"], report["missing"], report["problem_counts"]) == (
