@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.map import make_chunks
 from tessera_mosaic.pipeline.downstream.search_heap import Heap, Hits
 from tessera_mosaic.pipeline.downstream.search_queries import Measure, Query, exact_weights
-from tessera_mosaic.pipeline.downstream.search_scan import Batch, Scanner, Squares
+from tessera_mosaic.pipeline.downstream.search_scan import Batch, Scanner, squares_of
 from tessera_mosaic.pipeline.downstream.search_tile import BATCH, SearchMaker
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.metrics import Meter
@@ -137,7 +137,8 @@ def scan(
 ) -> None:
     """Decode and score as many chunks as a tile has, and keep the best of them."""
     scanner, heaps = Scanner(queries), [Heap(TOP, SQUARE) for _ in queries]
-    squares, known = Squares.of(0, 0, CHUNK, CHUNK, SQUARE), np.ones((BATCH, CHUNK**2), bool)
+    squares = np.stack([squares_of(0, 0, CHUNK, CHUNK, SQUARE)] * BATCH)
+    known = np.ones((BATCH, CHUNK**2), bool)
     across = SIDE // CHUNK
     for row in range(across):
         limits = np.array([heap.limit for heap in heaps])
@@ -150,7 +151,7 @@ def scan(
             for k, (data, _) in enumerate(some):
                 codes.append(decode(data))
                 quick[k] = scanner.quick(codes[k], scales[k], known[k])
-            batch = Batch(codes, quick, scales, known, [squares] * BATCH)
+            batch = Batch(codes, quick, scales, known, squares)
             found = scanner.candidates(batch, limits)
             if found is None:
                 continue

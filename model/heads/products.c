@@ -5,6 +5,9 @@
    nothing is contracted (-ffp-contract=off), so that every processor comes to the same bits. */
 
 #include <stdint.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #if defined(_WIN32)
 #define PUBLIC __declspec(dllexport)
@@ -70,12 +73,72 @@ ROWS(4)
 ROWS(2)
 ROWS(1)
 
+/* Codes of LANES pixels, as floats. */
+FAST static inline __attribute__((always_inline)) Floats cast(const int8_t *codes)
+{
+#if defined(__x86_64__)
+    return (Floats)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)codes)));
+#else
+    return (Floats){codes[0], codes[1], codes[2], codes[3]};
+#endif
+}
+
+/* Bands `band` to `band` + COUNT of a head of one row, added to the sums of all pixels. Rows of codes
+   are read from one end to the other: columns of a whole chunk would fall on few lines of the cache. */
+#define BANDS 8
+#define ADD(NAME, WITH_SQUARES)                                                                    \
+    FAST static inline __attribute__((always_inline)) void add_##NAME(                             \
+        const int8_t *codes, int64_t pitch, int64_t pixels, const float *weight, int count,        \
+        float *out, float *squares)                                                                \
+    {                                                                                              \
+        for (int64_t pixel = 0; pixel < pixels; pixel += LANES) {                                  \
+            Floats sum = *(const Loose *)(out + pixel), square = {0};                              \
+            if (WITH_SQUARES) square = *(const Loose *)(squares + pixel);                          \
+            for (int band = 0; band < count; band++) {                                             \
+                Floats value = cast(codes + band * pitch + pixel);                                 \
+                sum += weight[band] * value;                                                       \
+                if (WITH_SQUARES) square += value * value;                                         \
+            }                                                                                      \
+            *(Loose *)(out + pixel) = sum;                                                         \
+            if (WITH_SQUARES) *(Loose *)(squares + pixel) = square;                                \
+        }                                                                                          \
+    }
+
+/* The same for a head of one row. Each sum is taken in the same order as by rows_1. */
+#define ONE_ROW(NAME, WITH_SQUARES)                                                                \
+    ADD(NAME, WITH_SQUARES)                                                                        \
+    FAST static void NAME(const int8_t *codes, int64_t pitch, int64_t dims, int64_t pixels,        \
+                          const float *weight, float bias, const float *scales, float *out,        \
+                          float *squares)                                                          \
+    {                                                                                              \
+        for (int64_t pixel = 0; pixel < pixels; pixel++) out[pixel] = 0;                           \
+        for (int64_t pixel = 0; WITH_SQUARES && pixel < pixels; pixel++) squares[pixel] = 0;       \
+        int64_t band = 0;                                                                          \
+        for (; band + BANDS <= dims; band += BANDS)                                                \
+            add_##NAME(codes + band * pitch, pitch, pixels, weight + band, BANDS, out, squares);   \
+        add_##NAME(codes + band * pitch, pitch, pixels, weight + band, (int)(dims - band), out,    \
+                   squares);                                                                       \
+        for (int64_t pixel = 0; pixel < pixels; pixel++)                                           \
+            out[pixel] = out[pixel] * scales[pixel] + bias;                                        \
+    }
+
+ONE_ROW(one_row, 0)
+ONE_ROW(one_row_and_squares, 1)
+
 /* Codes (dims, pixels) to `out` (rows, pixels), and to the sum of their squares where `squares` is
    not null. The number of pixels is a multiple of `AT_ONCE`, that of dims `MOST_DIMS` at most. */
 FAST PUBLIC void tessera_head_rows(const int8_t *codes, int64_t pitch, int64_t dims, int64_t pixels,
                                    const float *weight, const float *bias, int64_t rows,
                                    const float *scales, float *out, float *squares)
 {
+    if (rows == 1 && squares) {
+        one_row_and_squares(codes, pitch, dims, pixels, weight, *bias, scales, out, squares);
+        return;
+    }
+    if (rows == 1) {
+        one_row(codes, pitch, dims, pixels, weight, *bias, scales, out, squares);
+        return;
+    }
     float values[MOST_DIMS * AT_ONCE] __attribute__((aligned(64)));
     for (int64_t start = 0; start < pixels; start += AT_ONCE) {
         for (int64_t band = 0; band < dims; band++)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,34 +25,27 @@ LOWEST = -float(np.finfo(np.float32).max)
 """Below all scores but that of pixels that do not count."""
 
 
-@dataclass(frozen=True)
-class Squares:
-    """Which pixels of a chunk lie in which square of ground.
+def squares_of(row: int, col: int, height: int, width: int, side: int) -> NDArray[np.int32]:
+    """In which square of ground each pixel of a chunk lies: numbers below P, int32 (P,).
 
     Parameters
     ----------
-    order : int64 (P,)
-        The pixels, square by square.
-    starts : int64 (squares,)
-        Where each square begins in that order.
-    sizes : int64 (squares,)
-        How many pixels each has.
+    row, col
+        Of the chunk's first pixel, counted from any edge of squares.
+    height, width
+        Of the chunk, in pixels.
+    side
+        Of a square, in pixels.
+
+    Examples
+    --------
+    >>> squares_of(1, 0, 2, 2, 2).tolist()
+    [0, 0, 1, 1]
     """
-
-    order: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, row: int, col: int, height: int, width: int, side: int) -> Squares:
-        """Squares of so many pixels on a chunk whose first pixel is at a row and column."""
-        down = np.arange(row, row + height) // side
-        across = np.arange(col, col + width) // side
-        down, across = down - down[0], across - across[0]
-        number = (down[:, None] * (across[-1] + 1) + across[None]).ravel()
-        order = np.argsort(number, kind="stable")
-        _, starts, sizes = np.unique(number[order], return_index=True, return_counts=True)
-        return cls(order, starts, sizes)
+    down = np.arange(row, row + height) // side
+    across = np.arange(col, col + width) // side
+    down, across = down - down[0], across - across[0]
+    return (down[:, None] * (across[-1] + 1) + across[None]).ravel().astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -68,15 +62,15 @@ class Batch:
         Scale of each pixel.
     known : bool (chunks, P)
         Which pixels count.
-    squares
-        Which pixels of each chunk lie in which square of ground.
+    squares : int32 (chunks, P)
+        In which square of its chunk each pixel lies, as `squares_of` gives them.
     """
 
     codes: Sequence[NDArray[np.int8]]
     quick: NDArray[np.float32]
     scales: NDArray[np.float32]
     known: NDArray[np.bool_]
-    squares: Sequence[Squares]
+    squares: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -165,12 +159,13 @@ class Scanner:
         float32 (queries, P)
             Minus infinity where a pixel does not count.
         """
+        whole = bool(known.all())
         if self._by_length:
             rows, squares = self._product(codes, np.ones(len(scales), np.float32))
             rows /= np.sqrt(np.maximum(squares, 1, out=squares), out=squares)
         else:
-            rows, _ = self._product(codes, np.where(known, scales, np.float32(0)))
-        if not known.all():
+            rows, _ = self._product(codes, scales if whole else np.where(known, scales, 0))
+        if not whole:
             rows[:, ~known] = -np.inf
         return rows
 
@@ -186,29 +181,24 @@ class Scanner:
         """
         rough, margins = batch.quick, self._margins
         if not self._by_length:
-            margins = margins * float(np.max(batch.scales, where=batch.known, initial=0))
+            margins = margins * float(np.where(batch.known, batch.scales, 0).max())
         least = limits - self._biases
         least = least - margins - 4 * ROUNDING * np.abs(np.where(np.isfinite(least), least, 0))
-        chunk, query = np.nonzero(rough.max(axis=2) >= np.maximum(least, LOWEST))
-        if not len(chunk):
+        least = np.maximum(least, LOWEST)
+        chunk, query = np.nonzero(rough.max(axis=2) >= least)
+        part, pixel = np.nonzero(rough[chunk, query] >= least[query, None])
+        if not len(part):
             return None
-        found = []
-        for squares in {id(batch.squares[k]): batch.squares[k] for k in chunk.tolist()}.values():
-            mine = np.array([batch.squares[k] is squares for k in chunk.tolist()])
-            of, asked = chunk[mine], query[mine]
-            near = rough[of, asked][:, squares.order]
-            best = np.maximum.reduceat(near, squares.starts, axis=1)
-            floor = np.maximum(best - 2 * margins[asked, None], least[asked, None])
-            floor = np.maximum(floor, LOWEST)
-            number, place = np.nonzero(near >= np.repeat(floor, squares.sizes, axis=1))
-            found.append((asked[number], of[number], squares.order[place]))
-        query, chunk, pixel = (np.concatenate(each) for each in zip(*found, strict=True))
-        if not len(query):
-            return None
+        near = rough[chunk[part], query[part], pixel]
+        square = part * rough.shape[2] + batch.squares[chunk[part], pixel]
+        best = np.full(len(chunk) * rough.shape[2], LOWEST, np.float32)
+        np.maximum.at(best, square, near)
+        kept = near >= best[square] - 2 * margins[query[part]]
+        query, chunk, pixel = query[part[kept]], chunk[part[kept]], pixel[kept]
         values = np.empty((self._weights.shape[1], len(pixel)))
-        for k in np.unique(chunk).tolist():
-            of = np.flatnonzero(chunk == k)
-            values[:, of] = batch.codes[k][:, pixel[of]]
+        starts = np.flatnonzero(np.diff(chunk, prepend=-1)).tolist()
+        for start, stop in pairwise([*starts, len(chunk)]):
+            values[:, start:stop] = batch.codes[chunk[start]].take(pixel[start:stop], axis=1)
         product = np.einsum("nd,dn->n", self._weights[query], values)
         scales, biases = batch.scales[chunk, pixel], self._biases[query]
         return Candidates(query, chunk, pixel, self._measured(product, values, scales, biases))

@@ -21,7 +21,7 @@ from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, Reader, reade
 from tessera_mosaic.pipeline.downstream.search_heap import Heap, Hits, TileHeap
 from tessera_mosaic.pipeline.downstream.search_queries import Query
 from tessera_mosaic.pipeline.downstream.search_raster import encode_scores
-from tessera_mosaic.pipeline.downstream.search_scan import Batch, Candidates, Scanner, Squares
+from tessera_mosaic.pipeline.downstream.search_scan import Batch, Candidates, Scanner, squares_of
 from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
@@ -108,7 +108,7 @@ class TileSearcher:
         self._exact = Scanner(maker.queries)
         self._scanner = Scanner(maker.shallow) if maker.shallow else self._exact
         self._depth = maker.shallow[0].dims if maker.shallow else None
-        self._squares = functools.lru_cache(4096)(Squares.of)
+        self._squares = functools.lru_cache(4096)(squares_of)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "search", torch.set_num_threads, (1,))
 
@@ -255,7 +255,7 @@ class _TileScan:
         self,
         chunks: Sequence[Chunk],
         side: int,
-        squares: Callable[..., Squares],
+        squares: Callable[..., NDArray[np.int32]],
         scanner: Scanner,
     ) -> Batch:
         """Chunks with what is known of their pixels, and their scores in single precision."""
@@ -276,7 +276,9 @@ class _TileScan:
             quick,
             scales,
             known,
-            [squares(top % square, left % square, side, side, square) for top, left in corners],
+            np.stack(
+                [squares(top % square, left % square, side, side, square) for top, left in corners]
+            ),
         )
 
     def tell(self, chunks: Sequence[Chunk], side: int, batch: Batch, scanner: Scanner) -> None:
