@@ -114,6 +114,7 @@ class TileBlocks:
         """The chunks of a tile, row after row, of which each counts as a step."""
         rows: Iterator[Sequence[Chunk]] = reader.rows()
         while True:
+            meter.check_stop()
             with meter("read"), store_errors(self._maker.store):
                 found = next(rows, None)
             if found is None:

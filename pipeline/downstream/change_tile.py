@@ -145,6 +145,7 @@ class TileComparer:
 
         rows: Iterator[list[PairedSquare]] = pair.rows()
         while True:
+            meter.check_stop()
             with meter("read"), store_errors(self._maker.store):
                 squares = next(rows, None)
             if squares is None:

@@ -26,6 +26,7 @@ from tessera_mosaic.pipeline.ledger.tile_lists import planned_tiles
 from tessera_mosaic.pipeline.mosaic.identity import Identity, differences
 from tessera_mosaic.pipeline.mosaic.layout import group_node
 from tessera_mosaic.pipeline.mosaic.metadata import encode_json
+from tessera_mosaic.pipeline.mosaic.root import refuse_others
 from tessera_mosaic.pipeline.mosaic.shards import decode_shard, encode_shard
 from tessera_mosaic.pipeline.mosaic.store import METADATA_LOCK, ROOT
 from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, zone_group
@@ -206,6 +207,7 @@ def create_map(
         try:
             known: MapStore | None = read_map(storage)
         except FileNotFoundError:
+            refuse_others(storage)
             known = None
         made = MapStore(
             storage,

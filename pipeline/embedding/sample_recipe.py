@@ -17,6 +17,7 @@ from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.io.urls import is_local, local_path
 from tessera_mosaic.pipeline.ledger.keys import RECIPE
+from tessera_mosaic.pipeline.mosaic.root import refuse_others
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
 
 EARLIER = ("catalog", "region", "year", "fraction", "seed", "labels", "fields", "tile")
@@ -80,8 +81,10 @@ def settle_recipe(storage: Storage, recipe: bytes, earlier: bytes) -> tuple[byte
     Raises
     ------
     BadInput
-        If it has another one.
+        If it has another one, or none and something else is there.
     """
+    if not storage.exists(RECIPE):
+        refuse_others(storage, RECIPE)
     if storage.create(RECIPE, recipe):
         return recipe, False
     found = storage.read_document(RECIPE)

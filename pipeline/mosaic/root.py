@@ -15,8 +15,15 @@ OURS = re.compile(r"utm\d\d|global_rgb|records|published|stac|\d{4}\.zarr|\.part
 """Folders that a mosaic may have before its root's metadata is written."""
 
 
-def refuse_others(storage: Storage) -> None:
-    """Refuse a place without a root that holds other things than a job leaves there.
+def refuse_others(storage: Storage, own: str = ROOT) -> None:
+    """Refuse a place that was not begun and holds other things than a job leaves there.
+
+    Parameters
+    ----------
+    storage
+        The place.
+    own
+        Key of what a job puts there first: another launcher may just have done so.
 
     Raises
     ------
@@ -24,7 +31,7 @@ def refuse_others(storage: Storage) -> None:
         Naming one of them.
     """
     found = storage.names()
-    if other := next((name for name in found if not OURS.fullmatch(name)), None):
+    if other := next((name for name in found if not (name == own or OURS.fullmatch(name))), None):
         raise BadInput(
             f"{storage.url} holds something else, such as {other}: name an empty place, or the "
             "store of an earlier run"

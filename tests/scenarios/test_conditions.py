@@ -27,6 +27,8 @@ import pytest
 
 from tessera_mosaic.launching import prepare_sample
 from tessera_mosaic.pipeline.cli import main
+from tessera_mosaic.pipeline.downstream.map_layout import MapLayout
+from tessera_mosaic.pipeline.downstream.map_store import create_map
 from tessera_mosaic.pipeline.errors import BadInput, ExitCode, StoreMismatch, Untrusted
 from tessera_mosaic.pipeline.imagery.read_budget import ReadLimits
 from tessera_mosaic.pipeline.io.certificates import BUNDLES, trust
@@ -216,6 +218,18 @@ def test_a_place_that_holds_something_else_is_no_store(
     [line] = capsys.readouterr().err.splitlines()
     assert f"{tmp_path} holds something else, such as {name}: name an empty place" in line
     assert [path.name for path in tmp_path.iterdir() if path.name != PARTIAL] == [name]
+
+
+def test_neither_is_it_a_folder_of_d_pixels_or_a_map(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.docx").touch()
+    told = "holds something else, such as thesis.docx"
+    asked = SampleRequest(str(archive), jobs.REGION, jobs.YEAR, str(tmp_path), tile=jobs.SIDE)
+    with pytest.raises(BadInput, match=told):
+        prepare_sample(asked)
+    layout = MapLayout(jobs.SIDE, unit="t/ha")
+    with pytest.raises(BadInput, match=told):
+        create_map(Storage(str(tmp_path)), layout, {}, [jobs.YEAR], [31])
+    assert [path.name for path in tmp_path.iterdir() if path.name != PARTIAL] == ["thesis.docx"]
 
 
 def test_what_killed_publishers_and_samplers_left_is_swept(
