@@ -53,8 +53,11 @@ class Browser:
         """Go to an address in a window of a size."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", page=True, **size)
-        self.call("Page.navigate", page=True, url=address)
-        self.wait("document.readyState === 'complete'")
+        # What the page before still has to say is no problem of this one.
+        for place in ("about:blank", address):
+            self.events.clear()
+            self.call("Page.navigate", page=True, url=place)
+            self.wait("document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression, waited for where it is a promise."""

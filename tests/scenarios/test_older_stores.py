@@ -69,7 +69,7 @@ def test_a_folder_of_d_pixels_goes_on_and_what_was_drawn_stays(older: Path, run:
     code, result = run(*words)
     assert (code, result["done"], result["files"]) == (0, 12, 12)
     assert {path: path.read_bytes() for path in drawn} == drawn
-    assert json.loads(Path("samples/index.json").read_text()) == before
+    assert json.loads(Path("samples/index.json").read_text()) == before | {"format": 1}
     code, again = run(*words)
     assert (code, again["tiles_kept"], again["pixels"]) == (0, 12, result["pixels"])
     assert run("verify", "--store=samples")[1]["problems"] == []
