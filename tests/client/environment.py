@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ APPS = "tessera-apps==0.1.0"
 
 OLDEST = (3, 12)
 FOLDER = Path(__file__).parents[2] / ".venv-client"
+LOCK = FOLDER.parent / "build" / "venv-client.lock"
 LACKING = "no Python 3.12 or newer was found, which geotessera 0.11.0 needs"
 
 
@@ -51,6 +53,15 @@ def client_python() -> str | None:
     subprocess.CalledProcessError
         If there is a Python but the client cannot be installed.
     """
+    LOCK.parent.mkdir(exist_ok=True)
+    # Tests run in several processes, of which the first makes it and the others wait.
+    with LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _made()
+
+
+def _made() -> str | None:
+    """The Python of the environment, which is made if it is not there."""
     python, ready = FOLDER / "bin" / "python", FOLDER / f".{CLIENT}"
     if not ready.exists():
         base = find_python()
