@@ -15,6 +15,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,6 +35,9 @@ from tessera_mosaic.pipeline.planning.priors import (
     Throughput,
     read_priors,
 )
+
+if TYPE_CHECKING:
+    from tessera_mosaic.pipeline.tiling.lattice import Window
 
 log = logging.getLogger(__name__)
 
@@ -302,16 +306,15 @@ def reading_speed(least: float = LEAST_SECONDS) -> float:
     return busy / len(scenes) / (SIDE**2 / 1e6)
 
 
-def _raster(path: Path, name: str, window: object) -> None:
+def _raster(path: Path, name: str, window: Window) -> None:
     """Write a band of noise that compresses as imagery does."""
     import rasterio
     from rasterio.transform import from_origin
 
     from tessera_mosaic.model.observations import S2_BANDS
     from tessera_mosaic.pipeline.scenes.scene import S2_ASSETS
-    from tessera_mosaic.pipeline.tiling.lattice import PIXEL, Window
+    from tessera_mosaic.pipeline.tiling.lattice import PIXEL
 
-    assert isinstance(window, Window)
     coarse = 1 if name in S2_BANDS[:4] else 2
     side = SIDE // coarse
     _, _, west, _, _, north = window.transform[:6]

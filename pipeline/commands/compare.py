@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tqdm import tqdm
-
-from tessera_mosaic.pipeline.console import quiet
+from tessera_mosaic.pipeline.commands.progress import progress_bar
 
 
 def compare_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,12 +25,7 @@ def compare_command(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_mosaic.pipeline.downstream.compare import CompareRequest, compare
 
     request = CompareRequest(args.one, args.other, args.region, args.year, args.out)
-    with tqdm(desc="comparing", unit=" tiles", disable=quiet() or None) as bar:
-
-        def tell(done: int, tiles: int) -> None:
-            bar.total = tiles
-            bar.update(done - bar.n)
-
+    with progress_bar("comparing", "tiles") as tell:
         found = compare(request, tell).to_json()
     if not args.json:
         print_comparison(found)

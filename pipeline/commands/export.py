@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tqdm import tqdm
-
 from tessera_mosaic.pipeline.commands.arguments import part_arguments
+from tessera_mosaic.pipeline.commands.progress import progress_bar
 
 
 def export_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,12 +47,7 @@ def export_command(args: argparse.Namespace) -> dict[str, Any]:
         args.layout,
         buffer=args.buffer,
     )
-    with tqdm(desc="exporting", unit=" blocks", disable=None) as bar:
-
-        def tell(done: int, blocks: int) -> None:
-            bar.total = blocks
-            bar.update(done - bar.n)
-
+    with progress_bar("exporting", "blocks") as tell:
         found = export(request, tell)
     if not args.json:
         for file in found.files:

@@ -6,9 +6,7 @@ import argparse
 import re
 from typing import Any
 
-from tqdm import tqdm
-
-from tessera_mosaic.pipeline.console import quiet
+from tessera_mosaic.pipeline.commands.progress import progress_bar
 from tessera_mosaic.pipeline.errors import BadInput
 
 
@@ -39,12 +37,7 @@ def extract_command(args: argparse.Namespace) -> dict[str, Any]:
     from tessera_mosaic.pipeline.downstream.extract import ExtractRequest, extract
 
     request = ExtractRequest(args.store, args.at, args.out, years_of(args.years), args.statistic)
-    with tqdm(desc="extracting", unit=" parts", disable=quiet() or None) as bar:
-
-        def tell(done: int, parts: int) -> None:
-            bar.total = parts
-            bar.update(done - bar.n)
-
+    with progress_bar("extracting", "parts") as tell:
         found = extract(request, tell)
     if not args.json:
         print(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tqdm import tqdm
-
 from tessera_mosaic.pipeline.commands.arguments import catalogue_arguments, part_arguments
+from tessera_mosaic.pipeline.commands.progress import progress_bar
 
 
 def picture_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,12 +30,7 @@ def picture_command(args: argparse.Namespace) -> dict[str, Any]:
         tuple(args.allow_host),
         args.buffer,
     )
-    with tqdm(desc="drawing", unit=" blocks", disable=None) as bar:
-
-        def tell(done: int, blocks: int) -> None:
-            bar.total = blocks
-            bar.update(done - bar.n)
-
+    with progress_bar("drawing", "blocks") as tell:
         drawn = picture(request, tell)
     if not args.json:
         for file in drawn.files:

@@ -13,7 +13,7 @@ from tessera_mosaic.pipeline.downstream.block_vectors import (
     block_vector,
     encode_blocks,
 )
-from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, Reader, reader_of
+from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, read_rows, reader_of
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
 from tessera_mosaic.pipeline.io.stored_object import StoredObject
@@ -85,13 +85,15 @@ class TileBlocks:
             with meter("read"), store_errors(maker.store):
                 scales, counts = reader.scales(), reader.counts()
             mine &= np.isfinite(scales)
-            for found in self._rows(reader, meter):
+            rows: Iterator[Sequence[Chunk]] = reader.rows()
+            for found in read_rows(rows, meter, maker.store):
                 with meter("encode"):
                     blocks += (
                         _block(tile, chunk, mine, scales, counts)
                         for chunk in found
                         if mine[_place(chunk)].any()
                     )
+                meter.add(blocks=1)
             pixels["embedded"] = sum(block.pixels for block in blocks)
         with store_errors(self._storage.url):
             writing()
@@ -109,18 +111,6 @@ class TileBlocks:
 
     def renew(self) -> None:
         """Credentials are the store's own, and renewed by its client."""
-
-    def _rows(self, reader: Reader, meter: Meter) -> Iterator[list[Chunk]]:
-        """The chunks of a tile, row after row, of which each counts as a step."""
-        rows: Iterator[Sequence[Chunk]] = reader.rows()
-        while True:
-            meter.check_stop()
-            with meter("read"), store_errors(self._maker.store):
-                found = next(rows, None)
-            if found is None:
-                return
-            yield list(found)
-            meter.add(blocks=1)
 
 
 def _place(chunk: Chunk) -> tuple[slice, slice]:

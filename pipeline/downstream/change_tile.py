@@ -6,7 +6,7 @@ bytes do not depend on how many threads or processes are at work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,7 @@ from tessera_mosaic.pipeline.downstream.change import (
     cosines_of,
     pixel_states,
 )
+from tessera_mosaic.pipeline.downstream.foreign_tile import read_rows
 from tessera_mosaic.pipeline.downstream.map_objects import empty_tile, put_tile, tile_keys
 from tessera_mosaic.pipeline.downstream.map_pixels import LARGEST_WINDOW, column_areas
 from tessera_mosaic.pipeline.downstream.map_store import MapStore, read_map
@@ -143,13 +144,7 @@ class TileComparer:
                 return square, None
             return square, cosines_of((square.one.codes(), square.other.codes()))
 
-        rows: Iterator[list[PairedSquare]] = pair.rows()
-        while True:
-            meter.check_stop()
-            with meter("read"), store_errors(self._maker.store):
-                squares = next(rows, None)
-            if squares is None:
-                break
+        for squares in read_rows(pair.rows(), meter, self._maker.store):
             with meter("encode"):
                 for square, found in self._pool.map(cosines, squares):
                     if found is not None:

@@ -84,13 +84,7 @@ def export(
         south = [False] * len(paths)
     _refuse_what_is_there(paths, request.values)
     _ = chosen.tiles
-    done = 0
-
-    def step() -> None:
-        nonlocal done
-        done += 1
-        tell(done, chosen.blocks)
-
+    step = chosen.steps(tell)
     if request.layout is ExportLayout.TZE:
         files = write_viewer_folder(Path(request.out), chosen, step)
     else:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.downstream.chunk_reader import EncodedChunk, TileReader
+from tessera_mosaic.pipeline.io.store_errors import store_errors
+from tessera_mosaic.pipeline.ledger.metrics import Meter
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic
 from tessera_mosaic.pipeline.mosaic.foreign import ForeignMosaic
 from tessera_mosaic.pipeline.tiling.lattice import CHUNK, Tile, Window
@@ -104,6 +107,36 @@ class ForeignTileReader:
 
 Reader = TileReader | ForeignTileReader
 """What reads a tile and year."""
+
+Row = TypeVar("Row")
+
+
+def read_rows(rows: Iterator[Row], meter: Meter, store: str) -> Iterator[Row]:
+    """Rows of chunks of a tile, the time that reading takes put down; a job stops between two.
+
+    Parameters
+    ----------
+    rows
+        What a reader of the tile gives, row by row.
+    meter
+        Measures of the tile.
+    store
+        Path or URL of the mosaic, for messages.
+
+    Raises
+    ------
+    Stopped
+        If the job is to stop.
+    StoreError
+        If the mosaic cannot be read.
+    """
+    while True:
+        meter.check_stop()
+        with meter("read"), store_errors(store):
+            row = next(rows, None)
+        if row is None:
+            return
+        yield row
 
 
 def reader_of(mosaic: AnyMosaic, tile: Tile, year: int, depth: int | None = None) -> Reader:

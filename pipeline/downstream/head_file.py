@@ -9,6 +9,7 @@ from tessera_mosaic.model.heads.files import MOST_BYTES, decode_head, encode_hea
 from tessera_mosaic.model.heads.head import Head, HeadError
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.urls import folder_and_key
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, model_name
 
@@ -105,7 +106,7 @@ def check_mosaic(head: Head, mosaic: AnyMosaic, extra: bool = False) -> None:
 
 def _place(url: str) -> tuple[Storage, str]:
     """The folder of a file, and its key there."""
-    folder, slash, key = url.rpartition("/")
+    folder, key = folder_and_key(url)
     if not key:
         raise BadInput("it names a folder, not a file", "head", url)
-    return Storage(folder if folder or not slash else "/") if slash else Storage("."), key
+    return Storage(folder), key

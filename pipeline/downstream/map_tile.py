@@ -20,7 +20,7 @@ from tessera_mosaic.model.heads.files import decode_head
 from tessera_mosaic.model.heads.head import Head
 from tessera_mosaic.model.heads.scoring import Scored, scorer_of
 from tessera_mosaic.pipeline.downstream.extra_layer import ExtraLayer
-from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, Reader, reader_of
+from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, Reader, read_rows, reader_of
 from tessera_mosaic.pipeline.downstream.map_layout import (
     DISTANCE_STEP,
     MEASURES,
@@ -187,12 +187,7 @@ class TileMapper:
         strips: NDArray[np.bool_] = np.any(known.reshape(-1, side, known.shape[1]), axis=(1, 2))
         meter.plan(int(strips.sum()), of=len(strips))
         rows: Iterator[Sequence[Chunk]] = reader.rows()
-        while True:
-            meter.check_stop()
-            with meter("read"), store_errors(self._maker.store):
-                chunks = next(rows, None)
-            if chunks is None:
-                break
+        for chunks in read_rows(rows, meter, self._maker.store):
             with meter("encode"):
                 for chunk, scored in self._pool.map(score, chunks):
                     if scored is not None:

@@ -155,13 +155,7 @@ def picture(
     _ = chosen.tiles
     step = math.ceil(max(max(window.shape) for window in chosen.windows) / MOST_SIDE)
     colours, fitted = _colours(chosen)
-    done = 0
-
-    def one_more() -> None:
-        nonlocal done
-        done += 1
-        tell(done, chosen.blocks)
-
+    one_more = chosen.steps(tell)
     seen = TrueColours(request.catalog, request.allow_hosts, chosen) if request.catalog else None
     files = []
     for window in chosen.windows:

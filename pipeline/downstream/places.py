@@ -18,15 +18,14 @@ from rasterio.features import rasterize
 
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.tiling.lattice import (
-    HEIGHT,
     NORTH_EDGE,
     NORTH_LIMIT,
     PIXEL,
     SOUTH_LIMIT,
     WEST_EDGE,
-    WIDTH,
     from_lonlat,
     moved,
+    pixels_at,
     to_lonlat,
     window_of_bounds,
     zone_of,
@@ -173,14 +172,7 @@ def pixels_of(places: Places, most: int = MOST_PIXELS) -> PlacePixels:
 def _of_points(numbers: NDArray[np.int64], points: NDArray[np.object_]) -> PlacePixels:
     """The pixel of each point."""
     at = shapely.get_coordinates(points)
-    zones = zone_of(at[:, 0])
-    rows, cols = np.zeros(len(at), np.int64), np.zeros(len(at), np.int64)
-    for zone in np.unique(zones):
-        of = zones == zone
-        east, north = from_lonlat(int(zone)).transform(at[of, 0], at[of, 1])
-        cols[of] = np.floor((east - WEST_EDGE) / PIXEL)
-        rows[of] = np.floor((NORTH_EDGE - north) / PIXEL)
-    return _pixels(numbers, zones, np.clip(rows, 0, HEIGHT - 1), np.clip(cols, 0, WIDTH - 1))
+    return _pixels(numbers, *pixels_at(at[:, 0], at[:, 1]))
 
 
 def _of_polygons(

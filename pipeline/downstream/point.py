@@ -19,16 +19,13 @@ from tessera_mosaic.pipeline.mosaic.region_windows import listed_zones, newest_y
 from tessera_mosaic.pipeline.mosaic.shards import Pixels
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
 from tessera_mosaic.pipeline.tiling.lattice import (
-    NORTH_EDGE,
     NORTH_LIMIT,
     PIXEL,
     SOUTH_LIMIT,
-    WEST_EDGE,
     Tile,
     Window,
-    from_lonlat,
+    pixels_at,
     zone_crs,
-    zone_of,
 )
 
 
@@ -149,9 +146,8 @@ def point(request: PointRequest) -> PointFound:
     'the mosaic has no zone 34, but zone 31'
     """
     mosaic = open_any(request.store)
-    zone = int(zone_of(request.lon))
-    east, north = from_lonlat(zone).transform(request.lon, request.lat)
-    row, col = int((NORTH_EDGE - north) // PIXEL), int((east - WEST_EDGE) // PIXEL)
+    at = pixels_at(np.array([request.lon]), np.array([request.lat]))
+    zone, row, col = (int(each[0]) for each in at)
     window = Window(zone, row, col, 1, 1)
     if request.year is not None:
         mosaic.check_made(request.year)

@@ -9,7 +9,7 @@ import shapely
 
 from tessera_mosaic.pipeline.errors import BadInput, StoreError
 from tessera_mosaic.pipeline.ledger.tile_lists import TileList, ever_planned, planned_tiles
-from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, tiles_with_shards
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, listed_tiles, tiles_with_shards
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
 from tessera_mosaic.pipeline.tiling.area import MOST_CORNERS_INSIDE, AreaRequest, read_area
 from tessera_mosaic.pipeline.tiling.lattice import Tile
@@ -95,17 +95,11 @@ def _listed(mosaic: AnyMosaic, year: int) -> Iterator[Tile]:
         raise BadInput(
             f"{mosaic.storage.url} has no list of its tiles: say what is searched", "region"
         )
-    side, step = mosaic.layout.side, mosaic.step(year)
     for zone in mosaic.zones:
         try:
-            keys = list(mosaic.storage.list(mosaic.layout.scales.prefix(zone, step)))
+            tiles = listed_tiles(mosaic, zone, year)
         except (BadInput, StoreError) as error:
             raise BadInput(
                 f"{mosaic.storage.url} cannot be listed, say what is searched ({error})", "region"
             ) from None
-        places = [key.split("/")[-2:] for key in keys]
-        yield from sorted(
-            Tile(zone, int(row), int(col), side)
-            for row, col in places
-            if row.isdigit() and col.isdigit()
-        )
+        yield from tiles

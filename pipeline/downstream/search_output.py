@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tessera_mosaic.pipeline.downstream.places import PlacePixels
 from tessera_mosaic.pipeline.downstream.search_heap import Hits, joined
 from tessera_mosaic.pipeline.io.storage import Storage
+from tessera_mosaic.pipeline.io.urls import folder_and_key
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, read_pixels
 from tessera_mosaic.pipeline.mosaic.layout import count_array
 from tessera_mosaic.pipeline.mosaic.part_reader import by_square, read_chunks
@@ -53,9 +54,8 @@ class Ranked:
 
 def place_of(url: str, patience: float) -> tuple[Storage, str]:
     """The folder of a file at a path or URL, and its key there."""
-    folder, slash, key = url.rpartition("/")
-    root = (folder or "/") if slash else "."
-    return Storage(root, patience=patience), key
+    folder, key = folder_and_key(url)
+    return Storage(folder, patience=patience), key
 
 
 def hits_table(found: Sequence[Ranked], mosaic: AnyMosaic, year: int, with_query: bool) -> pa.Table:

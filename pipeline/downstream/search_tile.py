@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from shapely import from_wkb
 
-from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, Reader, reader_of
+from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, Reader, read_rows, reader_of
 from tessera_mosaic.pipeline.downstream.search_heap import Heap, Hits, TileHeap
 from tessera_mosaic.pipeline.downstream.search_queries import Query
 from tessera_mosaic.pipeline.downstream.search_raster import encode_scores
@@ -195,12 +195,7 @@ class TileSearcher:
             return chunks, self._scanner.candidates(batch, limits)
 
         rows: Iterator[Sequence[Chunk]] = reader.rows(needed)
-        while True:
-            meter.check_stop()
-            with meter("read"), store_errors(self._maker.store):
-                chunks = next(rows, None)
-            if chunks is None:
-                break
+        for chunks in read_rows(rows, meter, self._maker.store):
             with meter("encode"):
                 limits = scan.limits()
                 size = min(BATCH, -(-len(chunks) // self._threads) or 1)

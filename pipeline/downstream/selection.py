@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from tessera_mosaic.pipeline.mosaic.region_windows import (
     windows_of,
 )
 from tessera_mosaic.pipeline.mosaic.shards import Pixels
-from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, WIDTH, Tile, Window, zone_group
+from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, WIDTH, Tile, Window, tiles_on, zone_group
 from tessera_mosaic.pipeline.tiling.region import read_region
 
 BLOCK = 512
@@ -73,7 +74,7 @@ class Selection:
             If there is none.
         """
         side = self.mosaic.layout.side
-        asked = (tile for window in self.windows for tile in _tiles_on(window, side))
+        asked = (tile for window in self.windows for tile in tiles_on(window, side))
         found = frozenset(tiles_with_shards(self.mosaic, self.year, asked))
         if not found:
             raise nothing_of(self.mosaic, self.year)
@@ -83,6 +84,11 @@ class Selection:
     def blocks(self) -> int:
         """Number of blocks in which the windows are read."""
         return sum(window.count_blocks(BLOCK) for window in self.windows)
+
+    def steps(self, tell: Callable[[int, int], None]) -> Callable[[], None]:
+        """What is to be called after each block, so that somebody is told how many are done."""
+        numbers = count(1)
+        return lambda: tell(next(numbers), self.blocks)
 
     def path_of(self, window: Window, out: str | Path) -> Path:
         """Where a zone's file goes: named after the zone, too, where there are several."""
@@ -104,7 +110,7 @@ class Selection:
         side, tiles = self.mosaic.layout.side, self.tiles
 
         def pixels(block: Window) -> Pixels | None:
-            if tiles.isdisjoint(_tiles_on(block, side)):
+            if tiles.isdisjoint(tiles_on(block, side)):
                 return None
             return part_of(self.mosaic, block, self.year)
 
@@ -184,7 +190,7 @@ def _embedded_part(mosaic: AnyMosaic, year: int, window: Window) -> Window:
     """The window around the embedded pixels of a window; the same where that is much to read."""
     if isinstance(mosaic, ForeignMosaic):
         return window
-    tiles = list(_tiles_on(window, mosaic.layout.side))
+    tiles = list(tiles_on(window, mosaic.layout.side))
     if len(tiles) > MOST_LOOKED_AT:
         return window
     rows, cols = np.zeros(window.height, bool), np.zeros(window.width, bool)
@@ -198,13 +204,6 @@ def _embedded_part(mosaic: AnyMosaic, year: int, window: Window) -> Window:
     (top, bottom), (left, right) = np.flatnonzero(rows)[[0, -1]], np.flatnonzero(cols)[[0, -1]]
     size = int(bottom - top) + 1, int(right - left) + 1
     return Window(window.zone, window.row + int(top), window.col + int(left), *size)
-
-
-def _tiles_on(window: Window, side: int) -> Iterator[Tile]:
-    """Tiles that a window touches, row by row."""
-    for row in range(window.row // side, -(-(window.row + window.height) // side)):
-        for col in range(window.col // side, -(-(window.col + window.width) // side)):
-            yield Tile(window.zone, row, col, side)
 
 
 def _within_lattice(extent: Extent) -> Window:

@@ -94,9 +94,9 @@ def year_shift(
         )
     years = (to, year)
     found, radar = YearMeans(mosaic.layout.dims), RadarShares()
+    region = None if inside is None else from_wkb(inside)
     for sampled in sampled_tiles(mosaic, tiles, years):
         scales = sampled.pair.scales()
-        region = None if inside is None else from_wkb(inside)
         taken = sampled.pixels & wanted_pixels(sampled.tile.window, 0, region)
         for each in scales:
             taken &= np.isfinite(each)

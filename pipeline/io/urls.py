@@ -36,6 +36,20 @@ TOKENS = ("access_token", "token", "api_key", "api-key", "apikey", "subscription
 """Parts of a query that are credentials and no signatures."""
 
 
+def folder_and_key(url: str) -> tuple[str, str]:
+    """The folder in which a file lies, and its name there; no name where it is a folder's.
+
+    Examples
+    --------
+    >>> folder_and_key("gs://bucket/crops.head"), folder_and_key("crops.head")
+    (('gs://bucket', 'crops.head'), ('.', 'crops.head'))
+    >>> folder_and_key("/crops.head")
+    ('/', 'crops.head')
+    """
+    folder, slash, key = url.rpartition("/")
+    return (folder or "/") if slash else ".", key
+
+
 def is_local(url: str) -> bool:
     """Tell whether an address is that of a file of this machine."""
     return "://" not in url or url.startswith("file://")

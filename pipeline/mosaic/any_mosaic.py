@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from tessera_mosaic.pipeline.mosaic.metadata import parse_root
 from tessera_mosaic.pipeline.mosaic.part_reader import nothing, read_at, read_part
 from tessera_mosaic.pipeline.mosaic.shards import Pixels
 from tessera_mosaic.pipeline.mosaic.store import ROOT, Mosaic
-from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
+from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, tiles_on
 
 MOST_ASKED = 64
 """Shards that are asked for before a part counts as having some."""
@@ -121,12 +122,27 @@ def has_shards(mosaic: AnyMosaic, windows: Iterable[Window], year: int) -> bool:
     side = mosaic.layout.side
     tiles: list[Tile] = []
     for window in windows:
-        rows = range(window.row // side, -(-(window.row + window.height) // side))
-        cols = range(window.col // side, -(-(window.col + window.width) // side))
-        if len(tiles) + len(rows) * len(cols) > MOST_ASKED:
+        tiles += islice(tiles_on(window, side), MOST_ASKED + 1)
+        if len(tiles) > MOST_ASKED:
             return True
-        tiles += [Tile(window.zone, row, col, side) for row in rows for col in cols]
     return next(tiles_with_shards(mosaic, year, tiles), None) is not None
+
+
+def listed_tiles(mosaic: Mosaic, zone: int, year: int) -> list[Tile]:
+    """Tiles of a zone and year by the keys of their shards, in order.
+
+    Raises
+    ------
+    BadInput, StoreError
+        If the store cannot be listed.
+    """
+    keys = mosaic.storage.list(mosaic.layout.scales.prefix(zone, mosaic.step(year)))
+    places = (key.split("/")[-2:] for key in keys)
+    return sorted(
+        Tile(zone, int(row), int(col), mosaic.layout.side)
+        for row, col in places
+        if row.isdigit() and col.isdigit()
+    )
 
 
 def tiles_with_shards(mosaic: AnyMosaic, year: int, tiles: Iterable[Tile]) -> Iterator[Tile]:

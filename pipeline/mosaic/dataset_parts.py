@@ -14,16 +14,13 @@ from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, read_pixels
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint, model_name
 from tessera_mosaic.pipeline.mosaic.layout import count_array
 from tessera_mosaic.pipeline.tiling.lattice import (
-    HEIGHT,
     NORTH_EDGE,
     NORTH_LIMIT,
     PIXEL,
     SOUTH_LIMIT,
     WEST_EDGE,
-    WIDTH,
-    from_lonlat,
+    pixels_at,
     zone_crs,
-    zone_of,
 )
 
 GRID = "spatial_ref"
@@ -106,7 +103,7 @@ def at_places(mosaic: AnyMosaic, lon: Any, lat: Any, year: int) -> xarray.Datase
             f"{SOUTH_LIMIT:g} to {NORTH_LIMIT:g}",
             "lon",
         )
-    zones, rows, cols = _pixels_at(lons, lats)
+    zones, rows, cols = pixels_at(lons, lats)
     found = read_pixels(mosaic, year, zones, rows, cols)
     scales = np.where(np.isfinite(found.scales), found.scales, np.float32(np.nan))
     values: NDArray[np.float32] = found.codes.astype(np.float32) * scales[:, None]
@@ -127,17 +124,3 @@ def at_places(mosaic: AnyMosaic, lon: Any, lat: Any, year: int) -> xarray.Datase
         },
     )
     return dataset if given[0].ndim else dataset.isel(point=0)
-
-
-def _pixels_at(
-    lons: NDArray[np.float64], lats: NDArray[np.float64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Zones, rows and columns of the pixels that hold places."""
-    zones = zone_of(lons)
-    rows, cols = np.zeros(len(lons), np.int64), np.zeros(len(lons), np.int64)
-    for zone in np.unique(zones):
-        of = zones == zone
-        east, north = from_lonlat(int(zone)).transform(lons[of], lats[of])
-        cols[of] = np.clip(np.floor((east - WEST_EDGE) / PIXEL), 0, WIDTH - 1)
-        rows[of] = np.clip(np.floor((NORTH_EDGE - north) / PIXEL), 0, HEIGHT - 1)
-    return zones, rows, cols

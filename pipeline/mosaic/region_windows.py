@@ -8,7 +8,7 @@ import numpy as np
 from shapely.geometry.base import BaseGeometry
 
 from tessera_mosaic.pipeline.errors import BadInput, StoreError
-from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, has_shards
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, has_shards, listed_tiles
 from tessera_mosaic.pipeline.mosaic.foreign import ForeignMosaic
 from tessera_mosaic.pipeline.tiling.boxes import Box
 from tessera_mosaic.pipeline.tiling.lattice import Window, lonlat_bounds
@@ -98,12 +98,11 @@ def made_windows(mosaic: AnyMosaic, year: int) -> dict[int, Window]:
     side, windows = mosaic.layout.side, {}
     for zone in mosaic.zones:
         try:
-            keys = list(mosaic.storage.list(mosaic.layout.scales.prefix(zone, mosaic.step(year))))
+            tiles = listed_tiles(mosaic, zone, year)
         except StoreError:
             return {}
-        places = [key.split("/")[-2:] for key in keys]
-        at = np.array([place for place in places if "".join(place).isdigit()], np.int64)
-        if len(at):
+        if tiles:
+            at = np.array([(tile.row, tile.col) for tile in tiles])
             (top, left), (bottom, right) = at.min(axis=0), at.max(axis=0) + 1
             size = int(bottom - top) * side, int(right - left) * side
             windows[zone] = Window(zone, int(top) * side, int(left) * side, *size)

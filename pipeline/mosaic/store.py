@@ -34,7 +34,7 @@ from tessera_mosaic.pipeline.mosaic.metadata import (
 from tessera_mosaic.pipeline.mosaic.root import ROOT, refuse_others, root_is_cut_short
 from tessera_mosaic.pipeline.mosaic.shards import Pixels, decode_shard
 from tessera_mosaic.pipeline.mosaic.writer import ShardWriter
-from tessera_mosaic.pipeline.tiling.lattice import Tile, Window
+from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, tiles_on
 
 METADATA_LOCK = "metadata"
 """Name of the lock of whoever edits the metadata."""
@@ -145,16 +145,13 @@ class Mosaic(MosaicMetadata):
             np.full((height, width), np.inf, np.float32),
             {name: np.zeros((height, width), np.uint16) for name in self.layout.observed},
         )
-        side = self.layout.side
-        for row in range(window.row // side, -(-(window.row + height) // side)):
-            for col in range(window.col // side, -(-(window.col + width) // side)):
-                tile = Tile(window.zone, row, col, side)
-                part = _overlap(window, tile.window)
-                ours, theirs = part.within(window), part.within(tile.window)
-                read = self.read(tile, year)
-                pixels.codes[ours], pixels.scales[ours] = read.codes[theirs], read.scales[theirs]
-                for name in self.layout.observed:
-                    pixels.counts[name][ours] = read.counts[name][theirs]
+        for tile in tiles_on(window, self.layout.side):
+            part = _overlap(window, tile.window)
+            ours, theirs = part.within(window), part.within(tile.window)
+            read = self.read(tile, year)
+            pixels.codes[ours], pixels.scales[ours] = read.codes[theirs], read.scales[theirs]
+            for name in self.layout.observed:
+                pixels.counts[name][ours] = read.counts[name][theirs]
         return pixels
 
     def _read(self, tile: Tile, step: int, array: Array) -> np.ndarray:

@@ -207,6 +207,44 @@ def from_lonlat(zone: int) -> Transformer:
     return Transformer.from_crs("EPSG:4326", zone_crs(zone), always_xy=True)
 
 
+def pixels_at(
+    lon: NDArray[np.float64], lat: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Zones, rows and columns of the pixels that hold places, each int64 (places,).
+
+    Parameters
+    ----------
+    lon, lat : float64 (places,)
+        Degrees.
+
+    Examples
+    --------
+    >>> [int(each[0]) for each in pixels_at(np.array([2.9999]), np.array([50.84]))]
+    [31, 370684, 34815]
+    """
+    zones = zone_of(lon)
+    rows, cols = np.zeros(len(lon), np.int64), np.zeros(len(lon), np.int64)
+    for zone in np.unique(zones):
+        of = zones == zone
+        east, north = from_lonlat(int(zone)).transform(lon[of], lat[of])
+        cols[of] = np.floor((east - WEST_EDGE) / PIXEL)
+        rows[of] = np.floor((NORTH_EDGE - north) / PIXEL)
+    return zones, np.clip(rows, 0, HEIGHT - 1), np.clip(cols, 0, WIDTH - 1)
+
+
+def tiles_on(window: Window, side: int) -> Iterator[Tile]:
+    """Tiles of a side that a window touches, row by row.
+
+    Examples
+    --------
+    >>> [tile.name for tile in tiles_on(Window(31, 4000, 2000, 10, 100), 2048)]
+    ['utm31-r00001-c0000', 'utm31-r00001-c0001']
+    """
+    for row in range(window.row // side, -(-(window.row + window.height) // side)):
+        for col in range(window.col // side, -(-(window.col + window.width) // side)):
+            yield Tile(window.zone, row, col, side)
+
+
 def moved(shapes: Any, transformer: Transformer) -> Any:
     """Shapes with every corner brought to another reference system; edges stay straight there."""
 
