@@ -187,16 +187,36 @@ def test_a_node_that_dies_loses_nothing(cluster: Slurm, work: Work, tmp_path: Pa
     assert status(store)[0] == 0
 
 
+def test_a_task_near_its_time_limit_is_queued_again(
+    cluster: Slurm, work: Work, tmp_path: Path
+) -> None:
+    """Slurm's signal before the limit comes to the script alone; here it is sent at once."""
+    store = tmp_path / "store"
+    submitted = submit(cluster, script(tmp_path, work, store, 2))
+    cluster.wait_for(lambda: len(records(store)) > 3 and bool(at_work_on(cluster, "n1")))
+    (near,) = at_work_on(cluster, "n1")
+    cluster.ask("scancel", "--batch", "--signal=USR1", near)
+    cluster.wait_for(lambda: cluster.job(near)["Restarts"] == "1")
+    assert len(records(store)) < 16
+    cluster.wait_for_jobs()
+    assert states(cluster, submitted.array, range(2)) == ["COMPLETED"] * 2, submitted.said
+    assert submitted.said.count("the time limit is near") == 1
+    assert made(store) == made(work.alone)
+    assert f"{YEAR}: 16 of 16 tiles done" in submitted.closed
+
+
 def test_another_number_of_shares_goes_on(cluster: Slurm, work: Work, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    first = submit(cluster, script(tmp_path, work, store, 8))
+    first = submit(cluster, script(tmp_path, work, store, 2))
     cluster.wait_for(lambda: len(records(store)) > 3)
     cluster.ask("scancel", first.array, first.closing)
     cluster.wait_for_jobs()
     assert 0 < len(records(store)) < 16
+    # Both were at work, and stopped by themselves at the end of a block.
+    assert first.said.count("stopped") == 2, first.said
     code, told = status(store)
     assert code == 3
-    assert "of 8 shares are done" in told
+    assert "of 2 shares are done" in told
     second = submit(cluster, script(tmp_path, work, store, 3))
     cluster.wait_for_jobs()
     assert made(store) == made(work.alone)
