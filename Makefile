@@ -10,7 +10,7 @@ versitygw := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 fake-gcs-server := github.com/fsouza/fake-gcs-server@v1.56.1
 minio := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 
-.PHONY: setup demo test lint docs release stores engines bench soak fuzz clean
+.PHONY: setup demo test lint docs release stores engines image image-test bench soak fuzz clean
 
 setup: $(VENV)/.ready
 
@@ -25,7 +25,7 @@ demo: setup
 	$(BIN)/tessera-mosaic demo
 
 test: setup
-	$(BIN)/python -m pytest -m "not soak and not engines" --numprocesses=2
+	$(BIN)/python -m pytest -m "not soak and not engines and not image" --numprocesses=2
 
 # The pages as a site in build/site; a link that leads nowhere is an error.
 docs: setup
@@ -70,20 +70,31 @@ build/stores/%:
 
 # The job on engines that are started for real: Beam's Prism, built with Go, and the Slurm of Debian
 # (apt-get install slurm-wlm munge). Where one is not there its tests are skipped and say why.
-PRISM := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
-PRISM_MODULE := github.com/apache/beam/sdks/v2@v2.77.0
+prism := github.com/apache/beam/sdks/v2/go/cmd/prism@v2.77.0
+# The program that starts a worker in every container of Beam's.
+container := github.com/apache/beam/sdks/v2/python/container@v2.77.0
+ENGINES_MODULE := github.com/apache/beam/sdks/v2@v2.77.0
 
 engines: setup build/engines/prism
 	$(BIN)/python -m pytest -m engines
 
-build/engines/prism:
-	@if ! command -v go >/dev/null; then echo "Prism is not built: there is no Go"; \
-	elif ! $(call within,$(REACHED_IN)) go list -m $(PRISM_MODULE) >/dev/null; then \
-	  echo "Prism is not built: its module cannot be reached within $(REACHED_IN) s"; \
+build/engines/%:
+	@if ! command -v go >/dev/null; then echo "$* is not built: there is no Go"; \
+	elif ! $(call within,$(REACHED_IN)) go list -m $(ENGINES_MODULE) >/dev/null; then \
+	  echo "$* is not built: its module cannot be reached within $(REACHED_IN) s"; \
 	else \
-	  GOBIN=$(CURDIR)/build/engines $(call within,$(BUILT_IN)) go install $(PRISM) || \
-	    echo "Prism could not be built"; \
+	  GOBIN=$(CURDIR)/build/engines $(call within,$(BUILT_IN)) go install $($*) || \
+	    echo "$* could not be built"; \
 	fi
+
+# The image that clouds and clusters run, by Docker, BuildKit or buildah: deploy/image.sh says how to
+# name other base images. `make image-test` builds it on stand-ins for them (debootstrap, buildah and
+# Beam's boot) and runs it; what a machine lacks it says and skips.
+image:
+	deploy/image.sh
+
+image-test: setup build/engines/prism build/engines/container
+	$(BIN)/python -m pytest -m image -rs
 
 bench: setup
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[bench]'

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Builds the image, pushes it, and puts the Flex Template that names it by its digest.
 #   deploy/build.sh [cuda|cpu]         (cpu: TORCH_INDEX names PyTorch's index of CPU wheels)
-# Needs docker with buildx, gcloud (signed in), and Terraform's first apply. WEIGHTS=path/below/the/
-# checkout bakes weights in. Says in one line what is missing. Prints the image's name for Terraform's variable `image`.
+# Needs docker with buildx, gcloud (signed in), and Terraform's first apply. WEIGHTS=weights/FILE bakes
+# in what lies there, which git ignores. Says in one line what is missing. Prints the image's name for
+# Terraform's variable `image`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,6 +27,13 @@ needs python3 "it reads the version and makes the template"
 if [[ -n $(git status --porcelain) ]]; then
   fail "the checkout has changes that no commit names: commit them first"
 fi
+weights=${WEIGHTS:-deploy/.no-weights}
+case $weights in
+  deploy/.no-weights) ;;
+  *..*) fail "WEIGHTS=$weights leaves the folder weights/ of the checkout, from which the image is built" ;;
+  weights | weights/*) [[ -e $weights ]] || fail "WEIGHTS=$weights is not there: put the file below weights/ in the checkout" ;;
+  *) fail "WEIGHTS=$weights lies elsewhere: put the file below weights/ in the checkout" ;;
+esac
 
 # Base images by digest, and of this year: what a tag names changes, and old ones have known holes.
 bases=()
@@ -54,18 +62,26 @@ repository=$(setting repository)
 template=$(setting template)
 revision=$(git rev-parse HEAD)
 version=$(python3 -c 'import tomllib; print(tomllib.load(open("pyproject.toml", "rb"))["project"]["version"])')
-built=$(mktemp)
-trap 'rm -f "$built"' EXIT
+# A time for files in layers, which would all be pushed anew if it were that of each commit.
+epoch=$(git log -1 --format=%ct -- constraints.txt)
+scratch=$(mktemp --directory)
+trap 'rm -rf "$scratch"' EXIT
+built=$scratch/built.json
 
+# Provenance and a list of contents are more than docker's own builder can make.
+builder=tessera-mosaic
+docker buildx inspect "$builder" >/dev/null 2>&1 ||
+  docker buildx create --name "$builder" --driver docker-container >/dev/null
 docker buildx build . \
+  --builder "$builder" \
   --file deploy/Dockerfile \
   --platform linux/amd64 \
   "${bases[@]}" \
   --build-arg TORCH_INDEX="$torch_index" \
-  --build-arg WEIGHTS="${WEIGHTS:-deploy/.no-weights}" \
+  --build-arg WEIGHTS="$weights" \
   --build-arg VERSION="$version" \
   --build-arg REVISION="$revision" \
-  --build-arg SOURCE_DATE_EPOCH="$(git log -1 --format=%ct)" \
+  --build-arg SOURCE_DATE_EPOCH="${epoch:-0}" \
   --provenance=true --sbom=true \
   --metadata-file "$built" \
   --output "type=image,name=$repository/mosaic:$variant-${revision:0:12},push=true,rewrite-timestamp=true"
@@ -73,6 +89,12 @@ docker buildx build . \
 digest=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["containerimage.digest"])' "$built")
 image=$repository/mosaic@$digest
 if [[ $variant == cuda ]]; then
-  python3 -m deploy.template spec "$image" | gcloud storage cp - "$template"
+  # A launch would fail on half a template: it is whole before the old one is replaced.
+  spec=$scratch/spec.json
+  if ! python3 -m deploy.template spec "$image" >"$spec" ||
+    ! python3 -c 'import json, sys; assert json.load(open(sys.argv[1]))["image"] == sys.argv[2]' "$spec" "$image"; then
+    fail "the template could not be made; the image is pushed, and the template in the bucket is as it was"
+  fi
+  gcloud storage cp "$spec" "$template"
 fi
 echo "$image"

@@ -5,35 +5,61 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from deploy import boot
+from deploy.boot import NotOnGoogleCloud
 
 BOOT = Path(boot.__file__)
 TOKEN, SECRET = "the-account's-token", "a secret value"
 
 
 class Cloud(BaseHTTPRequestHandler):
-    """A metadata server and a Secret Manager that holds one secret."""
+    """A metadata server and a Secret Manager that holds one secret.
+
+    Parameters
+    ----------
+    failures
+        How many more requests for secrets are answered with 503.
+    drops
+        How many more connections are closed without an answer.
+    tokens
+        Whether the machine has an account.
+    asked
+        Paths of all requests.
+    """
 
     failures = 0
+    drops = 0
     tokens = True
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
+        Cloud.asked.append(self.path)
+        if Cloud.drops:
+            Cloud.drops -= 1
+            self.close_connection = True
+            return
         if self.path.startswith("/computeMetadata/"):
             assert self.headers["Metadata-Flavor"] == "Google"
-            if not Cloud.tokens:
-                self.reply(404, b"")
+            if not Cloud.tokens and self.path.endswith("/token"):
+                self.reply(404, b"", flavored=True)
                 return
             token = json.dumps({"access_token": TOKEN}).encode()
-            self.reply(200, token if self.path.endswith("/token") else b"a-project")
+            found = token if self.path.endswith("/token") else b"a-project"
+            self.reply(200, found, flavored=True)
         elif self.headers["Authorization"] != f"Bearer {TOKEN}":
             self.reply(401, b"")
         elif Cloud.failures:
@@ -45,8 +71,10 @@ class Cloud(BaseHTTPRequestHandler):
         else:
             self.reply(404, b"")
 
-    def reply(self, status: int, body: bytes) -> None:
+    def reply(self, status: int, body: bytes, flavored: bool = False) -> None:
         self.send_response(status)
+        if flavored:
+            self.send_header("Metadata-Flavor", "Google")
         self.end_headers()
         self.wfile.write(body)
 
@@ -54,25 +82,47 @@ class Cloud(BaseHTTPRequestHandler):
         pass
 
 
-@pytest.fixture
-def cloud() -> Iterator[dict[str, str]]:
-    """The environment of a machine in that cloud."""
-    Cloud.failures, Cloud.tokens = 0, True
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Cloud)
+class Proxy(BaseHTTPRequestHandler):
+    """Answers whoever is asked for as proxies do that know no such host."""
+
+    status = 403
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(b"<html>a page of its own</html>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server on the loopback: its host and port."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    host = f"127.0.0.1:{server.server_port}"
-    yield {"GCE_METADATA_HOST": host, "SECRET_MANAGER_ENDPOINT": f"http://{host}"}
+    yield f"127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
 
 
-def test_secrets_are_handed_over(
-    cloud: dict[str, str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(boot.time, "sleep", lambda seconds: None)
+@pytest.fixture
+def cloud() -> Iterator[dict[str, str]]:
+    """The environment of a machine in that cloud."""
+    Cloud.failures, Cloud.drops, Cloud.tokens = 0, 0, True
+    Cloud.asked.clear()
+    with served(Cloud) as host:
+        yield {"GCE_METADATA_HOST": host, "SECRET_MANAGER_ENDPOINT": f"http://{host}"}
+
+
+def at_once(seconds: float) -> None:
+    """Wait for nothing."""
+
+
+def test_secrets_are_handed_over(cloud: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     Cloud.failures = 2
     environment = dict(cloud)
-    assert boot.hand_over_secrets(environment) == ["EARTHDATA_TOKEN"]
+    assert boot.hand_over_secrets(environment, at_once) == ["EARTHDATA_TOKEN"]
     assert environment["EARTHDATA_TOKEN"] == SECRET
     assert "PC_SDK_SUBSCRIPTION_KEY" not in environment
     said = capsys.readouterr()
@@ -83,23 +133,82 @@ def test_secrets_are_handed_over(
 
 def test_what_is_set_is_kept(cloud: dict[str, str]) -> None:
     environment = {**cloud, "EARTHDATA_TOKEN": "mine"}
-    assert boot.hand_over_secrets(environment) == []
+    assert boot.hand_over_secrets(environment, at_once) == []
     assert environment["EARTHDATA_TOKEN"] == "mine"
 
 
-def test_a_secret_that_cannot_be_fetched_stops_the_container(
+def test_nobody_is_asked_where_nothing_is_wanted(cloud: dict[str, str]) -> None:
+    given = {"EARTHDATA_TOKEN": "mine", "PC_SDK_SUBSCRIPTION_KEY": "mine, too"}
+    assert boot.hand_over_secrets({**cloud, **given}) == []
+    assert boot.hand_over_secrets({**cloud, "NO_GCE_CHECK": "true"}) == []
+    assert Cloud.asked == []
+
+
+@pytest.mark.parametrize("drops", [1, 3])
+def test_connections_that_drop_are_tried_again(cloud: dict[str, str], drops: int) -> None:
+    """The first that drops is the metadata server's: it does not count as being elsewhere."""
+    Cloud.drops = drops
+    assert boot.hand_over_secrets(dict(cloud), at_once) == ["EARTHDATA_TOKEN"]
+
+
+def test_one_refused_connection_is_not_elsewhere(cloud: dict[str, str]) -> None:
+    """The metadata server begins to listen while it is waited for."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    servers = []
+
+    def listen(seconds: float) -> None:
+        servers.append(ThreadingHTTPServer(("127.0.0.1", port), Cloud))
+        threading.Thread(target=servers[0].serve_forever, daemon=True).start()
+
+    here = {**cloud, "GCE_METADATA_HOST": f"127.0.0.1:{port}"}
+    assert boot.hand_over_secrets(here, listen) == ["EARTHDATA_TOKEN"]
+    servers[0].shutdown()
+    servers[0].server_close()
+
+
+@pytest.mark.parametrize("status", [200, 302, 403, 404, 503])
+def test_whatever_else_answers_is_not_google(
+    status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Told(Proxy):
+        pass
+
+    Told.status = status
+    with served(Told) as host:
+        assert boot.hand_over_secrets({"GCE_METADATA_HOST": host}) == []
+    assert f"not on Google Cloud (something else answers, with {status})" in capsys.readouterr().err
+
+
+def test_the_metadata_server_is_asked_without_a_proxy(
     cloud: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(boot.time, "sleep", lambda seconds: None)
+    with served(Proxy) as proxy:
+        monkeypatch.setenv("http_proxy", f"http://{proxy}")
+        monkeypatch.setenv("no_proxy", "")
+        with pytest.raises(NotOnGoogleCloud, match="403"):
+            boot.ask_metadata(proxy, "project/project-id", at_once)
+        host = cloud["GCE_METADATA_HOST"]
+        assert boot.ask_metadata(host, "project/project-id", at_once) == b"a-project"
+
+
+def test_a_secret_that_cannot_be_fetched_stops_the_container(cloud: dict[str, str]) -> None:
     Cloud.failures = 100
     with pytest.raises(OSError, match="503"):
-        boot.hand_over_secrets(dict(cloud))
+        boot.hand_over_secrets(dict(cloud), at_once)
 
 
 def test_a_machine_without_an_account_stops_the_container(cloud: dict[str, str]) -> None:
     Cloud.tokens = False
-    with pytest.raises(OSError, match="404"):
-        boot.hand_over_secrets(dict(cloud))
+    done = subprocess.run(
+        [sys.executable, BOOT, "true"],
+        env={**os.environ, **cloud},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (1, "boot: HTTP Error 404: Not Found\n")
 
 
 def test_the_command_inherits_the_secrets(cloud: dict[str, str]) -> None:
@@ -130,3 +239,33 @@ def test_options_alone_go_to_beams_boot(tmp_path: Path) -> None:
     )
     assert done.stdout == "--id=1 --logging_endpoint=here\n"
     assert "not on Google Cloud" in done.stderr
+
+
+ABOUT_ITSELF = """
+import getpass, json, os
+print(json.dumps([os.getcwd(), os.environ["HOME"], getpass.getuser()]))
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become somebody else")
+def test_anybody_has_a_place_to_write_and_a_name(tmp_path: Path) -> None:
+    """Beam's boot writes into its working directory, PyTorch below the home by the user's name."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o755)
+    copy = shutil.copy(BOOT, tmp_path)
+    python = ["/usr/bin/python3", "-c"]
+    start = f"import os, runpy; os.chdir({str(closed)!r}); os.setuid(54321); "
+    start += f"runpy.run_path({str(copy)!r}, run_name='__main__')"
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o755)
+    done = subprocess.run(
+        [*python, start, *python, ABOUT_ITSELF],
+        env={"PATH": os.environ["PATH"], "HOME": "/", "NO_GCE_CHECK": "true"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    folder, home, name = json.loads(done.stdout)
+    assert folder == home == tempfile.gettempdir()
+    assert name == "tessera"

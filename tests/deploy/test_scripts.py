@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import re
 import shutil
@@ -93,6 +94,33 @@ def test_launch_posts_where_nothing_is_missing(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "posted\n"), done.stderr
 
 
+def checkout(folder: Path) -> Path:
+    """A checkout with a commit and base images of today."""
+    (folder / "deploy").mkdir(parents=True)
+    for name in ("build.sh", "Dockerfile"):
+        shutil.copy(DEPLOY / name, folder / "deploy")
+    for name in (".gitignore", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, folder)
+    names = re.findall(r"^ARG ([A-Z]*_IMAGE)=", (DEPLOY / "Dockerfile").read_text(), re.M)
+    day, digest = datetime.date.today().isoformat(), f"@sha256:{'0' * 64}"
+    lock = "".join(f"{name} image{digest} {day}\n" for name in names)
+    (folder / "deploy" / "images.lock").write_text(lock)
+    who = ["-c", "user.name=x", "-c", "user.email=x@x"]
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "x"]):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    return folder
+
+
+def build(folder: Path, path: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["deploy/build.sh"],
+        cwd=folder,
+        env={**os.environ, "PATH": path, **variables},
+        capture_output=True,
+        text=True,
+    )
+
+
 @pytest.mark.parametrize(
     ("missing", "says"),
     [
@@ -107,27 +135,143 @@ def test_launch_posts_where_nothing_is_missing(tmp_path: Path) -> None:
 def test_build_names_what_it_misses(
     missing: dict[str, str | None], says: str, tmp_path: Path
 ) -> None:
-    checkout = tmp_path / "checkout"
-    (checkout / "deploy").mkdir(parents=True)
-    for name in ("build.sh", "Dockerfile"):
-        shutil.copy(DEPLOY / name, checkout / "deploy")
-    names = re.findall(r"^ARG ([A-Z]*_IMAGE)=", (DEPLOY / "Dockerfile").read_text(), re.M)
-    day, digest = datetime.date.today().isoformat(), f"@sha256:{'0' * 64}"
-    lock = "".join(f"{name} image{digest} {day}\n" for name in names)
-    (checkout / "deploy" / "images.lock").write_text(lock)
-    who = ["-c", "user.name=x", "-c", "user.email=x@x"]
-    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "x"]):
-        subprocess.run(["git", *words], cwd=checkout, check=True)
     tools = {name: body for name, body in {**TOOLS, **missing}.items() if body is not None}
+    done = build(checkout(tmp_path / "checkout"), path_with(tmp_path / "bin", tools))
+    assert says in said(done)
+
+
+def docker(log: Path, has_builder: bool) -> str:
+    """A docker that writes down what it is asked for."""
+    return f"""
+echo "$*" >>{log}
+[ "$2" = inspect ] && exit {0 if has_builder else 1}
+while [ $# -gt 0 ]; do
+  [ "$1" = --metadata-file ] && echo '{{"containerimage.digest": "sha256:1"}}' >"$2"
+  shift
+done
+exit 0
+"""
+
+
+def python(template: str) -> str:
+    """A Python that makes the template so."""
+    return f'if [ "$2" = deploy.template ]; then {template}; exit; fi; {TOOLS["python3"]}'
+
+
+WHOLE = """echo "{\\"image\\": \\"$4\\"}\""""
+
+PUSHING = {**TOOLS, "gcloud": "exit 0", "python3": python(WHOLE)}
+
+PUTS = """
+echo "$*" >>{log}
+cat "$3" >{put}
+"""
+
+
+@pytest.mark.parametrize(
+    ("template", "says"),
+    [
+        ('echo "{}"; exit 1', "the template could not be made"),
+        ("exit 0", "the template could not be made"),
+        ("""echo '{"image": "another"}'""", "the template could not be made"),
+        (WHOLE, ""),
+    ],
+)
+def test_only_a_whole_template_replaces_the_old_one(
+    template: str, says: str, tmp_path: Path
+) -> None:
+    log, put = tmp_path / "gcloud.log", tmp_path / "put"
+    tools = {
+        **TOOLS,
+        "docker": docker(tmp_path / "docker.log", has_builder=True),
+        "gcloud": PUTS.format(log=log, put=put),
+        "python3": python(template),
+    }
+    done = build(checkout(tmp_path / "checkout"), path_with(tmp_path / "bin", tools))
+    if says:
+        assert done.returncode == 2
+        assert says in done.stderr.splitlines()[-1]
+        assert not log.exists()
+    else:
+        assert (done.returncode, done.stdout) == (0, "x/mosaic@sha256:1\n"), done.stderr
+        assert json.loads(put.read_text()) == {"image": "x/mosaic@sha256:1"}
+        assert log.read_text().endswith(" gs://a\n")
+
+
+@pytest.mark.parametrize("has_builder", [True, False])
+def test_build_has_a_builder_of_its_own(has_builder: bool, tmp_path: Path) -> None:
+    """Docker's own builder refuses to make provenance and a list of contents."""
+    log = tmp_path / "docker.log"
+    tools = {**PUSHING, "docker": docker(log, has_builder)}
+    done = build(checkout(tmp_path / "checkout"), path_with(tmp_path / "bin", tools))
+    assert done.returncode == 0, done.stderr
+    asked = log.read_text().splitlines()
+    made = [line for line in asked if line.startswith("buildx create")]
+    assert (
+        made == []
+        if has_builder
+        else ["buildx create --name tessera-mosaic --driver docker-container"]
+    )
+    [built] = [line for line in asked if line.startswith("buildx build")]
+    assert "--builder tessera-mosaic" in built
+    assert "--provenance=true --sbom=true" in built
+
+
+def test_weights_can_be_baked_in(tmp_path: Path) -> None:
+    """They lie below the checkout, and git takes no notice of them."""
+    folder, log = checkout(tmp_path / "checkout"), tmp_path / "docker.log"
+    tools = {**PUSHING, "docker": docker(log, has_builder=True)}
     path = path_with(tmp_path / "bin", tools)
-    done = subprocess.run(
-        ["deploy/build.sh"],
-        cwd=checkout,
-        env={**os.environ, "PATH": path},
+    assert "is not there" in said(build(folder, path, WEIGHTS="weights/student.pt"))
+    (folder / "weights").mkdir()
+    (folder / "weights" / "student.pt").write_bytes(b"weights")
+    done = build(folder, path, WEIGHTS="weights/student.pt")
+    assert done.returncode == 0, done.stderr
+    assert "--build-arg WEIGHTS=weights/student.pt " in log.read_text()
+    for elsewhere in ("/tmp", "model/data", "weights/../model"):
+        assert "weights/" in said(build(folder, path, WEIGHTS=elsewhere))
+    assert "!weights" in (DEPLOY / "Dockerfile.dockerignore").read_text().split()
+
+
+def image(path: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [DEPLOY / "image.sh", "named"],
+        env={**os.environ, "PATH": path, **variables},
         capture_output=True,
         text=True,
     )
-    assert says in said(done)
+
+
+def test_image_is_built_by_what_there_is(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    note = f'echo "$(basename "$0") $*" >>{log}'
+    more = {"basename": f'exec {shutil.which("basename")} "$@"', "mkdir": "exit 0"}
+    every = {
+        "docker": note,
+        "buildctl": note,
+        "buildah": note,
+    }
+    none = path_with(tmp_path / "none", more)
+    assert "neither Docker with buildx, BuildKit nor buildah" in said(image(none))
+    assert "there is no builder 'podman'" in said(image(none, BUILDER="podman"))
+    assert "buildah does not answer here" in said(image(none, BUILDER="buildah"))
+    for left_out, chosen in (
+        (0, "docker buildx build"),
+        (1, "buildctl build"),
+        (2, "buildah build"),
+    ):
+        log.unlink(missing_ok=True)
+        tools = {**more, **dict(list(every.items())[left_out:])}
+        done = image(
+            path_with(tmp_path / str(left_out), tools), PYTHON_IMAGE="base", BUILD_OPTIONS="--x --y"
+        )
+        assert done.returncode == 0, done.stderr
+        built = log.read_text().splitlines()[-1]
+        assert built.startswith(chosen)
+        assert "PYTHON_IMAGE=base" in built
+        assert "VERSION=0." in built
+        assert "--x --y" in built
+        assert "named" in built
 
 
 def test_build_wants_a_commit(tmp_path: Path) -> None:
