@@ -151,7 +151,7 @@ def test_a_log_is_added_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert len(capsys.readouterr().err.splitlines()) == 1
     lines = log.read_text().splitlines()
     assert [line.split(": ")[1].split(" ")[1] for line in lines] == ["begins", "ends"] * 2
-    assert "BadInput: a tile of 100 px" in lines[-1]
+    assert "BadInput: --tile 100: such a side" in lines[-1]
     before = len(logging.getLogger().handlers)
     assert main([*words[:-1], str(tmp_path)]) == 2
     assert "--log-file" in capsys.readouterr().err

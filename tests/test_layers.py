@@ -54,6 +54,7 @@ TABLE = Table(
         "io": (2, ""),
         # Messages are made of what the console can show.
         "errors": (1, "console"),
+        "bounds": (2, ""),
         "console": (0, ""),
         "model": (1, ""),
         "pipeline": (1, ""),
@@ -76,7 +77,7 @@ TABLE = Table(
             "adapters": "cores",
         },
     },
-    open_to_all="errors console pipeline model.cores",
+    open_to_all="errors bounds console pipeline model.cores",
     importers={
         "commands": "commands cli",
         "cli": "api.__main__",

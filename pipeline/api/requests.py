@@ -6,27 +6,34 @@ that names the parameter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from tessera_mosaic.model.precision import Precision
+from tessera_mosaic.pipeline.bounds import Bounds
 from tessera_mosaic.pipeline.errors import BadInput, choose
-from tessera_mosaic.pipeline.imagery.read_budget import ReadLimits
+from tessera_mosaic.pipeline.imagery.read_budget import GIGABYTES, ReadLimits
 from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.job.job_request import JobOptions
-from tessera_mosaic.pipeline.scenes.scene import check_year
-from tessera_mosaic.pipeline.stacks.losses import check_losses
+from tessera_mosaic.pipeline.scenes.scene import YEARS, check_year
+from tessera_mosaic.pipeline.stacks.losses import LOST_SCENES
 from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
-from tessera_mosaic.pipeline.tiling.area import AreaRequest, WantedPixels
-from tessera_mosaic.pipeline.tiling.lattice import CHUNK, DEFAULT_MARGIN, DEFAULT_SIDE, check_side
+from tessera_mosaic.pipeline.tiling.area import MARGIN, AreaRequest, WantedPixels
+from tessera_mosaic.pipeline.tiling.lattice import CHUNK, DEFAULT_MARGIN, DEFAULT_SIDE, SIDE
+from tessera_mosaic.pipeline.tiling.points import BUFFER
 
 DEFAULT_BLOCK = 256
 """Side of a block in pixels: a year of one is some 150 MB, and it fills many device batches."""
 
 DEFAULT_FRACTION = 1 / 400
 """Share of a tile's pixels that `sample` draws (TESSERA v1)."""
+
+BLOCKS = Bounds(f"a block is a whole number of {CHUNK} px chunks", least=CHUNK, multiple_of=CHUNK)
+TILES = Bounds("a run has at least one tile", least=1)
+DOLLARS = Bounds("choose US dollars above 0", above=0)
+FRACTION = Bounds("choose a share above 0 and up to 1", above=0, most=1)
 
 
 class Device(StrEnum):
@@ -121,29 +128,29 @@ class RunRequest(JobOptions):
 
     catalog: str
     region: str
-    year: int
+    year: int = field(metadata=YEARS.metadata)
     store: str
     allow_hosts: tuple[str, ...] = ()
     land: str | None = None
     pixels: WantedPixels = WantedPixels.ALL
-    tile: int = DEFAULT_SIDE
-    margin: int = DEFAULT_MARGIN
+    tile: int = field(default=DEFAULT_SIDE, metadata=SIDE.metadata)
+    margin: int = field(default=DEFAULT_MARGIN, metadata=MARGIN.metadata)
     model: str | None = None
     weights: str | None = None
-    block: int = DEFAULT_BLOCK
+    block: int = field(default=DEFAULT_BLOCK, metadata=BLOCKS.metadata)
     depths: bool = False
     offset: OffsetRule | None = None
     s1_mosaic: PassRule = PassRule.FIRST
     precision: Precision = Precision.FP32
     device: Device = Device.CPU
     reproducible: bool = False
-    allow_lost_scenes: int = 0
+    allow_lost_scenes: int = field(default=0, metadata=LOST_SCENES.metadata)
     allow_lost_sensor: bool = False
-    read_memory: float | None = None
-    read_disk: float | None = None
-    buffer: float | None = None
-    max_tiles: int | None = None
-    max_cost: float | None = None
+    read_memory: float | None = field(default=None, metadata=GIGABYTES.metadata)
+    read_disk: float | None = field(default=None, metadata=GIGABYTES.metadata)
+    buffer: float | None = field(default=None, metadata=BUFFER.metadata)
+    max_tiles: int | None = field(default=None, metadata=TILES.metadata)
+    max_cost: float | None = field(default=None, metadata=DOLLARS.metadata)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,15 +158,8 @@ class RunRequest(JobOptions):
         choose(self, s1_mosaic=PassRule, precision=Precision, device=Device)
         if self.offset is not None:
             choose(self, offset=OffsetRule)
-        if self.block < CHUNK or self.block % CHUNK:
-            raise BadInput(f"a block is a whole number of {CHUNK} px chunks", "block", self.block)
         if self.reproducible and (self.precision, self.device) != (Precision.FP32, Device.CPU):
             raise BadInput("only fp32 on the CPU can be the same everywhere", "reproducible", True)
-        if self.max_tiles is not None and self.max_tiles < 1:
-            raise BadInput("a run has at least one tile", "max_tiles", self.max_tiles)
-        if self.max_cost is not None and not self.max_cost > 0:
-            raise BadInput("choose US dollars above 0", "max_cost", self.max_cost)
-        check_losses(self.allow_lost_scenes)
         check_year(self.year)
 
     @property
@@ -214,11 +214,11 @@ class SampleRequest(JobOptions):
 
     catalog: str
     region: str
-    year: int
+    year: int = field(metadata=YEARS.metadata)
     out: str
     allow_hosts: tuple[str, ...] = ()
-    tile: int = DEFAULT_SIDE
-    fraction: float = DEFAULT_FRACTION
+    tile: int = field(default=DEFAULT_SIDE, metadata=SIDE.metadata)
+    fraction: float = field(default=DEFAULT_FRACTION, metadata=FRACTION.metadata)
     seed: int = 0
     labels: str | None = None
     fields: str | None = None
@@ -230,10 +230,7 @@ class SampleRequest(JobOptions):
         choose(self, kernel=Kernel)
         if self.offset is not None:
             choose(self, offset=OffsetRule)
-        check_side(self.tile)
         check_year(self.year)
-        if not 0 < self.fraction <= 1:
-            raise BadInput("choose a share above 0 and up to 1", "fraction", self.fraction)
         if self.fields and not self.labels:
             raise BadInput("it numbers the fields of the labels: name both", "fields", self.fields)
 
@@ -284,7 +281,7 @@ class AdoptRequest(JobOptions):
     """
 
     store: str
-    year: int
+    year: int = field(metadata=YEARS.metadata)
     model: str
     codes: str | Path | None = None
     scales: str | Path | None = None
@@ -293,12 +290,11 @@ class AdoptRequest(JobOptions):
     observations_s1_ascending: str | Path | None = None
     observations_s1_descending: str | Path | None = None
     folder: str | Path | None = None
-    tile: int = DEFAULT_SIDE
+    tile: int = field(default=DEFAULT_SIDE, metadata=SIDE.metadata)
     nearest: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_side(self.tile)
         check_year(self.year)
         arrays = (self.codes, self.scales, self.georef)
         counts = any(path is not None for path in self.counts.values())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tessera_mosaic.pipeline.errors import BadInput, choose
 from tessera_mosaic.pipeline.job.job_request import JobOptions
-from tessera_mosaic.pipeline.scenes.scene import check_year
+from tessera_mosaic.pipeline.scenes.scene import YEARS, check_year
 from tessera_mosaic.pipeline.tiling.area import WantedPixels
 
 
@@ -51,18 +51,18 @@ class ChangedRequest(JobOptions):
     """
 
     store: str
-    from_year: int
-    to_year: int
+    from_year: int = field(metadata=YEARS.metadata)
+    to_year: int = field(metadata=YEARS.metadata)
     region: str
     out: str
     land: str | None = None
     pixels: WantedPixels = WantedPixels.ALL
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        choose(self, pixels=WantedPixels)
         check_year(self.from_year, "from")
         check_year(self.to_year, "to")
+        super().__post_init__()
+        choose(self, pixels=WantedPixels)
         if self.from_year >= self.to_year:
             raise BadInput(
                 f"choose a year after {self.from_year}, that of `from`", "to", self.to_year

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tessera_mosaic.pipeline.bounds import Bounds
 from tessera_mosaic.pipeline.errors import BadInput, choose
 from tessera_mosaic.pipeline.job.job_request import JobOptions
-from tessera_mosaic.pipeline.scenes.scene import check_year
+from tessera_mosaic.pipeline.scenes.scene import YEARS, check_year
 from tessera_mosaic.pipeline.tiling.area import WantedPixels
+
+PERCENTILES = Bounds("choose a percentile above 0 and up to 100", above=0, most=100)
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,13 @@ class MapRequest(JobOptions):
     store: str
     head: str
     region: str
-    year: int
+    year: int = field(metadata=YEARS.metadata)
     out: str
     land: str | None = None
     pixels: WantedPixels = WantedPixels.ALL
     probabilities: bool = False
     quality: bool = True
-    unknown: float | None = None
+    unknown: float | None = field(default=None, metadata=PERCENTILES.metadata)
     match_years: bool = False
     extra: str | None = None
 
@@ -74,7 +77,5 @@ class MapRequest(JobOptions):
         super().__post_init__()
         choose(self, pixels=WantedPixels)
         check_year(self.year)
-        if self.unknown is not None and not 0 < self.unknown <= 100:
-            raise BadInput("choose a percentile above 0 and up to 100", "unknown", self.unknown)
         if self.out.rstrip("/") == self.store.rstrip("/"):
             raise BadInput("a map lies in a store of its own, not in the mosaic", "out", self.out)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.bounds import Bounds, check_bounds
 from tessera_mosaic.pipeline.errors import Altered, BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.keys import planned_key
@@ -27,6 +28,9 @@ from tessera_mosaic.pipeline.tiling.lattice import (
     pixels_at,
     zone_crs,
 )
+
+LONGITUDES = Bounds("a longitude is -180 to 180 degrees", least=-180, most=180)
+LATITUDES = Bounds("a latitude is -90 to 90 degrees: is it after lon?", least=-90, most=90)
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,12 @@ class PointRequest:
     """
 
     store: str
-    lon: float
-    lat: float
+    lon: float = field(metadata=LONGITUDES.metadata)
+    lat: float = field(metadata=LATITUDES.metadata)
     year: int | None = None
 
     def __post_init__(self) -> None:
-        if not -180 <= self.lon <= 180:
-            raise BadInput("a longitude is -180 to 180 degrees", "lon", self.lon)
-        if not -90 <= self.lat <= 90:
-            raise BadInput("a latitude is -90 to 90 degrees: is it after lon?", "lat", self.lat)
+        check_bounds(self)
         if not SOUTH_LIMIT <= self.lat < NORTH_LIMIT:
             raise BadInput(
                 f"UTM covers latitudes {SOUTH_LIMIT:g} to {NORTH_LIMIT:g}", "lat", self.lat

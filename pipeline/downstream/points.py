@@ -7,11 +7,12 @@ window and of its counts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.bounds import Bounds, check_bounds
 from tessera_mosaic.pipeline.downstream.map_pixels import MapPixels
 from tessera_mosaic.pipeline.downstream.map_scan import (
     WHOLE,
@@ -32,6 +33,9 @@ from tessera_mosaic.pipeline.tiling.lattice import (
     to_lonlat,
 )
 from tessera_mosaic.pipeline.tiling.region import read_region
+
+COUNTS = Bounds("two points at least are needed for an interval", least=2)
+SEEDS = Bounds("a seed is 0 or more", least=0)
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,11 @@ class PointsRequest:
 
     map: str
     out: str
-    n: int
+    n: int = field(metadata=COUNTS.metadata)
     design: Design = Design.CLASS
     strata: str | None = None
     strata_field: str | None = None
-    seed: int = 0
+    seed: int = field(default=0, metadata=SEEDS.metadata)
     region: str | None = None
     year: int | None = None
     before: str | None = None
@@ -87,10 +91,7 @@ class PointsRequest:
 
     def __post_init__(self) -> None:
         choose(self, design=Design)
-        if self.n < 2:
-            raise BadInput("two points at least are needed for an interval", "n", self.n)
-        if self.seed < 0:
-            raise BadInput("a seed is 0 or more", "seed", self.seed)
+        check_bounds(self)
         if (self.strata is not None) != (self.design is Design.STRATA):
             raise BadInput("strata of one's own go with the design `strata`", "design", self.design)
         if self.strata_field is not None and self.strata is None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from tessera_mosaic.pipeline.bounds import Bounds
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.job.job_request import JobOptions
-from tessera_mosaic.pipeline.scenes.scene import check_year
+from tessera_mosaic.pipeline.scenes.scene import YEARS, check_year
 from tessera_mosaic.pipeline.tiling.lattice import PIXEL
 
 Place = tuple[float, float]
@@ -19,6 +19,13 @@ FORMATS = (".parquet", ".geoparquet", ".geojson")
 
 MOST_HITS = 100_000
 """Hits of a query: they are held in memory, and every tile keeps as many."""
+
+
+HITS = Bounds(f"choose 1 to {MOST_HITS:,}", least=1, most=MOST_HITS)
+SPACINGS = Bounds(
+    f"choose a multiple of {PIXEL} m, the side of a pixel", least=0, multiple_of=PIXEL
+)
+OBSERVATIONS = Bounds("choose 0 or more", least=0)
 
 
 @dataclass(frozen=True)
@@ -81,18 +88,18 @@ class SearchRequest(JobOptions):
     """
 
     store: str
-    year: int
+    year: int = field(metadata=YEARS.metadata)
     out: str
     like: tuple[Place, ...] = ()
     unlike: tuple[Place, ...] = ()
-    like_year: int | None = None
+    like_year: int | None = field(default=None, metadata=YEARS.metadata)
     match_years: bool = False
     head: str | None = None
     queries: str | None = None
     region: str | None = None
-    min_observations: int = 0
-    top: int = 1000
-    spacing: float = 160.0
+    min_observations: int = field(default=0, metadata=OBSERVATIONS.metadata)
+    top: int = field(default=1000, metadata=HITS.metadata)
+    spacing: float = field(default=160.0, metadata=SPACINGS.metadata)
     depth: int | None = None
     scores: str | None = None
     blocks: bool = False
@@ -113,14 +120,6 @@ class SearchRequest(JobOptions):
                 raise BadInput("a head has examples and years of its own", name)
         if self.unlike and not self.like:
             raise BadInput("the file has its own", "unlike")
-        if not 1 <= self.top <= MOST_HITS:
-            raise BadInput(f"choose 1 to {MOST_HITS:,}", "top", self.top)
-        if not (math.isfinite(self.spacing) and self.spacing >= 0 and self.spacing % PIXEL == 0):
-            raise BadInput(
-                f"choose a multiple of {PIXEL} m, the side of a pixel", "spacing", self.spacing
-            )
-        if self.min_observations < 0:
-            raise BadInput("choose 0 or more", "min_observations", self.min_observations)
         if self.depth is not None and self.head:
             raise BadInput("a head takes all values of an embedding", "depth", self.depth)
         if self.depth is not None and self.scores:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import heapq
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.bounds import Bounds, check_bounds
 from tessera_mosaic.pipeline.downstream.map_pixels import MapPixels
 from tessera_mosaic.pipeline.downstream.map_scan import OUTSIDE, Population, Progress, unseen
 from tessera_mosaic.pipeline.errors import BadInput
@@ -35,6 +36,10 @@ EARTH = 6_371_000.0
 """Mean radius of the Earth in metres."""
 
 PURPOSE = "suggested for training: chosen, not drawn, and of no use for areas"
+
+
+COUNTS = Bounds("ask for a point at least", least=1)
+SPACINGS = Bounds(f"choose {PIXEL} m, the side of a pixel, or more", least=PIXEL, most=1e6)
 
 
 @dataclass(frozen=True)
@@ -69,18 +74,13 @@ class SuggestRequest:
 
     map: str
     out: str
-    n: int
-    spacing: float = DEFAULT_SPACING
+    n: int = field(metadata=COUNTS.metadata)
+    spacing: float = field(default=DEFAULT_SPACING, metadata=SPACINGS.metadata)
     region: str | None = None
     year: int | None = None
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise BadInput("ask for a point at least", "n", self.n)
-        if not PIXEL <= self.spacing <= 1e6:
-            raise BadInput(
-                f"choose {PIXEL} m, the side of a pixel, or more", "spacing", self.spacing
-            )
+        check_bounds(self)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import sys
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from tessera_mosaic.model.heads.head import Head, HeadError, HeadKind, Task, pix
 from tessera_mosaic.model.heads.training_space import training_space
 from tessera_mosaic.model.quantize import dequantize
 from tessera_mosaic.pipeline import __version__
+from tessera_mosaic.pipeline.bounds import Bounds, check_bounds
 from tessera_mosaic.pipeline.downstream.extra_features import (
     ExtraNumbers,
     ExtraScores,
@@ -41,6 +43,9 @@ from tessera_mosaic.pipeline.tiling.lattice import PIXEL
 
 MOST_PIXELS = 1 << 20
 """Labelled pixels that are learnt from at most: half a gigabyte of embeddings."""
+
+
+FOLDS = Bounds(f"a block of ground has {PIXEL} m or more", least=PIXEL)
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class TrainRequest:
     field: str | None = None
     task: Task = Task.CLASS
     head: HeadKind | None = None
-    folds: float = BLOCK_METRES
+    folds: float = dataclasses.field(default=BLOCK_METRES, metadata=FOLDS.metadata)
     unit: str = ""
     extra: str | None = None
 
@@ -101,8 +106,7 @@ class TrainRequest:
         choose(self, task=Task)
         if self.head is not None:
             choose(self, head=HeadKind)
-        if self.folds < PIXEL:
-            raise BadInput(f"a block of ground has {PIXEL} m or more", "folds", self.folds)
+        check_bounds(self)
         if (self.task, self.head) == (Task.VALUE, HeadKind.LOGISTIC):
             raise BadInput("it tells classes: choose ridge, knn or mlp", "head", self.head)
         if (self.task, self.head) == (Task.CLASS, HeadKind.RIDGE):

@@ -5,12 +5,13 @@ A request is checked when it is made. Nothing here loads PyTorch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
 from tessera_mosaic.model.precision import Precision
 from tessera_mosaic.model.pretrain.recipe import MIX, REDUNDANCY, Recipe, Sharding
+from tessera_mosaic.pipeline.bounds import Bounds, check_bounds
 from tessera_mosaic.pipeline.embedding.encoder_card import card_of_name
 from tessera_mosaic.pipeline.errors import BadInput, chosen
 from tessera_mosaic.pipeline.scenes.scene import Imagery
@@ -24,8 +25,7 @@ TOKENS = 40
 BUFFER = 500_000
 """Pixels shuffled at once: TESSERA v1 wrote its d-pixels in chunks of 100,000 to 500,000."""
 
-COUNTS = ("steps", "batch", "s2_tokens", "s1_tokens", "projector", "every", "buffer")
-"""Numbers of a `PretrainRequest` that have to be 1 or more."""
+COUNTS = Bounds("choose 1 or more", least=1)
 
 
 @dataclass(frozen=True)
@@ -143,19 +143,19 @@ class PretrainRequest:
 
     data: tuple[str, ...]
     out: str
-    steps: int
+    steps: int = field(metadata=COUNTS.metadata)
     model: str = "v2-nano"
-    batch: int = Recipe.batch
-    s2_tokens: int = TOKENS
-    s1_tokens: int = TOKENS
-    projector: int = PROJECTOR
+    batch: int = field(default=Recipe.batch, metadata=COUNTS.metadata)
+    s2_tokens: int = field(default=TOKENS, metadata=COUNTS.metadata)
+    s1_tokens: int = field(default=TOKENS, metadata=COUNTS.metadata)
+    projector: int = field(default=PROJECTOR, metadata=COUNTS.metadata)
     redundancy: float = REDUNDANCY
     mix: float = MIX
     lr: float = Recipe.lr
     vector_share: float = Recipe.vector_share
     precision: str = Recipe.precision
-    every: int = Recipe.every
-    buffer: int = BUFFER
+    every: int = field(default=Recipe.every, metadata=COUNTS.metadata)
+    buffer: int = field(default=BUFFER, metadata=COUNTS.metadata)
     seed: int = Recipe.seed
     probe: str | None = None
     teacher: str | None = None
@@ -163,9 +163,7 @@ class PretrainRequest:
     sharding: Sharding = "ddp"
 
     def __post_init__(self) -> None:
-        for name in COUNTS:
-            if getattr(self, name) < 1:
-                raise BadInput("choose 1 or more", name, getattr(self, name))
+        check_bounds(self)
         if not card_of_name(self.model).family.startswith("v2"):
             raise BadInput("only encoders of v2 can be trained", "model", self.model)
         chosen(Precision, self.precision, "precision")

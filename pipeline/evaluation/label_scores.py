@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from tessera_mosaic.model import probes
 from tessera_mosaic.model.probes import ProbeScore
+from tessera_mosaic.pipeline.bounds import Bounds, check_bounds
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.evaluation.labelled_pixels import (
     LabelledPixels,
@@ -38,6 +39,9 @@ TABLE, PICTURE = "evaluation.csv", "evaluation.png"
 
 Watch = Callable[[Iterable[LabelScore], int], Iterable[LabelScore]]
 """Passes on scores as they come, of which there are so many, and may show how far they are."""
+
+
+REPETITIONS = Bounds("choose 1 or more", least=1)
 
 
 @dataclass(frozen=True)
@@ -74,11 +78,10 @@ class EvaluateRequest:
     fields: str | None = None
     catalog: str | None = None
     out: str = "evaluation"
-    seeds: int = SEEDS
+    seeds: int = field(default=SEEDS, metadata=REPETITIONS.metadata)
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise BadInput("choose 1 or more", "seeds", self.seeds)
+        check_bounds(self)
 
 
 @dataclass(frozen=True)

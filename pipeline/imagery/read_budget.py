@@ -9,13 +9,14 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from tessera_mosaic.pipeline.bounds import Bounds, check_bounds
 from tessera_mosaic.pipeline.errors import BadInput, StoreFull
 
 GB = 1_000_000_000
@@ -176,6 +177,9 @@ class Room:
         self._budget._give_back(size, self.in_memory)
 
 
+GIGABYTES = Bounds("choose 0 or more GB", least=0)
+
+
 @dataclass(frozen=True)
 class ReadLimits:
     """How much memory and local disk of a machine stacks may take.
@@ -197,13 +201,11 @@ class ReadLimits:
     1000000000
     """
 
-    read_memory: float | None = None
-    read_disk: float | None = None
+    read_memory: float | None = field(default=None, metadata=GIGABYTES.metadata)
+    read_disk: float | None = field(default=None, metadata=GIGABYTES.metadata)
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value is not None and not 0 <= value < math.inf:
-                raise BadInput("choose 0 or more GB", name, value)
+        check_bounds(self)
         if self.read_memory == self.read_disk == 0:
             raise BadInput("stacks need memory or disk: choose more than 0", "read_disk", 0)
 

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from tessera_mosaic.pipeline.errors import BadInput, StoreUnavailable
+from tessera_mosaic.pipeline.bounds import Bounds
+from tessera_mosaic.pipeline.errors import StoreUnavailable
 from tessera_mosaic.pipeline.io.answers import answer_behind
 from tessera_mosaic.pipeline.io.stop_sign import pause
 from tessera_mosaic.pipeline.io.store_errors import Asked, is_busy, store_error, told_of
@@ -16,6 +17,8 @@ from tessera_mosaic.pipeline.io.store_errors import Asked, is_busy, store_error,
 PATIENCE = 300.0
 """Seconds for which a request is sent again to a store that does not serve, unless another number
 is asked for."""
+
+SECONDS = Bounds("choose seconds, 0 or more", least=0)
 
 FIRST_PAUSE = 0.5
 """Seconds before the second try of a request; doubled before each later one."""
@@ -39,8 +42,7 @@ def check_patience(seconds: float) -> None:
     BadInput
         If it is negative, or no number.
     """
-    if not 0 <= seconds < float("inf"):
-        raise BadInput("choose seconds, 0 or more", "store_patience", seconds)
+    SECONDS.check(seconds, "store_patience")
 
 
 def persist(asked: Asked, request: Callable[[], T], patience: float) -> T:

@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from tessera_mosaic.pipeline.bounds import Bounds, check_bounds
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.exclusion import settled
-from tessera_mosaic.pipeline.io.patience import PATIENCE, check_patience
+from tessera_mosaic.pipeline.io.patience import PATIENCE, SECONDS
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.pacing import Pacing
 from tessera_mosaic.pipeline.job.shares import Costs, Share, pixels_to_make
@@ -16,6 +17,9 @@ from tessera_mosaic.pipeline.ledger.tile_lists import TileList
 
 DEFAULT_FAILED_SHARE = 0.5
 """Share of the tiles made that may fail before no more are begun."""
+
+SHARES = Bounds("choose 0 to 1", least=0, most=1)
+WORKERS = Bounds("at least one process has to work", least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,21 +62,17 @@ class JobOptions:
     retry_failed: bool = False
     overwrite: tuple[str, ...] = ()
     refresh: bool = False
-    max_failed_share: float = DEFAULT_FAILED_SHARE
+    max_failed_share: float = field(default=DEFAULT_FAILED_SHARE, metadata=SHARES.metadata)
     runner: str = "direct"
-    workers: int = 1
+    workers: int = field(default=1, metadata=WORKERS.metadata)
     beam_options: tuple[str, ...] = ()
-    store_patience: float = PATIENCE
+    store_patience: float = field(default=PATIENCE, metadata=SECONDS.metadata)
     single_launcher: bool = False
     share: str | None = None
     pacing: Pacing = field(default_factory=Pacing)
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise BadInput("at least one process has to work", "workers", self.workers)
-        check_patience(self.store_patience)
-        if not 0 <= self.max_failed_share <= 1:
-            raise BadInput("choose 0 to 1", "max_failed_share", self.max_failed_share)
+        check_bounds(self)
         if self.share is not None:
             # A job array's variables are those of this process, wherever the request goes.
             object.__setattr__(self, "share", str(Share.parse(self.share, os.environ)))

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tessera_mosaic.model.cards import SHIPPED, Card, CardError, card_named
 from tessera_mosaic.model.precision import Precision
+from tessera_mosaic.pipeline.bounds import Bounds, check_bounds
 from tessera_mosaic.pipeline.console import rounded
 from tessera_mosaic.pipeline.errors import BadInput, as_bad_input, choose
 from tessera_mosaic.pipeline.planning.estimate import Bill, Plan, likely, make_plan
 from tessera_mosaic.pipeline.planning.priors import Priors, read_priors
 from tessera_mosaic.pipeline.planning.revisits import ground_of
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
-from tessera_mosaic.pipeline.scenes.scene import check_year
+from tessera_mosaic.pipeline.scenes.scene import YEARS, check_year
 from tessera_mosaic.pipeline.tiling.area import AreaRequest, read_area
 
 HERE = "here"
 """Name of the machine that a plan is made on."""
+
+MACHINES = Bounds("at least one machine has to work", least=1)
 
 
 @dataclass(frozen=True)
@@ -64,18 +67,17 @@ class PlanRequest:
     """
 
     area: AreaRequest
-    year: int
+    year: int = field(metadata=YEARS.metadata)
     catalog: str | None = None
     allow_hosts: tuple[str, ...] = ()
     model: str | None = None
     precision: Precision = Precision.FP32
     depths: bool = False
     machine: str | None = None
-    workers: int = 1
+    workers: int = field(default=1, metadata=MACHINES.metadata)
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise BadInput("at least one machine has to work", "workers", self.workers)
+        check_bounds(self)
         check_year(self.year)
         choose(self, precision=Precision)
         names = [machine.name for machine in read_priors().machines]

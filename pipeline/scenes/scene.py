@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS
-from tessera_mosaic.pipeline.errors import BadInput, Incomplete
+from tessera_mosaic.pipeline.bounds import Bounds
+from tessera_mosaic.pipeline.errors import Incomplete
 from tessera_mosaic.pipeline.tiling.boxes import Box
 
 CLASSES = "SCL"
@@ -29,6 +30,10 @@ LACKING = "the item has no such asset"
 
 FIRST_YEAR = 2016
 """First whole year of Sentinel-2 and Sentinel-1."""
+
+YEARS = Bounds(
+    f"Sentinel-2 has whole years from {FIRST_YEAR} on, the future has none", least=FIRST_YEAR
+)
 
 
 class Sensor(StrEnum):
@@ -218,7 +223,4 @@ def check_year(year: int, parameter: str = "year") -> None:
     BadInput
         If the year lies before the first whole one of the satellites, or in the future.
     """
-    if not FIRST_YEAR <= year <= datetime.date.today().year:
-        raise BadInput(
-            f"Sentinel-2 has whole years from {FIRST_YEAR} on, the future has none", parameter, year
-        )
+    replace(YEARS, most=datetime.date.today().year).check(year, parameter)

@@ -5,19 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection
 
-from tessera_mosaic.pipeline.errors import BadInput, SceneError
+from tessera_mosaic.pipeline.bounds import Bounds
+from tessera_mosaic.pipeline.errors import SceneError
 
-
-def check_losses(allowed: int) -> None:
-    """Refuse a negative number of lost scenes.
-
-    Raises
-    ------
-    BadInput
-        If so.
-    """
-    if allowed < 0:
-        raise BadInput("choose 0 or more", "allow_lost_scenes", allowed)
+LOST_SCENES = Bounds("choose 0 or more", least=0)
 
 
 class Losses:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS
+from tessera_mosaic.pipeline.bounds import check_bounds
 from tessera_mosaic.pipeline.errors import (
     BadInput,
     Corrupt,
@@ -23,13 +24,13 @@ from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
 from tessera_mosaic.pipeline.io.local_files import make_directory
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
-from tessera_mosaic.pipeline.scenes.scene import Scene, Sensor, check_year
+from tessera_mosaic.pipeline.scenes.scene import YEARS, Scene, Sensor, check_year
 from tessera_mosaic.pipeline.scenes.sensors import excused_scenes, sensors_without
 from tessera_mosaic.pipeline.scenes.source import Source
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.stacks.block_reader import read_block
 from tessera_mosaic.pipeline.stacks.dpixel_files import write_stack_directory
-from tessera_mosaic.pipeline.stacks.losses import Losses, check_losses
+from tessera_mosaic.pipeline.stacks.losses import LOST_SCENES, Losses
 from tessera_mosaic.pipeline.stacks.preprocessing import Preprocessing
 from tessera_mosaic.pipeline.stacks.sentinel1 import PassRule
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
@@ -90,17 +91,17 @@ class StackRequest:
 
     catalog: str
     region: str
-    year: int
+    year: int = field(metadata=YEARS.metadata)
     kernel: Kernel = Kernel.BILINEAR
     offset: OffsetRule = OffsetRule.EVIDENCE
     s1_mosaic: PassRule = PassRule.FIRST
-    allow_lost_scenes: int = 0
+    allow_lost_scenes: int = field(default=0, metadata=LOST_SCENES.metadata)
     allow_hosts: tuple[str, ...] = ()
     allow_lost_sensor: bool = False
 
     def __post_init__(self) -> None:
         check_year(self.year)
-        check_losses(self.allow_lost_scenes)
+        check_bounds(self)
         choose(self, kernel=Kernel, offset=OffsetRule, s1_mosaic=PassRule)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -18,14 +18,15 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
+from tessera_mosaic.pipeline.bounds import Bounds, check_bounds
 from tessera_mosaic.pipeline.errors import BadInput, choose
 from tessera_mosaic.pipeline.tiling.land import Land, read_land
 from tessera_mosaic.pipeline.tiling.lattice import (
     DEFAULT_MARGIN,
     DEFAULT_SIDE,
+    SIDE,
     Tile,
     Window,
-    check_side,
     lonlat_bounds,
     parse_tile,
 )
@@ -34,11 +35,13 @@ from tessera_mosaic.pipeline.tiling.ownership import (
     tiles_touched,
     zones_touched,
 )
-from tessera_mosaic.pipeline.tiling.points import check_buffer
+from tessera_mosaic.pipeline.tiling.points import BUFFER
 from tessera_mosaic.pipeline.tiling.region import read_region, wanted_pixels
 
 MAX_MARGIN = 1024
 """Largest margin in pixels: some 10 km, still within every zone's lattice."""
+
+MARGIN = Bounds(f"choose 0 to {MAX_MARGIN} px", least=0, most=MAX_MARGIN)
 
 MOST_CORNERS_INSIDE = 50_000
 """Corners of a region inside which pixels are chosen: every worker gets them with the job."""
@@ -93,18 +96,15 @@ class AreaRequest:
     """
 
     region: str
-    tile: int = DEFAULT_SIDE
-    margin: int = DEFAULT_MARGIN
+    tile: int = field(default=DEFAULT_SIDE, metadata=SIDE.metadata)
+    margin: int = field(default=DEFAULT_MARGIN, metadata=MARGIN.metadata)
     pixels: WantedPixels = WantedPixels.ALL
     land: str | None = None
-    buffer: float | None = None
+    buffer: float | None = field(default=None, metadata=BUFFER.metadata)
 
     def __post_init__(self) -> None:
         choose(self, pixels=WantedPixels)
-        check_side(self.tile)
-        check_buffer(self.buffer)
-        if not 0 <= self.margin <= MAX_MARGIN:
-            raise BadInput(f"choose 0 to {MAX_MARGIN} px", "margin", self.margin)
+        check_bounds(self)
         asked = {"pixels": self.inside, "land": self.land, "buffer": self.buffer}
         if self.is_list and any(asked.values()):
             parameter = next(name for name, value in asked.items() if value)

@@ -21,6 +21,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
 
+from tessera_mosaic.pipeline.bounds import Bounds
 from tessera_mosaic.pipeline.errors import BadInput
 
 PIXEL = 10
@@ -46,6 +47,8 @@ DEFAULT_MARGIN = 32
 
 TILE_SIDES = tuple(32 << n for n in range(8))
 """Tile sides that divide the lattice: 32 to 4096 px."""
+
+SIDE = Bounds(f"such a side does not fit the lattice: choose from {TILE_SIDES}", among=TILE_SIDES)
 
 
 @dataclass(frozen=True, order=True)
@@ -169,8 +172,7 @@ def parse_tile(name: str, side: int) -> Tile:
 
 def check_side(side: int) -> int:
     """Return the tile side, or say which are allowed."""
-    if side not in TILE_SIDES:
-        raise BadInput(f"a tile of {side} px does not fit the lattice: choose from {TILE_SIDES}")
+    SIDE.check(side, "tile")
     return side
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pyproj import Geod
 from shapely.geometry.base import BaseGeometry
 
+from tessera_mosaic.pipeline.bounds import Bounds
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.tiling.lattice import PIXEL
 from tessera_mosaic.pipeline.tiling.polygons import cut_at_antimeridian, joined
@@ -26,6 +27,8 @@ RADIUS = PIXEL * math.sqrt(0.5) + 0.1
 
 MOST_BUFFER = 100_000.0
 """Most metres around a point."""
+
+BUFFER = Bounds(f"choose metres above 0 and up to {MOST_BUFFER:,.0f}", above=0, most=MOST_BUFFER)
 
 MOST_POINTS = 50_000
 """Most points of a table."""
@@ -56,8 +59,7 @@ def check_buffer(buffer: float | None) -> None:
     BadInput
         If it is not above 0 and up to `MOST_BUFFER` metres.
     """
-    if buffer is not None and not 0 < buffer <= MOST_BUFFER:
-        raise BadInput(f"choose metres above 0 and up to {MOST_BUFFER:,.0f}", "buffer", buffer)
+    BUFFER.check(buffer, "buffer")
 
 
 def point_region(text: str, buffer: float | None = None) -> BaseGeometry:
