@@ -58,6 +58,7 @@ COMMANDS = {
     "points": "draw a probability sample of a map's pixels, to be labelled",
     "areas": "areas and accuracies of a map with intervals, from a labelled sample",
     "suggest": "where another label would teach a map most",
+    "tools": "what every command takes, makes, needs and costs, for programs and agents",
     "completion": "completion of commands and options for bash or zsh",
 }
 """Purpose of each command. `commands.<name>` holds `<name>_arguments` and `<name>_command`."""

@@ -6,9 +6,34 @@ import argparse
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.arguments import job_arguments, job_options
+from tessera_mosaic.pipeline.commands.contract import Contract, Material
 from tessera_mosaic.pipeline.commands.run import print_outcome, retry_command
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_SIDE
 from tessera_mosaic.requests import AdoptRequest
+
+CONTRACT = Contract(
+    costs="reads the embeddings once and writes them once",
+    takes={
+        "codes": Material.EMBEDDINGS,
+        "scales": Material.EMBEDDINGS,
+        "georef": Material.EMBEDDINGS,
+        "observations_s2": Material.EMBEDDINGS,
+        "observations_s1_ascending": Material.EMBEDDINGS,
+        "observations_s1_descending": Material.EMBEDDINGS,
+        "from": Material.EMBEDDINGS,
+    },
+    gives={"store": Kind.MOSAIC},
+    needs=(
+        "`codes`, `scales` and `georef`, or `from`",
+        "a mosaic that is there was adopted too, from the same product",
+        "pixels are those of the lattice, or `nearest` is asked for",
+    ),
+    resumes=True,
+    lasting=("`overwrite` replaces tiles, whose old bytes are gone",),
+    tells=("tiles", "done", "failed", "pixels", "seconds"),
+    requests=(AdoptRequest,),
+)
 
 
 def adopt_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +57,11 @@ def adopt_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, help="name of the product that made them")
     parser.add_argument("--store", required=True, help="path or URL of the mosaic")
     parser.add_argument(
-        "--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px (%(default)s)"
+        "--tile",
+        type=int,
+        default=DEFAULT_SIDE,
+        metavar="PX",
+        help="side of a tile (%(default)s)",
     )
     parser.add_argument(
         "--nearest",

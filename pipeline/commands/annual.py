@@ -6,12 +6,27 @@ import argparse
 import datetime
 from typing import TYPE_CHECKING, Any
 
+from tessera_mosaic.pipeline.commands.contract import Contract
+from tessera_mosaic.pipeline.commands.run import CONTRACT as RUN
 from tessera_mosaic.pipeline.commands.run import run_options, run_request
 from tessera_mosaic.pipeline.commands.verify import print_problem
 from tessera_mosaic.pipeline.verification.findings import tell_nobody
 
 if TYPE_CHECKING:
     from tessera_mosaic.yearly import AnnualOutcome
+
+CONTRACT = Contract(
+    costs="what `plan` tells of `run`, up to `rounds` launches ten minutes apart, then `verify` "
+    "and `publish`",
+    takes=RUN.takes,
+    gives=RUN.gives,
+    needs=RUN.needs,
+    lasting=RUN.lasting,
+    resumes=True,
+    planned_as="run",
+    tells=("year", "rounds", *RUN.tells, "published"),
+    requests=RUN.requests,
+)
 
 
 def annual_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,23 @@ import argparse
 import math
 from typing import Any
 
+from tessera_mosaic.pipeline.commands.contract import Contract
 from tessera_mosaic.pipeline.commands.points import shown
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.downstream.area_result import AreaResult
 from tessera_mosaic.pipeline.downstream.areas import AreasRequest, areas
 from tessera_mosaic.pipeline.evaluation.stratified_estimates import Estimate
+
+CONTRACT = Contract(
+    costs="reads the map's classes once",
+    takes={"map": Kind.MAP, "labelled": Kind.SAMPLE, "domains": Kind.PLACES},
+    gives={"out": Kind.AREAS},
+    needs=(
+        "the points were drawn by `points` from this map, and none was trained on",
+        "every row of the sample has a label",
+    ),
+    requests=(AreasRequest,),
+)
 
 
 def areas_arguments(parser: argparse.ArgumentParser) -> None:

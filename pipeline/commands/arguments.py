@@ -47,10 +47,18 @@ def area_arguments(parser: argparse.ArgumentParser) -> None:
         help="all of the tiles that touch the region (default), or only those inside it",
     )
     parser.add_argument(
-        "--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px (%(default)s)"
+        "--tile",
+        type=int,
+        default=DEFAULT_SIDE,
+        metavar="PX",
+        help="side of a tile (%(default)s)",
     )
     parser.add_argument(
-        "--margin", type=int, default=DEFAULT_MARGIN, help="px over the zone line (%(default)s)"
+        "--margin",
+        type=int,
+        default=DEFAULT_MARGIN,
+        metavar="PX",
+        help="how far over the zone line (%(default)s)",
     )
 
 

@@ -6,9 +6,22 @@ import argparse
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.arguments import job_arguments, job_options
+from tessera_mosaic.pipeline.commands.contract import Contract
 from tessera_mosaic.pipeline.commands.map import ground_arguments
 from tessera_mosaic.pipeline.commands.run import print_outcome, retry_command
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.downstream.change_request import ChangedRequest
+
+CONTRACT = Contract(
+    costs="reads the region's codes once in each year, and a sample of them before",
+    takes={"store": Kind.MOSAIC},
+    gives={"out": Kind.CHANGE},
+    needs=("the mosaic holds both years there (`status` tells)",),
+    resumes=True,
+    lasting=("`overwrite` and `refresh` replace tiles, whose old bytes are gone",),
+    tells=("compared", "changed", "radar_gap", "not_in_both", "tiles", "done", "failed"),
+    requests=(ChangedRequest,),
+)
 
 
 def changed_arguments(parser: argparse.ArgumentParser) -> None:

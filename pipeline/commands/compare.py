@@ -5,7 +5,17 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tessera_mosaic.pipeline.commands.contract import MADE, Contract, Material
 from tessera_mosaic.pipeline.commands.progress import progress_bar
+from tessera_mosaic.pipeline.contracts.state import Kind
+
+CONTRACT = Contract(
+    costs="reads the region's codes once from each mosaic",
+    takes={"one": Kind.MOSAIC, "other": Kind.MOSAIC},
+    gives={"out": Material.FOLDER},
+    needs=(MADE, "both mosaics have embeddings of as many values"),
+    requests=("CompareRequest",),
+)
 
 
 def compare_arguments(parser: argparse.ArgumentParser) -> None:

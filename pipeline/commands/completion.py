@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tessera_mosaic.pipeline.commands.contract import Contract
+
 SHELLS = ("bash", "zsh")
+
+CONTRACT = Contract(costs="nothing", tells=("shell", "script"))
 
 
 def completion_arguments(parser: argparse.ArgumentParser) -> None:

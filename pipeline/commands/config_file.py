@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+from tessera_mosaic.pipeline.commands.option_words import option_words, text_of
 from tessera_mosaic.pipeline.console import unknown_option
 from tessera_mosaic.pipeline.errors import BadInput
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 OPTION = "--config"
 
@@ -56,7 +60,7 @@ def with_config(
         action = own.get(option)
         if action is not None and option != OPTION and option != "--help":
             # An option of the command line stands alone, even one that may be repeated.
-            found += [] if action in given else _words(path, name, option, action, value)
+            found += [] if action in given else _of_file(path, option_words, name, action, value)
         elif takes_beam_options:
             found += _beam_words(path, name, value, list(own), words)
         else:
@@ -87,21 +91,6 @@ def _read(path: Path) -> dict[str, Any]:
         raise BadInput(f"it is no TOML file: {error}", "config", path) from None
 
 
-def _words(path: Path, name: str, option: str, action: argparse.Action, value: Any) -> list[str]:
-    """An option of the command as words."""
-    if action.nargs == 0:
-        if not isinstance(value, bool):
-            raise BadInput(f"{path}: {name} is true or false")
-        return [option] * value
-    several = isinstance(action, argparse._AppendAction) or action.nargs in ("+", "*")
-    if isinstance(value, list) and not several:
-        raise BadInput(f"{path}: {name} takes one value")
-    values = [_text(path, name, each) for each in (value if isinstance(value, list) else [value])]
-    if action.nargs in ("+", "*"):
-        return [option, *values] if values else []
-    return [f"{option}={each}" for each in values]
-
-
 def _beam_words(
     path: Path, name: str, value: Any, own: list[str], words: Sequence[str]
 ) -> list[str]:
@@ -116,16 +105,14 @@ def _beam_words(
         found = [option] * value
     else:
         values = value if isinstance(value, list) else [value]
-        found = [f"{option}={_text(path, name, each)}" for each in values]
-    try:
-        check_beam_arguments(found or [option], own)
-    except BadInput as error:
-        raise BadInput(f"{path}: {error}") from None
+        found = [f"{option}={_of_file(path, text_of, name, each)}" for each in values]
+    _of_file(path, check_beam_arguments, found or [option], own)
     return found
 
 
-def _text(path: Path, name: str, value: Any) -> str:
-    """A value as a word of a command line."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise BadInput(f"{path}: {name} takes a text or a number")
-    return str(value)
+def _of_file(path: Path, read: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
+    """What a function makes of a file's option; the file is named where it cannot be used."""
+    try:
+        return read(*given, **named)
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None

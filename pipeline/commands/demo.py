@@ -6,6 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from tessera_mosaic.pipeline.commands.contract import Contract, Material
+
+CONTRACT = Contract(
+    costs="a minute or two, and some 10 MB of disk",
+    gives={"out": Material.FOLDER},
+    tells=("archive", "store", "picture"),
+)
+
 
 def demo_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `demo`."""

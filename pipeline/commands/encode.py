@@ -7,8 +7,20 @@ import dataclasses
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.arguments import encoder_arguments
+from tessera_mosaic.pipeline.commands.contract import Contract, Material
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.embedding.encoder_requests import EncodeRequest
 from tessera_mosaic.pipeline.scenes.scene import Imagery
+
+CONTRACT = Contract(
+    costs="encodes every pixel of the folder: `plan` tells pixels a second of the model",
+    takes={"stack": Material.DPIXELS, "weights": Kind.WEIGHTS},
+    gives={"out": Material.EMBEDDINGS},
+    needs=("the folder's imagery is one that the model was trained on",),
+    lasting=("arrays of the same names in `out` are replaced",),
+    tells=("out", "model", "weights_sha256", "shape", "embedded", "seconds"),
+    requests=(EncodeRequest,),
+)
 
 
 def encode_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,9 +9,25 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tessera_mosaic.pipeline.commands.contract import MADE, Contract, Material
 from tessera_mosaic.pipeline.console import quiet
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.evaluation.label_scores import SEEDS, EvaluateRequest, evaluate
 from tessera_mosaic.pipeline.evaluation.score_tables import LabelScore, MeanScore
+
+CONTRACT = Contract(
+    costs="reads the labelled chunks once, then trains probes for minutes; with a catalogue it "
+    "reads a year of scenes too",
+    takes={
+        "store": Kind.MOSAIC,
+        "labels": Material.RASTER,
+        "fields": Material.RASTER,
+        "catalog": Material.CATALOGUE,
+    },
+    gives={"out": Material.FOLDER},
+    needs=(MADE, "`out` has no evaluation yet"),
+    requests=(EvaluateRequest,),
+)
 
 
 def evaluate_arguments(parser: argparse.ArgumentParser) -> None:

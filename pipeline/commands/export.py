@@ -6,7 +6,17 @@ import argparse
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.arguments import part_arguments
+from tessera_mosaic.pipeline.commands.contract import MADE, READS_REGION, Contract, Material
 from tessera_mosaic.pipeline.commands.progress import progress_bar
+from tessera_mosaic.pipeline.contracts.state import Kind
+
+CONTRACT = Contract(
+    costs=f"{READS_REGION}; as float32 it writes four bytes a pixel and dimension",
+    takes={"store": Kind.MOSAIC},
+    gives={"out": Material.RASTER},
+    needs=(MADE, "nothing is there under the name `out`"),
+    requests=("ExportRequest",),
+)
 
 
 def export_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,19 @@ import argparse
 import re
 from typing import Any
 
+from tessera_mosaic.pipeline.commands.contract import MADE, Contract
 from tessera_mosaic.pipeline.commands.progress import progress_bar
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.errors import BadInput
+
+CONTRACT = Contract(
+    costs="reads the chunks on which places lie once a year",
+    takes={"store": Kind.MOSAIC, "at": Kind.PLACES},
+    gives={"out": Kind.VECTORS},
+    needs=(MADE,),
+    resumes=True,
+    requests=("ExtractRequest",),
+)
 
 
 def extract_arguments(parser: argparse.ArgumentParser) -> None:

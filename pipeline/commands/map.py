@@ -6,9 +6,32 @@ import argparse
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.arguments import job_arguments, job_options
+from tessera_mosaic.pipeline.commands.contract import (
+    MADE,
+    READS_REGION,
+    Contract,
+    Material,
+)
 from tessera_mosaic.pipeline.commands.run import print_outcome, retry_command
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.downstream.map_request import MapRequest
 from tessera_mosaic.pipeline.tiling.area import WantedPixels
+
+CONTRACT = Contract(
+    costs=READS_REGION,
+    takes={"store": Kind.MOSAIC, "head": Kind.HEAD, "extra": Material.PRODUCT},
+    gives={"out": Kind.MAP},
+    needs=(
+        MADE,
+        "the head was trained on this mosaic's embeddings, and on this year unless `match_years`",
+        "a map that is there was made with the same head and options",
+    ),
+    resumes=True,
+    lasting=("`overwrite` and `refresh` replace tiles, whose old bytes are gone",),
+    planned_as="map",
+    tells=("tiles", "done", "failed", "pixels", "classes", "report"),
+    requests=(MapRequest,),
+)
 
 
 def map_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from tessera_mosaic.model.cards import KNOWN, Card
 from tessera_mosaic.model.checkpoints.files import CheckpointError
+from tessera_mosaic.pipeline.commands.contract import Contract
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.embedding.encoder_card import card_of_name
 from tessera_mosaic.pipeline.embedding.weights import local_weights, pull_weights, pulled_weights
 from tessera_mosaic.pipeline.errors import as_bad_input
@@ -16,6 +18,30 @@ from tessera_mosaic.pipeline.io.urls import plain
 
 if TYPE_CHECKING:
     from tessera_mosaic.model.checkpoints.checkpoint import Checkpoint
+
+CONTRACT = Contract(
+    costs="nothing: cards come with the package",
+    tells=("models",),
+    actions={
+        "pull": Contract(
+            costs="fetches the weights once: 4 MB to 8 GB",
+            changes="the user's cache of weights (XDG_CACHE_HOME)",
+            tells=("model", "path", "sha256"),
+        ),
+        "inspect": Contract(
+            costs="reads the weights once; those at an address are kept in the user's cache",
+            takes={"file": Kind.WEIGHTS},
+            tells=("file", "bytes", "family", "parameters", "sizes", "sha256"),
+        ),
+        "convert": Contract(
+            costs="reads the weights once and writes them once",
+            takes={"file": Kind.WEIGHTS},
+            gives={"out": Kind.WEIGHTS},
+            lasting=("a file of that name is replaced",),
+            tells=("out", "family", "sha256"),
+        ),
+    },
+)
 
 
 def models_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,18 @@ import argparse
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.arguments import catalogue_arguments, part_arguments
+from tessera_mosaic.pipeline.commands.contract import MADE, READS_REGION, Contract, Material
 from tessera_mosaic.pipeline.commands.progress import progress_bar
+from tessera_mosaic.pipeline.contracts.state import Kind
+
+CONTRACT = Contract(
+    costs=f"{READS_REGION}, coarsely where it is large; true colours read scenes",
+    takes={"store": Kind.MOSAIC, "catalog": Material.CATALOGUE},
+    gives={"out": Material.PICTURE},
+    needs=(MADE,),
+    lasting=("a file of that name is replaced",),
+    requests=("PictureRequest",),
+)
 
 
 def picture_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,12 +12,36 @@ from tessera_mosaic.pipeline.commands.arguments import (
     catalogue_arguments,
     encoder_arguments,
 )
+from tessera_mosaic.pipeline.commands.contract import Contract, Material
 from tessera_mosaic.pipeline.commands.plan_table import describe, describe_scan, inside_hint
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.planning.plan_request import PlanRequest, plan_fields
 from tessera_mosaic.pipeline.planning.scan_plan import SCANS, plan_scan
+from tessera_mosaic.pipeline.tiling.area import AreaRequest
 
 JOBS = ("run", *SCANS)
 """Jobs that can be planned."""
+
+COSTS = (
+    "tiles",
+    "pixels",
+    "scenes",
+    "tokens_per_pixel",
+    "accelerator_hours",
+    "bytes_read",
+    "bytes_written",
+    "requests",
+    "cost_usd",
+)
+"""Fields that tell what a run costs."""
+
+CONTRACT = Contract(
+    costs="nothing but time: without a catalogue a second, with one as long as its search takes, "
+    "and some seconds more where the machine is `here`, whose speed the user's cache then keeps",
+    takes={"catalog": Material.CATALOGUE, "weights": Kind.WEIGHTS},
+    tells=COSTS,
+    requests=(AreaRequest, PlanRequest),
+)
 
 
 def plan_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,19 @@ import argparse
 from collections import Counter
 from typing import Any
 
+from tessera_mosaic.pipeline.commands.contract import MADE, Contract
+from tessera_mosaic.pipeline.contracts.state import Kind
+
 A_LINE = 8
 """Values of a vector that are printed in a line."""
+
+CONTRACT = Contract(
+    costs="reads one chunk of codes, and the record of its tile",
+    takes={"store": Kind.MOSAIC},
+    needs=(MADE,),
+    tells=("year", "zone", "tile", "x", "y", "vector", "why"),
+    requests=("PointRequest",),
+)
 
 
 def point_arguments(parser: argparse.ArgumentParser) -> None:

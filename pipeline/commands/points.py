@@ -8,10 +8,21 @@ from typing import Any
 
 from tqdm import tqdm
 
+from tessera_mosaic.pipeline.commands.contract import Contract
 from tessera_mosaic.pipeline.console import quiet
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.downstream.point_file import Design
 from tessera_mosaic.pipeline.downstream.points import PointsRequest, points
 from tessera_mosaic.pipeline.tiling.lattice import Window
+
+CONTRACT = Contract(
+    costs="reads the map's classes twice: to count strata, and where points lie",
+    takes={"map": Kind.MAP, "strata": Kind.PLACES, "before": Kind.MAP},
+    gives={"out": Kind.SAMPLE},
+    needs=("every tile of the map is made (`status` tells)", "`out` has no labels yet"),
+    lasting=("once people have looked at points, another draw is no longer blind",),
+    requests=(PointsRequest,),
+)
 
 
 def points_arguments(parser: argparse.ArgumentParser) -> None:

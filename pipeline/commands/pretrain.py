@@ -8,10 +8,27 @@ from typing import Any, get_args
 
 from tessera_mosaic.model.precision import Precision
 from tessera_mosaic.model.pretrain.recipe import Sharding
+from tessera_mosaic.pipeline.commands.contract import Contract, Material
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.embedding.encoder_requests import PretrainRequest
 
 Asked = PretrainRequest
 """Whose defaults are those of the options."""
+
+CONTRACT = Contract(
+    costs="`steps` times a batch forward and backward: a GPU for hours to days",
+    takes={
+        "data": Material.DPIXELS,
+        "probe": Material.DPIXELS,
+        "teacher": Kind.WEIGHTS,
+        "init": Kind.WEIGHTS,
+    },
+    gives={"out": Kind.WEIGHTS},
+    needs=("a training that was begun in `out` goes on with the options that it began with",),
+    resumes=True,
+    tells=("best", "last", "steps", "history"),
+    requests=(PretrainRequest,),
+)
 
 
 def pretrain_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,10 +10,23 @@ from tessera_mosaic.pipeline.commands.arguments import (
     patience_argument,
     runner_arguments,
 )
+from tessera_mosaic.pipeline.commands.contract import Contract, Material
 from tessera_mosaic.pipeline.console import own_options, unknown_option
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.job.job_request import JobOptions
 from tessera_mosaic.pipeline.publishing.icechunk import IcechunkRequest
 from tessera_mosaic.pipeline.publishing.publish import publish
+
+CONTRACT = Contract(
+    costs="reads the records, and the new tiles at a coarse step for the pictures; `blocks` reads "
+    "all codes of the new tiles",
+    gives={"store": Kind.MOSAIC, "icechunk": Material.REPOSITORY},
+    needs=("no tile of the mosaic is damaged (`verify` tells)",),
+    lasting=("a `release` is a tag that never moves", "a commit of Icechunk stays in its history"),
+    tells=("tiles", "new", "painted", "report"),
+    requests=(JobOptions,),
+)
 
 
 def publish_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,9 +17,26 @@ from tessera_mosaic.pipeline.commands.arguments import (
     rule_arguments,
     years,
 )
+from tessera_mosaic.pipeline.commands.contract import Contract, Material
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.io.urls import plain
 from tessera_mosaic.pipeline.job.outcome import Outcome, together
 from tessera_mosaic.requests import DEFAULT_BLOCK, RunRequest
+
+CONTRACT = Contract(
+    costs="what `plan` tells: reading a year of scenes, and encoding every pixel",
+    takes={"catalog": Material.CATALOGUE, "weights": Kind.WEIGHTS},
+    gives={"store": Kind.MOSAIC},
+    needs=(
+        "a mosaic that is there was made with the same weights, imagery, rules and precision",
+        "the catalogue's imagery is one that the model was trained on",
+    ),
+    resumes=True,
+    lasting=("`overwrite` and `refresh` replace tiles, whose old bytes are gone",),
+    planned_as="run",
+    tells=("tiles", "done", "failed", "pixels", "seconds", "pixels_per_second"),
+    requests=(RunRequest,),
+)
 
 
 def run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +58,11 @@ def run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", required=True, help="path or URL of the mosaic")
     encoder_arguments(parser)
     parser.add_argument(
-        "--block", type=int, default=DEFAULT_BLOCK, help="side of a block in px (%(default)s)"
+        "--block",
+        type=int,
+        default=DEFAULT_BLOCK,
+        metavar="PX",
+        help="side of a block (%(default)s)",
     )
     parser.add_argument(
         "--depths",

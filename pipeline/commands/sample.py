@@ -11,10 +11,25 @@ from tessera_mosaic.pipeline.commands.arguments import (
     job_options,
     offset_argument,
 )
+from tessera_mosaic.pipeline.commands.contract import Contract, Material
 from tessera_mosaic.pipeline.commands.run import print_outcome, retry_command
 from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.tiling.lattice import DEFAULT_SIDE
 from tessera_mosaic.requests import DEFAULT_FRACTION, SampleRequest
+
+CONTRACT = Contract(
+    costs="reads a year of scenes like `run`, and encodes nothing",
+    takes={
+        "catalog": Material.CATALOGUE,
+        "labels": Material.RASTER,
+        "fields": Material.RASTER,
+    },
+    gives={"out": Material.DPIXELS},
+    needs=("`labels` and `fields` lie on one grid",),
+    resumes=True,
+    tells=("tiles", "done", "failed"),
+    requests=(SampleRequest,),
+)
 
 
 def sample_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +45,11 @@ def sample_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", help="raster of class codes: draw labelled pixels only")
     parser.add_argument("--fields", help="raster of field numbers on the grid of --labels")
     parser.add_argument(
-        "--tile", type=int, default=DEFAULT_SIDE, help="side of a tile in px (%(default)s)"
+        "--tile",
+        type=int,
+        default=DEFAULT_SIDE,
+        metavar="PX",
+        help="side of a tile (%(default)s)",
     )
     parser.add_argument("--kernel", choices=tuple(Kernel), default=Kernel.BILINEAR)
     offset_argument(parser)

@@ -6,12 +6,34 @@ import argparse
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.arguments import job_arguments, job_options
+from tessera_mosaic.pipeline.commands.contract import (
+    MADE,
+    READS_REGION,
+    Contract,
+    Material,
+)
 from tessera_mosaic.pipeline.commands.run import print_outcome, retry_command
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.downstream.search_request import Place, SearchRequest
 from tessera_mosaic.pipeline.errors import BadInput
 
 NAMED = 10
 """Tiles that are named on the terminal; the record names all."""
+
+CONTRACT = Contract(
+    costs=f"{READS_REGION}, or the means of its blocks alone with `blocks`",
+    takes={"store": Kind.MOSAIC, "head": Kind.HEAD, "queries": Kind.PLACES},
+    gives={"out": Kind.HITS, "scores": Material.RASTER},
+    needs=(
+        MADE,
+        "`like`, `head` or `queries`: one of them",
+        "places or a head of another year go with `match_years`",
+    ),
+    resumes=True,
+    planned_as="search",
+    tells=("hits", "record", "tiles", "done", "failed"),
+    requests=(SearchRequest,),
+)
 
 
 def search_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,10 +10,20 @@ from tessera_mosaic.pipeline.commands.arguments import (
     loss_arguments,
     rule_arguments,
 )
+from tessera_mosaic.pipeline.commands.contract import Contract, Material
 from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.scenes.sensors import told_absent
 from tessera_mosaic.pipeline.stacks.read_stack import StackRequest, write_stack
 from tessera_mosaic.pipeline.stacks.sentinel2 import OffsetRule
+
+CONTRACT = Contract(
+    costs="reads a year of scenes over the region, which has to fit into memory",
+    takes={"catalog": Material.CATALOGUE},
+    gives={"out": Material.DPIXELS},
+    needs=("the region lies in one UTM zone",),
+    lasting=("arrays of the same names in `out` are replaced",),
+    requests=(StackRequest,),
+)
 
 
 def stack_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.arguments import one_sensor_lines, patience_argument
+from tessera_mosaic.pipeline.commands.contract import Contract
 from tessera_mosaic.pipeline.console import clock, number
+from tessera_mosaic.pipeline.contracts.state import Kind
+from tessera_mosaic.pipeline.job.job_request import JobOptions
 from tessera_mosaic.pipeline.ledger.forecast import Compared
 from tessera_mosaic.pipeline.ledger.share_lists import ShareState
 from tessera_mosaic.pipeline.ledger.share_standing import ShareStanding
@@ -16,6 +19,14 @@ from tessera_mosaic.pipeline.verification.status import status
 
 MOST_SHARES_SHOWN = 20
 """Lines on shares, at most; a job array may have thousands."""
+
+CONTRACT = Contract(
+    costs="reads records alone: seconds, whatever the store holds",
+    takes={"store": Kind.MOSAIC},
+    needs=("a year that is named was planned",),
+    tells=("planned", "done", "failed", "missing"),
+    requests=(JobOptions,),
+)
 
 
 def status_arguments(parser: argparse.ArgumentParser) -> None:

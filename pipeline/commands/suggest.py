@@ -5,8 +5,20 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tessera_mosaic.pipeline.commands.contract import Contract
 from tessera_mosaic.pipeline.commands.points import sampled_map_arguments, shown
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.downstream.suggest import DEFAULT_SPACING, SuggestRequest, suggest
+
+CONTRACT = Contract(
+    costs="reads the map's confidence or uncertainty once",
+    takes={"map": Kind.MAP},
+    gives={"out": Kind.PLACES},
+    needs=("the map says how sure it is",),
+    lasting=("a file of that name is replaced",),
+    tells=("out", "points", "asked", "most_doubt", "least_doubt"),
+    requests=(SuggestRequest,),
+)
 
 
 def suggest_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,12 +6,24 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from tessera_mosaic.model.heads.head import HeadKind, Task
+from tessera_mosaic.pipeline.commands.contract import MADE, Contract, Material
+from tessera_mosaic.pipeline.contracts.state import Kind
 from tessera_mosaic.pipeline.evaluation.folds import BLOCK_METRES, FoldKind
 from tessera_mosaic.pipeline.evaluation.score_sheets import ClassSheet, ValueSheet
 
 if TYPE_CHECKING:
     from tessera_mosaic.pipeline.downstream.extra_features import ExtraScores
     from tessera_mosaic.pipeline.downstream.train import Trained
+
+CONTRACT = Contract(
+    costs="reads the labelled chunks once, then trains the head some thirty times for its scores: "
+    "seconds to minutes",
+    takes={"store": Kind.MOSAIC, "labels": Kind.PLACES, "extra": Material.PRODUCT},
+    gives={"out": Kind.HEAD},
+    needs=(MADE, "labels are of that year", "every class has enough labelled pixels"),
+    lasting=("a file of that name is replaced",),
+    requests=("TrainRequest",),
+)
 
 
 def train_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,8 +6,18 @@ import argparse
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.arguments import patience_argument
+from tessera_mosaic.pipeline.commands.contract import Contract
+from tessera_mosaic.pipeline.contracts.state import Kind
+from tessera_mosaic.pipeline.job.job_request import JobOptions
 from tessera_mosaic.pipeline.verification.findings import Findings, Problem, tell_nobody
 from tessera_mosaic.pipeline.verification.verify import verify
+
+CONTRACT = Contract(
+    costs="reads every byte of the store once, or of its year",
+    takes={"store": Kind.MOSAIC},
+    tells=("checked", "ok", "problems"),
+    requests=(JobOptions,),
+)
 
 
 def verify_arguments(parser: argparse.ArgumentParser) -> None:
