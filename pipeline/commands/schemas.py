@@ -173,7 +173,7 @@ def property_of(action: argparse.Action, bounds: Bounds | None, prog: str) -> di
 
 def is_required(action: argparse.Action) -> bool:
     """Whether nothing can be done without an option or word."""
-    return action.required or (not action.option_strings and action.nargs not in ("?", "*"))
+    return action.required if action.option_strings else action.nargs not in ("?", "*")
 
 
 def _plain(value: Any) -> Any:

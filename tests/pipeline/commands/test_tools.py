@@ -192,8 +192,9 @@ def test_fields_that_programs_may_rely_on_are_there(
     small_demo: SmallDemo, said: Callable[..., Any]
 ) -> None:
     store = f"--store={small_demo.result['store']}"
-    plan = said("plan", "--region", PLACE, "--year", 2024)
-    assert plan.keys() >= set(TOOLS["plan"].contract.tells) == set(COSTS)
+    assert set(TOOLS["plan"].contract.tells) == set(COSTS)
+    for job in JOBS:
+        assert said("plan", "--region", PLACE, "--year", 2024, "--job", job).keys() >= set(COSTS)
     for words in (["status", store], ["verify", store], ["point", store, 3.0, 50.8]):
         assert said(*words).keys() >= set(TOOLS[words[0]].contract.tells), words
     for words in (["models"], ["completion", "bash"], ["tools", "plan"]):
