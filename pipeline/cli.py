@@ -1,8 +1,9 @@
 """The command line: `tessera-mosaic COMMAND`.
 
-Exit codes: 0 done; 2 bad usage or bad input, with one clear line; 3 finished, but some tiles failed
-or were not tried; 130 stopped by a user or a signal; 1 anything else, such as a provider, a store
-or a device that does not serve. `errors` says which class of error ends with which.
+Exit codes: 0 done; 2 bad usage or bad input, with one clear line, or artefacts that `check` blocks;
+3 finished, but some tiles failed or were not tried; 130 stopped by a user or a signal; 1 anything
+else, such as a provider, a store or a device that does not serve. `errors` says which class of
+error ends with which.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ COMMANDS = {
     "changed": "how far a region's embeddings lie apart in two years, as a map that resumes",
     "points": "draw a probability sample of a map's pixels, to be labelled",
     "areas": "areas and accuracies of a map with intervals, from a labelled sample",
+    "check": "whether artefacts go together: pass, warn, or block with the first invalid step",
     "suggest": "where another label would teach a map most",
     "tools": "what every command takes, makes, needs and costs, for programs and agents",
     "completion": "completion of commands and options for bash or zsh",
@@ -223,6 +225,8 @@ def _run(args: argparse.Namespace) -> ExitCode:
     if args.json and result:
         print(json.dumps(result))
     sys.stdout.flush()
+    if result.get("verdict") == "block":
+        return ExitCode.BAD_INPUT
     incomplete = args.command in JOBS and some_failed(result)
     return ExitCode.SOME_TILES_FAILED if incomplete else ExitCode.DONE
 

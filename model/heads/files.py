@@ -49,8 +49,16 @@ QUANTIZATION = "int8 codes times one float32 scale a pixel"
 """What the first layer takes."""
 
 
-def encode_head(head: Head) -> bytes:
-    """A head as the bytes of its file, the same for the same head."""
+def encode_head(head: Head, beside: Mapping[str, Any] | None = None) -> bytes:
+    """A head as the bytes of its file, the same for the same head.
+
+    Parameters
+    ----------
+    head
+        The head.
+    beside
+        Further members of its JSON by name, under the same digest; no head is read from them.
+    """
     tensors: dict[str, NDArray[Any]] = {f"{LAYER}{name}": a for name, a in head.layers.items()}
     space = head.space
     tensors |= {
@@ -85,6 +93,7 @@ def encode_head(head: Head) -> bytes:
     }
     if head.extra:
         told["extra"] = list(head.extra)
+    told |= beside or {}
     told[SEAL] = _digest(told, tensors)
     text = json.dumps(told, separators=(",", ":"), allow_nan=False)
     return safetensors.numpy.save(tensors, {ENTRY: text})
@@ -109,7 +118,7 @@ def decode_head(data: bytes) -> Head:
         raise HeadError("it is a pickle, which may run any program when it is read: never trust it")
     try:
         tensors = safetensors.numpy.load(data)
-        told = _metadata(data)
+        told = head_metadata(data)
         if told.get(SEAL) != _digest(told, tensors):
             raise HeadError("it is not as it was written: its digest is another")
         return _head(told, tensors)
@@ -129,7 +138,8 @@ def decode_head(data: bytes) -> Head:
         raise HeadError(f"it is no head that `train` wrote ({said})") from None
 
 
-def _metadata(data: bytes) -> dict[str, Any]:
+def head_metadata(data: bytes) -> dict[str, Any]:
+    """The JSON of a file that `decode_head` takes, with what was put beside the head."""
     (length,) = struct.unpack_from("<Q", data)
     told = _read_json(_read_json(data[8 : 8 + length].decode())["__metadata__"][ENTRY])
     if not isinstance(told, dict) or told["version"] != VERSION:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tessera_mosaic.pipeline.downstream.area_result import AreaResult
     from tessera_mosaic.pipeline.downstream.areas import AreasRequest, areas
     from tessera_mosaic.pipeline.downstream.change_request import ChangedRequest
+    from tessera_mosaic.pipeline.downstream.check import ChainCheck, CheckRequest, CheckStep, check
     from tessera_mosaic.pipeline.downstream.compare import CompareRequest, Comparison, compare
     from tessera_mosaic.pipeline.downstream.export import export
     from tessera_mosaic.pipeline.downstream.export_request import (
@@ -117,8 +118,11 @@ __all__ = [
     "BlocksRequest",
     "BrokenOff",
     "Card",
+    "ChainCheck",
     "Changed",
     "ChangedRequest",
+    "CheckRequest",
+    "CheckStep",
     "CompareRequest",
     "Comparison",
     "Corrupt",
@@ -202,6 +206,7 @@ __all__ = [
     "areas",
     "blocks",
     "changed",
+    "check",
     "compare",
     "dequantize",
     "encode_directory",
@@ -238,6 +243,12 @@ _PLACES = {
     "tessera_mosaic.pipeline.downstream.area_result": ("AreaResult",),
     "tessera_mosaic.pipeline.downstream.areas": ("AreasRequest", "areas"),
     "tessera_mosaic.pipeline.downstream.change_request": ("ChangedRequest",),
+    "tessera_mosaic.pipeline.downstream.check": (
+        "ChainCheck",
+        "CheckRequest",
+        "CheckStep",
+        "check",
+    ),
     "tessera_mosaic.pipeline.downstream.make_blocks": ("Blocks", "BlocksRequest", "blocks"),
     "tessera_mosaic.pipeline.downstream.make_change": ("Changed", "changed"),
     "tessera_mosaic.pipeline.downstream.make_map": ("Mapped", "map"),

@@ -7,12 +7,22 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 
-from tessera_mosaic.pipeline.console import printable
+from tessera_mosaic.pipeline.contracts.values import (
+    bounds,
+    by_number,
+    fill,
+    listed,
+    number,
+    text,
+    whole,
+    years,
+)
 from tessera_mosaic.pipeline.errors import BadInput
 
-T = TypeVar("T")
+Extent = tuple[float, float, float, float]
+"""West, south, east and north in degrees."""
 
 STATE = "tessera_mosaic:state"
 """Name of the attribute, member or entry of metadata that holds a state."""
@@ -23,8 +33,8 @@ VERSION = 1
 MOST_BYTES = 1 << 20
 """Largest JSON of a state."""
 
-MOST = 1000
-"""Most years, zones, classes or inputs that a state may tell, and characters of a text."""
+LON_LAT = "OGC:CRS84"
+"""Coordinate reference system of longitudes and latitudes, in this order."""
 
 LATTICE = "tessera-mosaic utm 10 m"
 """Name of the project's lattice: one grid a UTM zone, northern projection, origin never moved."""
@@ -59,6 +69,22 @@ class Kind(StrEnum):
     """Embeddings of squares of many pixels."""
     WEIGHTS = "weights"
     """An encoder's weights: only ever an input."""
+
+    @property
+    def noun(self) -> str:
+        """The kind as one thing: `file of places`."""
+        return NOUNS.get(self, self.value)
+
+
+NOUNS = {
+    Kind.CHANGE: "map of change",
+    Kind.HITS: "table of hits",
+    Kind.AREAS: "estimate of areas",
+    Kind.PLACES: "file of places",
+    Kind.VECTORS: "table of vectors",
+    Kind.FUSED: "fused table",
+    Kind.BLOCKS: "file of blocks",
+}
 
 
 class Numbers(StrEnum):
@@ -165,7 +191,7 @@ class State:
     crs: tuple[str, ...] | None = None
     lattice: str | None = None
     pixel: float | None = None
-    extent: tuple[float, float, float, float] | None = None
+    extent: Extent | None = None
     years: tuple[int, ...] | None = None
     matched: Mapping[int, int] | None = None
     compared: Mapping[int, int] | None = None
@@ -180,6 +206,11 @@ class State:
     design: str | None = None
 
     @property
+    def the(self) -> str:
+        """What it is in a sentence: `the map`."""
+        return f"the {self.kind.noun}"
+
+    @property
     def years_told(self) -> str:
         """Its years in words: `2024`, or `2017 to 2024`."""
         if not self.years:
@@ -192,6 +223,33 @@ class State:
     def made_from(self, kind: Kind) -> frozenset[str]:
         """Digests of its inputs of a kind."""
         return frozenset(each.digest for each in self.inputs if each.kind is kind)
+
+    def leads_to(self, kind: Kind, *inputs: Input) -> State:
+        """The state of what is made from these embeddings, as far as they decide it.
+
+        Parameters
+        ----------
+        kind
+            What is made.
+        inputs
+            What else it is made from.
+
+        Examples
+        --------
+        >>> from tessera_mosaic.pipeline.contracts.state import Kind, State
+        >>> mosaic = State(Kind.MOSAIC, ("9c41",), fingerprint="9c41", dims=128)
+        >>> hits = mosaic.leads_to(Kind.HITS)
+        >>> hits.made_from(Kind.MOSAIC), hits.dims, hits.digests
+        (frozenset({'9c41'}), 128, ())
+        """
+        return State(
+            kind,
+            inputs=(*(Input(self.kind, digest) for digest in self.digests), *inputs),
+            product=self.product,
+            fingerprint=self.fingerprint,
+            imagery=self.imagery,
+            dims=self.dims,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The state as JSON: its version and kind, then all that is known, in a fixed order."""
@@ -219,7 +277,7 @@ class State:
         try:
             if type(value) is not dict:
                 raise ValueError("it is no object")
-            if _whole(value.get("version"), 1) > VERSION:
+            if whole(value.get("version"), 1) > VERSION:
                 raise BadInput(
                     f"its state is of version {value['version']}, and this program reads up to "
                     f"{VERSION}: update tessera-mosaic"
@@ -295,98 +353,35 @@ def _member(name: str, value: Any) -> Any:
         raise ValueError(f"{name}: {error}") from None
 
 
-def _whole(value: Any, least: int = 0) -> int:
-    if type(value) is not int or not least <= value <= 1 << 62:
-        raise ValueError(f"it is no whole number of {least} or more")
-    return value
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError("it is no number")
-    return value
-
-
-def _fill(value: Any) -> float:
-    return float(value) if value in ("nan", "inf", "-inf") else _number(value)
-
-
-def _text(value: Any) -> str:
-    if type(value) is not str or len(value) > MOST:
-        raise ValueError(f"it is no text of up to {MOST:,} characters")
-    return printable(value)
-
-
-def _list(of: Callable[[Any], T]) -> Callable[[Any], tuple[T, ...]]:
-    def read(value: Any) -> tuple[T, ...]:
-        if type(value) is not list:
-            raise ValueError("it is no list")
-        if len(value) > MOST:
-            raise ValueError(f"it has more than {MOST:,}")
-        return tuple(of(each) for each in value)
-
-    return read
-
-
-def _by_number(of: Callable[[Any], T]) -> Callable[[Any], dict[int, T]]:
-    def read(value: Any) -> dict[int, T]:
-        if type(value) is not dict or len(value) > MOST:
-            raise ValueError(f"it is no object of up to {MOST:,}")
-        if not all(name.isascii() and name.isdigit() and len(name) <= 9 for name in value):
-            raise ValueError("its names are no numbers")
-        return {int(name): of(each) for name, each in value.items()}
-
-    return read
-
-
 def _input(value: Any) -> Input:
     if type(value) is not dict or value.keys() != {"kind", "digest"}:
         raise ValueError("an input has a kind and a digest")
-    return Input(Kind(value["kind"]), _text(value["digest"]))
-
-
-def _years(value: Any) -> tuple[int, ...]:
-    years = _list(_whole)(value)
-    if years != tuple(sorted(set(years))) or (years and years[-1] > 9999):
-        raise ValueError("years ascend")
-    return years
-
-
-def _bounds(count: int) -> Callable[[Any], tuple[float, ...]]:
-    def read(value: Any) -> tuple[float, ...]:
-        numbers = _list(_number)(value)
-        if len(numbers) != count:
-            raise ValueError(f"it has {len(numbers)} numbers, not {count}")
-        if any(a > b for a, b in zip(numbers, numbers[count // 2 :], strict=False)):
-            raise ValueError("it ends before it begins")
-        return numbers
-
-    return read
+    return Input(Kind(value["kind"]), text(value["digest"]))
 
 
 READ: Mapping[str, Callable[[Any], Any]] = {
     "kind": Kind,
-    "digests": _list(_text),
-    "inputs": _list(_input),
-    "product": _text,
-    "fingerprint": _text,
-    "imagery": _text,
-    "dims": lambda value: _whole(value, 1),
-    "crs": _list(_text),
-    "lattice": _text,
-    "pixel": _number,
-    "extent": _bounds(4),
-    "years": _years,
-    "matched": _by_number(_whole),
-    "compared": _by_number(_whole),
-    "dtype": _text,
+    "digests": listed(text),
+    "inputs": listed(_input),
+    "product": text,
+    "fingerprint": text,
+    "imagery": text,
+    "dims": lambda value: whole(value, 1),
+    "crs": listed(text),
+    "lattice": text,
+    "pixel": number,
+    "extent": bounds(4),
+    "years": years,
+    "matched": by_number(whole),
+    "compared": by_number(whole),
+    "dtype": text,
     "numbers": Numbers,
-    "unit": _text,
-    "valid_range": _bounds(2),
-    "classes": _by_number(_text),
-    "nodata": _fill,
-    "uncertainty": _text,
-    "sensors": _by_number(_list(_text)),
-    "design": _text,
+    "unit": text,
+    "valid_range": bounds(2),
+    "classes": by_number(text),
+    "nodata": fill,
+    "uncertainty": text,
+    "sensors": by_number(listed(text)),
+    "design": text,
 }
 """What reads each field of a state."""

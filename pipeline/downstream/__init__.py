@@ -42,4 +42,8 @@ an `area_result` of it and an `area_report`, with `reference_labels` and `value_
 `map_pixels` reads anybody's map, `map_scan` passes over it once, by window, and `sample_scan` keeps
 what the pass tells of a sample; `named_areas` are districts and parcels. `suggest` names the pixels
 to label next.
+
+Whether artefacts go together: `check` judges a chain of them by the rules of `contracts`;
+`artefacts` reads any of them, `artefact_stores` mosaics and maps, `artefact_bytes` some of a
+store's bytes.
 """

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tessera_mosaic.pipeline.contracts.state import STATE, State
 from tessera_mosaic.pipeline.evaluation.stratified_estimates import Estimate
 
 HECTARE = 10_000.0
@@ -165,6 +166,8 @@ class AreaResult:
         Estimates by district or parcel.
     notes
         What has to be known to read the numbers.
+    state
+        What the estimates say of themselves.
     """
 
     map: str
@@ -187,6 +190,7 @@ class AreaResult:
     bands: tuple[ValueBand, ...] = ()
     domains: tuple[Domain, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    state: State | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What `areas --json` prints, and `areas.json` holds."""
@@ -238,6 +242,7 @@ class AreaResult:
         return told | {
             "domains": [self._domain_json(domain) for domain in self.domains],
             "notes": list(self.notes),
+            **({} if self.state is None else {STATE: self.state.to_json()}),
         }
 
     def _domain_json(self, domain: Domain) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from tessera_mosaic.pipeline.downstream.area_result import (
     ClassArea,
     Domain,
 )
+from tessera_mosaic.pipeline.downstream.area_state import area_state
 from tessera_mosaic.pipeline.downstream.change_report import write_change_report
 from tessera_mosaic.pipeline.downstream.map_page import AreaSection
 from tessera_mosaic.pipeline.downstream.map_pixels import MapPixels
@@ -200,6 +201,7 @@ def _result(
             )
         ),
         notes=_notes(population, tally, len(domains.names)),
+        state=area_state(population.pixels, points),
     )
     named = domains.names if request.domains is not None else ()
     if population.pixels.of_classes:

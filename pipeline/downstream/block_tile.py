@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tessera_mosaic.pipeline.downstream.block_vectors import (
     BlockVector,
     block_vector,
+    blocks_state,
     encode_blocks,
 )
 from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, read_rows, reader_of
@@ -66,6 +67,7 @@ class TileBlocks:
     def __init__(self, maker: BlockMaker, storage: Storage) -> None:
         self._maker, self._storage = maker, storage
         self._mosaic = open_any(maker.store, storage.patience)
+        self._state = blocks_state(self._mosaic, maker.year)
 
     def make(
         self, tile: Tile, before: Record | None, meter: Meter, writing: Callable[[], None]
@@ -100,7 +102,7 @@ class TileBlocks:
             if not blocks:
                 return TileResult(State.EMPTY, scenes_used=read, pixels=pixels)
             with meter("write"):
-                key, data = blocks_key(tile, maker.year), encode_blocks(tile, blocks)
+                key, data = blocks_key(tile, maker.year), encode_blocks(tile, blocks, self._state)
                 self._storage.write(key, data)
         objects = (StoredObject.of(key, data),)
         return TileResult(State.DONE, scenes_used=read, pixels=pixels, objects=objects)

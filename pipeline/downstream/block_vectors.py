@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,16 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.contracts.state import (
+    LON_LAT,
+    STATE,
+    Kind,
+    Numbers,
+    State,
+    encode_state,
+)
 from tessera_mosaic.pipeline.errors import StoreError
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, state_of
 from tessera_mosaic.pipeline.mosaic.layout import count_array
 from tessera_mosaic.pipeline.tiling.lattice import CHUNK, PIXEL, Tile, Window, to_lonlat
 
@@ -97,7 +106,20 @@ def _coded(values: NDArray[np.float64]) -> tuple[NDArray[np.int8], float]:
     return np.clip(codes, -LARGEST, LARGEST).astype(np.int8), scale
 
 
-def encode_blocks(tile: Tile, blocks: Sequence[BlockVector]) -> bytes:
+def blocks_state(mosaic: AnyMosaic, year: int) -> State:
+    """What the blocks of a mosaic's year say of themselves."""
+    return replace(
+        state_of(mosaic).leads_to(Kind.BLOCKS),
+        crs=(LON_LAT,),
+        pixel=float(METRES),
+        years=(year,),
+        dtype="int8",
+        numbers=Numbers.CODES_AND_SCALES,
+        uncertainty="spread",
+    )
+
+
+def encode_blocks(tile: Tile, blocks: Sequence[BlockVector], state: State) -> bytes:
     """The blocks of a tile as GeoParquet, at least one; their point is their centre.
 
     Parameters
@@ -106,6 +128,8 @@ def encode_blocks(tile: Tile, blocks: Sequence[BlockVector]) -> bytes:
         The tile.
     blocks
         Its blocks, row after row.
+    state
+        What they say of themselves.
     """
     half = CHUNK / 2 * PIXEL
     corners = [Window(tile.zone, of.row, of.col, CHUNK, CHUNK) for of in blocks]
@@ -134,7 +158,9 @@ def encode_blocks(tile: Tile, blocks: Sequence[BlockVector]) -> bytes:
         "primary_column": "geometry",
         "columns": {"geometry": {"encoding": "WKB", "geometry_types": ["Point"]}},
     }
-    table = pa.table(columns).replace_schema_metadata({"geo": json.dumps(geo)})
+    table = pa.table(columns).replace_schema_metadata(
+        {"geo": json.dumps(geo), STATE: encode_state(state)}
+    )
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd")
     return bytes(sink.getvalue())

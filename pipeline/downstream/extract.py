@@ -8,25 +8,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.csv
 import pyarrow.parquet as pq
+import shapely
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.contracts.state import (
+    LON_LAT,
+    STATE,
+    Input,
+    Kind,
+    Numbers,
+    State,
+    beside,
+    encode_state,
+)
 from tessera_mosaic.pipeline.downstream.place_files import read_places
-from tessera_mosaic.pipeline.downstream.places import PlacePixels, pixels_of
+from tessera_mosaic.pipeline.downstream.places import PlacePixels, Places, pixels_of
 from tessera_mosaic.pipeline.downstream.vector_table import GEOMETRY, Statistic, VectorTable
 from tessera_mosaic.pipeline.errors import BadInput, choose
 from tessera_mosaic.pipeline.io.local_files import make_directory
-from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any, state_of
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint
 from tessera_mosaic.pipeline.tiling.lattice import CHUNK
 
@@ -160,7 +172,9 @@ def extract(
     lost = np.setdiff1d(np.arange(len(places)), pixels.place)
     parts = [(year, batch) for year in years for batch in batches]
     parts += [(year, lost) for year in years if len(lost)]
-    folder = _begun(request, mosaic, years)
+    digest = hashlib.sha256(Path(request.at).read_bytes()).hexdigest()
+    folder = _begun(request, mosaic, years, digest)
+    state = vectors_state(mosaic, places, digest, years)
 
     def write(numbered: tuple[int, tuple[int, NDArray[np.int64]]]) -> None:
         number, (year, batch) = numbered
@@ -174,7 +188,7 @@ def extract(
     with ThreadPoolExecutor(READERS, thread_name_prefix="extract") as pool:
         for done, _ in enumerate(pool.map(write, enumerate(parts)), 1):
             tell(done, len(parts))
-    counted = _join(folder, len(parts), Path(request.out), table)
+    counted = _join(folder, len(parts), Path(request.out), table, state)
     shutil.rmtree(folder)
     empty = {why: count for why, count in counted.items() if why}
     rows = sum(counted.values())
@@ -216,12 +230,34 @@ def batches_of(
             begin = stop
 
 
-def _begun(request: ExtractRequest, mosaic: AnyMosaic, years: Sequence[int]) -> Path:
+def vectors_state(mosaic: AnyMosaic, places: Places, digest: str, years: Sequence[int]) -> State:
+    """What a table of vectors says of itself.
+
+    Parameters
+    ----------
+    mosaic, years
+        Where they are from, and of which calendar years.
+    places, digest
+        The places, and the digest of their file.
+    """
+    sound = places.shapes[places.sound]
+    west, south, east, north = shapely.total_bounds(sound).tolist()
+    return replace(
+        state_of(mosaic).leads_to(Kind.VECTORS, Input(Kind.PLACES, digest)),
+        crs=(LON_LAT,),
+        extent=(west, south, east, north) if len(sound) else None,
+        years=tuple(sorted(years)),
+        dtype="float32",
+        numbers=Numbers.VALUES,
+        nodata=math.nan,
+    )
+
+
+def _begun(request: ExtractRequest, mosaic: AnyMosaic, years: Sequence[int], digest: str) -> Path:
     """The folder of the parts, which is empty unless the same extraction was begun in it."""
     out = Path(request.out)
     if out.is_dir():
         raise BadInput("it is a folder: name a file", "out", out)
-    digest = hashlib.sha256(Path(request.at).read_bytes()).hexdigest()
     same = {
         "store": request.store,
         "fingerprint": fingerprint(mosaic.identity),
@@ -241,16 +277,19 @@ def _begun(request: ExtractRequest, mosaic: AnyMosaic, years: Sequence[int]) -> 
     return folder
 
 
-def _join(folder: Path, parts: int, out: Path, table: VectorTable) -> dict[str, int]:
+def _join(folder: Path, parts: int, out: Path, table: VectorTable, state: State) -> dict[str, int]:
     """Put the parts together in one file; how many rows there are by the reason they are empty."""
     partial = folder / "whole.partial"
     counted: dict[str, int] = {}
     first = pq.read_schema(folder / "000000.parquet")
+    told = {STATE: encode_state(state)}
     if table.geometry:
         column = {"encoding": "WKB", "geometry_types": []}
         geo = {"version": "1.1.0", "primary_column": GEOMETRY, "columns": {GEOMETRY: column}}
-        first = first.with_metadata({"geo": json.dumps(geo)})
+        told["geo"] = json.dumps(geo)
+    first = first.with_metadata(told)
     if out.suffix.lower() == ".csv":
+        Path(beside(str(out))).write_text(f"{told[STATE]}\n", encoding="utf-8")
         writer: Any = pyarrow.csv.CSVWriter(partial, first)
     else:
         writer = pq.ParquetWriter(partial, first, compression="zstd")

@@ -7,6 +7,13 @@ from dataclasses import dataclass
 
 from tessera_mosaic.model.heads.files import MOST_BYTES, decode_head, encode_head
 from tessera_mosaic.model.heads.head import Head, HeadError
+from tessera_mosaic.pipeline.contracts.state import (
+    STATE,
+    Input,
+    Kind,
+    Numbers,
+    State,
+)
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.urls import folder_and_key
@@ -63,9 +70,27 @@ def read_head(url: str) -> ReadHead:
 def write_head(url: str, head: Head) -> bytes:
     """Write a head to a path or URL, whole, and return its bytes."""
     storage, key = _place(url)
-    data = encode_head(head)
+    data = encode_head(head, {STATE: head_state(head).to_json()})
     storage.write(key, data)
     return data
+
+
+def head_state(head: Head) -> State:
+    """What a head says of itself. A file cannot hold its own digest: who reads it adds that."""
+    return State(
+        Kind.HEAD,
+        inputs=(Input(Kind.MOSAIC, head.mosaic), Input(Kind.PLACES, head.labels_sha256)),
+        product=head.model,
+        fingerprint=head.mosaic,
+        dims=head.dims,
+        years=tuple(sorted(head.years)),
+        dtype="float32",
+        numbers=Numbers.CODES_AND_SCALES,
+        unit=head.unit or None,
+        valid_range=head.valid_range,
+        classes={each.code: each.name for each in head.classes} or None,
+        uncertainty="scores" if head.scores else None,
+    )
 
 
 def check_mosaic(head: Head, mosaic: AnyMosaic, extra: bool = False) -> None:

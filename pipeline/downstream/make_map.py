@@ -194,6 +194,7 @@ def prepare_map(request: MapRequest) -> PreparedMap:
         mosaic.years,
         tuple(tiles.zones),
         matched,
+        valid_range=head.valid_range,
     )
     job = JobRequest(store=request.out, year=request.year, tiles=tiles, **request.job_options())
     files = {HEAD: told.data}

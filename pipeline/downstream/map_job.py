@@ -115,6 +115,8 @@ class MapJob:
                 told.zones,
                 told.matched,
                 told.compared,
+                (year,),
+                told.valid_range,
             )
             for key, data in self.files.items():
                 told.storage.write(key, data)

@@ -9,6 +9,8 @@ attribute `classes` lists code, name and colour, and `states` what `state` holds
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -102,6 +104,22 @@ class MapClass:
         if not 0 <= code < MOST_CLASSES or len(told) != 3:
             raise ValueError(f"{dict(fields)} is no class of a map")
         return cls(code, str(fields["name"]), (told[0], told[1], told[2]))
+
+
+def map_digest(told: Any, kind: str, year: int) -> str:
+    """What tells a map of a year from others: `m` and 15 hexadecimal digits.
+
+    Parameters
+    ----------
+    told
+        What decides its bytes, or where it does not say so, its classes.
+    kind
+        Name of its array: `class` or `value`.
+    year
+        Calendar year.
+    """
+    text = json.dumps([told, kind, year], sort_keys=True)
+    return f"m{hashlib.sha256(text.encode()).hexdigest()[:15]}"
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,6 @@ A map may come from `map`, or from anybody who keeps its layout: a Zarr group a 
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from tessera_mosaic.pipeline.downstream.map_layout import (
     UNKNOWN,
     UNKNOWN_COLOUR,
     MapClass,
+    map_digest,
 )
 from tessera_mosaic.pipeline.downstream.map_store import ATTRIBUTE, VERSION
 from tessera_mosaic.pipeline.errors import BadInput
@@ -122,8 +121,7 @@ class MapPixels:
         """What tells the map from others: `m` and 15 hexadecimal digits."""
         told = self.attributes.get(ATTRIBUTE, {}).get("identity")
         told = {"classes": self.attributes.get("classes")} if told is None else told
-        text = json.dumps([told, self.kind, self.year], sort_keys=True)
-        return f"m{hashlib.sha256(text.encode()).hexdigest()[:15]}"
+        return map_digest(told, self.kind, self.year)
 
     def windows(self) -> Iterator[Window]:
         """Windows that hold all pixels of the map, each once, zone by zone, row by row."""

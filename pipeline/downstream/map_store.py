@@ -13,8 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline import __version__
+from tessera_mosaic.pipeline.contracts.state import (
+    LATTICE,
+    STATE,
+    Input,
+    Kind,
+    Numbers,
+    State,
+)
 from tessera_mosaic.pipeline.downstream.change import PixelState
-from tessera_mosaic.pipeline.downstream.map_layout import MEASURES, MapLayout
+from tessera_mosaic.pipeline.downstream.map_layout import (
+    CHANGE_UNIT,
+    MEASURES,
+    MapLayout,
+    map_digest,
+)
 from tessera_mosaic.pipeline.errors import BadInput, StoreError, StoreMismatch
 from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.locks import locked
@@ -29,7 +42,7 @@ from tessera_mosaic.pipeline.mosaic.metadata import encode_json
 from tessera_mosaic.pipeline.mosaic.root import refuse_others
 from tessera_mosaic.pipeline.mosaic.shards import decode_shard, encode_shard
 from tessera_mosaic.pipeline.mosaic.store import METADATA_LOCK, ROOT
-from tessera_mosaic.pipeline.tiling.lattice import Tile, Window, zone_group
+from tessera_mosaic.pipeline.tiling.lattice import PIXEL, Tile, Window, zone_crs, zone_group
 
 VERSION = 1
 """Version of the format of maps, raised when a reader of an earlier one would read it wrongly."""
@@ -59,6 +72,10 @@ class MapStore:
         Years whose embeddings were shifted to the mean of the head's year, by that year.
     compared
         Years of a map of change by the earlier one that each is compared with.
+    mapped
+        Years that somebody mapped, ascending; empty in stores of earlier versions.
+    valid_range
+        Least and largest value that its head can tell, to which all others were clipped.
     """
 
     storage: Storage
@@ -68,6 +85,35 @@ class MapStore:
     zones: tuple[int, ...]
     matched: Mapping[int, int] = field(default_factory=dict)
     compared: Mapping[int, int] = field(default_factory=dict)
+    mapped: tuple[int, ...] = ()
+    valid_range: tuple[float, float] | None = None
+
+    @property
+    def state(self) -> State:
+        """What the map says of itself."""
+        main, beside = (self.layout.array(name) for name in self.layout.pictured)
+        told = {Kind.HEAD: self.identity.get("head"), Kind.MOSAIC: self.identity.get("mosaic")}
+        names = {each.code: each.name for each in self.layout.classes}
+        return State(
+            Kind.CHANGE if self.layout.change else Kind.MAP,
+            digests=tuple(map_digest(self.identity, main.name, year) for year in self.mapped),
+            inputs=tuple(Input(kind, str(of)) for kind, of in told.items() if of is not None),
+            product=self.identity.get("change"),
+            fingerprint=self.identity.get("mosaic"),
+            crs=tuple(map(zone_crs, self.zones)),
+            lattice=LATTICE,
+            pixel=float(PIXEL),
+            years=self.mapped or None,
+            matched=self.matched or None,
+            compared=self.compared or None,
+            dtype=main.dtype.name,
+            numbers=Numbers.VALUES,
+            unit=self.layout.unit or None,
+            valid_range=self.valid_range,
+            classes=names or None,
+            nodata=float(main.fill),
+            uncertainty=CHANGE_UNIT if self.layout.change else beside.name,
+        )
 
     @property
     def command(self) -> str:
@@ -177,6 +223,8 @@ def create_map(
     zones: Iterable[int],
     matched: Mapping[int, int] | None = None,
     compared: Mapping[int, int] | None = None,
+    mapped: Iterable[int] = (),
+    valid_range: tuple[float, float] | None = None,
 ) -> MapStore:
     """Make a map's store ready for tiles of some years and zones; do nothing if it is.
 
@@ -194,6 +242,10 @@ def create_map(
         Years whose embeddings are shifted to the mean of another year, by that year.
     compared
         Years of a map of change by the earlier one that each is compared with.
+    mapped
+        Years that are mapped.
+    valid_range
+        Least and largest value that its head can tell.
 
     Raises
     ------
@@ -217,6 +269,8 @@ def create_map(
             tuple(sorted(set(zones))),
             matched or {},
             compared or {},
+            tuple(sorted(set(mapped))),
+            valid_range,
         )
         if known is not None:
             made = _grown(known, made)
@@ -248,6 +302,8 @@ def read_map(storage: Storage) -> MapStore:
             tuple(int(zone) for zone in told["zones"]),
             {int(year): int(to) for year, to in told["matched_years"].items()},
             {int(year): int(of) for year, of in told.get("compared_years", {}).items()},
+            tuple(int(year) for year in told.get("mapped_years", [])),
+            _range(told.get("valid_range")),
         )
     except BadInput:
         raise
@@ -290,7 +346,19 @@ def _grown(known: MapStore, asked: MapStore) -> MapStore:
     zones = tuple(sorted({*known.zones, *asked.zones}))
     matched = {**known.matched, **asked.matched}
     compared = {**known.compared, **asked.compared}
-    return replace(known, years=longer, zones=zones, matched=matched, compared=compared)
+    return replace(
+        known,
+        years=longer,
+        zones=zones,
+        matched=matched,
+        compared=compared,
+        mapped=tuple(sorted({*known.mapped, *asked.mapped})),
+        valid_range=known.valid_range or asked.valid_range,
+    )
+
+
+def _range(value: Any) -> tuple[float, float] | None:
+    return None if value is None else (float(value[0]), float(value[1]))
 
 
 def _write_metadata(made: MapStore) -> None:
@@ -314,7 +382,11 @@ def _write_metadata(made: MapStore) -> None:
     }
     if made.compared:
         told["compared_years"] = {str(year): of for year, of in sorted(made.compared.items())}
-    attributes: dict[str, Any] = {ATTRIBUTE: told}
+    if made.mapped:
+        told["mapped_years"] = list(made.mapped)
+    if made.valid_range:
+        told["valid_range"] = list(made.valid_range)
+    attributes: dict[str, Any] = {ATTRIBUTE: told, STATE: made.state.to_json()}
     if made.layout.change:
         attributes["states"] = [{"code": int(s), "name": s.label} for s in PixelState]
     if made.layout.of_classes:

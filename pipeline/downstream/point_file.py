@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.contracts.state import LATTICE, Input, Kind, State
 from tessera_mosaic.pipeline.errors import BadInput, chosen
-from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, WIDTH, zone_group
+from tessera_mosaic.pipeline.tiling.lattice import HEIGHT, WIDTH, zone_crs, zone_group
 
 MOST_BYTES = 64 * 2**20
 """Largest file that is read."""
@@ -140,6 +141,25 @@ class Points:
         # Digits alone might be a number to a spreadsheet, which would round it.
         return f"s{hashlib.sha256(text.encode()).hexdigest()[:15]}"
 
+    @property
+    def state(self) -> State:
+        """What the sample says of itself, by its rows."""
+        return State(
+            Kind.SAMPLE,
+            digests=(self.digest,),
+            inputs=(Input(Kind.MAP, self.origin.map),),
+            crs=tuple(zone_crs(zone) for zone in np.unique(self.zone).tolist()),
+            lattice=LATTICE,
+            extent=(
+                float(self.lon.min()),
+                float(self.lat.min()),
+                float(self.lon.max()),
+                float(self.lat.max()),
+            ),
+            years=(self.origin.year,),
+            design=self.origin.design.value,
+        )
+
 
 DRAWN = ("id", "lon", "lat", "label", "stratum", "inclusion_probability", "stratum_pixels")
 ORIGIN = tuple(field.name for field in dataclasses.fields(DrawnFrom))
@@ -199,13 +219,15 @@ def _has_labels(path: Path) -> bool:
         return False
 
 
-def read_points(path: str | Path) -> Points:
+def read_points(path: str | Path, labelled: bool = True) -> Points:
     """Read a labelled sample.
 
     Parameters
     ----------
     path
         A file that `points` wrote, with its column `label` filled.
+    labelled
+        False to read one whose points have no label yet, too.
 
     Raises
     ------
@@ -225,7 +247,7 @@ def read_points(path: str | Path) -> Points:
         if len({row[column] for row in rows}) > 1:
             raise _refused(f"rows of several samples: column {column} differs", path)
     empty = [row["id"] for row in rows if not row["label"]]
-    if empty:
+    if empty and labelled:
         raise _refused(
             f"{len(empty)} of {len(rows)} points have no label, such as "
             f"{', '.join(empty[:EXAMPLES])}: label every point, and where nobody can tell, "

@@ -22,6 +22,7 @@ from tessera_mosaic.pipeline.downstream.search_output import (
     Ranked,
     encode_record,
     encode_table,
+    hits_state,
     hits_table,
     place_of,
 )
@@ -204,7 +205,10 @@ def _put(
     read, failed = standing.read, standing.failed
     table = hits_table(found, mosaic, request.year, prepared.several)
     storage, key = place_of(request.out, request.store_patience)
-    storage.write(key, encode_table(table, request.out))
+    to = None if prepared.shift is None else prepared.shift.to
+    head = None if prepared.head is None else prepared.head.sha256
+    state = hits_state(mosaic, request.year, to, head, table)
+    storage.write(key, encode_table(table, request.out, state))
     folder, name = place_of(request.sheet, request.store_patience)
     folder.write(name, draw_sheet(mosaic, _strips(prepared, found)))
     notes += _notes(prepared)

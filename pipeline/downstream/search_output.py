@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,11 +15,21 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.contracts.state import (
+    LON_LAT,
+    STATE,
+    Extent,
+    Input,
+    Kind,
+    Numbers,
+    State,
+    encode_state,
+)
 from tessera_mosaic.pipeline.downstream.places import PlacePixels
 from tessera_mosaic.pipeline.downstream.search_heap import Hits, joined
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.urls import folder_and_key
-from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, read_pixels
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, read_pixels, state_of
 from tessera_mosaic.pipeline.mosaic.layout import count_array
 from tessera_mosaic.pipeline.mosaic.part_reader import by_square, read_chunks
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
@@ -124,10 +134,42 @@ def counts_at(mosaic: AnyMosaic, year: int, hits: Hits) -> dict[str, NDArray[np.
     return counts
 
 
-def encode_table(table: pa.Table, url: str) -> bytes:
-    """The table in the format that the ending of a path or URL names."""
+def hits_state(
+    mosaic: AnyMosaic, year: int, like_year: int | None, head: str | None, table: pa.Table
+) -> State:
+    """What hits say of themselves.
+
+    Parameters
+    ----------
+    mosaic, year
+        Where they were found, and of which calendar year.
+    like_year
+        Year to whose mean the embeddings were shifted; None where they were not.
+    head
+        Digest of the head that was looked for; None with examples.
+    table
+        The hits.
+    """
+    lon, lat = table["lon"].to_numpy(), table["lat"].to_numpy()
+    extent: Extent | None = None
+    if len(table):
+        extent = float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
+    by = () if head is None else (Input(Kind.HEAD, head),)
+    return replace(
+        state_of(mosaic).leads_to(Kind.HITS, *by),
+        crs=(LON_LAT,),
+        extent=extent,
+        years=(year,),
+        matched=None if like_year is None else {year: like_year},
+        numbers=Numbers.VALUES,
+        uncertainty="percentile",
+    )
+
+
+def encode_table(table: pa.Table, url: str, state: State) -> bytes:
+    """The table in the format that the ending of a path or URL names, and the hits' state in it."""
     if PurePosixPath(url).suffix.lower() == ".geojson":
-        return _geojson(table)
+        return _geojson(table, state)
     points = shapely.points(table["lon"].to_numpy(), table["lat"].to_numpy())
     geometry = pa.array(shapely.to_wkb(points).tolist(), pa.binary())
     column = {"encoding": "WKB", "geometry_types": ["Point"]}
@@ -135,12 +177,14 @@ def encode_table(table: pa.Table, url: str) -> bytes:
     whole = table.append_column(GEOMETRY, geometry)
     sink = pa.BufferOutputStream()
     pq.write_table(
-        whole.replace_schema_metadata({"geo": json.dumps(geo)}), sink, compression="zstd"
+        whole.replace_schema_metadata({"geo": json.dumps(geo), STATE: encode_state(state)}),
+        sink,
+        compression="zstd",
     )
     return bytes(sink.getvalue())
 
 
-def _geojson(table: pa.Table) -> bytes:
+def _geojson(table: pa.Table, state: State) -> bytes:
     features = [
         {
             "type": "Feature",
@@ -152,7 +196,8 @@ def _geojson(table: pa.Table) -> bytes:
         }
         for row in table.to_pylist()
     ]
-    return json.dumps({"type": "FeatureCollection", "features": features}, indent=1).encode()
+    told = {"type": "FeatureCollection", STATE: state.to_json(), "features": features}
+    return json.dumps(told, indent=1).encode()
 
 
 def encode_record(told: Mapping[str, Any]) -> bytes:

@@ -9,12 +9,14 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.contracts.state import State
 from tessera_mosaic.pipeline.errors import BadInput, StoreError
 from tessera_mosaic.pipeline.io.patience import PATIENCE
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import before_work
 from tessera_mosaic.pipeline.mosaic.foreign import ForeignMosaic, foreign_mosaic
 from tessera_mosaic.pipeline.mosaic.metadata import parse_root
+from tessera_mosaic.pipeline.mosaic.mosaic_state import mosaic_state
 from tessera_mosaic.pipeline.mosaic.part_reader import nothing, read_at, read_part
 from tessera_mosaic.pipeline.mosaic.shards import Pixels
 from tessera_mosaic.pipeline.mosaic.store import ROOT, Mosaic
@@ -55,6 +57,11 @@ def open_any(url: str, patience: float = PATIENCE) -> AnyMosaic:
         return Mosaic(**vars(parse_root(data)), storage=storage)
     except StoreError:
         return foreign_mosaic(storage, data)
+
+
+def state_of(mosaic: AnyMosaic) -> State:
+    """What a mosaic says of itself, but for its years, which its shards tell."""
+    return mosaic_state(mosaic.layout, mosaic.identity, mosaic.zones)
 
 
 def read_pixels(

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from tessera_mosaic.pipeline.contracts.state import STATE
 from tessera_mosaic.pipeline.errors import BadInput, StoreError
 from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.strict import check_format, listed, member, shallow, text, whole
@@ -41,6 +42,7 @@ from tessera_mosaic.pipeline.mosaic.layout import (
     array_node,
     group_node,
 )
+from tessera_mosaic.pipeline.mosaic.mosaic_state import mosaic_state
 from tessera_mosaic.pipeline.mosaic.preview_pyramid import (
     GROUP,
     MOST_DIMS,
@@ -302,6 +304,7 @@ def _root_attributes(told: MosaicMetadata) -> dict[str, Any]:
         "tessera_mosaic:margin": identity["margin"],
         "tessera_mosaic:years": list(told.years),
         "tessera_mosaic:zones": list(told.zones),
+        STATE: mosaic_state(layout, identity, told.zones).to_json(),
     }
 
 

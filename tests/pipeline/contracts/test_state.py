@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from tessera_mosaic.pipeline.contracts.state import (
     LATTICE,
-    MOST,
     MOST_BYTES,
     Input,
     Kind,
@@ -22,6 +21,7 @@ from tessera_mosaic.pipeline.contracts.state import (
     decode_state,
     encode_state,
 )
+from tessera_mosaic.pipeline.contracts.values import MOST
 from tessera_mosaic.pipeline.errors import BadInput
 
 WORDS = st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=12)

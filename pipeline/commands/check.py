@@ -1,0 +1,40 @@
+"""The command `check`: whether artefacts go together, as what was made from what."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from tessera_mosaic.pipeline.contracts.rules import Verdict
+from tessera_mosaic.pipeline.downstream.check import ChainCheck, CheckRequest, check
+
+
+def check_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `check`."""
+    parser.add_argument(
+        "artefacts",
+        nargs="+",
+        metavar="A",
+        help="mosaic, head, map, hits, sample, areas, labels or table; their order is found by "
+        "what they name of one another, and is else as given",
+    )
+
+
+def check_command(args: argparse.Namespace) -> dict[str, Any]:
+    """Check, tell, and return the fields of `check --json`."""
+    found = check(CheckRequest(tuple(args.artefacts)))
+    if not args.json:
+        print_check(found)
+    return found.to_json()
+
+
+def print_check(found: ChainCheck) -> None:
+    """Print a line a step, those of what was found below it, and the verdict."""
+    for number, step in enumerate(found.steps, 1):
+        print(f"{number}. {step.verdict.value:5}  {step.name} ({step.told})")
+        for each in step.findings:
+            print(f"   {each.verdict.value:5}  {each.message}")
+    if found.verdict is Verdict.BLOCK:
+        print(f"block: step {found.first_invalid} is the first that does not hold")
+    else:
+        print(found.verdict.value)

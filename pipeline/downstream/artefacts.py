@@ -1,0 +1,221 @@
+"""Artefacts of any kind, from where they lie: what each says of itself, and whether it is so."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+
+from tessera_mosaic.model.heads.files import head_metadata
+from tessera_mosaic.pipeline.contracts.state import (
+    LON_LAT,
+    STATE,
+    Extent,
+    Kind,
+    Numbers,
+    State,
+    beside,
+    decode_state,
+)
+from tessera_mosaic.pipeline.downstream.artefact_stores import (
+    Artefact,
+    read_store,
+    says_otherwise,
+    written_state,
+)
+from tessera_mosaic.pipeline.downstream.head_file import head_state, read_head
+from tessera_mosaic.pipeline.downstream.place_files import FORMATS, read_places
+from tessera_mosaic.pipeline.downstream.point_file import SEAL, read_points
+from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.io.foreign_json import read_json
+
+MOST_BYTES = 64 << 20
+"""Largest document that is read."""
+
+ROWS = 4096
+"""Rows of a table whose vectors are looked at."""
+
+LARGEST_CODE = 128
+"""Largest value of a code, without its sign."""
+
+
+def read_artefact(url: str) -> Artefact:
+    """What an artefact says of itself.
+
+    Parameters
+    ----------
+    url
+        Path or URL of a store, or path of a file.
+
+    Raises
+    ------
+    BadInput
+        If there is none, or nothing that commands write or read.
+    """
+    path = Path(url)
+    if "://" in url or path.is_dir():
+        return read_store(url)
+    if not path.is_file():
+        raise BadInput("there is no such file or store", "artefacts", url)
+    reader = READERS.get(path.suffix.lower(), _head)
+    try:
+        return reader(path)
+    except BadInput as error:
+        if error.parameter:
+            raise
+        raise BadInput(str(error), "artefacts", url) from None
+
+
+def _head(path: Path) -> Artefact:
+    read = read_head(str(path))
+    derived = head_state(read.head)
+    faults = says_otherwise(head_metadata(read.data), derived)
+    return Artefact(str(path), replace(derived, digests=(read.sha256,)), tuple(faults))
+
+
+def _table(path: Path) -> Artefact:
+    """A Parquet file: hits, vectors, blocks, a fused table, or places."""
+    try:
+        with pq.ParquetFile(path) as file:
+            told = file.schema_arrow.metadata or {}
+            names = set(file.schema_arrow.names)
+            state = decode_state(told[STATE.encode()]) if STATE.encode() in told else None
+            if state is None:
+                return _places(path)
+            vectors = sorted(name for name in names if name[:1] == "e" and name[1:].isdigit())
+            columns = [*vectors, *(names & {"lon", "lat"})]
+            rows = next(file.iter_batches(ROWS, columns=columns), None) if columns else None
+    except (pa.ArrowException, OSError) as error:
+        raise BadInput(f"it is no Parquet file: {error}") from None
+    if rows is not None:
+        state = _as_held(state, {name: rows[name] for name in columns}, vectors)
+    return Artefact(str(path), replace(state, digests=(*state.digests, _sha256(path))))
+
+
+def _as_held(state: State, columns: Mapping[str, Any], vectors: list[str]) -> State:
+    """The state of a table, as its first rows bear it out."""
+    if vectors and state.numbers is Numbers.VALUES:
+        values = np.stack([columns[name].to_numpy(zero_copy_only=False) for name in vectors])
+        values = values[np.isfinite(values)]
+        codes = len(values) and (values == np.rint(values)).all()
+        if codes and 1 < np.abs(values).max(initial=0) <= LARGEST_CODE:
+            state = replace(state, numbers=Numbers.CODES)
+        if state.dims is not None and state.kind is Kind.VECTORS:
+            state = replace(state, dims=len(vectors))
+    if {"lon", "lat"} <= columns.keys():
+        lon, lat = (columns[n].to_numpy(zero_copy_only=False) for n in ("lon", "lat"))
+        state = replace(state, extent=_bounds(lon, lat) or state.extent)
+    return state
+
+
+def _bounds(lon: Any, lat: Any) -> Extent | None:
+    known = np.isfinite(lon) & np.isfinite(lat)
+    if not known.any():
+        return None
+    lon, lat = lon[known], lat[known]
+    return float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
+
+
+def _document(path: Path) -> Artefact:
+    """A JSON document: hits as GeoJSON, areas, or places."""
+    if path.stat().st_size > MOST_BYTES:
+        return _places(path)
+    try:
+        told = read_json(path.read_bytes())
+    except ValueError as error:
+        raise BadInput(f"it is no JSON: {error}") from None
+    state = written_state(told)
+    if isinstance(told, dict) and "area_ha" in told:
+        return Artefact(str(path), replace(_areas(told, state), digests=(_sha256(path),)))
+    if state is None:
+        return _places(path)
+    held = [feature["properties"] for feature in told.get("features", [])]
+    try:
+        lon, lat = (np.array([row[name] for row in held], float) for name in ("lon", "lat"))
+    except (LookupError, TypeError, ValueError):
+        raise BadInput("its features have no lon and lat") from None
+    state = replace(state, extent=_bounds(lon, lat) or state.extent)
+    return Artefact(str(path), replace(state, digests=(_sha256(path),)))
+
+
+def _areas(told: Mapping[str, Any], state: State | None) -> State:
+    """The state of estimates, as the estimates bear it out."""
+    named = told.get("classes")
+    estimates = [each.get("area_ha") for each in named] if named else [told.get("mean")]
+    sure = all(
+        isinstance(each, dict)
+        and all(isinstance(each.get(name), int | float) for name in ("low", "high"))
+        for each in estimates
+    )
+    state = state or State(Kind.AREAS, design=str(told.get("design") or "") or None)
+    year, unit = told.get("year"), told.get("unit")
+    return replace(
+        state,
+        years=(year,) if isinstance(year, int) else state.years,
+        unit=unit if isinstance(unit, str) and unit else state.unit,
+        design=str(told["design"]) if told.get("design") else None,
+        uncertainty=(state.uncertainty or "intervals") if sure and estimates else None,
+    )
+
+
+def _csv(path: Path) -> Artefact:
+    """A CSV table: a sample, vectors with their state beside them, or places."""
+    with path.open("rb") as file:
+        header = file.read(1 << 16).split(b"\n")[0]
+    if SEAL.encode() in header.replace(b"\t", b",").replace(b";", b",").split(b",")[-1]:
+        points = read_points(path, labelled=False)
+        state = points.state
+        return Artefact(str(path), replace(state, digests=(*state.digests, _sha256(path))))
+    told = Path(beside(str(path)))
+    if not told.is_file():
+        return _places(path)
+    state = decode_state(told.read_bytes()[:MOST_BYTES])
+    places = read_places(path).shapes
+    extent = _shapes_extent(places)
+    return Artefact(
+        str(path), replace(state, extent=extent, digests=(*state.digests, _sha256(path)))
+    )
+
+
+def _places(path: Path) -> Artefact:
+    """Points or polygons that somebody gave, of which only the place is known."""
+    extent = _shapes_extent(read_places(path).shapes)
+    state = State(Kind.PLACES, (_sha256(path),), crs=(LON_LAT,), extent=extent)
+    return Artefact(str(path), state)
+
+
+def _shapes_extent(shapes: Any) -> Extent | None:
+    bounds = shapely.total_bounds([shape for shape in shapes if shape is not None]).tolist()
+    west, south, east, north = bounds
+    return None if math.isnan(west) else (west, south, east, north)
+
+
+def _raster(path: Path) -> Artefact:
+    """A raster of labels, of which only the digest is known."""
+    return Artefact(str(path), State(Kind.PLACES, (_sha256(path),)))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+READERS: Mapping[str, Callable[[Path], Artefact]] = {
+    **dict.fromkeys(FORMATS, _places),
+    ".csv": _csv,
+    ".parquet": _table,
+    ".geoparquet": _table,
+    ".json": _document,
+    ".geojson": _document,
+    ".tif": _raster,
+    ".tiff": _raster,
+}
+"""What reads a file by its ending; all others are heads and fields."""
