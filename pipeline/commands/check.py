@@ -5,8 +5,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tessera_mosaic.pipeline.commands.contract import Contract, Material
 from tessera_mosaic.pipeline.contracts.rules import Verdict
 from tessera_mosaic.pipeline.downstream.check import ChainCheck, CheckRequest, check
+
+CONTRACT = Contract(
+    costs="reads metadata, and the objects of up to four tiles a year of each store",
+    takes={"artefacts": Material.ARTEFACT},
+    tells=("verdict", "first_invalid", "steps"),
+    requests=(CheckRequest,),
+)
 
 
 def check_arguments(parser: argparse.ArgumentParser) -> None:

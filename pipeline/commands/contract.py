@@ -16,6 +16,8 @@ from tessera_mosaic.pipeline.contracts.state import Kind
 class Material(StrEnum):
     """What a command takes or makes that carries no state of its own."""
 
+    ARTEFACT = "artefact"
+    """Whatever carries a state, of any kind."""
     CATALOGUE = "catalogue"
     """STAC API, static catalogue or index of scenes."""
     DPIXELS = "d-pixels"

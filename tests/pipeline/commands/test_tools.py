@@ -64,6 +64,7 @@ SOUND: dict[str, dict[str, Any]] = {
     "changed": {**REGION_OF_STORE, "from": 2023, "to": 2024, "out": "c.zarr"},
     "points": {"map": "map.zarr", "n": 100, "out": "a.csv", "design": "random"},
     "areas": {"map": "map.zarr", "labelled": "a.csv"},
+    "check": {"artefacts": ["m.zarr", "a.head"]},
     "suggest": {"map": "map.zarr", "n": 10, "out": "a.geojson", "spacing": 20},
     "tools": {"commands": ["plan"]},
     "completion": {"shell": "zsh"},
@@ -223,6 +224,7 @@ def test_only_what_changes_nothing_is_offered_unless_writes_are_allowed() -> Non
         "models",
         "models_inspect",
         "areas",
+        "check",
         "tools",
         "completion",
     }
