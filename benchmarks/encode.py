@@ -4,11 +4,12 @@
 [--record NAME]`
 
 Every pixel has the same number of observations. The reference path is the plain network over
-padded batches in float32, with PyTorch's own threads. Each line is measured in a process of its
-own, so that its memory is its own too. Pixels a second of processor time tell something on a busy
-machine as well; all else wants an idle one. The teacher is measured only when it is named: it wants
-16 GB and minutes a line. Ends with 1 if bf16 is not as close to fp32 as it has to be, and with 2 if
-the device cannot be used.
+padded batches in float32, with PyTorch's own threads; `autocast` is the same network with products
+in bf16 as PyTorch itself does them. Each line is measured in a process of its own, so that its
+memory is its own too. Pixels a second of processor time tell something on a busy machine as well;
+all else wants an idle one. The teacher is measured only when it is named: it wants 16 GB and
+minutes a line. Ends with 1 if bf16 is not as close to fp32 as it has to be, and with 2 if the
+device cannot be used.
 """
 
 from __future__ import annotations
@@ -70,10 +71,12 @@ LEAST_COSINE, MOST_SCALE_ERROR, LEAST_OVERLAP = 0.9999, 0.016, 0.97
 PLACE = Origin(zone=31, row=0, col=0, year=2024)
 
 REFERENCE = "reference"
+AUTOCAST = "autocast"
+"""The reference path in float32, and with products in bf16 as PyTorch itself does them."""
 
 HEADER = (
     f"{'model':12} {'tokens':>8} {'path':10} {'px/s':>10} {'px/CPU s':>9} {'tokens/s':>12} "
-    f"{'GFLOP/s':>9} {'of peak':>8} {'faster':>7} {'peak MiB':>9}"
+    f"{'GFLOP/s':>9} {'of peak':>8} {'faster':>7} {'than bf16':>9} {'peak MiB':>9}"
 )
 
 T = TypeVar("T")
@@ -213,18 +216,21 @@ class Row:
 def measure(subject: Subject, peaks: dict[str, float]) -> dict[str, Row]:
     """Measure and print the paths of a subject, each in a process of its own."""
     rows: dict[str, Row] = {}
-    paths = [REFERENCE, *peaks] if subject.device == "cpu" else list(peaks)
+    paths = list(peaks)
+    if subject.device == "cpu":
+        paths = [REFERENCE, *([AUTOCAST] if "bf16" in peaks else []), *paths]
     for path in paths:
         spawn = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, spawn) as process:
             rows[path] = process.submit(run_path, subject, path).result()
-        peak = peaks.get("fp32" if path == REFERENCE else path)
-        print(told(rows[path], peak, rows.get(REFERENCE)), flush=True)
+        peak = peaks.get({REFERENCE: "fp32", AUTOCAST: "bf16"}.get(path, path))
+        print(told(rows[path], peak, rows), flush=True)
     return rows
 
 
 def run_path(subject: Subject, path: str) -> Row:
-    run = _reference(subject) if path == REFERENCE else _encoder(subject, path)
+    plain = path in (REFERENCE, AUTOCAST)
+    run = _reference(subject, path == AUTOCAST) if plain else _encoder(subject, path)
     (pixels, values, scales), spent = best(run)
     values = values.reshape(-1, subject.card.dims)[:COMPARED].copy()
     scales = scales.ravel()[:COMPARED].copy()
@@ -250,7 +256,7 @@ def _encoder(subject: Subject, precision: str) -> Run:
     return run
 
 
-def _reference(subject: Subject) -> Run:
+def _reference(subject: Subject, autocast: bool) -> Run:
     """A batch in the plain network."""
     torch.set_num_threads(subject.threads)
     card = subject.card
@@ -263,7 +269,7 @@ def _reference(subject: Subject) -> Run:
     nothing = np.zeros((0, card.dims), np.float32)
 
     def run() -> tuple[int, NDArray[np.float32], NDArray[np.float32]]:
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             network(s2, s1)
         return batch, nothing, nothing
 
@@ -276,23 +282,26 @@ def _memory(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def told(row: Row, peak: float | None, reference: Row | None) -> str:
-    """A row of the table."""
+def told(row: Row, peak: float | None, rows: dict[str, Row]) -> str:
+    """A row of the table, beside both reference paths among the rows of its subject."""
     subject, (s2, s1) = row.subject, row.subject.lengths
     flops = row.rate * subject.flops
     share = f"{flops / peak:.0%}" if peak else "-"
-    faster = f"{row.rate / reference.rate:.1f}x" if reference and row is not reference else "-"
+    faster, than_bf16 = (
+        f"{row.rate / rows[path].rate:.2f}x" if path in rows and row.path != path else "-"
+        for path in (REFERENCE, AUTOCAST)
+    )
     return (
         f"{subject.card.name:12} {s2:>3}+{s1:<4} {row.path:10} {row.rate:10,.0f} "
         f"{row.pixels / row.spent.processor:9,.0f} {row.rate * sum(subject.lengths):12,.0f} "
-        f"{flops / 1e9:9,.0f} {share:>8} {faster:>7} {row.memory:9,.0f}"
+        f"{flops / 1e9:9,.0f} {share:>8} {faster:>7} {than_bf16:>9} {row.memory:9,.0f}"
     )
 
 
 def record(device: str, rows: dict[str, Row], book: Path = THROUGHPUT) -> None:
     """Put measured rates where plans find them."""
     for path, row in rows.items():
-        if path != REFERENCE:
+        if path not in (REFERENCE, AUTOCAST):
             tokens = float(sum(row.subject.lengths))
             rate, today = round(row.rate, 1), f"{dt.date.today():%Y-%m}"
             name, source = row.subject.card.name, "python -m benchmarks encode"

@@ -16,11 +16,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tessera_mosaic.model.engine.batches import Batches
-from tessera_mosaic.model.engine.kernels import Affine, HeadNorm, Norm, Place, Residual, recurrence
+from tessera_mosaic.model.engine.kernels import (
+    Affine,
+    HeadNorm,
+    Norm,
+    Place,
+    Residual,
+    attention,
+    recurrence,
+)
 from tessera_mosaic.model.engine.packing import Tables
 from tessera_mosaic.model.engine.slabs import Group, Slab
 from tessera_mosaic.model.networks import (
@@ -41,10 +48,10 @@ class Layer:
         self.pre_norm = False
         self.head_norms: tuple[HeadNorm, HeadNorm] | None = None
         if isinstance(layer, PostNormLayer):
-            attention = layer.self_attn
-            self.heads = attention.heads
-            self.qkv = Affine(attention.in_proj_weight, attention.in_proj_bias, place, rows)
-            out = attention.out_proj
+            mixing = layer.self_attn
+            self.heads = mixing.heads
+            self.qkv = Affine(mixing.in_proj_weight, mixing.in_proj_bias, place, rows)
+            out = mixing.out_proj
         else:
             assert isinstance(layer, NormedLayer)
             self.heads, self.pre_norm = layer.heads, layer.pre_norm
@@ -55,6 +62,7 @@ class Layer:
             self.qkv = Affine(weight, bias, place, rows)
             out = layer.out_proj
             self.head_norms = HeadNorm(layer.q_norm, place), HeadNorm(layer.k_norm, place)
+        self.attend = attention(place)
         self.wide = Affine.of(layer.linear1, place, rows)
         self.out = Residual(out, layer.norm1, place, rows)
         self.narrow = Residual(layer.linear2, layer.norm2, place, rows)
@@ -79,7 +87,7 @@ class Layer:
             mask = group.log_weights
             if mask is not None:
                 mask = mask.to(x.dtype)[None, None, None]
-            heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            heads = self.attend(q, k, v, attn_mask=mask)
             mixed[group.rows] = heads.transpose(1, 2).reshape(-1, width)
         return mixed
 
