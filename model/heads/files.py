@@ -118,7 +118,7 @@ def decode_head(data: bytes) -> Head:
         raise HeadError("it is a pickle, which may run any program when it is read: never trust it")
     try:
         tensors = safetensors.numpy.load(data)
-        told = head_metadata(data)
+        told = _metadata(data)
         if told.get(SEAL) != _digest(told, tensors):
             raise HeadError("it is not as it was written: its digest is another")
         return _head(told, tensors)
@@ -138,8 +138,7 @@ def decode_head(data: bytes) -> Head:
         raise HeadError(f"it is no head that `train` wrote ({said})") from None
 
 
-def head_metadata(data: bytes) -> dict[str, Any]:
-    """The JSON of a file that `decode_head` takes, with what was put beside the head."""
+def _metadata(data: bytes) -> dict[str, Any]:
     (length,) = struct.unpack_from("<Q", data)
     told = _read_json(_read_json(data[8 : 8 + length].decode())["__metadata__"][ENTRY])
     if not isinstance(told, dict) or told["version"] != VERSION:

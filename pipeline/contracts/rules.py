@@ -117,8 +117,8 @@ def other_embeddings(chain: Sequence[State], at: int) -> str:
         if any(pair <= each.made_from(Kind.MOSAIC) for each in chain):
             continue
         return (
-            f"{state.the} has embeddings of {state.product or 'a model'} with fingerprint "
-            f"{_short(state.fingerprint)}, and {other.the} those of "
+            f"{state.the} rests on embeddings of {state.product or 'a model'} with fingerprint "
+            f"{_short(state.fingerprint)}, and {other.the} on those of "
             f"{other.product or 'a model'} with {_short(str(other.fingerprint))}"
         )
     return ""
@@ -128,6 +128,9 @@ def other_depth(chain: Sequence[State], at: int) -> str:
     """Embeddings have one number of values."""
     state = chain[at]
     for other in parents(chain, at):
+        if state.kind is Kind.FUSED:
+            # It has the values of other products beside them.
+            continue
         if None not in (state.dims, other.dims) and state.dims != other.dims:
             return (
                 f"{state.the} takes embeddings of {state.dims} values, and those of the "
@@ -150,7 +153,11 @@ def other_year(chain: Sequence[State], at: int) -> str:
             wanted = own | set(matched.values())
         else:
             wanted = own
-        if lacking := sorted(wanted - set(other.years)):
+        lacking = sorted(wanted - set(other.years))
+        if state.kind is Kind.FUSED and len(lacking) < len(wanted):
+            # Other products may be of other years.
+            continue
+        if lacking:
             told = f"{other.the} is of {other.years_told}"
             return f"{state.the} is of {lacking[0]}, and {told}"
     return ""

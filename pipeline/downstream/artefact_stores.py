@@ -138,7 +138,10 @@ def _shards(mosaic: Mosaic, year: int) -> list[Tile]:
 
 
 def _map(url: str, made: MapStore, root: dict[str, Any]) -> Artefact:
-    state = made.state
+    try:
+        state = made.state
+    except (AttributeError, LookupError, TypeError, ValueError):
+        raise BadInput(f"its {ROOT} is damaged", "artefacts", url) from None
     faults = says_otherwise(root["attributes"], state)
     try:
         recipe = read_map_recipe(made.storage)

@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
-from tessera_mosaic.model.heads.files import head_metadata
 from tessera_mosaic.pipeline.contracts.state import (
     LON_LAT,
     STATE,
@@ -65,7 +64,7 @@ def read_artefact(url: str) -> Artefact:
         return read_store(url)
     if not path.is_file():
         raise BadInput("there is no such file or store", "artefacts", url)
-    reader = READERS.get(path.suffix.lower(), _head)
+    reader = READERS.get(path.suffix.lower(), _tensors)
     try:
         return reader(path)
     except BadInput as error:
@@ -74,11 +73,29 @@ def read_artefact(url: str) -> Artefact:
         raise BadInput(str(error), "artefacts", url) from None
 
 
-def _head(path: Path) -> Artefact:
+def _tensors(path: Path) -> Artefact:
+    """A safetensors file: a head, or whatever has its state in an entry or in the JSON of one."""
+    state = _state_in_entries(path)
+    if state is not None and state.kind is not Kind.HEAD:
+        return Artefact(str(path), replace(state, digests=(*state.digests, _sha256(path))))
     read = read_head(str(path))
     derived = head_state(read.head)
-    faults = says_otherwise(head_metadata(read.data), derived)
+    faults = () if state is None else says_otherwise({STATE: state.to_json()}, derived)
     return Artefact(str(path), replace(derived, digests=(read.sha256,)), tuple(faults))
+
+
+def _state_in_entries(path: Path) -> State | None:
+    """The state in the metadata of a safetensors file; None where there is none."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(length) if 0 < length <= MOST_BYTES else b""
+    try:
+        entries = read_json(header)["__metadata__"].items()
+        held = [{name: read_json(text.encode())} for name, text in entries]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    found = (written_state(each) for told in held for each in (told, *told.values()))
+    return next((state for state in found if state is not None), None)
 
 
 def _table(path: Path) -> Artefact:
@@ -137,8 +154,8 @@ def _document(path: Path) -> Artefact:
         return Artefact(str(path), replace(_areas(told, state), digests=(_sha256(path),)))
     if state is None:
         return _places(path)
-    held = [feature["properties"] for feature in told.get("features", [])]
     try:
+        held = [feature["properties"] for feature in told["features"]]
         lon, lat = (np.array([row[name] for row in held], float) for name in ("lon", "lat"))
     except (LookupError, TypeError, ValueError):
         raise BadInput("its features have no lon and lat") from None
@@ -149,7 +166,9 @@ def _document(path: Path) -> Artefact:
 def _areas(told: Mapping[str, Any], state: State | None) -> State:
     """The state of estimates, as the estimates bear it out."""
     named = told.get("classes")
-    estimates = [each.get("area_ha") for each in named] if named else [told.get("mean")]
+    estimates = [told.get("mean")]
+    if named and isinstance(named, list):
+        estimates = [each.get("area_ha") if isinstance(each, dict) else None for each in named]
     sure = all(
         isinstance(each, dict)
         and all(isinstance(each.get(name), int | float) for name in ("low", "high"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tessera_mosaic.model.heads.files import MOST_BYTES, decode_head, encode_head
 from tessera_mosaic.model.heads.head import Head, HeadError
+from tessera_mosaic.pipeline.contracts.rules import other_depth, other_embeddings
 from tessera_mosaic.pipeline.contracts.state import (
     STATE,
     Input,
@@ -17,8 +18,7 @@ from tessera_mosaic.pipeline.contracts.state import (
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.urls import folder_and_key
-from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic
-from tessera_mosaic.pipeline.mosaic.identity import fingerprint, model_name
+from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, state_of
 
 
 @dataclass(frozen=True)
@@ -114,19 +114,10 @@ def check_mosaic(head: Head, mosaic: AnyMosaic, extra: bool = False) -> None:
             f"it takes {', '.join(head.extra)} beside the embeddings, which only `map` can give it",
             "head",
         )
-    ours = fingerprint(mosaic.identity)
-    if head.mosaic != ours:
-        raise BadInput(
-            f"it was trained on embeddings of {head.model} with fingerprint "
-            f"{head.mosaic[:12]}, and {mosaic.storage.url} has those of "
-            f"{model_name(mosaic.identity)} with {ours[:12]}: train one on it",
-            "head",
-        )
-    if head.dims != mosaic.layout.dims:
-        raise BadInput(
-            f"it takes {head.dims} values, and {mosaic.storage.url} has {mosaic.layout.dims}",
-            "head",
-        )
+    chain = (state_of(mosaic), head_state(head))
+    for rule in (other_embeddings, other_depth):
+        if said := rule(chain, 1):
+            raise BadInput(f"{said}: train one on {mosaic.storage.url}", "head")
 
 
 def _place(url: str) -> tuple[Storage, str]:

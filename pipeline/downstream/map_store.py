@@ -358,7 +358,10 @@ def _grown(known: MapStore, asked: MapStore) -> MapStore:
 
 
 def _range(value: Any) -> tuple[float, float] | None:
-    return None if value is None else (float(value[0]), float(value[1]))
+    if value is None:
+        return None
+    low, high = value
+    return float(low), float(high)
 
 
 def _write_metadata(made: MapStore) -> None:

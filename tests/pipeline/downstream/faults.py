@@ -235,7 +235,7 @@ FAULTS: dict[str, Fault] = {
         lambda f: other_store(f, imagery="aws"),
         "other.zarr crops.head crops.zarr",
         "crops.head",
-        "the head has embeddings of sample with fingerprint",
+        "the head rests on embeddings of sample with fingerprint",
     ),
     "a head on fewer values": Fault(
         lambda f: write_mosaic(f / "other.zarr", dims=4),

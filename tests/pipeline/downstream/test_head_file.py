@@ -26,8 +26,12 @@ def mosaic(tmp_path: Path) -> Mosaic:
 @pytest.mark.parametrize(
     ("of_other", "dims", "said"),
     [
-        (True, 4, r"^head: it was trained on embeddings of tessera-v1.1 with fingerprint f{12}"),
-        (False, 6, r"^head: it takes 6 values, and .*store has 4$"),
+        (True, 4, r"^head: the head rests on embeddings of tessera-v1.1 with fingerprint f{12},"),
+        (
+            False,
+            6,
+            r"^head: the head takes embeddings of 6 values, and those of the mosaic have 4: ",
+        ),
     ],
 )
 def test_a_head_of_another_mosaic_or_depth_is_refused_in_one_line(

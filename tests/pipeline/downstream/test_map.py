@@ -275,7 +275,7 @@ def test_a_head_that_does_not_belong_is_refused_in_one_line(
 ) -> None:
     other = burn.folder / "other.zarr"
     caldor.mosaic(shared, other, (2022,), model="tessera-v2")
-    assert "it was trained on embeddings of tessera-v1.1" in refused(f"--store={other}")
+    assert "the head rests on embeddings of tessera-v1.1" in refused(f"--store={other}")
     data = (burn.folder / "b.head").read_bytes()
     bad = burn.folder / "bad.head"
     bad.write_bytes(data[:-9] + bytes([data[-9] ^ 4]) + data[-8:])
