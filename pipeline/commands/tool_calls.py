@@ -27,6 +27,9 @@ TIMEOUT = 600.0
 
 SECONDS = Bounds("choose seconds above 0, up to a week", above=0, most=7 * 86_400)
 
+MOST_ANSWERED = 1 << 20
+"""Most bytes of JSON that a call answers: more is of no use to who asks by calls."""
+
 MOST_GIVEN = 100_000
 """Most characters of what a call gives."""
 
@@ -43,6 +46,8 @@ class Limits:
         Hosts of private addresses that catalogues may point to.
     timeout
         Seconds that a call may take.
+    most_answered
+        Bytes of JSON that it may answer.
 
     Raises
     ------
@@ -53,6 +58,7 @@ class Limits:
     allow_writes: str | None = None
     allow_hosts: tuple[str, ...] = ()
     timeout: float = field(default=TIMEOUT, metadata=SECONDS.metadata)
+    most_answered: int = MOST_ANSWERED
 
     def __post_init__(self) -> None:
         check_bounds(self)

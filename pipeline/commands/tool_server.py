@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -34,14 +33,17 @@ from tessera_mosaic.pipeline.commands.tool_calls import (
 from tessera_mosaic.pipeline.console import one_line, unknown_option
 from tessera_mosaic.pipeline.errors import BadInput, ExitCode
 
-MOST_ANSWERED = 1 << 20
-"""Most bytes of JSON that a call answers: more is of no use to who asks by calls."""
-
 MOST_SAID = 1 << 14
 """Bytes at the end of what a command says that are kept."""
 
 PATIENCE = 30.0
 """Seconds that a job has to stop between two blocks, before it is ended."""
+
+INSTRUCTIONS = (
+    "TESSERA embeddings of the Earth. `tools` tells what each command needs, costs and cannot "
+    "undo; ask `plan` before a run, and `status` and `verify` of what was made."
+)
+"""What an agent is told first."""
 
 ANSWER = {
     "type": "object",
@@ -94,7 +96,9 @@ def serve(tools: Iterable[Tool], limits: Limits) -> None:
     limits
         What programs may do.
     """
-    anyio.run(_serve, Calls({each.words: each for each in tools}, limits))
+    # Whatever has become of the stream by which people are told: the protocol has it now.
+    with contextlib.redirect_stdout(sys.__stdout__):
+        anyio.run(_serve, Calls({each.words: each for each in tools}, limits))
 
 
 @dataclass
@@ -124,7 +128,7 @@ class Calls:
         except BadInput as error:
             return Answer(ExitCode.BAD_INPUT, message=str(error)).whole
         async with self.turn:
-            return (await answer(words, self.limits.timeout)).whole
+            return (await answer(words, self.limits)).whole
 
     def _offer(self, name: str) -> Offer:
         if name in self.offered:
@@ -156,6 +160,7 @@ async def _serve(calls: Calls) -> None:
     server = Server(
         "tessera-mosaic",
         version=__version__,
+        instructions=INSTRUCTIONS,
         on_list_tools=calls.list,
         on_call_tool=calls.call,
     )
@@ -163,30 +168,32 @@ async def _serve(calls: Calls) -> None:
         await server.run(read, write, server.create_initialization_options())
 
 
-async def answer(words: list[str], timeout: float) -> Answer:
+async def answer(words: list[str], limits: Limits) -> Answer:
     """Run a command as a process, and take its JSON and exit code.
 
     Parameters
     ----------
     words
         Of its command line, `--json` among them.
-    timeout
-        Seconds after which it is stopped.
+    limits
+        How long it may take, and how much it may answer.
     """
     program = [sys.executable, "-m", "tessera_mosaic", *words]
     process = await anyio.open_process(program, stdin=subprocess.DEVNULL)
     try:
-        with anyio.move_on_after(timeout) as waited:
-            out, said = await _read(process)
+        with anyio.move_on_after(limits.timeout) as waited:
+            out, said = await _read(process, limits.most_answered)
             code = await process.wait()
     finally:
         with anyio.CancelScope(shield=True):
             await _stop(process)
     if waited.cancelled_caught:
-        told = f"stopped after {timeout:g} s: ask for less, or start the server with --timeout"
+        told = (
+            f"stopped after {limits.timeout:g} s: ask for less, or start the server with --timeout"
+        )
         return Answer(ExitCode.STOPPED, message=told)
-    if len(out) > MOST_ANSWERED:
-        told = f"it tells more than {MOST_ANSWERED:,} bytes: ask for less"
+    if len(out) > limits.most_answered:
+        told = f"it tells more than {limits.most_answered:,} bytes: ask for less"
         return Answer(ExitCode.FAILED, message=told)
     result = json.loads(out) if out.strip() else None
     last = said.decode(errors="replace").strip().rpartition("\n")[2]
@@ -194,24 +201,28 @@ async def answer(words: list[str], timeout: float) -> Answer:
     return Answer(code, result, without_credentials(message, words))
 
 
-async def _read(process: Process) -> tuple[bytes, bytes]:
+async def _read(process: Process, most: int) -> tuple[bytes, bytes]:
     """What a process writes to its standard output, a little too much at the most, and error."""
     assert process.stdout is not None
     assert process.stderr is not None
-    told: dict[str, bytes] = {}
+    out, said = bytearray(), bytearray()
 
-    async def read(name: str, stream: ByteReceiveStream, most: float, last: int) -> None:
-        told[name] = b""
+    async def read_out(stream: ByteReceiveStream) -> None:
         async for part in stream:
-            told[name] = (told[name] + part)[-last:]
-            if len(told[name]) > most:
+            out.extend(part)
+            if len(out) > most:
                 process.terminate()
                 return
 
+    async def read_said(stream: ByteReceiveStream) -> None:
+        async for part in stream:
+            said.extend(part)
+            del said[:-MOST_SAID]
+
     async with anyio.create_task_group() as group:
-        group.start_soon(read, "out", process.stdout, MOST_ANSWERED, 2 * MOST_ANSWERED)
-        group.start_soon(read, "error", process.stderr, math.inf, MOST_SAID)
-    return told["out"], told["error"]
+        group.start_soon(read_out, process.stdout)
+        group.start_soon(read_said, process.stderr)
+    return bytes(out), bytes(said)
 
 
 async def _stop(process: Process) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,7 +15,8 @@ import jsonschema
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
-from tessera_mosaic.pipeline.commands.tool_calls import without_credentials
+from tessera_mosaic.pipeline.commands.tool_calls import Limits, without_credentials
+from tessera_mosaic.pipeline.commands.tool_server import answer
 from tests.layers import ROOT
 from tests.small_demo import SmallDemo
 
@@ -89,9 +93,7 @@ def test_a_program_looks_at_a_mosaic_and_changes_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_writes_lie_where_they_may_and_calls_end_in_time(
-    small_demo: SmallDemo, tmp_path: Path
-) -> None:
+def test_writes_lie_where_they_may(small_demo: SmallDemo, tmp_path: Path) -> None:
     store, out = small_demo.result["store"], tmp_path / "a.png"
 
     async def session(client: Client) -> None:
@@ -101,14 +103,38 @@ def test_writes_lie_where_they_may_and_calls_end_in_time(
         assert drawn["exit_code"] == 0, drawn
         assert out.is_file()
 
-    with_server(session, "--allow-writes", str(tmp_path))
+    with_server(session, "--allow-writes", str(tmp_path), "--quiet")
 
-    async def hurried(client: Client) -> None:
-        stopped = await called(client, "status", store=store)
-        assert stopped["exit_code"] == 130
-        assert stopped["message"].startswith("stopped after 0.05 s")
 
-    with_server(hurried, "--timeout", "0.05")
+def test_a_call_ends_in_time() -> None:
+    stopped = anyio.run(answer, ["models", "--json"], Limits(timeout=0.05))
+    assert stopped.exit_code == 130
+    assert stopped.message.startswith("stopped after 0.05 s")
+
+
+def test_an_answer_has_an_end() -> None:
+    whole = anyio.run(answer, ["models", "--json"], Limits())
+    assert (whole.exit_code, whole.message) == (0, "")
+    less = Limits(most_answered=len(json.dumps(whole.result)) // 2)
+    cut = anyio.run(answer, ["models", "--json"], less)
+    assert (cut.exit_code, cut.result) == (1, None)
+    assert cut.message.endswith("bytes: ask for less")
+
+
+def test_a_call_that_nobody_waits_for_ends(tmp_path: Path) -> None:
+    """Its process is gone when the caller is."""
+    pipe = tmp_path / "catalog.json"
+    os.mkfifo(pipe)
+    words = ["plan", f"--catalog={pipe}", "--region=3,50,3.1,50.1", "--year=2024", "--json"]
+
+    async def give_up() -> None:
+        with anyio.move_on_after(2):
+            await answer(words, Limits())
+
+    anyio.run(give_up)
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            assert str(pipe).encode() not in path.read_bytes()
 
 
 def test_what_may_be_a_credential_is_not_answered() -> None:
