@@ -66,6 +66,19 @@ def test_help_and_cards_are_light() -> None:
     assert loaded([], [["--help"], *([name, "--help"] for name in COMMANDS), ["models"]]) == {}
 
 
+def test_contracts_need_none_of_the_extras() -> None:
+    extras = ("icechunk", "h5netcdf", "matplotlib", "mcp", "s3fs", "scipy", "sklearn")
+    program = f"""
+import sys
+sys.modules.update(dict.fromkeys({extras}))
+from tessera_mosaic.pipeline.cli import main
+sys.exit(main(["tools", "--json"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["commands"]
+
+
 def test_what_looks_at_a_mosaic_is_light(archive: Path, finished: Path, tmp_path: Path) -> None:
     store = shutil.copytree(finished, tmp_path / "store")
     places = [f"--catalog={archive}", f"--region={jobs.REGION}", f"--year={jobs.YEAR}"]

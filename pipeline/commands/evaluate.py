@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from tessera_mosaic.pipeline.commands.contract import MADE, Contract, Material
 from tessera_mosaic.pipeline.console import quiet
 from tessera_mosaic.pipeline.contracts.state import Kind
-from tessera_mosaic.pipeline.evaluation.label_scores import SEEDS, EvaluateRequest, evaluate
-from tessera_mosaic.pipeline.evaluation.score_tables import LabelScore, MeanScore
+from tessera_mosaic.pipeline.evaluation.evaluate_request import SEEDS, EvaluateRequest
+
+if TYPE_CHECKING:
+    from tessera_mosaic.pipeline.evaluation.score_tables import LabelScore, MeanScore
 
 CONTRACT = Contract(
     costs="reads the labelled chunks once, then trains probes for minutes; with a catalogue it "
@@ -47,6 +49,9 @@ def evaluate_arguments(parser: argparse.ArgumentParser) -> None:
 
 def evaluate_command(args: argparse.Namespace) -> dict[str, Any]:
     """Evaluate a mosaic on labels, tell, and return the fields of `evaluate --json`."""
+    # Imported here, so that --help does not need what it scores with.
+    from tessera_mosaic.pipeline.evaluation.label_scores import evaluate
+
     request = EvaluateRequest(
         args.store, args.labels, args.year, args.fields, args.catalog, args.out, args.seeds
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,8 @@ import numpy as np
 
 from tessera_mosaic.model import probes
 from tessera_mosaic.model.probes import ProbeScore
-from tessera_mosaic.pipeline.bounds import Bounds, check_bounds
 from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.evaluation.evaluate_request import EvaluateRequest
 from tessera_mosaic.pipeline.evaluation.labelled_pixels import (
     LabelledPixels,
     gather,
@@ -31,57 +31,11 @@ from tessera_mosaic.pipeline.io.local_files import make_directory
 from tessera_mosaic.pipeline.mosaic.store import mosaic_at
 from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
 
-SEEDS = 5
-"""Repetitions with other draws, unless the request says otherwise."""
-
 TABLE, PICTURE = "evaluation.csv", "evaluation.png"
 """Names of the files in the folder of an evaluation."""
 
 Watch = Callable[[Iterable[LabelScore], int], Iterable[LabelScore]]
 """Passes on scores as they come, of which there are so many, and may show how far they are."""
-
-
-REPETITIONS = Bounds("choose 1 or more", least=1)
-
-
-@dataclass(frozen=True)
-class EvaluateRequest:
-    """What is to be evaluated.
-
-    Parameters
-    ----------
-    store
-        Path or URL of the mosaic.
-    labels
-        Path of a raster of class codes; 0 is unlabelled.
-    year
-        Calendar year of the embeddings.
-    fields
-        Path of a raster of field numbers on the grid of the labels; None for the connected pixels
-        of a class.
-    catalog
-        Catalogue of imagery for raw features beside the embeddings; None for no raw features.
-    out
-        Folder for the table and the picture.
-    seeds
-        Number of repetitions with other draws.
-
-    Raises
-    ------
-    BadInput
-        If there is no repetition.
-    """
-
-    store: str
-    labels: str
-    year: int
-    fields: str | None = None
-    catalog: str | None = None
-    out: str = "evaluation"
-    seeds: int = field(default=SEEDS, metadata=REPETITIONS.metadata)
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
 
 
 @dataclass(frozen=True)
