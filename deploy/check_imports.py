@@ -28,12 +28,14 @@ BESIDES = (
     "google.cloud.storage",
     "pyogrio",
     "torch",
+    "torch._inductor.compile_fx",
+    "triton",
 )
 """Modules that are loaded by name, or late."""
 
-OPTIONAL = ("h5netcdf", "icechunk", "matplotlib", "s3fs", "scipy", "sklearn")
-"""Packages of extras that an image does without: modules that need one are left out where it is not
-installed."""
+OPTIONAL = ("h5netcdf", "icechunk", "matplotlib", "s3fs", "scipy", "sklearn", "triton")
+"""Packages that an image may do without (extras; Triton where PyTorch has no CUDA): modules that
+need one are left out where it is not installed."""
 
 
 def modules() -> list[str]:

@@ -37,7 +37,6 @@ UNUSED = {
     "nvidia/*/lib/libnvrtc*.alt.so.*": "a second compiler at run time; nothing links to it",
     "nvidia/*/lib/libnvperf_*.so": "hardware counters, for profilers",
     "nvidia/nvshmem/lib/libnvshmem_device.bc": "for kernels that reach into other machines",
-    "triton/backends/amd": "code for other GPUs",
     "triton/backends/nvidia/lib/cupti": "hardware counters, for profilers",
     "triton/instrumentation": "a test of profilers",
 }

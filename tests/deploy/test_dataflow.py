@@ -19,6 +19,7 @@ from deploy.presets import PRESETS
 from deploy.template import launch_body
 from tests import jobs
 from tests.deploy.cloud import PROJECT, REGION, Cloud, fake_cloud
+from tests.deploy.services import STAGED
 from tests.deploy.test_template import SETTINGS
 
 pytest.importorskip("google.cloud.dataflow", reason="needs tessera-mosaic[dataflow]")
@@ -104,7 +105,8 @@ def submitted(catalog: Path, cloud: Cloud) -> dict[str, Any]:
         "preset": [*words, *preset, "--template_location=gs://scratch/preset"],
         "hint": [*words, f"--resource_hints=accelerator={HINT}"],
     }
-    runs["hint"] += ["--sdk_location=container", "--template_location=gs://scratch/hint"]
+    runs["hint"] += ["--resource_hints=min_ram=30GB", "--sdk_location=container"]
+    runs["hint"].append("--template_location=gs://scratch/hint")
     run_python(TEMPLATE, list(runs.values()), cloud)
     blobs = {
         f"gs://{bucket}/{name}": blob.data for (bucket, name), blob in cloud.objects.blobs.items()
@@ -118,6 +120,86 @@ def graph(job: dict[str, Any]) -> Any:
 
     options = job["environment"]["sdkPipelineOptions"]["options"]
     return beam_runner_api_pb2.Pipeline.FromString(job["blobs"][options["pipelineUrl"]])
+
+
+REQUEST_BYTES, GRAPH_BYTES = 20_000_000, 10_000_000
+"""What the service takes at most: of a request for a job, and of the graph that it names."""
+
+PYTHONS_OWN = {
+    "beam:coder:pickled_python:v1",
+    "beam:coder:tuple:v1",
+    "beam:transform:generic_composite:v1",
+    "beam:transform:pickled_python:v1",
+}
+"""What is no standard: composites, and coders that only workers see into."""
+
+
+def known(*specs: str) -> set[str]:
+    """Names that the model of Beam has for a kind of thing."""
+    from apache_beam.portability import common_urns
+
+    kinds = [getattr(common_urns, name) for name in specs]
+    groups = [each for kind in kinds for each in vars(kind).values() if hasattr(each, "__dict__")]
+    named = [each for group in (*kinds, *groups) for each in vars(group).values()]
+    return {each.urn for each in named if hasattr(each, "urn")}
+
+
+@pytest.mark.parametrize("name", ["preset", "hint"])
+def test_the_request_is_one_that_the_service_takes(submitted: dict[str, Any], name: str) -> None:
+    job = {key: value for key, value in submitted[name].items() if key != "blobs"}
+    pipeline = graph(submitted[name])
+    # Nothing in them grows with the tiles: they stay far below the limits.
+    assert len(json.dumps(job)) < REQUEST_BYTES / 1000
+    assert len(pipeline.SerializeToString()) < GRAPH_BYTES / 100
+    assert list(pipeline.requirements) == []
+    components = pipeline.components
+    standard = known("StandardPTransforms")
+    for transform in components.transforms.values():
+        urn = transform.spec.urn
+        assert urn in standard or (transform.subtransforms and urn in {"", *PYTHONS_OWN}), urn
+        # A step that is made of no others is the service's own or a worker's.
+        assert (
+            transform.subtransforms
+            or transform.spec.payload
+            or urn
+            in {
+                "beam:transform:flatten:v1",
+                "beam:transform:group_by_key:v1",
+                "beam:transform:impulse:v1",
+            }
+        )
+    coders = {coder.spec.urn for coder in components.coders.values()}
+    assert coders <= known("StandardCoders") | PYTHONS_OWN
+    windows = {each.window_fn.urn for each in components.windowing_strategies.values()}
+    assert windows == {"beam:window_fn:global_windows:v1"}
+
+
+@pytest.mark.parametrize("name", ["preset", "hint"])
+def test_what_the_environment_says_it_can(submitted: dict[str, Any], name: str) -> None:
+    """Of the SDK that is installed, with nothing to install; the same in the pool and the graph."""
+    from apache_beam.transforms.environments import python_sdk_capabilities
+    from apache_beam.version import __version__
+
+    [pool] = submitted[name]["environment"]["workerPools"]
+    [harness] = pool["sdkHarnessContainerImages"]
+    environments = graph(submitted[name]).components.environments
+    environment = environments[harness["environmentId"]]
+    assert environment.urn == "beam:env:docker:v1"
+    siblings = "beam:protocol:sibling_workers:v1"
+    assert set(environment.capabilities) == {*python_sdk_capabilities(), siblings}
+    assert set(harness["capabilities"]) == set(environment.capabilities)
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    base = f"beam:version:sdk_base:apache/beam_python{version}_sdk:{__version__}"
+    assert base in environment.capabilities
+    assert staged_names(environment) == set(STAGED)
+
+
+def staged_names(environment: Any) -> set[str]:
+    """Files that a worker fetches before it starts: none that would be installed."""
+    from apache_beam.portability.api import beam_runner_api_pb2
+
+    role = beam_runner_api_pb2.ArtifactStagingToRolePayload
+    return {role.FromString(each.role_payload).staged_name for each in environment.dependencies}
 
 
 def test_steps_of_the_graph(submitted: dict[str, Any]) -> None:
@@ -156,7 +238,10 @@ def test_environments_and_hints(submitted: dict[str, Any]) -> None:
         found = graph(submitted[name]).components.environments.values()
         assert found
         for environment in found:
-            assert environment.resource_hints.get("beam:resources:accelerator:v1") == wanted
+            hints = environment.resource_hints
+            assert hints.get("beam:resources:accelerator:v1") == wanted
+            assert hints.get("beam:resources:min_ram_bytes:v1") == (wanted and b"30000000000")
+            assert set(hints) <= known("StandardResourceHints")
             docker = beam_runner_api_pb2.DockerPayload.FromString(environment.payload)
             assert docker.container_image == IMAGE
 

@@ -31,8 +31,15 @@ ENTER = """
 root=$1 home=$2
 shift 2
 mount --bind "$root" "$root"
+mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
+[ "$home" = / ] || mount -t tmpfs -o mode=777 tmpfs "$root$home"
 while [ "$1" != -- ]; do
-  if [ -d "$1" ]; then mkdir -p "$root$2"; elif [ ! -e "$root$2" ]; then touch "$root$2"; fi
+  if [ -d "$1" ]; then
+    mkdir -p "$root$2"
+  else
+    mkdir -p "$(dirname "$root$2")"
+    [ -e "$root$2" ] || touch "$root$2"
+  fi
   mount --rbind "$1" "$root$2"
   shift 2
 done
@@ -40,11 +47,10 @@ shift
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
 mount -o remount,bind,ro "$root"
-mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
-[ "$home" = / ] || mount -t tmpfs -o mode=777 tmpfs "$root$home"
-ip link set lo up 2>/dev/null || true
+ip link set lo up
 exec "$@"
 """
+"""Puts a system together in a mount namespace of its own, and runs a command there."""
 
 
 def missing() -> str:
