@@ -168,21 +168,30 @@ def settle(environment: MutableMapping[str, str]) -> None:
         os.chdir(tempfile.gettempdir())
     if not os.access(environment.get("HOME", "/"), os.W_OK):
         environment["HOME"] = tempfile.gettempdir()
-    try:
-        pwd.getpwuid(os.getuid())
-    except KeyError:
+    if not has_name():
         environment.setdefault("USER", "tessera")
+
+
+def has_name() -> bool:
+    """Whether the user stands in /etc/passwd."""
+    try:
+        return bool(pwd.getpwuid(os.getuid()))
+    except KeyError:
+        return False
 
 
 def main() -> None:
     """Become what was asked for."""
+    given = sys.argv[1:]
+    command = [BOOT, *given] if not given or given[0].startswith("-") else given
+    if command[0] == BOOT and not has_name():
+        who = f"user {os.getuid()} does not stand in /etc/passwd, where Beam's boot looks him up"
+        sys.exit(f"boot: {who}: run workers as 10001 or 0")
     try:
         hand_over_secrets(os.environ)
         settle(os.environ)
     except OSError as error:
         sys.exit(f"boot: {error}")
-    given = sys.argv[1:]
-    command = [BOOT, *given] if not given or given[0].startswith("-") else given
     os.execvp(command[0], command)
 
 

@@ -33,7 +33,10 @@ BESIDES = (
 )
 """Modules that are loaded by name, or late."""
 
-OPTIONAL = ("h5netcdf", "icechunk", "matplotlib", "s3fs", "scipy", "sklearn", "triton")
+OPTIONAL = (
+    *("h5netcdf", "icechunk", "matplotlib", "mcp", "mcp_types"),
+    *("s3fs", "scipy", "sklearn", "triton"),
+)
 """Packages that an image may do without (extras; Triton where PyTorch has no CUDA): modules that
 need one are left out where it is not installed."""
 

@@ -165,9 +165,12 @@ def test_whoever_has_no_name_runs_it(image: Image) -> None:
     program += "print(os.getcwd(), getpass.getuser())"
     done = nobody.run(*image.entry_point, "python", "-c", program)
     assert done.stdout == "/tmp tessera\n", done.stderr
+    worker = nobody.run(*image.entry_point, "--id=sdk-0-0")
+    assert worker.returncode == 1
+    assert worker.stderr.startswith("boot: user 54321 does not stand in /etc/passwd")
 
 
-@pytest.mark.parametrize("user", [USER, 54321])
+@pytest.mark.parametrize("user", [USER, 0])
 def test_a_worker_starts_as_dataflow_starts_it(image: Image, user: int, tmp_path: Path) -> None:
     """No package is installed, no environment made, and the options pass through."""
     (tmp_path / "google").mkdir()
