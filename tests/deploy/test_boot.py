@@ -247,25 +247,44 @@ print(json.dumps([os.getcwd(), os.environ["HOME"], getpass.getuser()]))
 """
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may become somebody else")
-def test_anybody_has_a_place_to_write_and_a_name(tmp_path: Path) -> None:
-    """Beam's boot writes into its working directory, PyTorch below the home by the user's name."""
-    closed = tmp_path / "closed"
+def as_nobody(tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Start as a user without a name, in a folder that is closed to him."""
+    closed, copy = tmp_path / "closed", shutil.copy(BOOT, tmp_path)
     closed.mkdir(mode=0o755)
-    copy = shutil.copy(BOOT, tmp_path)
-    python = ["/usr/bin/python3", "-c"]
-    start = f"import os, runpy; os.chdir({str(closed)!r}); os.setuid(54321); "
-    start += f"runpy.run_path({str(copy)!r}, run_name='__main__')"
     for folder in (tmp_path, *tmp_path.parents[:-2]):
         folder.chmod(folder.stat().st_mode | 0o755)
-    done = subprocess.run(
-        [*python, start, *python, ABOUT_ITSELF],
+    start = f"import os, runpy; os.chdir({str(closed)!r}); os.setuid(54321); "
+    start += f"runpy.run_path({str(copy)!r}, run_name='__main__')"
+    return subprocess.run(
+        ["/usr/bin/python3", "-c", start, *words],
         env={"PATH": os.environ["PATH"], "HOME": "/", "NO_GCE_CHECK": "true"},
         capture_output=True,
         text=True,
         timeout=60,
     )
+
+
+only_root = pytest.mark.skipif(
+    os.getuid() != 0 or not Path("/usr/bin/python3").exists(),
+    reason="only root may become somebody else, who needs a Python of the system's",
+)
+
+
+@only_root
+def test_anybody_has_a_place_to_write_and_a_name(tmp_path: Path) -> None:
+    """Beam's boot writes into its working directory, PyTorch below the home by the user's name."""
+    done = as_nobody(tmp_path, "/usr/bin/python3", "-c", ABOUT_ITSELF)
     assert done.returncode == 0, done.stderr
     folder, home, name = json.loads(done.stdout)
     assert folder == home == tempfile.gettempdir()
     assert name == "tessera"
+
+
+@only_root
+def test_a_worker_needs_a_user_with_a_name(tmp_path: Path) -> None:
+    """Beam's boot would end in a panic."""
+    done = as_nobody(tmp_path, "--id=1")
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("boot: user 54321 does not stand in /etc/passwd")
+    assert line.endswith("run workers as 10001 or 0")
