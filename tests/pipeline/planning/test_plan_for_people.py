@@ -122,7 +122,7 @@ def test_dataflow_and_nat_are_lines_where_the_deployment_has_them() -> None:
         assert ("dataflow" in bill.cost_usd) == bool(bill.machine.preset)
     bill = found.bill_on("g2-standard-8")
     hour = 8 * figures["dataflow_vcpu"] + 32 * figures["dataflow_memory"] + 0.672
-    hour += 70 * figures["dataflow_disk"]
+    hour += 60 * figures["dataflow_disk"]
     both = bill.cost_usd["machines"][0] + bill.cost_usd["dataflow"][0]
     assert both == pytest.approx(hour * bill.machine_hours[0])
     carried = found.bytes_read[0] / 2**30 * 0.045 + bill.days[0] * 24 * 0.0014
