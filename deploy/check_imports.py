@@ -34,7 +34,7 @@ BESIDES = (
 """Modules that are loaded by name, or late."""
 
 OPTIONAL = (
-    *("h5netcdf", "icechunk", "matplotlib", "mcp", "mcp_types"),
+    *("anyio", "h5netcdf", "icechunk", "matplotlib", "mcp", "mcp_types"),
     *("s3fs", "scipy", "sklearn", "triton"),
 )
 """Packages that an image may do without (extras; Triton where PyTorch has no CUDA): modules that

@@ -55,7 +55,7 @@ SLABS = 8
 """In which a block is encoded, at least, so that no slab is mostly padding."""
 
 IMAGE_GB, SYSTEM_GB = 10, 20
-"""On a worker's disk: the image, 6 GB unpacked and 3.1 packed (deploy/README.md); the system."""
+"""On a worker's disk: the image, 6 GB unpacked and 3.2 packed (deploy/README.md); the system."""
 
 MEMORY_FOR_STACKS = 0.25
 """Part of a machine's memory in which stacks wait to be encoded; what is more waits on its disk."""

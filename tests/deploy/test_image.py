@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import datetime
 import hashlib
 import os
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from deploy import check_imports
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -143,13 +146,8 @@ def copy_source(path: Path, to: Path) -> None:
         to.write_bytes(path.read_bytes())
 
 
-def test_nothing_is_installed_that_is_not_pinned() -> None:
-    """What the image's packages want, as of their own metadata, stands in constraints.txt."""
-    pins = {
-        canonicalize_name(line.partition("==")[0])
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
-        if "==" in line
-    }
+def installed() -> set[str]:
+    """Names of the image's packages: what the project wants and what those want, by metadata."""
     wanted = [("tessera-mosaic", frozenset({"dataflow"}))]
     seen = set(wanted)
     for name, extras in wanted:
@@ -162,9 +160,36 @@ def test_nothing_is_installed_that_is_not_pinned() -> None:
             if entry not in seen:
                 seen.add(entry)
                 wanted.append(entry)
-    assert len(seen) > 50
-    assert {name for name, _ in seen} - pins == {"tessera-mosaic"}
-    assert {"pip", "setuptools", "wheel"} <= pins
+    return {name for name, _ in seen}
+
+
+def test_what_is_imported_is_in_the_image_or_known_not_to_be() -> None:
+    """Of packages of extras the check in the image knows, so that it can tell them from a fault."""
+    packages, names = metadata.packages_distributions(), installed()
+    of_extras = set()
+    for path in [*ROOT.glob("model/**/*.py"), *ROOT.glob("pipeline/**/*.py")]:
+        for node in ast.parse(path.read_text()).body:
+            modules = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                modules = [node.module]
+            for module in {each.partition(".")[0] for each in modules} & packages.keys():
+                if not names & {canonicalize_name(each) for each in packages[module]}:
+                    of_extras.add(module)
+    assert of_extras
+    assert of_extras <= set(check_imports.OPTIONAL)
+
+
+def test_nothing_is_installed_that_is_not_pinned() -> None:
+    """What the image's packages want, as of their own metadata, stands in constraints.txt."""
+    pins = {
+        canonicalize_name(line.partition("==")[0])
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if "==" in line
+    }
+    assert len(installed()) > 50
+    assert installed() - pins == {"tessera-mosaic"}
+    # What comes before all others, and what `wheel` wants.
+    assert {"packaging", "pip", "setuptools", "wheel"} <= pins
 
 
 def test_what_no_worker_uses_is_taken_out(tmp_path: Path) -> None:
