@@ -16,11 +16,12 @@ from tessera_mosaic.pipeline.evaluation.stratified_estimates import Estimate
 CONTRACT = Contract(
     costs="reads the map's classes once",
     takes={"map": Kind.MAP, "labelled": Kind.SAMPLE, "domains": Kind.PLACES},
-    gives={"out": Kind.AREAS},
+    gives={"map": Kind.MAP, "out": Kind.AREAS},
     needs=(
         "the points were drawn by `points` from this map, and none was trained on",
         "every row of the sample has a label",
     ),
+    lasting=("earlier estimates in the map's own report and in `out` are replaced",),
     requests=(AreasRequest,),
 )
 

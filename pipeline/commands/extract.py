@@ -16,6 +16,7 @@ CONTRACT = Contract(
     takes={"store": Kind.MOSAIC, "at": Kind.PLACES},
     gives={"out": Kind.VECTORS},
     needs=(MADE,),
+    lasting=("a file of that name is replaced",),
     resumes=True,
     requests=("ExtractRequest",),
 )

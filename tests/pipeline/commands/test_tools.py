@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -17,7 +18,7 @@ from tessera_mosaic.pipeline.bounds import bounds_of
 from tessera_mosaic.pipeline.cli import COMMANDS, TAKING_BEAM_OPTIONS, build_parser, main
 from tessera_mosaic.pipeline.commands.plan import COSTS, JOBS
 from tessera_mosaic.pipeline.commands.schemas import Tool, tools_of
-from tessera_mosaic.pipeline.commands.tool_calls import Limits, is_below, offers
+from tessera_mosaic.pipeline.commands.tool_calls import Limits, always_writes, is_below, offers
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.job.job_request import JobOptions
 from tests.small_demo import SmallDemo
@@ -202,6 +203,36 @@ def test_fields_that_programs_may_rely_on_are_there(
         assert said(*words).keys() == set(TOOLS[words[0]].contract.tells), words
 
 
+def held(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file below a folder, with its size and when it was written."""
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")}
+
+
+def test_what_is_said_to_write_nothing_writes_nothing(
+    small_demo: SmallDemo, said: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = small_demo.folder
+    monkeypatch.chdir(tmp_path)
+    store, stores = folder / "mosaic.zarr", list(folder.glob("*.zarr"))
+    calls: list[tuple[object, ...]] = [
+        *((name, "--store", each) for name in ("status", "verify") for each in stores),
+        ("point", "--store", store, 3.0, 50.8),
+        ("plan", "--region", PLACE, "--year", 2024),
+        ("compare", store, store, "--region", PLACE, "--year", 2024),
+        ("check", store),
+        ("models",),
+        ("tools",),
+        ("completion", "zsh"),
+    ]
+    never = {name.split()[0] for name, tool in TOOLS.items() if not always_writes(tool)}
+    assert {str(words[0]) for words in calls} >= never
+    before = held(folder)
+    for words in calls:
+        said(*words)
+    assert held(folder) == before
+    assert not list(tmp_path.iterdir())
+
+
 def test_people_get_a_table_and_what_they_ask_for(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["tools"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(TOOLS)
@@ -223,7 +254,6 @@ def test_only_what_changes_nothing_is_offered_unless_writes_are_allowed() -> Non
         "compare",
         "models",
         "models_inspect",
-        "areas",
         "check",
         "tools",
         "completion",
