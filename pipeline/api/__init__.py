@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from tessera_mosaic.pipeline.downstream.change_request import ChangedRequest
     from tessera_mosaic.pipeline.downstream.check import ChainCheck, CheckRequest, CheckStep, check
     from tessera_mosaic.pipeline.downstream.compare import CompareRequest, Comparison, compare
+    from tessera_mosaic.pipeline.downstream.environments import (
+        EnvironmentScores,
+        EnvironmentsRequest,
+        evaluate_environments,
+    )
     from tessera_mosaic.pipeline.downstream.export import export
     from tessera_mosaic.pipeline.downstream.export_request import (
         Exported,
@@ -82,6 +87,7 @@ if TYPE_CHECKING:
         Unavailable,
         Unforeseen,
     )
+    from tessera_mosaic.pipeline.evaluation.environment_models import ModelChoice, ValueMethod
     from tessera_mosaic.pipeline.evaluation.stratified_estimates import Estimate
     from tessera_mosaic.pipeline.imagery.resample import Kernel
     from tessera_mosaic.pipeline.job.job_request import JobOptions
@@ -134,6 +140,8 @@ __all__ = [
     "EncodeRequest",
     "Encoded",
     "Encoder",
+    "EnvironmentScores",
+    "EnvironmentsRequest",
     "Estimate",
     "Expired",
     "ExportLayout",
@@ -152,6 +160,7 @@ __all__ = [
     "Kernel",
     "MapRequest",
     "Mapped",
+    "ModelChoice",
     "NoCatalogue",
     "NoScenes",
     "OffsetRule",
@@ -200,6 +209,7 @@ __all__ = [
     "Trained",
     "Unavailable",
     "Unforeseen",
+    "ValueMethod",
     "WantedPixels",
     "Zones",
     "adopt",
@@ -210,6 +220,7 @@ __all__ = [
     "compare",
     "dequantize",
     "encode_directory",
+    "evaluate_environments",
     "export",
     "extract",
     "map",
@@ -253,6 +264,11 @@ _PLACES = {
     "tessera_mosaic.pipeline.downstream.make_change": ("Changed", "changed"),
     "tessera_mosaic.pipeline.downstream.make_map": ("Mapped", "map"),
     "tessera_mosaic.pipeline.downstream.map_request": ("MapRequest",),
+    "tessera_mosaic.pipeline.downstream.environments": (
+        "EnvironmentScores",
+        "EnvironmentsRequest",
+        "evaluate_environments",
+    ),
     "tessera_mosaic.pipeline.downstream.export": ("export",),
     "tessera_mosaic.pipeline.downstream.export_request": (
         "ExportLayout",
@@ -275,6 +291,7 @@ _PLACES = {
     "tessera_mosaic.pipeline.embedding.encode_directory": ("Encoded", "encode_directory"),
     "tessera_mosaic.pipeline.embedding.encoder_requests": ("EncodeRequest",),
     "tessera_mosaic.pipeline.embedding.encoders": ("Encoder",),
+    "tessera_mosaic.pipeline.evaluation.environment_models": ("ModelChoice", "ValueMethod"),
     "tessera_mosaic.pipeline.evaluation.stratified_estimates": ("Estimate",),
     "tessera_mosaic.pipeline.imagery.resample": ("Kernel",),
     "tessera_mosaic.pipeline.job.job_request": ("JobOptions",),

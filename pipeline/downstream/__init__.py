@@ -18,6 +18,9 @@ of ours.
 Heads: `labels` makes labelled pixels of whatever a user has, `label_check` looks at them, `train`
 makes a head, `head_file` reads one and says which mosaic it may meet.
 
+Extrapolation: `sample_table` reads tables of vectors with values, `site_tables` those of measuring
+sites, `environment_rows` puts a mosaic's vectors beside them, `environments` evaluates.
+
 Maps: `map_layout` says which arrays a map has, `map_store` makes, writes and reads its store.
 `make_map` puts a `map_request` and a head together to a `map_job`, whose maker is `map_tile`: it
 reads with `chunk_reader` and writes with `map_objects` and `map_rasters`; `year_shift` is for heads

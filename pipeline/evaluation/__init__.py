@@ -8,6 +8,10 @@ How good is a map, and how much of each class is there? `sampling_designs` draws
 samples of pixels; `stratified_estimates` and `map_accuracy` say what they tell, with the confidence
 limits of `intervals`.
 
+Extrapolation: `environments` says of which site, year or cell each row is, `environment_splits`
+what is held out, `environment_models` what tells it, `environment_scores` what the errors of
+environments say, `time_scales` over which time; `extrapolation` puts them together and draws.
+
 Heads: `folds` says what folds do not cut, `head_scores` fits and tests a head under each kind,
 `score_sheets` adds up what it told.
 """

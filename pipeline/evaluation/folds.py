@@ -121,13 +121,17 @@ def blocks_of(ground: Ground, targets: NDArray[np.float64], metres: float) -> Bl
     return None
 
 
-def grouped_folds(groups: Numbers, folds: int = FOLDS) -> list[Split]:
-    """Folds of about equal size that cut no group; none where there are fewer groups."""
+def grouped_folds(groups: Numbers, folds: int = FOLDS, seed: int | None = None) -> list[Split]:
+    """Folds of about equal size that cut no group; none where there are fewer groups.
+
+    With a seed groups are drawn, and folds are of equal numbers of groups.
+    """
     from sklearn.model_selection import GroupKFold
 
     if len(np.unique(groups)) < folds:
         return []
-    return list(GroupKFold(folds).split(groups, groups, groups))
+    kind = GroupKFold(folds, shuffle=seed is not None, random_state=seed)
+    return list(kind.split(groups, groups, groups))
 
 
 def random_folds(
