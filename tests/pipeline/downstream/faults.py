@@ -308,6 +308,12 @@ FAULTS: dict[str, Fault] = {
     "a server that gives another year": Fault(
         served_from_another_year, "mosaic.zarr", "mosaic.zarr", "of 2019 is not as it was written"
     ),
+    "another year's bytes in a store without records": Fault(
+        lambda f: (served_from_another_year(f), shutil.rmtree(f / "mosaic.zarr/records")),
+        "mosaic.zarr crops.head",
+        "mosaic.zarr",
+        "of 2019 has the bytes of 2018",
+    ),
     "a year of another fingerprint": Fault(
         two_fingerprints,
         "mosaic.zarr changed.zarr",

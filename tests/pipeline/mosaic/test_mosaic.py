@@ -425,5 +425,5 @@ def test_layouts_that_cannot_be() -> None:
     for bad in ((64, 16), (16, 16), (0,), (128,)):
         with pytest.raises(BadInput, match="depths"):
             Layout(SIDE, 128, bad)
-    with pytest.raises(BadInput, match="tile of 100 px"):
+    with pytest.raises(BadInput, match="tile 100: such a side does not fit"):
         Layout(100)
