@@ -1,13 +1,16 @@
 """Annual stacks from a local server: this reader beside others, for a block and for a whole tile.
 
     python -m benchmarks read [--side PX] [--days N] [--latency MS ...] [--rounds N] [--tile PX]
+                              [--scenes N ...]
 
 Each reader runs in a process of its own against a light server in another one, in rounds that take
 all readers in turn, so that what else the machine does meets all of them; times are medians. All
 make the same arrays, of which the pixels are compared (lazycogs takes the nearest pixels of 20 m
 bands, so some of its differ). Printed are seconds on the clock and of a processor, how often
 faster this reader was in the same round, bytes of bodies over those of the COG blocks that the
-stack cannot do without, requests, and memory above what the result takes.
+stack cannot do without, requests, and memory above what the result takes. A tile has the days
+and passes of a busy year, and its memory is that of the whole process above what it began with.
+The last table has years of more and more scenes, read within one budget of memory.
 
 Readers that are not installed are left out and named; `make bench` installs them.
 """
@@ -47,6 +50,12 @@ OURS = "tessera-mosaic"
 BLOCK = 256
 """Side of the blocks that a tile is cut into."""
 
+TILE_DAYS, TILE_PASSES = 73, 100
+"""Days and passes over a tile: those of two satellites each at middle latitudes."""
+
+GROWING_SIDE, GROWING_BLOCK, GROWING_MEMORY = 256, 64, 50_000_000
+"""Side of the tile and of the blocks of the table by scenes, and the bytes that stacks may take."""
+
 
 def window_around(side: int) -> Window:
     """A block that lies on the COGs' blocks as it happens to."""
@@ -67,8 +76,12 @@ def run_reader(name: str, url: str, window: Window, out: Path, talk: Connection)
     talk.send({**told, "result": sum(array.nbytes for array in arrays.values())})
 
 
-def run_tile(url: str, window: Window, talk: Connection) -> None:
-    """Read a tile in this process, block by block; tell what that took."""
+def run_tile(url: str, window: Window, block: int, budget: int | None, talk: Connection) -> None:
+    """Read a tile in this process, block by block; tell what that took.
+
+    Stacks take as much memory as `budget` says, and no disk; None for what the machine can spare.
+    """
+    from tessera_mosaic.pipeline.imagery.read_budget import ReadBudget
     from tessera_mosaic.pipeline.imagery.scene_reader import SceneReader
     from tessera_mosaic.pipeline.scenes.open_catalog import open_catalogue
     from tessera_mosaic.pipeline.stacks.block_reader import read_blocks
@@ -81,14 +94,14 @@ def run_tile(url: str, window: Window, talk: Connection) -> None:
     talk.recv()
 
     def read() -> int:
-        layers, reader = 0, SceneReader(source, IN_FLIGHT)
-        blocks = list(window.blocks(BLOCK))
-        for block, annual in read_blocks(
-            blocks, scenes, Preprocessing(source.imagery, offset=OffsetRule.REFERENCE), reader
-        ):
+        room = None if budget is None else ReadBudget(budget, 0)
+        layers, reader = 0, SceneReader(source, IN_FLIGHT, budget=room)
+        rules = Preprocessing(source.imagery, offset=OffsetRule.REFERENCE)
+        for at, annual in read_blocks(list(window.blocks(block)), scenes, rules, reader):
             stack = annual.stack
             days = len(stack.doys) + len(stack.sar_ascending_doy) + len(stack.sar_descending_doy)
-            layers += days * block.height * block.width
+            layers += days * at.height * at.width
+            del annual, stack
         reader.close()
         return layers
 
@@ -224,7 +237,8 @@ def whole_tile(
     needed = bytes_needed(catalogue, window, BLOCK)
     for latency in latencies:
         with serving_lightly(catalogue.parent, latency / 1000) as server:
-            told = [measure(server, run_tile, server.url, window) for _ in range(rounds)]
+            args = server.url, window, BLOCK, None
+            told = [measure(server, run_tile, *args) for _ in range(rounds)]
         pixels, layers = side**2, middle(told, "layers")
         rows.append(
             {
@@ -238,6 +252,30 @@ def whole_tile(
                 "bytes over needed": round(middle(told, "bytes") / needed, 2),
                 "requests": round(middle(told, "requests")),
                 "peak MB": round(middle(told, "memory") / 1e6),
+            }
+        )
+    return rows
+
+
+def by_scenes(folder: Path, counts: list[int]) -> list[dict[str, Any]]:
+    """Rows of what years of more and more scenes take, within one budget."""
+    window, rows = window_around(GROWING_SIDE), []
+    for count in counts:
+        days = round(0.4 * count)
+        catalogue = archive(folder, GROWING_SIDE // 2, days, count - days)
+        needed = bytes_needed(catalogue, window, GROWING_BLOCK)
+        with serving_lightly(catalogue.parent, 0.0) as server:
+            args = server.url, window, GROWING_BLOCK, GROWING_MEMORY
+            told = measure(server, run_tile, *args)
+        rows.append(
+            {
+                "scenes": count,
+                "budget of stacks, MB": round(GROWING_MEMORY / 1e6),
+                "peak MB": round(told["memory"] / 1e6),
+                "bytes over needed": round(told["bytes"] / needed, 2),
+                "core seconds a million pixel-scenes": round(
+                    told["busy"] / told["layers"] * 1e6, 3
+                ),
             }
         )
     return rows
@@ -288,6 +326,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--latency", type=float, nargs="*", default=[0.0, 20.0, 80.0], metavar="MS")
     parser.add_argument("--rounds", type=int, default=3, help="of which medians are taken")
     parser.add_argument("--tile", type=int, default=1024, help="side of the tile; 0 for none")
+    parser.add_argument("--scenes", type=int, nargs="*", default=[50, 150, 500], metavar="N")
     parser.add_argument("--folder", type=Path, help="keep the archives here for the next time")
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
     args = parser.parse_args(argv)
@@ -304,9 +343,11 @@ def main(argv: list[str]) -> None:
             for latency in args.latency
         }
         if args.tile:
-            large = archive(folder, args.tile // 2, args.days, args.passes)
+            large = archive(folder, args.tile // 2, TILE_DAYS, TILE_PASSES)
             tile = f"tile of {args.tile} px"
             results[tile] = whole_tile(large, args.tile, args.latency, args.rounds)
+        if args.scenes:
+            results["years of more and more scenes"] = by_scenes(folder, args.scenes)
     results["load after"] = round(os.getloadavg()[0], 1)
     if args.json:
         print(json.dumps(results))

@@ -21,7 +21,7 @@ from tessera_mosaic.pipeline.tiling.lattice import Window, lonlat_bounds
 
 YEAR = 2024
 
-IN_FLIGHT = 64
+IN_FLIGHT = 128
 """Reads at a time, the same for all."""
 
 Arrays = dict[str, np.ndarray]
@@ -316,7 +316,7 @@ class Peer:
     @property
     def is_here(self) -> bool:
         """Whether it is installed."""
-        return importlib.util.find_spec(self.module) is not None
+        return importlib.util.find_spec(self.module.partition(".")[0]) is not None
 
 
 READERS = {

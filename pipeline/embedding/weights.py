@@ -276,7 +276,7 @@ def _opened(location: str, start: int, patience: Patience) -> Iterator[_Source]:
             yield _Source(start, None, iter(()))
             return
         start = start if incoming.status == HTTPStatus.PARTIAL_CONTENT else 0
-        length = incoming.headers.get("Content-Length", "")
+        length = incoming.headers.get("content-length", "")
         size = start + int(length) if length.isdecimal() and len(length) < 19 else None
         yield _Source(start, size, incoming.pieces(MOST_BYTES + 1 - start))
 

@@ -1,4 +1,4 @@
-"""A cache of decoded blocks that lives on disk, so that it takes no memory from the encoder."""
+"""A cache of blocks, as they stand in their files, that takes no memory from the encoder."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import IO, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import IO
 
 MOST_BYTES = 4 * 2**30
 """Largest size of the file. It never takes more than a quarter of what is free."""
@@ -21,12 +18,10 @@ MOST_BYTES = 4 * 2**30
 
 @dataclass(eq=False)
 class _Place:
-    """Where an array lies in the file."""
+    """Where some bytes lie in the file."""
 
     start: int
     size: int
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
     written: bool = False
 
     @property
@@ -35,7 +30,7 @@ class _Place:
 
 
 class BlockCache:
-    """Arrays by key, the oldest overwritten by the newest. Safe to use from many threads.
+    """Bytes by key, the oldest overwritten by the newest. Safe to use from many threads.
 
     They lie one after the other in a nameless temporary file, whose end leads to its start. The
     operating system keeps what it can in memory and gives that back when others need it.
@@ -58,36 +53,33 @@ class BlockCache:
         self._end = 0
         self._lock = threading.Lock()
 
-    def put(self, key: Hashable, array: NDArray[Any]) -> None:
-        """Keep an array, unless it is larger than the whole cache."""
-        data = np.ascontiguousarray(array)
+    def put(self, key: Hashable, data: bytes | memoryview) -> None:
+        """Keep some bytes, unless they are more than the whole cache takes."""
         with self._lock:
-            start = None if key in self._places else self._make_room(data.nbytes)
+            start = None if key in self._places else self._make_room(len(data))
             if start is None or self._file is None:
                 return
-            place = self._places[key] = _Place(start, data.nbytes, data.dtype, data.shape)
+            place = self._places[key] = _Place(start, len(data))
         # Outside of the lock, which readers need as well.
         try:
-            written = os.pwrite(self._file.fileno(), data.data, start)
+            written = os.pwrite(self._file.fileno(), data, start)
         except OSError:
             written = 0
         with self._lock:
             place.written = True
-            if written < data.nbytes:
+            if written < len(data):
                 # The disk is full: go on without a cache.
                 self._places.clear()
                 self._size = 0
 
-    def get(self, key: Hashable) -> NDArray[Any] | None:
-        """An array that was kept and has not been overwritten since."""
+    def get(self, key: Hashable) -> bytes | None:
+        """Bytes that were kept and have not been overwritten since."""
         place = self._places.get(key)
         if place is None or not place.written or self._file is None:
             return None
         data = os.pread(self._file.fileno(), place.size, place.start)
         # It may have been overwritten while it was read.
-        if self._places.get(key) is not place:
-            return None
-        return np.frombuffer(data, place.dtype).reshape(place.shape)
+        return data if self._places.get(key) is place else None
 
     def close(self) -> None:
         """Give the space back."""
@@ -95,7 +87,7 @@ class BlockCache:
             self._file.close()
 
     def _make_room(self, size: int) -> int | None:
-        """Forget the oldest arrays for a new one: where it goes, or None for nowhere."""
+        """Forget the oldest for what is new: where it goes, or None for nowhere."""
         if size > self._size:
             return None
         start, end = self._end, self._end

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from tessera_mosaic.pipeline.errors import Expired, Gone, SceneError
 from tessera_mosaic.pipeline.imagery.byte_ranges import Fetch
-from tessera_mosaic.pipeline.io.urls import is_signed
+from tessera_mosaic.pipeline.io.urls import is_signed, without_signature
 from tessera_mosaic.pipeline.scenes.credentials import Signer
 from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.scenes.source import Source
@@ -17,6 +17,10 @@ from tessera_mosaic.pipeline.scenes.source import Source
 MOST_KEPT = 4096
 """Scenes of which something is kept, such as headers: those of a year over one tile, several times
 over."""
+
+MOST_BEGINNINGS, MOST_BEGINNING = 1024, 2**16
+"""Files of which the first bytes are kept, and how many of each: small blocks and overviews often
+lie behind a header."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -27,9 +31,10 @@ Count = Callable[..., None]
 
 
 class RecentlyUsed(Generic[K, V]):
-    """Values by key, at most `MOST_KEPT` of them. Safe to use from many threads."""
+    """Values by key, at most so many of them. Safe to use from many threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_KEPT) -> None:
+        self._most = most
         self._kept: OrderedDict[K, V] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -44,8 +49,13 @@ class RecentlyUsed(Generic[K, V]):
         """Keep a value, and drop the one that was not looked up for longest."""
         with self._lock:
             self._kept[key] = value
-            if len(self._kept) > MOST_KEPT:
+            if len(self._kept) > self._most:
                 self._kept.popitem(last=False)
+
+    def drop(self, key: K) -> None:
+        """Keep nothing under a key."""
+        with self._lock:
+            self._kept.pop(key, None)
 
 
 class SceneAssets:
@@ -62,6 +72,7 @@ class SceneAssets:
     def __init__(self, source: Source, signer: Signer) -> None:
         self._source, self._signer = source, signer
         self._moved: RecentlyUsed[Hashable, Scene] = RecentlyUsed()
+        self._beginnings: RecentlyUsed[str, bytes] = RecentlyUsed(MOST_BEGINNINGS)
         self._asking = threading.Lock()
 
     def fetch(self, scene: Scene, band: str, work: Callable[[Fetch], T], count: Count) -> T:
@@ -81,21 +92,31 @@ class SceneAssets:
         SceneError
             Of the class of what went wrong, with the names of scene and asset.
         """
-        remote, renewals = self._source.remote, 0
+        remote, renewals, name = self._source.remote, 0, without_signature(scene.asset(band))
 
         def attempt() -> T:
             nonlocal renewals
             renewals = self._signer.renewals
-            access = self._signer.access(scene.asset(band))
+            known, began = self._beginnings.get(name), b""
 
             def fetch(start: int, length: int) -> bytes:
+                nonlocal began
+                if known and start + length <= len(known):
+                    return known[start : start + length]
+                access = self._signer.access(scene.asset(band))
                 data = remote.read(access, start, length)
                 count(bytes_read=len(data), requests_read=1)
+                began = data if start == 0 else began
                 return data
 
-            return work(fetch)
+            done = work(fetch)
+            if began:
+                # What made no sense is not kept.
+                self._beginnings.put(name, began[:MOST_BEGINNING])
+            return done
 
         def answer(error: SceneError) -> None:
+            self._beginnings.drop(name)
             count(**{f"retries_{error.kind}": 1})
             if isinstance(error, Expired):
                 self._signer.renew(renewals, scene.asset(band))

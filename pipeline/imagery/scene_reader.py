@@ -24,11 +24,10 @@ from tessera_mosaic.pipeline.imagery.byte_ranges import (
     Fetch,
     fetch_run,
     lies_within,
-    paste_block,
     place_block,
     runs_of,
 )
-from tessera_mosaic.pipeline.imagery.cog import Header, decode, read_coarsest, read_header
+from tessera_mosaic.pipeline.imagery.cog import Header, read_coarsest, read_header
 from tessera_mosaic.pipeline.imagery.gathered import (
     EVERYTHING,
     Gathered,
@@ -41,7 +40,7 @@ from tessera_mosaic.pipeline.imagery.kernel_types import Kernels, RasterWindow
 from tessera_mosaic.pipeline.imagery.kernels import best_kernels
 from tessera_mosaic.pipeline.imagery.overview import Overview
 from tessera_mosaic.pipeline.imagery.read_budget import SPARE, ReadBudget
-from tessera_mosaic.pipeline.imagery.resample import Geometry, Kernel
+from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.imagery.scene_assets import Count, RecentlyUsed, SceneAssets
 from tessera_mosaic.pipeline.imagery.workspace import Workspace
 from tessera_mosaic.pipeline.io.urls import without_signature
@@ -302,7 +301,7 @@ class SceneReader:
             raise Corrupt(said, scene.id, band)
         if not _is_projection(epsg):
             raise Corrupt(f"EPSG:{epsg} is no projection", scene.id, band)
-        if not touches(_lonlat_bounds(header.geometry), padded(scene.bbox)):
+        if not touches(_lonlat_bounds(header.geometry.ground), padded(scene.bbox)):
             raise Corrupt("it does not lie where its item says", scene.id, band)
         if band != scene.anchor and scene.anchor in scene.assets:
             anchor = self.header(scene, scene.anchor).geometry
@@ -351,7 +350,8 @@ class SceneReader:
         for number in numbers:
             kept = self._blocks.get((href, header.place, number)) if keep else None
             if kept is not None:
-                paste_block(kept, header, number, window)
+                with self._decoding:
+                    place_block(kept, header, number, window, self.kernels)
             elif header.sizes[number]:
                 missing.append(number)
         for run in runs_of(header, missing):
@@ -371,12 +371,9 @@ class SceneReader:
         blocks = fetch_run(header, run, fetch)
         with self._decoding:
             for number, data in zip(run, blocks, strict=True):
+                place_block(data, header, number, window, self.kernels)
                 if keep and not lies_within(header, number, window):
-                    pixels = decode(data, header, number)
-                    paste_block(pixels, header, number, window)
-                    self._blocks.put((href, header.place, number), pixels)
-                else:
-                    place_block(data, header, number, window, self.kernels)
+                    self._blocks.put((href, header.place, number), data)
 
 
 @functools.cache
@@ -388,10 +385,12 @@ def _is_projection(epsg: int) -> bool:
         return False
 
 
-def _lonlat_bounds(geometry: Geometry) -> Box:
-    """Box in degrees around a raster, empty if its edges are nowhere on Earth."""
-    _, west, north, height, width = geometry.ground
-    bounds = _degrees(geometry.epsg).transform_bounds(west, north - height, west + width, north)
+@functools.lru_cache(maxsize=4096)
+def _lonlat_bounds(ground: tuple[int, float, float, float, float]) -> Box:
+    """Box in degrees around a raster's ground, empty if its edges are nowhere on Earth."""
+    epsg, west, north, height, width = ground
+    to_degrees = _degrees(epsg)
+    bounds = to_degrees.transform_bounds(west, north - height, west + width, north)
     return bounds if all(map(math.isfinite, bounds)) else NOWHERE
 
 

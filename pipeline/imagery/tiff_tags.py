@@ -14,6 +14,9 @@ from tessera_mosaic.pipeline.errors import Corrupt
 PAGE = 16 * 1024
 """Bytes that are fetched at a time while a header is parsed."""
 
+MORE = 3
+"""How many pages are fetched for each that is there, where those are not enough."""
+
 MAX_HEADER_BYTES = 2**24
 
 TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 11: "f4", 12: "f8"}
@@ -31,15 +34,15 @@ def paged(read: Read) -> Read:
     def get(start: int, length: int) -> bytes:
         if length > MAX_HEADER_BYTES:
             raise Corrupt(f"its header wants {length} bytes at once")
-        parts = []
-        for page in range(start // PAGE, -(-(start + length) // PAGE)):
-            if page not in pages:
-                pages[page] = read(page * PAGE, PAGE)
-            parts.append(pages[page])
-            if len(pages[page]) < PAGE:
-                break
+        wanted = range(start // PAGE, -(-(start + length) // PAGE))
+        if lacking := [page for page in wanted if page not in pages]:
+            # Who needs more than one page needs several: tables of blocks lie side by side.
+            count = max(lacking[-1] + 1 - lacking[0], MORE * len(pages))
+            data = read(lacking[0] * PAGE, count * PAGE)
+            for number in range(count):
+                pages[lacking[0] + number] = data[number * PAGE : (number + 1) * PAGE]
         skip = start % PAGE
-        data = b"".join(parts)[skip : skip + length]
+        data = b"".join(pages[page] for page in wanted)[skip : skip + length]
         if len(data) < length:
             raise Corrupt("it ends within its header")
         return data

@@ -1,31 +1,38 @@
 """Connections that lead where they may, and answers that come in time.
 
-urllib3 waits anew for each piece that comes, however small it is, so that a server which sends a
-byte now and then is waited for without end. Here each wait is also cut at the time by which the
-whole of what is read has to be there, below urllib3, where the bytes come in: in status lines,
-headers and bodies alike.
+`http.client` makes sense of what comes in. A socket waits anew for each piece that comes, however
+small it is, so that a server which sends a byte now and then is waited for without end. Here each
+wait is also cut at the time by which the whole of what is read has to be there, where the bytes
+come in: in status lines, headers and bodies alike.
 """
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import math
+import select
 import socket
 import threading
 import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
-
-from tessera_mosaic.pipeline.errors import Refused
 from tessera_mosaic.pipeline.io.certificates import trust
 from tessera_mosaic.pipeline.io.private_hosts import Hosts
 from tessera_mosaic.pipeline.io.throttle import IN_FLIGHT
+from tessera_mosaic.pipeline.io.tls import Wire, secured
+from tessera_mosaic.pipeline.io.web_addresses import Address, Proxy, Server, request_head
+
+MOST_SERVERS = 64
+"""Servers to which connections are kept, `IN_FLIGHT` to each."""
+
+
+class Unreachable(OSError):
+    """There is no way to a server."""
 
 
 class Deadline(threading.local):
@@ -64,138 +71,194 @@ class Deadline(threading.local):
         return min(silence, left)
 
 
-def connections(
-    hosts: Hosts, connect: float, read: float, deadline: Deadline
-) -> urllib3.PoolManager:
-    """Connections to servers themselves, shared by threads.
+class Timely(io.RawIOBase):
+    """What comes in by a socket, in time or not at all."""
+
+    def __init__(self, sock: Wire, silence: float, deadline: Deadline) -> None:
+        self._sock, self._silence, self._deadline = sock, silence, deadline
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(self._deadline.wait(self._silence))
+        return self._sock.recv_into(buffer)
+
+    def makefile(self, mode: str) -> io.BufferedReader:
+        """What `http.client` reads one answer from."""
+        return io.BufferedReader(self)
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request that was sent, and the answer whose head is there.
+
+    Parameters
+    ----------
+    response
+        The answer.
+    sock
+        Connection by which it comes.
+    server
+        Where the connection leads; None for the proxy.
+    """
+
+    response: http.client.HTTPResponse
+    sock: Wire
+    server: Server | None
+
+
+class Connections:
+    """Connections to servers, kept and shared by threads.
 
     Parameters
     ----------
     hosts
-        Which hosts may be at private addresses.
+        Which hosts may be at private addresses. By way of a proxy it is the proxy that has to keep
+        names out of private networks.
     connect, read
         Seconds within which a connection has to be there, and without a byte after which a server
         counts as silent.
     deadline
         When answers have to be there.
-
-    Returns
-    -------
-    The connections. A request raises `Refused` for a host that is where it may not be, before it
-    is connected to.
-    """
-    return _timely(urllib3.PoolManager(**_settings(connect, read)), hosts, connect, read, deadline)
-
-
-def connections_through(
-    proxy: str, connect: float, read: float, deadline: Deadline
-) -> urllib3.PoolManager:
-    """Connections by way of a proxy, which then has to keep names out of private networks.
-
-    Parameters
-    ----------
     proxy
-        Address of the proxy, which may hold a user and a password.
-    connect, read, deadline
-        As for `connections`.
+        By way of which servers are asked; None to ask them themselves.
 
     Raises
     ------
-    Refused
-        If it is no address of a proxy.
+    BadInput
+        If the environment names certificates that are none.
     """
-    try:
-        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
-        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        login = f"{unquote(parts.username or '')}:{unquote(parts.password or '')}"
-        headers = urllib3.make_headers(proxy_basic_auth=login) if parts.username else None
-        manager = urllib3.ProxyManager(place, proxy_headers=headers, **_settings(connect, read))
-    except (ValueError, urllib3.exceptions.HTTPError):
-        raise Refused("the proxy that the environment names is not at an http address") from None
-    return _timely(manager, None, connect, read, deadline)
-
-
-def _settings(connect: float, read: float) -> dict[str, Any]:
-    timeout = urllib3.Timeout(connect=connect, read=read)
-    return {
-        "num_pools": 64,
-        "maxsize": IN_FLIGHT,
-        "timeout": timeout,
-        "ssl_context": trust(),
-    }
-
-
-def _timely(
-    manager: urllib3.PoolManager,
-    hosts: Hosts | None,
-    connect: float,
-    read: float,
-    deadline: Deadline,
-) -> urllib3.PoolManager:
-    """Give a manager connections that keep to a deadline, and to the hosts if there are any."""
-
-    class Response(http.client.HTTPResponse):
-        def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-            super().__init__(sock, *args, **kwargs)
-            self.fp = io.BufferedReader(_Timely(sock, self.fp.detach(), read, deadline))
-
-    class Plain(HTTPConnection):
-        response_class = Response
-
-        def _new_conn(self) -> socket.socket:
-            sock = _connect(self, hosts, connect)
-            deadline.set(read)
-            return sock
-
-    class Secure(HTTPSConnection):
-        response_class = Response
-
-        def _new_conn(self) -> socket.socket:
-            sock = _connect(self, hosts, connect)
-            deadline.set(read)
-            return sock
-
-    class PlainPool(HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class SecurePool(HTTPSConnectionPool):
-        ConnectionCls = Secure
-
-    manager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
-    return manager
-
-
-class _Timely(io.RawIOBase):
-    """What comes in by a socket, in time or not at all."""
 
     def __init__(
-        self, sock: socket.socket, source: io.RawIOBase, silence: float, deadline: Deadline
+        self,
+        hosts: Hosts,
+        connect: float,
+        read: float,
+        deadline: Deadline,
+        proxy: Proxy | None = None,
     ) -> None:
-        self._sock, self._source = sock, source
-        self._silence, self._deadline = silence, deadline
+        self._hosts, self._proxy = hosts, proxy
+        self._connect, self._read, self._deadline = connect, read, deadline
+        self._context = trust()
+        self._context.set_alpn_protocols(["http/1.1"])
+        self._kept: OrderedDict[Server | None, list[Wire]] = OrderedDict()
+        self._lock = threading.Lock()
 
-    def readable(self) -> bool:
-        return True
+    def ask(
+        self, method: str, address: Address, headers: Mapping[str, str], body: bytes | None
+    ) -> Exchange:
+        """Send a request and wait for the head of the answer.
 
-    def readinto(self, buffer: Any) -> int | None:
-        self._sock.settimeout(self._deadline.wait(self._silence))
-        return self._source.readinto(buffer)
+        Raises
+        ------
+        Refused
+            If the host is where it may not be, before it is connected to.
+        OSError, http.client.HTTPException
+            If there is no answer; TimeoutError if there is none in time.
+        ValueError
+            If the headers are none.
+        """
+        server, target = address.server, address.target
+        forwarded = self._proxy is not None and not server.is_secure
+        if self._proxy and forwarded:
+            target = f"http://{server.authority}{target}"
+            headers = {**headers, **self._proxy.headers}
+        head = request_head(method, target, server.authority, headers, body)
+        place = None if forwarded else server
+        self._deadline.set(self._read)
+        sock = self._taken(place) or self._new(server, forwarded)
+        try:
+            return Exchange(self._answer(sock, method, head + (body or b"")), sock, place)
+        except BaseException:
+            sock.close()
+            raise
 
-    def close(self) -> None:
-        if not self.closed:
-            self._source.close()
-        super().close()
+    def end(self, exchange: Exchange, is_whole: bool) -> None:
+        """Keep a connection whose answer was read to its end, and close any other."""
+        response, sock = exchange.response, exchange.sock
+        if not is_whole or response.will_close:
+            # What was not read must not be taken for the next answer.
+            response.close()
+            sock.close()
+            return
+        left_over = [sock]
+        with self._lock:
+            kept = self._kept.setdefault(exchange.server, [])
+            self._kept.move_to_end(exchange.server)
+            if len(kept) < IN_FLIGHT:
+                kept.append(left_over.pop())
+            if len(self._kept) > MOST_SERVERS:
+                left_over += self._kept.popitem(last=False)[1]
+        for each in left_over:
+            each.close()
+
+    def _taken(self, server: Server | None) -> Wire | None:
+        """A connection that was kept, and on which its server has said nothing since."""
+        while True:
+            with self._lock:
+                kept = self._kept.get(server)
+                if not kept:
+                    return None
+                sock = kept.pop()
+            said = select.poll()
+            said.register(sock, select.POLLIN)
+            if not said.poll(0):
+                return sock
+            sock.close()
+
+    def _new(self, server: Server, forwarded: bool) -> Wire:
+        """A new connection to a server, or to the proxy that hands a request on to it."""
+        proxy = self._proxy
+        first, hosts = (proxy.server, None) if proxy else (server, self._hosts)
+        sock: Wire = _connected(first, hosts, self._connect)
+        self._deadline.set(self._read)
+        try:
+            if proxy and proxy.server.is_secure:
+                sock = self._secured(sock, proxy.server)
+            if proxy and not forwarded:
+                place = f"{server.bracketed}:{server.port}"
+                head = request_head("CONNECT", place, place, proxy.headers)
+                answer = self._answer(sock, "CONNECT", head)
+                if answer.status != http.client.OK:
+                    raise Unreachable(f"the proxy says {answer.status}")
+            if server.is_secure:
+                sock = self._secured(sock, server)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    def _answer(self, sock: Wire, method: str, request: bytes) -> http.client.HTTPResponse:
+        """Send a request by a connection; the answer, of which the head is read."""
+        sock.settimeout(self._connect)
+        # Who hangs up in the midst of a request may have said why.
+        with contextlib.suppress(BrokenPipeError):
+            sock.sendall(request)
+        came: Any = self._timely(sock)
+        response = http.client.HTTPResponse(came, method=method)
+        response.begin()
+        return response
+
+    def _secured(self, sock: Wire, server: Server) -> Wire:
+        """The same connection, spoken to over TLS; to agree on it takes as long as to connect."""
+        sock.settimeout(self._connect)
+        return secured(sock, server.host, self._context, self._timely)
+
+    def _timely(self, sock: Wire) -> Timely:
+        return Timely(sock, self._read, self._deadline)
 
 
-def _connect(connection: HTTPConnection, hosts: Hosts | None, seconds: float) -> socket.socket:
-    """A socket that is connected to the host of a connection, at an address where it may be."""
-    host, until = connection.host.strip("[]"), time.monotonic() + seconds
+def _connected(server: Server, hosts: Hosts | None, seconds: float) -> socket.socket:
+    """A socket that is connected to a server, at an address where its host may be."""
+    until = time.monotonic() + seconds
     try:
-        found = socket.getaddrinfo(host, connection.port, 0, socket.SOCK_STREAM)
+        found = socket.getaddrinfo(server.host, server.port, 0, socket.SOCK_STREAM)
     except socket.gaierror as error:
-        raise NameResolutionError(host, connection, error) from error
+        raise Unreachable(f"nobody knows {server.host}") from error
     if hosts is not None:
-        right = hosts.reachable(host, list(dict.fromkeys(str(each[4][0]) for each in found)))
+        addresses = list(dict.fromkeys(str(each[4][0]) for each in found))
+        right = hosts.reachable(server.host, addresses)
         found = [each for each in found if each[4][0] in right]
     failed: OSError | None = None
     for number, (family, kind, protocol, _, place) in enumerate(found):
@@ -206,16 +269,13 @@ def _connect(connection: HTTPConnection, hosts: Hosts | None, seconds: float) ->
         wait = left if number == len(found) - 1 else left / 2
         sock = socket.socket(family, kind, protocol)
         try:
-            for option in connection.socket_options or ():
-                sock.setsockopt(*option)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.settimeout(wait)
             sock.connect(place)
-            # What follows on it, such as the handshake of TLS, is waited for as long again.
-            sock.settimeout(seconds)
             return sock
         except OSError as error:
             sock.close()
             failed = error
     if failed is None or isinstance(failed, TimeoutError):
-        raise ConnectTimeoutError(connection, f"no connection to {host} in time")
-    raise NewConnectionError(connection, f"no connection to {host}: {failed}") from failed
+        raise TimeoutError(f"no connection to {server.host} in time")
+    raise Unreachable(f"no connection to {server.host}: {failed}") from failed

@@ -16,13 +16,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from tessera_mosaic.pipeline.errors import (
-    Corrupt,
-    Expired,
-    Gone,
-    Refused,
-    SceneError,
-)
+from tessera_mosaic.pipeline.errors import Corrupt, Expired, Gone, Refused, SceneError
 from tessera_mosaic.pipeline.io import buckets
 from tessera_mosaic.pipeline.io.buckets import Buckets
 from tessera_mosaic.pipeline.io.encodings import unpacked
@@ -138,7 +132,7 @@ class Remote:
         headers = {**access.headers, "Range": f"bytes={start}-{stop - 1}"}
         answer = self._request("GET", url, headers, length)
         try:
-            return ranged(answer, plain(url), start, length)
+            return ranged(answer, url, start, length)
         except Corrupt:
             self._forget(url)
             raise
@@ -358,15 +352,16 @@ class Remote:
         body: bytes | None = None,
     ) -> Iterator[Incoming]:
         """The head of the answer from where the answers lead, with its body to be read."""
-        proven = has_credential(url, headers)
         for _ in range(MAX_REDIRECTS + 1):
             told = for_host(headers, url, target)
-            with self._web.ask(method, target, told, body, proven) as incoming:
+            with self._web.ask(
+                method, target, told, body, lambda: has_credential(url, headers)
+            ) as incoming:
                 if incoming.status not in REDIRECTS:
                     yield incoming
                     return
                 incoming.data(MOST_SAID)
-                location = incoming.headers.get("Location", "")
+                location = incoming.headers.get("location", "")
             try:
                 target = urljoin(target, location)
             except ValueError:
@@ -396,5 +391,5 @@ def _unpacked(answer: Answer, url: str, limit: int) -> Answer:
         raise Corrupt(f"{where}: HTTP 416")
     if len(answer.data) > limit:
         raise Corrupt(f"{where} has more than {limit:,} bytes")
-    codings = answer.headers.get("Content-Encoding", "")
+    codings = answer.headers.get("content-encoding", "")
     return dataclasses.replace(answer, data=unpacked(answer.data, codings, limit, where))

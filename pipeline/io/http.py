@@ -5,14 +5,12 @@ from __future__ import annotations
 import email.utils
 import http.client
 import re
+import ssl
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
-
-import urllib3
 
 from tessera_mosaic.pipeline import __version__
 from tessera_mosaic.pipeline.errors import (
@@ -20,16 +18,18 @@ from tessera_mosaic.pipeline.errors import (
     Expired,
     Gone,
     Refused,
+    SceneError,
     Throttled,
     TimedOut,
     TooSlow,
     Untrusted,
 )
 from tessera_mosaic.pipeline.io.certificates import CERTIFICATE, is_certificate, said_of
-from tessera_mosaic.pipeline.io.connections import Deadline, connections, connections_through
+from tessera_mosaic.pipeline.io.connections import Connections, Deadline, Unreachable
 from tessera_mosaic.pipeline.io.private_hosts import Hosts
 from tessera_mosaic.pipeline.io.throttle import Accounts
 from tessera_mosaic.pipeline.io.urls import has_credential, plain
+from tessera_mosaic.pipeline.io.web_addresses import Address, Proxy, Server
 
 SLOWEST = 20_000
 """Least rate of an answer in bytes a second, once `Patience.read` seconds have passed."""
@@ -45,6 +45,13 @@ PIECE = 1 << 18
 
 MOST_SAID = 1 << 12
 """Bytes that are read of what servers say beside an error."""
+
+
+SENT = {"User-Agent": f"tessera-mosaic/{__version__}", "Accept-Encoding": "identity"}
+"""Headers of every request that names no others."""
+
+FAILURES = OSError, http.client.HTTPException, ValueError
+"""What goes wrong with requests, before it has a class."""
 
 
 class Withheld(Gone):
@@ -81,8 +88,10 @@ class Answer:
 
     Parameters
     ----------
-    status, headers
+    status
         Of the answer.
+    headers
+        Values by name, in lower case; those of the same name one after another.
     data
         As much of the body as was asked for.
     url
@@ -116,10 +125,24 @@ class Incoming:
     """
 
     def __init__(
-        self, response: urllib3.BaseHTTPResponse, url: str, deadline: Deadline, patience: Patience
+        self,
+        response: http.client.HTTPResponse,
+        url: str,
+        deadline: Deadline,
+        patience: Patience,
     ) -> None:
-        self.status, self.headers, self.url = response.status, response.headers, url
+        self.status, self.url = response.status, url
+        self.headers: dict[str, str] = {}
+        for name, value in response.getheaders():
+            said = self.headers.get(name.lower())
+            self.headers[name.lower()] = value if said is None else f"{said}, {value}"
         self._response, self._deadline, self._patience = response, deadline, patience
+        self._failed = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the body was read to its end."""
+        return self._response.isclosed() and not self._failed
 
     def pieces(self, limit: int) -> Iterator[bytes]:
         """The body, a piece at a time, in the thread that asked.
@@ -139,10 +162,15 @@ class Incoming:
         began, size = time.monotonic(), 0
         while size < limit:
             wanted = min(limit - size, PIECE)
-            with _classed(plain(self.url), self._deadline):
-                due = began + self._patience.read + (size + wanted) / SLOWEST
-                self._deadline.set(due - time.monotonic())
+            due = began + self._patience.read + (size + wanted) / SLOWEST
+            self._deadline.set(due - time.monotonic())
+            try:
                 piece = self._response.read(wanted)
+                if not piece and self._response.length:
+                    raise http.client.IncompleteRead(b"", self._response.length)
+            except FAILURES as error:
+                self._failed = True
+                raise _classed(error, self.url, self._deadline) from None
             if not piece:
                 return
             size += len(piece)
@@ -170,11 +198,11 @@ class Web:
     """
 
     def __init__(self, hosts: Hosts, accounts: Accounts, patience: Patience) -> None:
-        self._accounts, self._patience = accounts, patience
+        self._hosts, self._accounts, self._patience = hosts, accounts, patience
         self._deadline = Deadline()
-        self._direct = connections(hosts, patience.connect, patience.read, self._deadline)
+        self._direct = self._by_way_of(None)
         self._proxies = getproxies()
-        self._proxied: dict[str, urllib3.PoolManager] = {}
+        self._proxied: dict[str, Connections] = {}
 
     @contextmanager
     def ask(
@@ -183,7 +211,7 @@ class Web:
         url: str,
         headers: Mapping[str, str],
         body: bytes | None = None,
-        proven: bool = False,
+        proven: Callable[[], bool] = lambda: False,
     ) -> Iterator[Incoming]:
         """Send one request and wait for the head of the answer.
 
@@ -211,89 +239,73 @@ class Web:
         SceneError
             Of the class of what went wrong; Refused if the host is where it may not be.
         """
-        account = self._accounts[urlsplit(url).netloc]
-        where = plain(url)
+        try:
+            address = Address.of(url)
+        except ValueError as error:
+            raise _classed(error, url, self._deadline) from None
+        account, connections = self._accounts[address.server.authority], self._to(address.server)
         with account.turn():
-            with _classed(where, self._deadline):
-                self._deadline.set(self._patience.read)
-                response = self._pool_to(url).request(
-                    method,
-                    url,
-                    body=body,
-                    headers={"User-Agent": f"tessera-mosaic/{__version__}", **headers},
-                    redirect=False,
-                    retries=False,
-                    preload_content=False,
-                    decode_content=False,
-                )
-            incoming = Incoming(response, url, self._deadline, self._patience)
             try:
-                if response.status in (429, 503):
-                    account.throttled(retry_after(response.headers.get("Retry-After")))
+                exchange = connections.ask(method, address, {**SENT, **headers}, body)
+            except FAILURES as error:
+                raise _classed(error, url, self._deadline) from None
+            incoming = Incoming(exchange.response, url, self._deadline, self._patience)
+            status = incoming.status
+            try:
+                if status in (429, 503):
+                    account.throttled(retry_after(incoming.headers.get("retry-after")))
                 else:
                     account.served()
-                if not (200 <= response.status < 400 or response.status == 416):
+                if not (200 <= status < 400 or status == 416):
                     # What servers say beside it is read, so that the connection can be kept.
                     incoming.data(MOST_SAID)
-                    proven = proven or has_credential(url, headers)
-                    _raise_for_status(response.status, where, proven)
+                    _raise_for_status(status, plain(url), has_credential(url, headers) or proven())
                 yield incoming
-            except BaseException:
-                response.close()
-                raise
             finally:
-                if response.length_remaining != 0:
-                    # What was not read must not be taken for the next answer.
-                    response.close()
-                response.release_conn()
+                connections.end(exchange, incoming.is_whole)
 
-    def _pool_to(self, url: str) -> urllib3.PoolManager:
-        """The connections that lead to an address."""
-        parts = urlsplit(url)
-        proxy = self._proxies.get(parts.scheme) or self._proxies.get("all")
-        host = parts.hostname or ""
+    def _to(self, server: Server) -> Connections:
+        """The connections that lead to a server."""
+        proxy, host = self._proxies.get(server.scheme) or self._proxies.get("all"), server.host
         if proxy is None or host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
             return self._direct
         if proxy not in self._proxied:
-            connect, read = self._patience.connect, self._patience.read
-            through = connections_through(proxy, connect, read, self._deadline)
-            self._proxied.setdefault(proxy, through)
+            self._proxied.setdefault(proxy, self._by_way_of(Proxy.of(proxy)))
         return self._proxied[proxy]
 
-
-@contextmanager
-def _classed(where: str, deadline: Deadline) -> Iterator[None]:
-    """Give what urllib3 raises of an address the class that it has for a scene."""
-    try:
-        yield
-    except urllib3.exceptions.NewConnectionError:
-        raise TimedOut(f"{where} cannot be reached") from None
-    except (urllib3.exceptions.TimeoutError, TimeoutError):
-        if deadline.dripping:
-            raise TooSlow(f"{where} answers too slowly") from None
-        raise TimedOut(f"{where} does not answer") from None
-    except urllib3.exceptions.ProtocolError as error:
-        if isinstance(error.args[-1], http.client.IncompleteRead):
-            raise Corrupt(f"the answer of {where} breaks off") from None
-        raise TimedOut(f"{where} does not answer: {error}"[:300]) from None
-    except urllib3.exceptions.SSLError as error:
-        if not is_certificate(error):
-            raise TimedOut(f"{where} does not answer: {error}"[:300]) from None
-        raise Untrusted(f"{where}: {CERTIFICATE} ({said_of(error)})") from None
-    except (ValueError, http.client.InvalidURL):
-        raise Refused(f"{where} is no address") from None
-    except urllib3.exceptions.HTTPError as error:
-        raise TimedOut(f"{where} cannot be reached: {type(error).__name__}") from None
+    def _by_way_of(self, proxy: Proxy | None) -> Connections:
+        connect, read = self._patience.connect, self._patience.read
+        return Connections(self._hosts, connect, read, self._deadline, proxy)
 
 
-def ranged(answer: Answer, where: str, start: int, length: int) -> bytes:
+def _classed(error: Exception, url: str, deadline: Deadline) -> SceneError:
+    """What became of a request to an address, in the class that it has for a scene."""
+    where = plain(url)
+    match error:
+        case Unreachable():
+            return TimedOut(f"{where} cannot be reached")
+        case TimeoutError() if deadline.dripping:
+            return TooSlow(f"{where} answers too slowly")
+        case TimeoutError():
+            return TimedOut(f"{where} does not answer")
+        case http.client.IncompleteRead():
+            return Corrupt(f"the answer of {where} breaks off")
+        case ssl.SSLError() if is_certificate(error):
+            return Untrusted(f"{where}: {CERTIFICATE} ({said_of(error)})")
+        case OSError() | http.client.HTTPException():
+            said = str(error) or type(error).__name__
+            return TimedOut(f"{where} does not answer: {said}"[:300])
+    return Refused(f"{where} is no address")
+
+
+def ranged(answer: Answer, url: str, start: int, length: int) -> bytes:
     """Bytes of an answer to a request for a part of a file.
 
     Parameters
     ----------
     answer
         Answer of the server.
-    where
+    url
         Address that was asked, for the message.
     start, length
         First byte, and number of bytes, that were asked for.
@@ -307,15 +319,15 @@ def ranged(answer: Answer, where: str, start: int, length: int) -> bytes:
     if answer.status == 200:
         if start == 0 and len(data) < length:
             return data
-        raise Corrupt(f"{where}: the server does not read parts of files")
-    place = answer.headers.get("Content-Range", "")
+        raise Corrupt(f"{plain(url)}: the server does not read parts of files")
+    place = answer.headers.get("content-range", "")
     match = CONTENT_RANGE.fullmatch(place)
     if match is None or int(match["first"]) != start:
-        raise Corrupt(f"{where}: the server sent {place[:80]!r}, not what was asked for")
+        raise Corrupt(f"{plain(url)}: the server sent {place[:80]!r}, not what was asked for")
     sent = int(match["last"]) - start + 1
     expected = sent if match["total"] == "*" else min(length, int(match["total"]) - start)
     if len(data) != expected or sent != expected:
-        raise Corrupt(f"{where}: {len(data)} bytes came of {expected}")
+        raise Corrupt(f"{plain(url)}: {len(data)} bytes came of {expected}")
     return data
 
 
@@ -327,7 +339,7 @@ def whole_size(answer: Answer, where: str) -> int:
     Corrupt
         If the answer does not say.
     """
-    match = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    match = CONTENT_RANGE.fullmatch(answer.headers.get("content-range", ""))
     if match is None or match["total"] == "*":
         raise Corrupt(f"{where}: the server does not read parts of files")
     return int(match["total"])

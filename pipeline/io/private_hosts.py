@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import threading
 from collections.abc import Collection, Sequence
@@ -107,6 +108,7 @@ def refuse_private(address: str, host: str) -> None:
         raise Refused(f"{host} is {why}, where nothing may lead unless its host is allowed")
 
 
+@functools.lru_cache(maxsize=4096)
 def _why_private(address: str) -> str:
     """What kind of private place an address is; empty if it is none."""
     try:

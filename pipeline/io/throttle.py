@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from tessera_mosaic.pipeline.io.stop_sign import stop_sign
 
-IN_FLIGHT = 64
+IN_FLIGHT = 128
 """Largest number of requests to one provider at a time, until it asks for patience."""
 
 LONGEST_PAUSE = 300.0

@@ -134,9 +134,9 @@ class OperaGranules:
             ask = functools.partial(self._page, Access(url, headers))
             entries, told = self._remote.persist(ask, url)
             listed += entries
-            hits = told.get("CMR-Hits", "")
+            hits = told.get("cmr-hits", "")
             promised = max(promised, int(hits) if hits.isdecimal() and len(hits) < 10 else 0)
-            after = told.get("CMR-Search-After", "")
+            after = told.get("cmr-search-after", "")
             if not after or not entries:
                 return listed, promised
         raise Endless(f"{self._search}: the pages of a search do not end")

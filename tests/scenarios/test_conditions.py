@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -41,6 +40,7 @@ from tessera_mosaic.pipeline.mosaic.store import ROOT
 from tessera_mosaic.pipeline.publishing.publish import publish
 from tessera_mosaic.requests import SampleRequest
 from tests import jobs
+from tests.fakes.certificates import self_signed
 
 
 def run(words: list[str], prefix: tuple[str, ...] = (), **more: Any) -> subprocess.CompletedProcess:
@@ -321,14 +321,7 @@ class Vouched:
 @pytest.fixture
 def vouched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vouched]:
     """A server whose certificate nobody knows."""
-    made = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    words += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    words += ["-out", str(made[0]), "-keyout", str(made[1])]
-    if shutil.which("openssl") is None or subprocess.run(words, capture_output=True).returncode:
-        pytest.skip("openssl is not here")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*made)
+    bundle, context = self_signed(tmp_path)
     seen: list[object] = []
     for name in BUNDLES:
         # Set before, so that what the test leaves there is taken away.
@@ -346,7 +339,7 @@ def vouched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vouched
                         talk.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
         threading.Thread(target=serve, daemon=True).start()
-        yield Vouched(f"https://localhost:{listening.getsockname()[1]}/a", made[0], seen)
+        yield Vouched(f"https://localhost:{listening.getsockname()[1]}/a", bundle, seen)
         listening.shutdown(socket.SHUT_RDWR)
     trust.cache_clear()
 

@@ -60,7 +60,7 @@ def test_reading_retry_after(header: str | None, seconds: float | None) -> None:
 
 @pytest.mark.parametrize("place", ["", "bytes", "bytes \u00b2-9/10", f"bytes 0-9/{'9' * 5000}"])
 def test_parts_that_are_not_told_in_numbers(place: str) -> None:
-    answer = Answer(206, {"Content-Range": place}, CONTENT[:10])
+    answer = Answer(206, {"content-range": place}, CONTENT[:10])
     with pytest.raises(Corrupt):
         ranged(answer, "it", 0, 10)
     with pytest.raises(Corrupt):
