@@ -73,7 +73,13 @@ def installed_by_recipe() -> list[str]:
 
 
 def debian_root(*more: str) -> Path:
-    """Debian's smallest system with what `python:slim` has and these packages; made once."""
+    """Debian's smallest system with what `python:slim` has and these packages; made once.
+
+    Raises
+    ------
+    subprocess.SubprocessError
+        If Debian's packages cannot be fetched.
+    """
     packages = sorted({*SLIM, *more})
     name = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:12]
     root = BUILT / f"root-{name}"
@@ -90,6 +96,7 @@ def debian_root(*more: str) -> Path:
                 ],
                 check=True,
                 capture_output=True,
+                timeout=600,
             )
             (root / "root").chmod(0o755)
             (root / ".ready").touch()

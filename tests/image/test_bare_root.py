@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,10 @@ CHECK = ROOT / "deploy" / "check_imports.py"
 @pytest.fixture(scope="module")
 def bare() -> Container:
     """The bare system, with Python, its packages and the checkout where they lie here."""
-    root = debian_root(*sorted(set(installed_by_recipe()) - COMPILER))
+    try:
+        root = debian_root(*sorted(set(installed_by_recipe()) - COMPILER))
+    except subprocess.SubprocessError as error:
+        pytest.skip(f"debootstrap makes no system here: {error}")
     places = {Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve(), ROOT}
     places |= {path.resolve() for entry in sys.path if (path := Path(entry)).is_dir()}
     mounts = {str(place): place for place in sorted(places)}
