@@ -23,10 +23,11 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.map import make_chunks
-from tessera_mosaic.pipeline.downstream.search_heap import Heap, Hits
+from tessera_mosaic.model.heads.best import Ground
+from tessera_mosaic.pipeline.downstream.chunk_reader import EncodedChunk
 from tessera_mosaic.pipeline.downstream.search_queries import Measure, Query, exact_weights
-from tessera_mosaic.pipeline.downstream.search_scan import Batch, Scanner, squares_of
-from tessera_mosaic.pipeline.downstream.search_tile import BATCH, SearchMaker
+from tessera_mosaic.pipeline.downstream.search_scan import TileScan, best_pixels, draw
+from tessera_mosaic.pipeline.downstream.search_tile import SearchMaker
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.metrics import Meter
 from tessera_mosaic.pipeline.mosaic.identity import adopted_identity
@@ -41,6 +42,11 @@ SIDE = 2048
 
 STORED = 1024
 """Side of the tile that is read from a store."""
+
+TILE = Tile(31, 180, 17, SIDE)
+
+DRAWN = 16
+"""Pixels of a tile whose scores are kept, where a search has many tiles."""
 
 QUERIES = (1, 8, 64)
 GATES = {Measure.SCALE: 0.80, Measure.LENGTH: 0.50}
@@ -65,12 +71,13 @@ def main(argv: Sequence[str]) -> int:
     def decode(data: bytes) -> NDArray[np.int8]:
         return decode_chunk(array, data).reshape(DIMS, -1)
 
-    steps: dict[str, Callable[[], None]] = {"decoding alone": lambda: decode_all(decode, encoded)}
+    ground, rows = whole_tile(encoded)
+    steps: dict[str, Callable[[], None]] = {"decoding alone": lambda: decode_all(rows)}
     for measure in GATES:
         for count in QUERIES:
             queries = make_queries(count, measure, encoded, decode)
             name = f"{count} quer{'y' if count == 1 else 'ies'} {NAMES[measure]}"
-            steps[name] = functools.partial(scan, queries, decode, encoded)
+            steps[name] = functools.partial(scan, queries, ground, rows)
     rates = dict.fromkeys(steps, 0.0)
     shares: dict[str, list[float]] = {name: [] for name in steps}
     # Side by side, so that whoever else is at work disturbs all alike.
@@ -114,6 +121,20 @@ def real_chunks(path: Path) -> Encoded:
     return found
 
 
+def whole_tile(encoded: Encoded) -> tuple[Ground, list[list[EncodedChunk]]]:
+    """A tile of these chunks, which come around many times, row after row of them."""
+    array, across = Layout().embeddings[-1], SIDE // CHUNK
+    scales = np.empty((SIDE, SIDE), np.float32)
+    rows: list[list[EncodedChunk]] = [[] for _ in range(across)]
+    for number in range(across**2):
+        data, of = encoded[number % len(encoded)]
+        row, col = (CHUNK * at for at in divmod(number, across))
+        scales[row : row + CHUNK, col : col + CHUNK] = of.reshape(CHUNK, CHUNK)
+        rows[number // across].append(EncodedChunk(row, col, array, data))
+    known = np.isfinite(scales)
+    return Ground(known, scales, TILE.row * SIDE, TILE.col * SIDE, SQUARE), rows
+
+
 def make_queries(
     count: int, measure: Measure, encoded: Encoded, decode: Callable[[bytes], NDArray[np.int8]]
 ) -> list[Query]:
@@ -126,41 +147,20 @@ def make_queries(
     return queries
 
 
-def decode_all(decode: Callable[[bytes], NDArray[np.int8]], encoded: Encoded) -> None:
-    """Decode as many chunks as a tile has."""
-    for number in range((SIDE // CHUNK) ** 2):
-        decode(encoded[number % len(encoded)][0])
+def decode_all(rows: list[list[EncodedChunk]]) -> None:
+    """Decode the chunks of a tile."""
+    for row in rows:
+        for chunk in row:
+            chunk.codes()
 
 
-def scan(
-    queries: list[Query], decode: Callable[[bytes], NDArray[np.int8]], encoded: Encoded
-) -> None:
-    """Decode and score as many chunks as a tile has, and keep the best of them."""
-    scanner, heaps = Scanner(queries), [Heap(TOP, SQUARE) for _ in queries]
-    squares = np.stack([squares_of(0, 0, CHUNK, CHUNK, SQUARE)] * BATCH)
-    known = np.ones((BATCH, CHUNK**2), bool)
-    across = SIDE // CHUNK
-    for row in range(across):
-        limits = np.array([heap.limit for heap in heaps])
-        for col in range(0, across, BATCH):
-            numbers = range(row * across + col, row * across + col + BATCH)
-            some = [encoded[number % len(encoded)] for number in numbers]
-            scales = np.stack([of for _, of in some])
-            quick = np.empty((BATCH, len(queries), CHUNK**2), np.float32)
-            codes = []
-            for k, (data, _) in enumerate(some):
-                codes.append(decode(data))
-                quick[k] = scanner.quick(codes[k], scales[k], known[k])
-            batch = Batch(codes, quick, scales, known, squares)
-            found = scanner.candidates(batch, limits)
-            if found is None:
-                continue
-            down, over = np.divmod(found.pixel, CHUNK)
-            rows = (row * CHUNK + down).astype(np.int32)
-            cols = ((col + found.chunk) * CHUNK + over).astype(np.int32)
-            every = Hits(found.score, np.full(len(rows), 31, np.int32), rows, cols)
-            for number in np.unique(found.query).tolist():
-                heaps[number].add(every.take(np.flatnonzero(found.query == number)))
+def scan(queries: Sequence[Query], ground: Ground, rows: list[list[EncodedChunk]]) -> None:
+    """Search the chunks of a tile as the maker does."""
+    drawn = draw(TILE, ground.known, DRAWN)
+    tile = TileScan(TILE, ground, CHUNK, best_pixels(queries), TOP, drawn)
+    for row in rows:
+        tile.add(tile.score(row, tile.limits()))
+    tile.heap()
 
 
 def from_store(
@@ -186,7 +186,7 @@ def from_store(
                 writer.put(window, values, scales.reshape(CHUNK, CHUNK), counts)
             writer.close()
         query = make_queries(1, Measure.LENGTH, encoded, decode)[0]
-        maker = SearchMaker(mosaic.storage.url, YEAR, "", (query,), TOP, SQUARE, 16)
+        maker = SearchMaker(mosaic.storage.url, YEAR, "", (query,), TOP, SQUARE, DRAWN)
         job = maker.open(Storage(f"{folder}/job"), 1)
         for count in tiles:
             began = time.process_time()

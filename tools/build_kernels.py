@@ -24,20 +24,20 @@ def build_kernels() -> list[Path]:
 
 def _built(module: dict[str, Any]) -> Path:
     """Build one of them; where it is then, unless it could not be built."""
-    source = ROOT / module["sources"][0]
-    built = source.with_name(module["name"].rpartition(".")[2] + ".abi3.so")
-    if built.exists() and built.stat().st_mtime >= source.stat().st_mtime:
+    sources = [ROOT / source for source in module["sources"]]
+    built = sources[0].with_name(module["name"].rpartition(".")[2] + ".abi3.so")
+    if built.exists() and built.stat().st_mtime >= max(of.stat().st_mtime for of in sources):
         return built
     extension = Extension(
         built.name.partition(".")[0],
-        [str(source)],
+        [str(source) for source in sources],
         extra_compile_args=module["extra-compile-args"],
         py_limited_api=True,
         optional=True,
     )
     logging.disable(logging.INFO)
     command = Distribution({"ext_modules": [extension]}).get_command_obj("build_ext")
-    command.build_lib = str(source.parent)
+    command.build_lib = str(built.parent)
     command.build_temp = str(ROOT / "build" / "kernels")
     command.ensure_finalized()
     command.run()

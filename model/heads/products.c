@@ -39,7 +39,7 @@ PUBLIC int32_t tessera_products_version(void)
 #if defined(__x86_64__)
     if (!__builtin_cpu_supports("avx2")) return 0;
 #endif
-    return 1;
+    return 2;
 }
 
 /* Rows `first` to `first` + COUNT of some pixels: weights (dims, rows) times values (dims, AT_ONCE),

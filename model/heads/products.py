@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-VERSION = 1
-"""Version of the signatures in `products.c`."""
+VERSION = 2
+"""Version of the signatures in `products.c` and `best.c`."""
 
 MULTIPLE, MOST_DIMS = 32, 512
 """Of what `products.c` takes: the number of pixels is a multiple of the one, that of the values of
@@ -149,24 +149,32 @@ class Product:
 
 
 @functools.cache
-def native_product(folder: Path = Path(__file__).parent) -> Any:
-    """The function in what `products.c` was built to; None where it was not, or cannot run."""
-    pointer, number = ctypes.c_void_p, ctypes.c_int64
+def native_library(folder: Path = Path(__file__).parent) -> ctypes.CDLL | None:
+    """What `products.c` and `best.c` were built to; None where it was not, or cannot run."""
     for suffix in importlib.machinery.EXTENSION_SUFFIXES:
         path = folder / f"_products{suffix}"
         if not path.exists():
             continue
         try:
             library = ctypes.CDLL(str(path))
-            if library.tessera_products_version() != VERSION:
-                continue
-            function = library.tessera_head_rows
+            if library.tessera_products_version() == VERSION:
+                return library
         except (OSError, AttributeError):
             continue
-        function.argtypes = [
-            *(pointer, number, number, number, pointer, pointer, number),
-            *(pointer, pointer, pointer),
-        ]
-        function.restype = None
-        return function
     return None
+
+
+@functools.cache
+def native_product() -> Any:
+    """The product in C; None where there is no library."""
+    library = native_library()
+    if library is None:
+        return None
+    pointer, number = ctypes.c_void_p, ctypes.c_int64
+    function = library.tessera_head_rows
+    function.argtypes = [
+        *(pointer, number, number, number, pointer, pointer, number),
+        *(pointer, pointer, pointer),
+    ]
+    function.restype = None
+    return function

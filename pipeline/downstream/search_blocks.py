@@ -15,7 +15,7 @@ from tessera_mosaic.pipeline.downstream.block_vectors import METRES, BlockTable,
 from tessera_mosaic.pipeline.downstream.search_heap import Heap, Hits
 from tessera_mosaic.pipeline.downstream.search_plan import PreparedSearch
 from tessera_mosaic.pipeline.downstream.search_result import Background
-from tessera_mosaic.pipeline.downstream.search_scan import Scanner
+from tessera_mosaic.pipeline.downstream.search_scan import best_pixels
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.job.outcome import Outcome
@@ -85,7 +85,7 @@ def look_at_blocks(prepared: PreparedSearch) -> FirstLook:
     request, maker = prepared.request, prepared.maker
     below = _place(prepared)
     read, empty, failed = _standing(below, prepared)
-    scanner = Scanner(maker.queries)
+    scanner = best_pixels(maker.queries)
     heaps = [Heap(request.top, maker.square) for _ in maker.queries]
     inside = None if prepared.ground.inside is None else shapely.from_wkb(prepared.ground.inside)
     scores, weights = [np.zeros((len(heaps), 0))], [np.zeros(0)]

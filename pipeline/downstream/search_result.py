@@ -17,7 +17,7 @@ from tessera_mosaic.pipeline.downstream.search_heap import (
     decode_heap,
 )
 from tessera_mosaic.pipeline.downstream.search_queries import Query
-from tessera_mosaic.pipeline.downstream.search_scan import Scanner
+from tessera_mosaic.pipeline.downstream.search_scan import best_pixels
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.ledger.keys import heap_key
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, read_pixels
@@ -124,7 +124,7 @@ def score_again(
     most, square
         As in `best_of`.
     """
-    scanner, scores = Scanner([query]), np.empty(len(hits))
+    scanner, scores = best_pixels([query]), np.empty(len(hits))
     for start in range(0, len(hits), AT_ONCE):
         part = hits.take(slice(start, start + AT_ONCE))
         found = read_pixels(mosaic, year, part.zone, part.row, part.col)

@@ -7,21 +7,20 @@ its pixels, drawn at random, are one small object; whoever makes it, it has the 
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from shapely import from_wkb
 
+from tessera_mosaic.model.heads.best import Ground
 from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, Reader, read_rows, reader_of
-from tessera_mosaic.pipeline.downstream.search_heap import Heap, Hits, TileHeap
 from tessera_mosaic.pipeline.downstream.search_queries import Query
 from tessera_mosaic.pipeline.downstream.search_raster import encode_scores
-from tessera_mosaic.pipeline.downstream.search_scan import Batch, Candidates, Scanner, squares_of
+from tessera_mosaic.pipeline.downstream.search_scan import TileScan, best_pixels, draw
 from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
@@ -33,9 +32,6 @@ from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, open_any, read_
 from tessera_mosaic.pipeline.mosaic.store import Mosaic
 from tessera_mosaic.pipeline.tiling.lattice import CHUNK, Tile
 from tessera_mosaic.pipeline.tiling.region import wanted_pixels
-
-BATCH = 32
-"""Chunks that a thread scores together at most: what is done for all of them at once is cheaper."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +101,8 @@ class TileSearcher:
     def __init__(self, maker: SearchMaker, storage: Storage, threads: int) -> None:
         self._maker, self._storage = maker, storage
         self._mosaic: AnyMosaic = open_any(maker.store, storage.patience)
-        self._exact = Scanner(maker.queries)
-        self._scanner = Scanner(maker.shallow) if maker.shallow else self._exact
+        self._best = best_pixels(maker.shallow or maker.queries)
         self._depth = maker.shallow[0].dims if maker.shallow else None
-        self._squares = functools.lru_cache(4096)(squares_of)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads, "search", torch.set_num_threads, (1,))
 
@@ -130,13 +124,24 @@ class TileSearcher:
             with meter("read"), store_errors(maker.store):
                 scales = reader.scales()
                 known = self._known(tile, reader, scales)
-        scan = _TileScan(maker, tile, known, scales, reader.inner)
+        drawn = draw(tile, known, maker.background)
+        top, left = tile.row * tile.side, tile.col * tile.side
+        scan = TileScan(
+            tile,
+            Ground(known, scales, top, left, maker.square),
+            reader.inner,
+            self._best,
+            maker.top,
+            drawn[:0] if maker.shallow else drawn,
+            maker.scores,
+        )
         if known.any():
             self._scan(scan, reader, meter)
-            if maker.shallow:
-                with meter("read"), store_errors(maker.store):
-                    self._draw_deep(scan)
-        objects = {heap_key(tile): scan.heap().encode()}
+        heap = scan.heap()
+        if maker.shallow and known.any():
+            with meter("read"), store_errors(maker.store):
+                heap = replace(heap, background=self._with_all_values(tile, drawn))
+        objects = {heap_key(tile): heap.encode()}
         if scan.scores is not None:
             objects[score_key(tile)] = encode_scores(tile, scan.scores)
         writing()
@@ -182,160 +187,27 @@ class TileSearcher:
             known &= reader.counts()["s2"] >= maker.min_observations
         return known
 
-    def _scan(self, scan: _TileScan, reader: Reader, meter: Meter) -> None:
+    def _scan(self, scan: TileScan, reader: Reader, meter: Meter) -> None:
         """Score the chunks of a tile that hold a pixel which counts."""
-        side = reader.inner
-        across = scan.tile.side // side
-        squares = scan.known.reshape(across, side, across, side)
-        needed: NDArray[np.bool_] = np.any(squares, axis=(1, 3))
-
-        def found(chunks: Sequence[Chunk]) -> tuple[Sequence[Chunk], Candidates | None]:
-            batch = scan.batch(chunks, side, self._squares, self._scanner)
-            scan.tell(chunks, side, batch, self._exact)
-            return chunks, self._scanner.candidates(batch, limits)
-
-        rows: Iterator[Sequence[Chunk]] = reader.rows(needed)
+        rows: Iterator[Sequence[Chunk]] = reader.rows(scan.needed())
         for chunks in read_rows(rows, meter, self._maker.store):
             with meter("encode"):
-                limits = scan.limits()
-                size = min(BATCH, -(-len(chunks) // self._threads) or 1)
+                score = functools.partial(scan.score, limits=scan.limits())
+                size = -(-len(chunks) // self._threads) or 1
                 parts = [chunks[at : at + size] for at in range(0, len(chunks), size)]
-                for some, candidates in self._pool.map(found, parts):
-                    if candidates is not None:
-                        scan.add(some, side, candidates)
-            meter.add(blocks=max(1, side // CHUNK))
+                for found in self._pool.map(score, parts):
+                    scan.add(found)
+            meter.add(blocks=max(1, reader.inner // CHUNK))
 
-    def _draw_deep(self, scan: _TileScan) -> None:
-        """Score the drawn pixels with all of their values, where a nested depth was scanned."""
-        tile, drawn = scan.tile, scan.drawn
+    def _with_all_values(self, tile: Tile, drawn: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Scores (queries, drawn) of pixels of a tile of which a nested depth was scanned."""
         row, col = np.divmod(drawn, tile.side)
-        zone = np.full(len(drawn), tile.zone)
         found = read_pixels(
             self._mosaic,
             self._maker.year,
-            zone,
+            np.full(len(drawn), tile.zone),
             row + tile.row * tile.side,
             col + tile.col * tile.side,
         )
         codes = np.ascontiguousarray(found.codes.T)
-        scan.background[:] = self._exact.exact(codes, found.scales)
-
-
-class _TileScan:
-    """What is known of a tile while it is scanned."""
-
-    def __init__(
-        self,
-        maker: SearchMaker,
-        tile: Tile,
-        known: NDArray[np.bool_],
-        scales: NDArray[np.float32],
-        side: int,
-    ) -> None:
-        self._square = maker.square
-        self.tile, self.known, self.scales_of_tile = tile, known, scales
-        self.heaps = [Heap(maker.top, maker.square) for _ in maker.queries]
-        self.drawn = draw(tile, known, maker.background)
-        self.drawn_in = in_chunks(self.drawn, tile.side, side)
-        self.background = np.full((len(maker.queries), len(self.drawn)), -np.inf)
-        self._shallow = bool(maker.shallow)
-        shape = (len(maker.queries), tile.side, tile.side)
-        self.scores = np.full(shape, np.nan, np.float32) if maker.scores else None
-
-    def limits(self) -> NDArray[np.float64]:
-        """Scores below which nobody is among the best of a query: float64 (queries,)."""
-        return np.array([heap.limit for heap in self.heaps])
-
-    def batch(
-        self,
-        chunks: Sequence[Chunk],
-        side: int,
-        squares: Callable[..., NDArray[np.int32]],
-        scanner: Scanner,
-    ) -> Batch:
-        """Chunks with what is known of their pixels, and their scores in single precision."""
-        tile, square = self.tile, self._square
-        places = [np.s_[each.row : each.row + side, each.col : each.col + side] for each in chunks]
-        corners = [
-            (tile.row * tile.side + each.row, tile.col * tile.side + each.col) for each in chunks
-        ]
-        scales = np.stack([self.scales_of_tile[here].ravel() for here in places])
-        known = np.stack([self.known[here].ravel() for here in places])
-        quick = np.empty((len(chunks), len(self.heaps), side**2), np.float32)
-        codes = []
-        for k, chunk in enumerate(chunks):
-            codes.append(chunk.codes())
-            quick[k] = scanner.quick(codes[k], scales[k], known[k])
-        return Batch(
-            codes,
-            quick,
-            scales,
-            known,
-            np.stack(
-                [squares(top % square, left % square, side, side, square) for top, left in corners]
-            ),
-        )
-
-    def tell(self, chunks: Sequence[Chunk], side: int, batch: Batch, scanner: Scanner) -> None:
-        """Keep the scores of pixels that are kept whatever they are."""
-        if self._shallow:
-            return
-        for number, chunk in enumerate(chunks):
-            codes, scales, mine = batch.codes[number], batch.scales[number], batch.known[number]
-            here = np.s_[chunk.row : chunk.row + side, chunk.col : chunk.col + side]
-            if self.scores is not None:
-                scored = scanner.exact(codes, np.where(mine, scales, np.float32(1)))
-                shown = np.where(mine & np.isfinite(scored), scored, np.nan)
-                self.scores[(slice(None), *here)] = shown.reshape(-1, side, side)
-            of = self.drawn_in[chunk.row // side, chunk.col // side]
-            if len(of):
-                row, col = np.divmod(self.drawn[of], self.tile.side)
-                pixel = (row - chunk.row) * side + col - chunk.col
-                self.background[:, of] = scanner.exact(codes[:, pixel], scales[pixel])
-
-    def add(self, chunks: Sequence[Chunk], side: int, found: Candidates) -> None:
-        """Add candidates to the heaps of their queries."""
-        tile = self.tile
-        corner = np.array([(each.row, each.col) for each in chunks])[found.chunk]
-        row = (tile.row * tile.side + corner[:, 0] + found.pixel // side).astype(np.int32)
-        col = (tile.col * tile.side + corner[:, 1] + found.pixel % side).astype(np.int32)
-        every = Hits(found.score, np.full(len(row), tile.zone, np.int32), row, col)
-        for number in np.unique(found.query).tolist():
-            self.heaps[number].add(every.take(np.flatnonzero(found.query == number)))
-
-    def heap(self) -> TileHeap:
-        """All that was found."""
-        pixels = int(self.known.sum())
-        return TileHeap(tuple(each.best() for each in self.heaps), self.background, pixels)
-
-
-def draw(tile: Tile, known: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
-    """Numbers of pixels of a tile that are drawn at random among those that count, ascending.
-
-    Parameters
-    ----------
-    tile
-        The tile, by which alone the draw is decided.
-    known : bool (side, side)
-        Pixels that count.
-    most
-        Number of pixels that are drawn at most.
-    """
-    pixels = np.flatnonzero(known)
-    if len(pixels) <= most:
-        return pixels
-    seed = hashlib.sha256(tile.name.encode()).digest()
-    rng = np.random.default_rng(np.frombuffer(seed, np.uint32))
-    return pixels[np.sort(rng.choice(len(pixels), most, replace=False))]
-
-
-def in_chunks(pixels: NDArray[np.int64], width: int, side: int) -> NDArray[np.object_]:
-    """Places in a list of a tile's pixels of those that lie in each chunk: (chunks, chunks)."""
-    across = width // side
-    found = np.empty((across, across), object)
-    number = pixels // width // side * across + pixels % width // side
-    order = np.argsort(number, kind="stable")
-    stops = np.cumsum(np.bincount(number, minlength=across**2))
-    for chunk, of in enumerate(np.split(order, stops[:-1])):
-        found[divmod(chunk, across)] = of
-    return found
+        return best_pixels(self._maker.queries).exact(codes, found.scales)

@@ -29,7 +29,7 @@ from tessera_mosaic.pipeline.downstream.search_queries import (
     queries_of_head,
     query_of,
 )
-from tessera_mosaic.pipeline.downstream.search_scan import Scanner
+from tessera_mosaic.pipeline.downstream.search_scan import best_pixels
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.mosaic.identity import fingerprint
 from tessera_mosaic.pipeline.tiling.lattice import NORTH_EDGE, PIXEL, WEST_EDGE, to_lonlat
@@ -318,7 +318,7 @@ def test_few_clicks_find_what_burned(shared: Path, clicks: int, least: float) ->
             )
         )
         others = np.ascontiguousarray(codes[~half].T)
-        scores = Scanner([query]).exact(others, np.ones(others.shape[1], np.float32))[0]
+        scores = best_pixels([query]).exact(others, np.ones(others.shape[1], np.float32))[0]
         hit = burned[~half][np.argsort(-scores, kind="stable")]
         found.append((np.cumsum(hit) / np.arange(1, len(hit) + 1))[hit].mean())
     assert np.mean(found) >= least
@@ -381,7 +381,7 @@ def test_a_head_is_a_query_a_class() -> None:
     codes = np.random.default_rng(0).integers(-127, 128, (128, 20)).astype(np.int8)
     scales = np.full(20, 0.02, np.float32)
     logits = head.layers["weight"].astype(float) @ (codes * 0.02) + head.layers["bias"][:, None]
-    found = Scanner(queries).exact(codes, scales)
+    found = best_pixels(queries).exact(codes, scales)
     expected = logits - (logits.sum(axis=0) - logits) / 2
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
     assert all(each.measure is Measure.SCALE for each in queries)
