@@ -43,11 +43,16 @@ typedef struct {
     double largest;
 } Ground;
 
+/* A pixel that may be among the best: its exact score, and its place on the lattice. */
+typedef struct {
+    double score;
+    int32_t query, row, col;
+} Found;
+
 /* Memory for the scores of a chunk (queries, pixels), two numbers of each pixel, and what is found. */
 typedef struct {
     float *rough, *factors, *best;
-    int32_t *query, *row, *col;
-    double *score;
+    Found *found;
 } Room;
 
 /* Sums of COUNT queries over WIDTH pixels, from values (pairs, AT_ONCE, 2). */
@@ -225,10 +230,9 @@ FAST PUBLIC int64_t tessera_best_pixels(const Search *search, const Ground *grou
                 if (!(rough[pixel] >= lowest)) continue;
                 if (rough[pixel] < best[column[across]] - 2 * margin) continue;
                 double scale = ground->scales[(row + down) * ground->side + col + across];
-                room->query[found] = (int32_t)query;
-                room->row[found] = (int32_t)(top + down);
-                room->col[found] = (int32_t)(left + across);
-                room->score[found++] = exact_score(search, query, codes + pixel, pixels, scale);
+                double score = exact_score(search, query, codes + pixel, pixels, scale);
+                room->found[found++] = (Found){score, (int32_t)query, (int32_t)(top + down),
+                                               (int32_t)(left + across)};
             }
         }
     }

@@ -11,7 +11,6 @@ import ctypes
 import functools
 import math
 import threading
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,22 +31,14 @@ ROUNDING = 2.0**-24
 LARGEST_CODE = 128.0
 
 
-@dataclass(frozen=True)
-class Found:
-    """Pixels that may be among the best.
+FOUND = np.dtype(
+    [("score", np.float64), ("query", np.int32), ("row", np.int32), ("col", np.int32)], align=True
+)
+"""A pixel that may be among the best: its exact score, the number of its query, and its row and
+column of the lattice."""
 
-    Parameters
-    ----------
-    query, row, col : int32 (found,)
-        Number of the query, and row and column of the lattice.
-    score : float64 (found,)
-        Exact score.
-    """
-
-    query: NDArray[np.int32]
-    row: NDArray[np.int32]
-    col: NDArray[np.int32]
-    score: NDArray[np.float64]
+Found = NDArray[np.void]
+"""Some of them, of `FOUND`: one array in place of four, since most chunks have few or none."""
 
 
 class Ground:
@@ -107,7 +98,7 @@ class BestPixels:
     >>> best.exact(codes, np.ones(4, np.float32)).tolist()
     [[0.6, 0.8, 0.0, 0.8]]
     >>> ground = Ground(np.ones((2, 2), bool), np.ones((2, 2), np.float32), 0, 0, square=1)
-    >>> best.find(codes, ground, 0, 0, np.array([0.7])).col.tolist()
+    >>> best.find(codes, ground, 0, 0, np.array([0.7]))["col"].tolist()
     [1, 1]
     """
 
@@ -181,7 +172,7 @@ class BestPixels:
 
         Returns
         -------
-        Found
+        (found,) of `FOUND`
             Among others, all that are; None for none at all.
         """
         side = math.isqrt(codes.shape[1])
@@ -203,7 +194,7 @@ class BestPixels:
             limits.ctypes.data,
             ctypes.byref(room),
         )
-        return room.found(number) if number else None
+        return room.listed[:number].copy() if number else None
 
     def _find(
         self,
@@ -241,9 +232,10 @@ class BestPixels:
         query, pixel = query[kept], pixel[kept]
         values = codes[:, pixel].astype(np.float64)
         product = np.einsum("nd,dn->n", self._weights[query], values)
-        scores = self._measured(product, values, scales[pixel], self._biases[query])
-        row, col = (of[pixel].astype(np.int32) for of in (down, across))
-        return Found(query.astype(np.int32), row, col, scores)
+        found = np.empty(len(query), FOUND)
+        found["score"] = self._measured(product, values, scales[pixel], self._biases[query])
+        found["query"], found["row"], found["col"] = query, down[pixel], across[pixel]
+        return found
 
     def _measured(
         self,
@@ -304,24 +296,12 @@ class _Search(ctypes.Structure):
 class _Room(ctypes.Structure):
     """As `best.c` has it."""
 
-    _fields_ = tuple(
-        (name, ctypes.c_void_p)
-        for name in ("rough", "factors", "best", "query", "row", "col", "score")
-    )
+    _fields_ = tuple((name, ctypes.c_void_p) for name in ("rough", "factors", "best", "found"))
 
     def __init__(self, queries: int, pixels: int) -> None:
-        self.pixels = pixels
-        scratch = [np.empty(count * pixels, np.float32) for count in (queries, 1, 1)]
-        places = [np.empty(queries * pixels, np.int32) for _ in range(3)]
-        self._score = np.empty(queries * pixels)
-        self._scratch, self._places = scratch, places
-        every: list[NDArray[Any]] = [*scratch, *places, self._score]
-        super().__init__(*(of.ctypes.data for of in every))
-
-    def found(self, number: int) -> Found:
-        """A copy of the first so many pixels that were found."""
-        query, row, col = (of[:number].copy() for of in self._places)
-        return Found(query, row, col, self._score[:number].copy())
+        self.pixels, self.listed = pixels, np.empty(queries * pixels, FOUND)
+        self._scratch = [np.empty(count * pixels, np.float32) for count in (queries, 1, 1)]
+        super().__init__(*(of.ctypes.data for of in (*self._scratch, self.listed)))
 
 
 @functools.cache

@@ -35,7 +35,7 @@ class EncodedChunk:
     row: int
     col: int
     array: Array
-    data: bytes
+    data: bytes | memoryview
 
     def codes(self) -> NDArray[np.int8]:
         """Embeddings, int8 (dims, pixels), pixel after pixel, row after row."""
@@ -163,7 +163,7 @@ class TileReader:
                 end += places[stop][2]
                 stop += 1
             start = places[at][1]
-            data = storage.read_range(key, start, end - start)
+            data = memoryview(storage.read_range(key, start, end - start))
             for j, offset, length in places[at:stop]:
                 part = data[offset - start : offset - start + length]
                 yield EncodedChunk(i * array.inner, j * array.inner, array, part)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_mosaic.model.heads.best import BestPixels, Found, Ground
+from tessera_mosaic.model.heads.best import FOUND, BestPixels, Found, Ground
 from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk
 from tessera_mosaic.pipeline.downstream.search_heap import Heap, Hits, TileHeap
 from tessera_mosaic.pipeline.downstream.search_queries import Measure, Query, check_alike
@@ -65,8 +65,10 @@ class TileScan:
     ) -> None:
         self._tile, self._ground, self._inner, self._best = tile, ground, inner, best
         self._heaps = [Heap(top, ground.square) for _ in range(best.queries)]
-        self._drawn = drawn
-        self._drawn_in = in_chunks(drawn, tile.side, inner)
+        across = tile.side // inner
+        chunk = drawn // tile.side // inner * across + drawn % tile.side // inner
+        self._drawn, self._order = drawn, np.argsort(chunk, kind="stable")
+        self._stops = np.cumsum(np.bincount(chunk, minlength=across**2)).tolist()
         self._background = np.full((best.queries, len(drawn)), -np.inf)
         shape = (best.queries, tile.side, tile.side)
         self.scores = np.full(shape, np.nan, np.float32) if scores else None
@@ -82,28 +84,24 @@ class TileScan:
         """Scores below which nobody is among the best of a query: float64 (queries,)."""
         return np.array([heap.limit for heap in self._heaps])
 
-    def score(self, chunks: Iterable[Chunk], limits: NDArray[np.float64]) -> list[Found]:
+    def score(self, chunks: Iterable[Chunk], limits: NDArray[np.float64]) -> Found:
         """Decode chunks, and find the pixels that may be among the best."""
         every = []
         for chunk in chunks:
             codes = chunk.codes()
             found = self._best.find(codes, self._ground, chunk.row, chunk.col, limits)
             if found is not None:
-                every.append(found)
+                every.append(found.tobytes())
             self._keep(chunk, codes)
-        return every
+        # As bytes: of arrays with fields numpy compares the types one by one.
+        return np.frombuffer(b"".join(every), FOUND)
 
-    def add(self, found: Sequence[Found]) -> None:
+    def add(self, found: Found) -> None:
         """Add pixels that were found to the heaps of their queries."""
-        if not found:
-            return
-        query, row, col, score = (
-            np.concatenate([getattr(each, name) for each in found])
-            for name in ("query", "row", "col", "score")
-        )
-        hits = Hits(score, np.full(len(row), self._tile.zone, np.int32), row, col)
-        for number in np.unique(query).tolist():
-            self._heaps[number].add(hits.take(np.flatnonzero(query == number)))
+        zone = np.full(len(found), self._tile.zone, np.int32)
+        hits = Hits(found["score"], zone, found["row"], found["col"])
+        for number in np.unique(found["query"]).tolist():
+            self._heaps[number].add(hits.take(np.flatnonzero(found["query"] == number)))
 
     def heap(self) -> TileHeap:
         """All that was found."""
@@ -119,8 +117,10 @@ class TileScan:
             scored = self._best.exact(codes, np.where(mine, scales, np.float32(1)))
             shown = np.where(mine & np.isfinite(scored), scored, np.nan)
             self.scores[(slice(None), *here)] = shown.reshape(-1, side, side)
-        of = self._drawn_in[chunk.row // side, chunk.col // side]
-        if len(of):
+        number = chunk.row // side * (self._tile.side // side) + chunk.col // side
+        start, stop = self._stops[number - 1] if number else 0, self._stops[number]
+        if start < stop:
+            of = self._order[start:stop]
             row, col = np.divmod(self._drawn[of], self._tile.side)
             pixel = (row - chunk.row) * side + col - chunk.col
             scales = self._ground.scales[row, col]
@@ -145,15 +145,3 @@ def draw(tile: Tile, known: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
     seed = hashlib.sha256(tile.name.encode()).digest()
     rng = np.random.default_rng(np.frombuffer(seed, np.uint32))
     return pixels[np.sort(rng.choice(len(pixels), most, replace=False))]
-
-
-def in_chunks(pixels: NDArray[np.int64], width: int, side: int) -> NDArray[np.object_]:
-    """Places in a list of a tile's pixels of those that lie in each chunk: (chunks, chunks)."""
-    across = width // side
-    found = np.empty((across, across), object)
-    number = pixels // width // side * across + pixels % width // side
-    order = np.argsort(number, kind="stable")
-    stops = np.cumsum(np.bincount(number, minlength=across**2))
-    for chunk, of in enumerate(np.split(order, stops[:-1])):
-        found[divmod(chunk, across)] = of
-    return found
