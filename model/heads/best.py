@@ -189,9 +189,9 @@ class BestPixels:
         number = self._native(
             ctypes.byref(self._search),
             ctypes.byref(ground.native),
-            codes.ctypes.data,
+            _address(codes),
             *(side, row, col),
-            limits.ctypes.data,
+            _address(limits),
             ctypes.byref(room),
         )
         return room.listed[:number].copy() if number else None
@@ -302,6 +302,13 @@ class _Room(ctypes.Structure):
         self.pixels, self.listed = pixels, np.empty(queries * pixels, FOUND)
         self._scratch = [np.empty(count * pixels, np.float32) for count in (queries, 1, 1)]
         super().__init__(*(of.ctypes.data for of in (*self._scratch, self.listed)))
+
+
+def _address(array: NDArray[Any]) -> Any:
+    """Where an array lies, for C; told in a third of the time that `array.ctypes` takes."""
+    if not array.flags.writeable:
+        return array.ctypes.data
+    return ctypes.byref(ctypes.c_char.from_buffer(array.data))
 
 
 @functools.cache
