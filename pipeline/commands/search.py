@@ -73,7 +73,8 @@ def search_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="leave out pixels that Sentinel-2 saw less often; Sentinel-1 does not count (%(default)s)",
+        help="leave out pixels that Sentinel-2 saw less often; Sentinel-1 does not count "
+        "(%(default)s)",
     )
     parser.add_argument(
         "--top", type=int, default=SearchRequest.top, help="hits of a query (%(default)s)"
