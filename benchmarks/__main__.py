@@ -17,6 +17,7 @@ NAMES = {
     "pipeline": "how reading, encoding and writing overlap",
     "map": "pixels a second of heads, beside decoding alone, and memory",
     "search": "pixels a second of a search, beside decoding alone, and memory",
+    "fusion": "products alone and together, as published and under honest folds",
     "modulation": "what steering by embeddings does on made-up ground",
     "store_requests": "what a tile and each command ask of a real object store",
     "instructions": "whether unlike processors make the same bytes",

@@ -53,6 +53,7 @@ COMMANDS = {
     "pretrain": "train an encoder on sampled pixels, without labels",
     "evaluate": "what labels can be told from a mosaic's embeddings",
     "train": "from labels to a head, with scores on labels held out",
+    "fuse": "whether other products tell more together with a mosaic than each alone",
     "map": "a head over a region's year: classes or values; run again, it resumes",
     "search": "places that look alike, over a whole mosaic; run again, it resumes",
     "changed": "how far a region's embeddings lie apart in two years, as a map that resumes",
@@ -70,7 +71,7 @@ COMMANDS_PACKAGE = "tessera_mosaic.pipeline.commands"
 TAKING_BEAM_OPTIONS = ("run", "annual", "sample", "adopt", "map", "search", "changed", "publish")
 """Commands to which options that they do not declare are Beam's."""
 
-NEEDING_TRAINING = ("sample", "pretrain", "evaluate", "train")
+NEEDING_TRAINING = ("sample", "pretrain", "evaluate", "train", "fuse")
 TRAINING_PACKAGES = ("matplotlib", "scipy", "sklearn", "threadpoolctl")
 """Commands and packages of the extra `training`."""
 

@@ -72,6 +72,7 @@ TABLE = Table(
             "probes cores",
             "probes": "cores",
             "heads": "cores",
+            "locations": "checkpoints cores",
             "similarity": "cores",
             "fields": "cores",
             "adapters": "cores",

@@ -11,8 +11,6 @@ import hashlib
 import json
 import math
 import os
-import re
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,21 +24,12 @@ from torch import Tensor
 
 from tessera_mosaic.model.checkpoints.files import CheckpointError, file_digest, refuse_withdrawn
 from tessera_mosaic.model.checkpoints.parameters import check_parameters, short
-from tessera_mosaic.model.checkpoints.pickles import check_pickle
+from tessera_mosaic.model.checkpoints.untrusted import read_weights
 from tessera_mosaic.model.networks import Network, day_encoding, empty_network
 from tessera_mosaic.model.sizes import Family, Sizes
 
 METADATA = "tessera"
 """Entry of a safetensors file's metadata: JSON with what its parameters do not tell."""
-
-MOST_HEAD = 1 << 22
-"""Most bytes that a safetensors file may say of its parameters: fifty times a published one."""
-
-MOST_VALUES = 200_000
-"""Most values in them."""
-
-MARKS = (b",", b":", b"[", b"{")
-"""One of these stands before every value of JSON but the first."""
 
 PAYLOADS = (
     ("encoder_state_dict", "arch"),
@@ -217,69 +206,18 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 
 def _read(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
     """Parameters of a file, and what else it states."""
-    with path.open("rb") as file:
-        start = file.read(9)
-    if start.startswith(b"PK"):
-        return _read_payload(path)
-    if start[8:] == b"{":
-        return _read_safetensors(path)
-    raise CheckpointError("this is no weights file: neither PyTorch's zip nor safetensors")
-
-
-def _read_safetensors(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
-    _refuse_talking(path)
-    try:
-        with safetensors.safe_open(path, "pt") as file:
-            stated = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except Exception as error:
-        # The header is arbitrary JSON, and raises whatever it leads the libraries to.
-        raise CheckpointError(f"it is damaged: {short(str(error))}") from None
-    return state, stated if isinstance(stated, dict) else {}
-
-
-def _refuse_talking(path: Path) -> None:
-    """Raise if what a file says of its parameters would take more memory than theirs."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > path.stat().st_size:
-            # It ends before: its library says so.
-            return
-        head = file.read(min(size, MOST_HEAD))
-    if size > MOST_HEAD or sum(head.count(mark) for mark in MARKS) > MOST_VALUES:
-        raise CheckpointError(f"it says {size:,} bytes about its parameters, more than any encoder")
-
-
-def _read_payload(path: Path) -> tuple[dict[Any, Any], dict[Any, Any]]:
-    _refuse_swelling(path)
-    try:
-        # By the reader that unpickles it: another might find another pickle in a forged zip.
-        check_pickle(torch._C.PyTorchFileReader(str(path)).get_record("data.pkl"))
-        payload = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:
-        # The unpickler meets arbitrary bytes, and raises whatever they lead it to.
-        foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = f"it asks to run {foreign[1]}" if foreign else "it is damaged"
-        raise CheckpointError(f"it cannot be read safely as weights: {reason}") from None
-    if isinstance(payload, dict):
-        for weights, rest in PAYLOADS:
-            if isinstance(payload.get(weights), dict):
-                stated = payload.get(rest, {})
-                return payload[weights], stated if isinstance(stated, dict) else {}
+    held = read_weights(path)
+    if held.safetensors:
+        try:
+            stated = json.loads(held.metadata.get(METADATA, "{}"))
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"it is damaged: {short(str(error))}") from None
+        return held.payload, stated if isinstance(stated, dict) else {}
+    for weights, rest in PAYLOADS:
+        if isinstance(held.payload.get(weights), dict):
+            stated = held.payload.get(rest, {})
+            return held.payload[weights], stated if isinstance(stated, dict) else {}
     raise CheckpointError("it holds no payload of a published family")
-
-
-def _refuse_swelling(path: Path) -> None:
-    """Raise if a zip would take more memory than it has bytes, which PyTorch's own never do."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(entry.file_size for entry in archive.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        raise CheckpointError("it cannot be read safely as weights: it is damaged") from None
-    if unpacked > path.stat().st_size:
-        raise CheckpointError(
-            f"it cannot be read safely as weights: it unpacks to {unpacked:,} bytes"
-        )
 
 
 def _payload(checkpoint: Checkpoint, state: dict[str, Tensor]) -> dict[str, Any]:

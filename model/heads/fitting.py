@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from tessera_mosaic.model.heads.head import HeadError, HeadKind, Task
+from tessera_mosaic.model.heads.ridge import RidgeSums
 from tessera_mosaic.model.heads.scoring import Scorer
 
 PENALTIES = {
@@ -73,41 +74,27 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What kind of head is fitted.
+class Inputs:
+    """Features of mean 0 and standard deviation 1.
 
     Parameters
     ----------
-    kind, task
-        How it tells, and what.
-    outputs
-        Number of classes, or 1.
-    seed
-        Of what is drawn.
-    extra
-        Number of the last features that are not of the embedding, and have a penalty of their own.
+    values : float64 (P, D)
+        The features; 0 where one is the same for all pixels.
+    mean, spread : float64 (D,)
+        What they were standardised by.
+    weights : float64 (P,)
+        How much each pixel counts, 1 in the mean.
     """
 
-    kind: HeadKind
-    task: Task
-    outputs: int
-    seed: int = 0
-    extra: int = 0
+    values: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    weights: NDArray[np.float64]
 
-    def fit(
-        self, data: Labelled, penalty: float, gain: float = 1.0
-    ) -> dict[str, NDArray[np.float32]]:
-        """Fit the layers of a head.
-
-        Parameters
-        ----------
-        data
-            What is learnt from.
-        penalty
-            Weight of the squared coefficients.
-        gain
-            By how much extra features count more than the embedding: their penalty is the other
-            one over its square.
+    @classmethod
+    def of(cls, data: Labelled) -> Inputs:
+        """Standardise features, each by itself.
 
         Raises
         ------
@@ -121,17 +108,70 @@ class Recipe:
         mean = np.average(data.features.astype(np.float64), axis=0, weights=weights)
         spread = np.sqrt(np.average((data.features - mean) ** 2, axis=0, weights=weights))
         spread[spread < 1e-9 * max(float(spread.max()), 1e-30)] = np.inf
-        spread[len(spread) - self.extra :] /= gain
-        inputs = (data.features - mean) / spread
+        return cls((data.features - mean) / spread, mean, spread, weights)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What kind of head is fitted.
+
+    Parameters
+    ----------
+    kind, task
+        How it tells, and what.
+    outputs
+        Number of classes, or 1.
+    seed
+        Of what is drawn.
+    blocks
+        Number of features of each block that has a penalty of its own, in their order: the
+        embedding, and what other sources have beside it. Empty where there is one block.
+    """
+
+    kind: HeadKind
+    task: Task
+    outputs: int
+    seed: int = 0
+    blocks: tuple[int, ...] = ()
+
+    def fit(
+        self, data: Labelled, penalty: float, gains: Sequence[float] = ()
+    ) -> dict[str, NDArray[np.float32]]:
+        """Fit the layers of a head.
+
+        Parameters
+        ----------
+        data
+            What is learnt from.
+        penalty
+            Weight of the squared coefficients.
+        gains
+            By how much the standardised features of each block are stretched, so that their penalty
+            is the other one over its square; 0 leaves a block out. Empty for 1.
+
+        Raises
+        ------
+        HeadError
+            If there is nothing to learn from.
+        """
+        inputs = Inputs.of(data)
+        stretched = self.stretch(gains)
+        values = inputs.values if stretched is None else inputs.values * stretched
         fitted = {
             HeadKind.LOGISTIC: self._logistic,
             HeadKind.RIDGE: self._ridge,
             HeadKind.KNN: self._nearest,
             HeadKind.MLP: self._perceptron,
-        }[self.kind](inputs, data.targets, weights, penalty)
-        weight = fitted["weight"] / spread
-        fitted |= {"weight": weight, "bias": fitted["bias"] - weight @ mean}
+        }[self.kind](values, data.targets, inputs.weights, penalty)
+        weight = fitted["weight"] / inputs.spread
+        if stretched is not None:
+            weight = weight * stretched
+        fitted |= {"weight": weight, "bias": fitted["bias"] - weight @ inputs.mean}
         return {name: np.ascontiguousarray(a, np.float32) for name, a in fitted.items()}
+
+    def stretch(self, gains: Sequence[float]) -> NDArray[np.float64] | None:
+        """The gain of each feature, float64 (D,), by those of the blocks; None where all are 1."""
+        return np.repeat(np.array(gains, np.float64), self.blocks) if len(gains) else None
 
     def predict(
         self, layers: dict[str, NDArray[np.float32]], features: NDArray[np.float32]
@@ -172,11 +212,8 @@ class Recipe:
         weights: NDArray[np.float64],
         penalty: float,
     ) -> dict[str, NDArray[np.float64]]:
-        middle = np.average(targets, weights=weights)
-        weighted = inputs * weights[:, None]
-        gram = weighted.T @ inputs + penalty * np.eye(inputs.shape[1])
-        weight = np.linalg.solve(gram, weighted.T @ (targets - middle))
-        return {"weight": weight[None], "bias": np.array([middle])}
+        sums = RidgeSums.of(inputs, targets, weights)
+        return {"weight": sums.solve(penalty)[None], "bias": np.array([sums.middle])}
 
     def _nearest(
         self,

@@ -42,6 +42,11 @@ if TYPE_CHECKING:
         ExportValues,
     )
     from tessera_mosaic.pipeline.downstream.extract import Extracted, ExtractRequest, extract
+    from tessera_mosaic.pipeline.downstream.fusion import (
+        Complementarity,
+        FuseRequest,
+        complementarity,
+    )
     from tessera_mosaic.pipeline.downstream.make_blocks import Blocks, BlocksRequest, blocks
     from tessera_mosaic.pipeline.downstream.make_change import Changed, changed
     from tessera_mosaic.pipeline.downstream.make_map import Mapped, map
@@ -131,6 +136,7 @@ __all__ = [
     "CheckStep",
     "CompareRequest",
     "Comparison",
+    "Complementarity",
     "Corrupt",
     "Design",
     "Device",
@@ -152,6 +158,7 @@ __all__ = [
     "ExtractRequest",
     "Extracted",
     "Findings",
+    "FuseRequest",
     "Gone",
     "HeadKind",
     "IcechunkRequest",
@@ -218,6 +225,7 @@ __all__ = [
     "changed",
     "check",
     "compare",
+    "complementarity",
     "dequantize",
     "encode_directory",
     "evaluate_environments",
@@ -286,6 +294,11 @@ _PLACES = {
     "tessera_mosaic.pipeline.downstream.suggest": ("SuggestRequest", "Suggestion", "suggest"),
     "tessera_mosaic.pipeline.downstream.compare": ("CompareRequest", "Comparison", "compare"),
     "tessera_mosaic.pipeline.downstream.extract": ("ExtractRequest", "Extracted", "extract"),
+    "tessera_mosaic.pipeline.downstream.fusion": (
+        "Complementarity",
+        "FuseRequest",
+        "complementarity",
+    ),
     "tessera_mosaic.pipeline.downstream.train": ("TrainRequest", "Trained", "train"),
     "tessera_mosaic.pipeline.downstream.vector_table": ("Statistic",),
     "tessera_mosaic.pipeline.embedding.encode_directory": ("Encoded", "encode_directory"),

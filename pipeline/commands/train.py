@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tessera_mosaic.pipeline.downstream.train import Trained
 
 CONTRACT = Contract(
-    costs="reads the labelled chunks once, then trains the head some thirty times for its scores: "
+    costs="reads the labelled chunks once, then trains the head some thirty times for its scores, "
+    "and some hundred times with `extra`: "
     "seconds to minutes",
     takes={"store": Kind.MOSAIC, "labels": Kind.PLACES, "extra": Material.PRODUCT},
     gives={"out": Kind.HEAD},
@@ -54,9 +55,11 @@ def train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--unit", default="", help="unit of the values")
     parser.add_argument(
         "--extra",
-        metavar="FILE",
-        help="numbers of another source, of points (CSV, Parquet) or bands of a GeoTIFF: scores "
-        "with and without them; the head takes them where they help",
+        action="append",
+        default=[],
+        metavar="P",
+        help="numbers of another source, a table of points, a GeoTIFF, or another product as of "
+        "`fuse` (repeatable): scores with and without them; the head takes them where they help",
     )
     parser.add_argument("--out", required=True, help="path or URL of the head's file")
 
@@ -77,7 +80,7 @@ def train_command(args: argparse.Namespace) -> dict[str, Any]:
             head=args.head,
             folds=args.folds,
             unit=args.unit,
-            extra=args.extra,
+            extra=tuple(args.extra),
         )
     )
     if not args.json:

@@ -21,6 +21,11 @@ makes a head, `head_file` reads one and says which mosaic it may meet.
 Extrapolation: `sample_table` reads tables of vectors with values, `site_tables` those of measuring
 sites, `environment_rows` puts a mosaic's vectors beside them, `environments` evaluates.
 
+Fusion: `fusion_products` says what a product is, `fusion_numbers` reads any at places, with
+`fusion_tables` and `fusion_alphaearth`. `fusion_points` joins them with labelled points, `fusion`
+has them scored side by side, `fusion_output` writes what came of it. `extra_features` is the same
+for a head that `train` makes.
+
 Maps: `map_layout` says which arrays a map has, `map_store` makes, writes and reads its store.
 `make_map` puts a `map_request` and a head together to a `map_job`, whose maker is `map_tile`: it
 reads with `chunk_reader` and writes with `map_objects` and `map_rasters`; `year_shift` is for heads

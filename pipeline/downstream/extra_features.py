@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.model.heads.fitting import Labelled, Recipe
-from tessera_mosaic.model.heads.head import pixel_digests
-from tessera_mosaic.pipeline.downstream.labels import RASTERS
-from tessera_mosaic.pipeline.downstream.place_files import read_places
-from tessera_mosaic.pipeline.downstream.places import Places, pixels_of
+from tessera_mosaic.pipeline.downstream.fusion_numbers import vectors_at
+from tessera_mosaic.pipeline.downstream.fusion_products import Sites, products_of
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.evaluation.folds import Ground
 from tessera_mosaic.pipeline.evaluation.head_scores import HeadScores, score_head
 from tessera_mosaic.pipeline.evaluation.score_sheets import Estimate, difference
-from tessera_mosaic.pipeline.imagery.value_raster import value_raster
-
-NOT_FEATURES = ("lon", "lat", "label", "year", "group", "id", "fid")
-"""Columns that say what a point is, not what it is like."""
 
 FEWEST_PIXELS = 50
 """Labelled pixels that have to have the numbers of a file."""
@@ -39,11 +33,18 @@ class ExtraNumbers:
         Places of the labelled pixels that have all of them.
     values : float32 (pixels, columns)
         The numbers of these.
+    blocks
+        Number of columns of each product.
     """
 
     columns: tuple[str, ...]
     which: NDArray[np.int64]
     values: NDArray[np.float32]
+    blocks: tuple[int, ...]
+
+    def behind(self, recipe: Recipe, dims: int) -> Recipe:
+        """The recipe of a head that takes them behind embeddings of so many values."""
+        return replace(recipe, blocks=(dims, *self.blocks))
 
 
 @dataclass(frozen=True)
@@ -92,52 +93,39 @@ class ExtraScores:
         }
 
 
-def extra_numbers(path: str, ground: Ground) -> ExtraNumbers:
-    """The numbers of a table of points, or of a raster, at labelled pixels.
+def extra_numbers(texts: Sequence[str], ground: Ground, year: int) -> ExtraNumbers:
+    """The numbers of other products at labelled pixels that all of them have.
 
     Parameters
     ----------
-    path
-        Path of points with columns of numbers, or of a GeoTIFF, whose bands they are.
+    texts
+        The products, as `Product.of` reads them.
     ground
         Where the labelled pixels lie.
+    year
+        Calendar year, for products that have years.
 
     Raises
     ------
     BadInput
-        If the file has no numbers, or too few labelled pixels have them.
+        If a product cannot be used, or too few labelled pixels have its numbers.
     """
-    if Path(path).suffix.lower() in RASTERS:
-        raster = value_raster(path)
-        names, bands = raster.names, tuple(range(1, len(raster.names) + 1))
-        values = raster.at(ground.zone, ground.row, ground.col, bands).T.astype(np.float64)
-    else:
-        names, values = _of_table(path, ground)
-    have = np.flatnonzero(np.isfinite(values).all(axis=1))
+    sites = Sites.of_pixels(ground)
+    found = [vectors_at(product, sites, year) for product in products_of(texts, "extra")]
+    columns = tuple(name for each in found for name in each.columns)
+    for each in found:
+        if double := next((name for name in each.columns if columns.count(name) > 1), None):
+            raise each.product.refused(f"another product has a column {double}, too")
+    have = np.flatnonzero(np.logical_and.reduce([each.known for each in found]))
     if len(have) < FEWEST_PIXELS:
         raise BadInput(
             f"{len(have)} of the labelled pixels have its numbers, and {FEWEST_PIXELS} are needed: "
             "it has to hold them where the labels are",
             "extra",
-            path,
+            ",".join(texts),
         )
-    return ExtraNumbers(names, have, np.ascontiguousarray(values[have], np.float32))
-
-
-def _of_table(path: str, ground: Ground) -> tuple[tuple[str, ...], NDArray[np.float64]]:
-    """Names of the columns of numbers, and the numbers of each labelled pixel, NaN without any."""
-    places = read_places(path, "extra features")
-    columns = numbers_of(places)
-    if not columns:
-        raise BadInput("it has no column of numbers besides lon and lat", "extra", path)
-    pixels = pixels_of(places)
-    digests, first = np.unique(
-        pixel_digests(pixels.zone, pixels.row, pixels.col), return_index=True
-    )
-    values = np.stack(list(columns.values()), axis=1)[pixels.place[first]]
-    ours = pixel_digests(ground.zone, ground.row, ground.col)
-    at = np.minimum(np.searchsorted(digests, ours), len(digests) - 1)
-    return tuple(columns), np.where((digests[at] == ours)[:, None], values[at], np.nan)
+    values = np.concatenate([each.values[have] for each in found], axis=1)
+    return ExtraNumbers(columns, have, values, tuple(len(each.columns) for each in found))
 
 
 def fused(data: Labelled, numbers: ExtraNumbers) -> Labelled:
@@ -148,51 +136,32 @@ def fused(data: Labelled, numbers: ExtraNumbers) -> Labelled:
 
 
 def score_extra(
-    path: str, recipe: Recipe, data: Labelled, ground: Ground, metres: float
+    texts: Sequence[str], recipe: Recipe, data: Labelled, ground: Ground, metres: float, year: int
 ) -> ExtraScores:
     """Score a kind of head on embeddings alone, and on embeddings and other numbers.
 
-    Both are taken on the same pixels and folds. The numbers have a penalty of their own, which
-    inner folds choose.
+    Both are taken on the same pixels and folds. Each product has a penalty of its own, which inner
+    folds choose.
 
     Parameters
     ----------
-    path
-        Path of points with columns of numbers, or of a GeoTIFF, whose bands they are.
+    texts, year
+        As in `extra_numbers`.
     recipe, data, ground, metres
         As in `score_head`.
 
     Raises
     ------
     BadInput
-        If the file has no numbers, or too few labelled pixels have them.
+        If a product cannot be used, or too few labelled pixels have its numbers.
     """
-    numbers = extra_numbers(path, ground)
+    numbers = extra_numbers(texts, ground, year)
     plain, places = data.take(numbers.which), ground.take(numbers.which)
     without = score_head(recipe, plain, places, metres)
-    wider = replace(recipe, extra=len(numbers.columns))
+    wider = numbers.behind(recipe, plain.features.shape[1])
     with_extra = score_head(wider, fused(data, numbers), places, metres)
     one, other = with_extra.trial, without.trial
     gain = None
     if one is not None and other is not None:
         gain = difference(one.targets, one.told, other.told, one.groups)
     return ExtraScores(numbers, without, with_extra, gain)
-
-
-def numbers_of(places: Places) -> dict[str, NDArray[np.float64]]:
-    """Columns of numbers by name, NaN where a place has none."""
-    found = {}
-    for name, column in places.columns.items():
-        if name.casefold() in NOT_FEATURES:
-            continue
-        values = np.array([_number(each) for each in column])
-        if np.isfinite(values).any():
-            found[name] = values
-    return found
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return float("nan")

@@ -122,7 +122,7 @@ def read_ground(path: str, year: int, task: Task, name: str | None, side: int) -
     """
     if Path(path).suffix.lower() in RASTERS:
         return _of_raster(path, task, name, side)
-    return _of_places(read_places(path, "labels"), year, task, name or LABEL)
+    return _of_places(read_places(path, "labels"), year, task, name)
 
 
 def _of_raster(path: str, task: Task, name: str | None, side: int) -> LabelledGround:
@@ -219,16 +219,47 @@ def colour_of(place: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def _of_places(places: Places, year: int, task: Task, name: str) -> LabelledGround:
+@dataclass(frozen=True)
+class PlaceLabels:
+    """What the places of a file are labelled.
+
+    Parameters
+    ----------
+    targets : float64 (places,)
+        Place of the class among the classes, or the value; NaN where a place is not used.
+    classes
+        The classes; empty for values.
+    left_out
+        Number of places that are not used, by the reason.
+    """
+
+    targets: NDArray[np.float64]
+    classes: tuple[HeadClass, ...]
+    left_out: Counter[str]
+
+
+def place_labels(places: Places, year: int, task: Task, name: str | None) -> PlaceLabels:
+    """The labels of places that belong to a year.
+
+    Parameters
+    ----------
+    places, year, task, name
+        As in `read_ground`.
+
+    Raises
+    ------
+    BadInput
+        If none is labelled.
+    """
+    name = name or LABEL
     left_out: Counter[str] = Counter()
     usable = places.sound.copy()
     for problem in places.problems:
         if problem:
             left_out[f"place that cannot be used: {problem}"] += 1
     labels = places.column(name, "field")
-    columns = {each.casefold(): each for each in places.columns}
-    if YEAR in columns:
-        given = [_year(each) for each in places.column(YEAR)]
+    if YEAR in {each.casefold() for each in places.columns}:
+        given = [year_of(each) for each in places.column(YEAR)]
         other = np.array([each not in (None, year) for each in given]) & usable
         left_out["label of another year"] += int(other.sum())
         usable &= ~other
@@ -237,6 +268,13 @@ def _of_places(places: Places, year: int, task: Task, name: str) -> LabelledGrou
     if not usable.any():
         told = "; ".join(f"{count} {why}" for why, count in left_out.items() if count)
         raise BadInput(f"{places.name} labels nothing of {year}: {told or 'it has no labels'}")
+    return PlaceLabels(np.where(usable, targets, np.nan), classes, +left_out)
+
+
+def _of_places(places: Places, year: int, task: Task, name: str | None) -> LabelledGround:
+    labels = place_labels(places, year, task, name)
+    usable, left_out = np.isfinite(labels.targets), labels.left_out
+    columns = {each.casefold() for each in places.columns}
     pixels = pixels_of(places)
     kept = usable[pixels.place]
     place = pixels.place[kept]
@@ -253,10 +291,10 @@ def _of_places(places: Places, year: int, task: Task, name: str) -> LabelledGrou
         pixels.zone[kept],
         pixels.row[kept],
         pixels.col[kept],
-        targets[place],
+        labels.targets[place],
         groups[place],
         place,
-        classes,
+        labels.classes,
         +left_out,
     )
     return _once(ground, task)
@@ -345,7 +383,7 @@ def _value(value: Any) -> float:
     return found if np.isfinite(found) else float("nan")
 
 
-def _year(value: Any) -> int | None:
+def year_of(value: Any) -> int | None:
     """The year that a label names; None where it names none; 0 where it is no year."""
     if value is None or value == "":
         return None

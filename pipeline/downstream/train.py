@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tessera_mosaic.pipeline.downstream.extra_features import (
     fused,
     score_extra,
 )
+from tessera_mosaic.pipeline.downstream.fusion_products import products_of
 from tessera_mosaic.pipeline.downstream.head_file import write_head
 from tessera_mosaic.pipeline.downstream.label_check import (
     FEWEST_PIXELS,
@@ -76,9 +77,10 @@ class TrainRequest:
     unit
         Unit of the values, for maps and reports.
     extra
-        Path of numbers of another source: points with columns of them (CSV or Parquet with lon and
-        lat), or a GeoTIFF, whose bands they are. Scores are told with and without them, and the
-        head takes them where the interval of the gain lies above 0; `map` then needs them, too.
+        Numbers of other sources, as `FuseRequest` names products: paths of points with columns of
+        them (CSV or Parquet with lon and lat) or of GeoTIFFs, whose bands they are, `geoclip` and
+        so on. Scores are told with and without them, and the head takes them where the interval of
+        the gain lies above 0; `map` then needs them, too.
 
     Raises
     ------
@@ -100,10 +102,11 @@ class TrainRequest:
     head: HeadKind | None = None
     folds: float = dataclasses.field(default=BLOCK_METRES, metadata=FOLDS.metadata)
     unit: str = ""
-    extra: str | None = None
+    extra: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         choose(self, task=Task)
+        products_of(self.extra, "extra")
         if self.head is not None:
             choose(self, head=HeadKind)
         check_bounds(self)
@@ -195,14 +198,14 @@ def train(request: TrainRequest) -> Trained:
     with as_bad_input(HeadError):
         scores = score_head(recipe, data, places, request.folds)
         extra = None
-        if request.extra is not None:
-            extra = score_extra(request.extra, recipe, data, places, request.folds)
+        if request.extra:
+            extra = score_extra(request.extra, recipe, data, places, request.folds, request.year)
             if extra.helps:
                 scores = extra.with_extra
-                recipe = replace(recipe, extra=len(extra.columns))
+                recipe = extra.numbers.behind(recipe, mosaic.layout.dims)
                 ground, data = with_numbers(ground, data, extra.numbers)
         with one_thread():
-            layers = recipe.fit(data, scores.penalty, scores.gain)
+            layers = recipe.fit(data, scores.choice.penalty, scores.choice.gains)
     embeddings = data.features[:, : mosaic.layout.dims]
     groups = data.targets.astype(np.int32) if ground.classes else np.zeros(len(ground), np.int32)
     values = None if ground.classes else data.targets
@@ -222,7 +225,7 @@ def train(request: TrainRequest) -> Trained:
         unit=request.unit,
         valid_range=None if values is None else (float(values.min()), float(values.max())),
         error=_error(scores),
-        penalty=scores.penalty,
+        penalty=scores.choice.penalty,
         scores=scores.to_json(),
         software=software(),
         extra=extra.columns if extra is not None and extra.helps else (),

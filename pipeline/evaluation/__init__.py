@@ -12,6 +12,10 @@ Extrapolation: `environments` says of which site, year or cell each row is, `env
 what is held out, `environment_models` what tells it, `environment_scores` what the errors of
 environments say, `time_scales` over which time; `extrapolation` puts them together and draws.
 
-Heads: `folds` says what folds do not cut, `head_scores` fits and tests a head under each kind,
-`score_sheets` adds up what it told.
+Heads: `folds` says what folds do not cut, `penalty_choice` chooses penalties within them,
+`head_scores` fits and tests a head under each kind, `score_sheets` adds up what it told.
+
+Products beside each other: `fold_plans` lays folds by cells beside random ones, `complementarity`
+says what products tell together, `published_protocol` what the paper's own way says, and
+`representations` what their vectors are like before any label.
 """

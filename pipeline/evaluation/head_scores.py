@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tessera_mosaic.model.heads.fitting import PENALTIES, Labelled, Recipe, one_thread
+from tessera_mosaic.model.heads.fitting import Labelled, Recipe, one_thread
 from tessera_mosaic.model.heads.head import Task
 from tessera_mosaic.pipeline.evaluation.folds import (
     BLOCK_METRES,
@@ -22,6 +22,7 @@ from tessera_mosaic.pipeline.evaluation.folds import (
     inner_folds,
     random_folds,
 )
+from tessera_mosaic.pipeline.evaluation.penalty_choice import Choice, choose, out_of_fold
 from tessera_mosaic.pipeline.evaluation.score_sheets import (
     ClassSheet,
     ValueSheet,
@@ -34,12 +35,6 @@ MOST_SCORED, MOST_CHOOSING = 20_000, 2_000
 
 FRACTIONS = (0.1, 0.3, 1.0)
 """Shares of the training labels of a learning curve."""
-
-GAINS = (1.0, 0.3, 0.1)
-"""By how much features that are not of the embedding may count beside it."""
-
-LEAST = 1e-6
-"""Least probability that counts in the loss of a wrong class."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +79,6 @@ class Trial:
     groups: NDArray[np.int32]
 
 
-Choice = tuple[float, float]
-"""A penalty, and the gain of features that are not of the embedding."""
-
-
 @dataclass(frozen=True)
 class HeadScores:
     """What a kind of head scores on labels.
@@ -98,8 +89,8 @@ class HeadScores:
         Scores under each kind of folds that the labels allow.
     trusted
         The kind of folds whose scores are to be trusted; None where there is only chance.
-    penalty
-        That all labels together choose.
+    choice
+        Penalties that all labels together choose.
     pixels
         Number of labelled pixels that scores were taken of.
     curve
@@ -108,18 +99,15 @@ class HeadScores:
         What has to be said of them.
     trial
         What was told under the trusted folds, to compare with.
-    gain
-        Of features that are not of the embedding, chosen like the penalty.
     """
 
     kinds: tuple[FoldScores, ...]
     trusted: FoldKind | None
-    penalty: float
+    choice: Choice
     pixels: int
     curve: tuple[tuple[float, float], ...] = ()
     notes: tuple[str, ...] = ()
     trial: Trial | None = field(default=None, compare=False, repr=False)
-    gain: float = 1.0
 
     def of(self, kind: FoldKind | None) -> FoldScores | None:
         """The scores under one kind of folds, if there are any."""
@@ -135,7 +123,7 @@ class HeadScores:
         return {
             "trusted": self.trusted.value if self.trusted else None,
             "pixels": self.pixels,
-            "penalty": self.penalty,
+            "penalty": self.choice.penalty,
             "folds": [each.to_json() for each in self.kinds],
             "learning_curve": [
                 {"fraction": share, "score": round(score, 4)} for share, score in self.curve
@@ -175,16 +163,16 @@ def score_head(
         curve: list[tuple[float, float]] = []
         trial = None
         for kind, (splits, groups, side) in folds.items():
-            penalties = [choose_penalty(recipe, data, ground, train, side) for train, _ in splits]
-            told = out_of_fold(recipe, data, splits, penalties)
+            choices = [choose_penalty(recipe, data, ground, train, side) for train, _ in splits]
+            told = out_of_fold(recipe, data, splits, choices)
             kinds.append(FoldScores(kind, side, sheet(recipe, data.targets, told, splits, groups)))
             if kind is trusted:
-                curve = _curve(recipe, data, splits, penalties)
+                curve = _curve(recipe, data, splits, choices)
                 trial = Trial(data.targets, told, groups)
         whole = np.arange(len(data.targets))
-        penalty, gain = choose_penalty(recipe, data, ground, whole, metres)
+        choice = choose_penalty(recipe, data, ground, whole, metres)
     told_of = len(data.targets), tuple(curve), tuple(notes)
-    return HeadScores(tuple(kinds), trusted, penalty, *told_of, trial, gain)
+    return HeadScores(tuple(kinds), trusted, choice, *told_of, trial)
 
 
 def _kinds_of_folds(
@@ -227,7 +215,7 @@ def _trusted(kinds: set[FoldKind], ground: Ground, notes: list[str]) -> FoldKind
 def choose_penalty(
     recipe: Recipe, data: Labelled, ground: Ground, train: NDArray[np.int64], metres: float
 ) -> Choice:
-    """The penalty with the least loss on inner folds of some training pixels, and the gain.
+    """The penalties with the least loss on inner folds of some training pixels.
 
     Parameters
     ----------
@@ -238,45 +226,17 @@ def choose_penalty(
     metres
         Side of the blocks that inner folds do not cut; 0 for the usual one.
     """
-    gains = GAINS if recipe.extra else GAINS[:1]
-    penalties = [(penalty, gain) for penalty in PENALTIES[recipe.kind] for gain in gains]
-    if len(penalties) == 1:
-        return penalties[0]
     if len(train) > MOST_CHOOSING:
         train = np.sort(np.random.default_rng(recipe.seed).choice(train, MOST_CHOOSING, False))
     part, of_classes = data.take(train), recipe.task is Task.CLASS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         splits = inner_folds(ground.take(train), part.targets, of_classes, metres or BLOCK_METRES)
-    if not splits:
-        return penalties[len(penalties) // 2]
-    losses = [
-        _loss(recipe, part.targets, out_of_fold(recipe, part, splits, [penalty] * len(splits)))
-        for penalty in penalties
-    ]
-    return penalties[int(np.argmin(losses))]
-
-
-def _loss(recipe: Recipe, targets: NDArray[np.float64], told: NDArray[np.float32]) -> float:
-    if recipe.task is Task.VALUE:
-        return float(np.mean((told[0] - targets) ** 2))
-    right = told[targets.astype(np.int64), np.arange(len(targets))]
-    return float(-np.log(np.maximum(right, LEAST)).mean())
-
-
-def out_of_fold(
-    recipe: Recipe, data: Labelled, splits: Sequence[Split], penalties: Sequence[Choice]
-) -> NDArray[np.float32]:
-    """What heads tell of the pixels that they were not fitted with: (outputs, P)."""
-    told = np.zeros((recipe.outputs, len(data.targets)), np.float32)
-    for (train, test), penalty in zip(splits, penalties, strict=True):
-        layers = recipe.fit(data.take(train), *penalty)
-        told[:, test] = recipe.predict(layers, data.features[test])
-    return told
+    return choose(recipe, part, splits)
 
 
 def _curve(
-    recipe: Recipe, data: Labelled, splits: Sequence[Split], penalties: Sequence[Choice]
+    recipe: Recipe, data: Labelled, splits: Sequence[Split], choices: Sequence[Choice]
 ) -> list[tuple[float, float]]:
     """The score with shares of the training labels."""
     rng = np.random.default_rng(recipe.seed)
@@ -286,7 +246,7 @@ def _curve(
             (np.sort(rng.choice(train, max(round(share * len(train)), 2), replace=False)), test)
             for train, test in splits
         ]
-        told = out_of_fold(recipe, data, thinned, penalties)
+        told = out_of_fold(recipe, data, thinned, choices)
         found = sheet(recipe, data.targets, told, splits, None)
         curve.append((share, found.headline.value))
     return curve

@@ -179,7 +179,7 @@ def class_sheet(
 
     confusion = matrix(None)
     recall, precision, f1 = _f1(confusion)
-    accuracy, macro = _estimates(scores, groups)
+    accuracy, macro = bootstrap(scores, groups)
     return ClassSheet(
         accuracy=accuracy,
         macro_f1=macro,
@@ -218,7 +218,7 @@ def value_sheet(
         variance = float(np.average((values - middle) ** 2, weights=weights))
         return 1 - squared / variance if variance else 0.0, squared**0.5
 
-    r2, rmse = _estimates(scores, groups)
+    r2, rmse = bootstrap(scores, groups)
     each = [
         1 - float((wrong[of] ** 2).mean()) / float(values[of].var())
         for of in folds
@@ -259,7 +259,7 @@ def difference(
     def scores(weights: NDArray[np.float64] | None) -> tuple[float, float]:
         return score(told, weights) - score(other, weights), 0.0
 
-    return _estimates(scores, groups)[0]
+    return bootstrap(scores, groups)[0]
 
 
 def _f1(confusion: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
@@ -271,7 +271,7 @@ def _f1(confusion: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     return recall, precision, 2 * right / np.maximum(known + said, 1e-12)
 
 
-def _estimates(
+def bootstrap(
     scores: Callable[[NDArray[np.float64] | None], tuple[float, float]],
     groups: NDArray[np.int32] | None,
 ) -> tuple[Estimate, Estimate]:

@@ -14,14 +14,13 @@ import pytest
 import torch
 
 from tessera_mosaic.model.checkpoints.checkpoint import (
-    MOST_HEAD,
-    MOST_VALUES,
     random_checkpoint,
     read_checkpoint,
     state_digest,
     write_checkpoint,
 )
 from tessera_mosaic.model.checkpoints.files import CheckpointError
+from tessera_mosaic.model.checkpoints.untrusted import MOST_HEAD, MOST_VALUES
 from tessera_mosaic.model.networks import empty_network
 from tessera_mosaic.model.sizes import Family, Sizes
 from tests.fakes.disk import small_disk

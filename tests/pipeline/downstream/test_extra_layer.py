@@ -85,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(folder: Path, name: str, extra: str) -> tm.Trained:
     labels, out = str(folder / "labels.csv"), str(folder / name)
     return tm.train(
-        tm.TrainRequest(str(folder / "mosaic"), labels, YEAR, out, extra=str(folder / extra))
+        tm.TrainRequest(str(folder / "mosaic"), labels, YEAR, out, extra=(str(folder / extra),))
     )
 
 
@@ -154,5 +154,5 @@ def test_a_head_that_gains_nothing_is_of_the_embeddings_alone(folder: Path) -> N
 def test_few_labels_with_numbers_are_refused(folder: Path) -> None:
     path = folder / "few.csv"
     path.write_text("\n".join(["lon,lat,rain", *(f"15.{n},50.1,{n}" for n in range(60))]) + "\n")
-    with pytest.raises(BadInput, match="0 of the labelled pixels have its numbers"):
+    with pytest.raises(BadInput, match="it has nothing of 2021 at any of the 256 points"):
         trained(folder, "no.head", "few.csv")

@@ -17,7 +17,8 @@ from tessera_mosaic.pipeline.evaluation.folds import (
     grouped_folds,
     random_folds,
 )
-from tessera_mosaic.pipeline.evaluation.head_scores import out_of_fold, score_head, sheet
+from tessera_mosaic.pipeline.evaluation.head_scores import score_head, sheet
+from tessera_mosaic.pipeline.evaluation.penalty_choice import Choice, out_of_fold
 from tessera_mosaic.pipeline.evaluation.score_sheets import ClassSheet, ValueSheet, class_sheet
 from tessera_mosaic.pipeline.tiling.lattice import Tile, to_lonlat
 
@@ -103,7 +104,7 @@ def test_numbers_of_another_source_help_only_if_they_tell_something(tmp_path: Pa
         lines = [f"{x:.8f},{y:.8f},{v:.3f}" for x, y, v in zip(lon, lat, values, strict=True)]
         path.write_text("\n".join([f"lon,lat,{name}", *lines]) + "\n")
         recipe = Recipe(HeadKind.KNN, Task.CLASS, 2)
-        gains[name] = score_extra(str(path), recipe, data, ground, 500.0)
+        gains[name] = score_extra([str(path)], recipe, data, ground, 500.0, 2024)
     assert gains["useful"].helps
     assert not gains["noise"].helps
     assert gains["useful"].columns == ("useful",)
@@ -129,7 +130,7 @@ def test_biomass_scores_as_published_and_lower_by_blocks(shared: Path) -> None:
         ("blocks", grouped_folds(cell, 20)),
     ):
         with one_thread():
-            predicted = out_of_fold(recipe, data, splits, [(1.0, 1.0)] * 20)
+            predicted = out_of_fold(recipe, data, splits, [Choice(1.0)] * 20)
         found[name] = sheet(recipe, targets, predicted, splits, None)
     published, blocks = found["published"], found["blocks"]
     assert isinstance(published, ValueSheet)
