@@ -13,14 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline import __version__
-from tessera_mosaic.pipeline.contracts.state import (
-    LATTICE,
-    STATE,
-    Input,
-    Kind,
-    Numbers,
-    State,
-)
+from tessera_mosaic.pipeline.contracts.state import LATTICE, STATE, Input, Kind, Numbers, State
 from tessera_mosaic.pipeline.downstream.change import PixelState
 from tessera_mosaic.pipeline.downstream.map_layout import (
     CHANGE_UNIT,
