@@ -47,6 +47,7 @@ COMMANDS = {
     "export": "a region of a mosaic as GeoTIFF, NetCDF or Zarr",
     "point": "one pixel of a mosaic: its vector, or why there is none",
     "extract": "vectors of a mosaic at points and parcels, as a table",
+    "pack": "a region of a mosaic as one small file to take along; run again, it goes on",
     "compare": "one mosaic beside another, pixel by pixel",
     "models": "the encoders' cards; fetch, inspect and convert weights",
     "sample": "draw pixels of a region for training",

@@ -71,10 +71,10 @@ TABLE = Table(
             "pretrain": "networks sizes checkpoints cards statistics observations quantize "
             "probes cores",
             "probes": "cores",
-            "heads": "cores",
+            "heads": "sealed_tensors cores",
             "locations": "checkpoints cores",
             "similarity": "cores",
-            "fields": "cores",
+            "fields": "sealed_tensors cores",
             "adapters": "cores",
         },
     },

@@ -1,21 +1,11 @@
-"""The file of a head: safetensors with one entry of JSON metadata. Never a pickle.
-
-A head comes from strangers as often as from oneself, so nothing in the file is believed before it
-is checked: sizes, names, shapes, types, and a digest over all of it.
-"""
+"""The file of a head: safetensors with one entry of JSON metadata. Never a pickle."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import struct
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
 
 from tessera_mosaic.model.heads.head import (
@@ -26,21 +16,12 @@ from tessera_mosaic.model.heads.head import (
     Task,
     TrainingSpace,
 )
+from tessera_mosaic.model.sealed_tensors import SealedFormat
 
 MOST_BYTES = 64 * 2**20
 """Largest file of a head."""
 
-MOST_VALUES = 1_000_000
-"""Most values of the JSON in it."""
-
-MARKS = "[{,:"
-"""One of these stands before every value of JSON but the first."""
-
-ENTRY, VERSION = "tessera_head", 1
-"""Name of the entry of the metadata, and version of what it holds."""
-
-SEAL = "sha256"
-"""Field of the metadata with the digest of all the rest."""
+FORMAT = SealedFormat("tessera_head", 1, "head", "train", MOST_BYTES, HeadError)
 
 LAYER, SPACE = "layer.", "space."
 """Beginnings of the names of tensors."""
@@ -70,7 +51,6 @@ def encode_head(head: Head, beside: Mapping[str, Any] | None = None) -> bytes:
         "pixels": head.pixels,
     }
     told: dict[str, Any] = {
-        "version": VERSION,
         "kind": head.kind.value,
         "task": head.task.value,
         "classes": [
@@ -94,9 +74,7 @@ def encode_head(head: Head, beside: Mapping[str, Any] | None = None) -> bytes:
     if head.extra:
         told["extra"] = list(head.extra)
     told |= beside or {}
-    told[SEAL] = _digest(told, tensors)
-    text = json.dumps(told, separators=(",", ":"), allow_nan=False)
-    return safetensors.numpy.save(tensors, {ENTRY: text})
+    return FORMAT.encode(told, tensors)
 
 
 def decode_head(data: bytes) -> Head:
@@ -112,49 +90,11 @@ def decode_head(data: bytes) -> Head:
     HeadError
         If they are not those of a head, or not as they were written; one line says why.
     """
-    if len(data) > MOST_BYTES:
-        raise HeadError(f"a file of {len(data):,} bytes, and a head has {MOST_BYTES:,} at most")
-    if data[:1] == b"\x80" or data[:2] == b"PK":
-        raise HeadError("it is a pickle, which may run any program when it is read: never trust it")
-    try:
-        tensors = safetensors.numpy.load(data)
-        told = _metadata(data)
-        if told.get(SEAL) != _digest(told, tensors):
-            raise HeadError("it is not as it was written: its digest is another")
-        return _head(told, tensors)
-    except HeadError:
-        raise
-    except (
-        safetensors.SafetensorError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-        struct.error,
-    ) as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-        raise HeadError(f"it is no head that `train` wrote ({said})") from None
-
-
-def _metadata(data: bytes) -> dict[str, Any]:
-    (length,) = struct.unpack_from("<Q", data)
-    told = _read_json(_read_json(data[8 : 8 + length].decode())["__metadata__"][ENTRY])
-    if not isinstance(told, dict) or told["version"] != VERSION:
-        raise HeadError(f"a version of heads that is not {VERSION}")
-    return told
-
-
-def _read_json(text: str) -> Any:
-    """Decode JSON whose values are counted before: a few bytes of each would take 60."""
-    if sum(text.count(mark) for mark in MARKS) > MOST_VALUES:
-        raise HeadError(f"it tells more than {MOST_VALUES:,} values")
-    return json.loads(text)
+    return FORMAT.decode(data, _head)
 
 
 def _head(told: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> Head:
-    kept = {name: np.array(values) for name, values in tensors.items()}
+    kept = dict(tensors)
     space = TrainingSpace(
         means=kept.pop(f"{SPACE}means"),
         axes=kept.pop(f"{SPACE}axes"),
@@ -214,14 +154,3 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value
-
-
-def _digest(told: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> str:
-    """Digest of what is told, but for the digest itself, and of all tensors."""
-    fields = {name: value for name, value in told.items() if name != SEAL}
-    digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
-    for name in sorted(tensors):
-        values = np.ascontiguousarray(tensors[name])
-        digest.update(f"{name} {values.dtype} {values.shape}".encode())
-        digest.update(values.tobytes())
-    return digest.hexdigest()

@@ -42,6 +42,13 @@ if TYPE_CHECKING:
         ExportValues,
     )
     from tessera_mosaic.pipeline.downstream.extract import Extracted, ExtractRequest, extract
+    from tessera_mosaic.pipeline.downstream.field import Field, FieldPrediction
+    from tessera_mosaic.pipeline.downstream.field_pack import (
+        Packed,
+        PackedSize,
+        PackRequest,
+        pack,
+    )
     from tessera_mosaic.pipeline.downstream.fusion import (
         Complementarity,
         FuseRequest,
@@ -157,6 +164,8 @@ __all__ = [
     "ExportedFile",
     "ExtractRequest",
     "Extracted",
+    "Field",
+    "FieldPrediction",
     "Findings",
     "FuseRequest",
     "Gone",
@@ -175,6 +184,9 @@ __all__ = [
     "OutOfMemory",
     "Outcome",
     "Pacing",
+    "PackRequest",
+    "Packed",
+    "PackedSize",
     "PassRule",
     "PictureRequest",
     "Pictured",
@@ -233,6 +245,7 @@ __all__ = [
     "extract",
     "map",
     "open_mosaic",
+    "pack",
     "picture",
     "plan",
     "point",
@@ -300,6 +313,13 @@ _PLACES = {
         "complementarity",
     ),
     "tessera_mosaic.pipeline.downstream.train": ("TrainRequest", "Trained", "train"),
+    "tessera_mosaic.pipeline.downstream.field": ("Field", "FieldPrediction"),
+    "tessera_mosaic.pipeline.downstream.field_pack": (
+        "PackRequest",
+        "Packed",
+        "PackedSize",
+        "pack",
+    ),
     "tessera_mosaic.pipeline.downstream.vector_table": ("Statistic",),
     "tessera_mosaic.pipeline.embedding.encode_directory": ("Encoded", "encode_directory"),
     "tessera_mosaic.pipeline.embedding.encoder_requests": ("EncodeRequest",),

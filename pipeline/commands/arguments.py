@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from tessera_mosaic.model.precision import Precision
 from tessera_mosaic.pipeline.console import own_options
+from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.patience import PATIENCE
 from tessera_mosaic.pipeline.job.job_request import DEFAULT_FAILED_SHARE
 from tessera_mosaic.pipeline.scenes.scene import Sensor
@@ -90,6 +92,23 @@ def years(text: str) -> int | tuple[int, ...]:
     if not 0 < len(found) <= MOST_YEARS:
         raise argparse.ArgumentTypeError(f"{text!r} is no year, nor years such as 2019-2024")
     return found if dash else found[0]
+
+
+def years_of(text: str | None) -> tuple[int, ...]:
+    """Calendar years that an option names; none for all.
+
+    Raises
+    ------
+    BadInput
+        If it names no years.
+    """
+    years: list[int] = []
+    for part in text.split(",") if text else ():
+        span = re.fullmatch(r"\s*(\d{4})(?:-(\d{4}))?\s*", part)
+        if span is None or int(span[2] or span[1]) < int(span[1]):
+            raise BadInput("name years as 2024, 2019-2024 or 2019,2021", "years", text)
+        years += range(int(span[1]), int(span[2] or span[1]) + 1)
+    return tuple(years)
 
 
 def area_request(args: argparse.Namespace) -> AreaRequest:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import Any
 
+from tessera_mosaic.pipeline.commands.arguments import years_of
 from tessera_mosaic.pipeline.commands.contract import MADE, Contract
 from tessera_mosaic.pipeline.commands.progress import progress_bar
 from tessera_mosaic.pipeline.contracts.state import Kind
-from tessera_mosaic.pipeline.errors import BadInput
 
 CONTRACT = Contract(
     costs="reads the chunks on which places lie once a year",
@@ -59,20 +58,3 @@ def extract_command(args: argparse.Namespace) -> dict[str, Any]:
         for why, count in found.empty.items():
             print(f"  {count:,} rows without: {why}")
     return found.to_json()
-
-
-def years_of(text: str | None) -> tuple[int, ...]:
-    """Calendar years that an option names; none for all.
-
-    Raises
-    ------
-    BadInput
-        If it names no years.
-    """
-    years: list[int] = []
-    for part in text.split(",") if text else ():
-        span = re.fullmatch(r"\s*(\d{4})(?:-(\d{4}))?\s*", part)
-        if span is None or int(span[2] or span[1]) < int(span[1]):
-            raise BadInput("name years as 2024, 2019-2024 or 2019,2021", "years", text)
-        years += range(int(span[1]), int(span[2] or span[1]) + 1)
-    return tuple(years)

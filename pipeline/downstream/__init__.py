@@ -15,6 +15,9 @@ Mosaics: `made_tiles` says which tiles of one have data, whoever made it (`mosai
 `compare` sets one beside another; `foreign_tile` tells a tile of theirs as `chunk_reader` does one
 of ours.
 
+Fields: `field_region` reads a region in several years, `field_pack` makes a field of it that a
+`field_checkpoint` lets go on, `field_file` is its file, `field` tells vectors of one.
+
 Heads: `labels` makes labelled pixels of whatever a user has, `label_check` looks at them, `train`
 makes a head, `head_file` reads one and says which mosaic it may meet.
 

@@ -30,6 +30,7 @@ from tessera_mosaic.pipeline.downstream.artefact_stores import (
     says_otherwise,
     written_state,
 )
+from tessera_mosaic.pipeline.downstream.field_file import field_state, read_field
 from tessera_mosaic.pipeline.downstream.head_file import head_state, read_head
 from tessera_mosaic.pipeline.downstream.place_files import FORMATS, read_places
 from tessera_mosaic.pipeline.downstream.point_file import SEAL, read_points
@@ -74,8 +75,12 @@ def read_artefact(url: str) -> Artefact:
 
 
 def _tensors(path: Path) -> Artefact:
-    """A safetensors file: a head, or whatever has its state in an entry or in the JSON of one."""
+    """A safetensors file: a head, a field, or whatever has its state in the metadata."""
     state = _state_in_entries(path)
+    if state is not None and state.kind is Kind.FIELD:
+        field = field_state(read_field(str(path)))
+        said = tuple(says_otherwise({STATE: state.to_json()}, field))
+        return Artefact(str(path), replace(field, digests=(_sha256(path),)), said)
     if state is not None and state.kind is not Kind.HEAD:
         return Artefact(str(path), replace(state, digests=(*state.digests, _sha256(path))))
     read = read_head(str(path))

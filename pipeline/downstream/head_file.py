@@ -16,8 +16,7 @@ from tessera_mosaic.pipeline.contracts.state import (
     State,
 )
 from tessera_mosaic.pipeline.errors import BadInput
-from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.io.urls import folder_and_key
+from tessera_mosaic.pipeline.io.file_place import file_place
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, state_of
 
 
@@ -55,7 +54,7 @@ def read_head(url: str) -> ReadHead:
     BadInput
         If there is none, or it is no head, or not as it was written.
     """
-    storage, key = _place(url)
+    storage, key = file_place(url, "head")
     try:
         # One byte more than a head may have, so that a larger file is not read whole.
         data = storage.read_range(key, 0, MOST_BYTES + 1)
@@ -69,7 +68,7 @@ def read_head(url: str) -> ReadHead:
 
 def write_head(url: str, head: Head) -> bytes:
     """Write a head to a path or URL, whole, and return its bytes."""
-    storage, key = _place(url)
+    storage, key = file_place(url, "head")
     data = encode_head(head, {STATE: head_state(head).to_json()})
     storage.write(key, data)
     return data
@@ -109,20 +108,38 @@ def check_mosaic(head: Head, mosaic: AnyMosaic, extra: bool = False) -> None:
         If the mosaic has another fingerprint, or embeddings of another length, or the head takes
         numbers that nobody can give.
     """
-    if head.extra and not extra:
+    if not extra:
+        check_extra(head)
+    check_embeddings(head, state_of(mosaic), mosaic.storage.url)
+
+
+def check_extra(head: Head) -> None:
+    """Refuse a head that takes numbers which nobody can give it."""
+    if head.extra:
         raise BadInput(
             f"it takes {', '.join(head.extra)} beside the embeddings, which only `map` can give it",
             "head",
         )
-    chain = (state_of(mosaic), head_state(head))
+
+
+def check_embeddings(head: Head, embeddings: State, where: str) -> None:
+    """Check that a head was trained on embeddings like those of a mosaic or a field.
+
+    Parameters
+    ----------
+    head
+        The head.
+    embeddings
+        What a mosaic with these embeddings says of itself.
+    where
+        Path or URL of what has them, for the message.
+
+    Raises
+    ------
+    BadInput
+        If they are others, or of another length.
+    """
+    chain = (embeddings, head_state(head))
     for rule in (other_embeddings, other_depth):
         if said := rule(chain, 1):
-            raise BadInput(f"{said}: train one on {mosaic.storage.url}", "head")
-
-
-def _place(url: str) -> tuple[Storage, str]:
-    """The folder of a file, and its key there."""
-    folder, key = folder_and_key(url)
-    if not key:
-        raise BadInput("it names a folder, not a file", "head", url)
-    return Storage(folder), key
+            raise BadInput(f"{said}: train one on {where}", "head")

@@ -20,9 +20,9 @@ import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tessera_mosaic.model.heads import files
-from tessera_mosaic.model.heads.files import ENTRY, encode_head
+from tessera_mosaic.model.heads.files import FORMAT, encode_head
 from tessera_mosaic.model.heads.head import Head, HeadClass, HeadKind, Task, TrainingSpace
+from tessera_mosaic.model.sealed_tensors import digest_of
 from tessera_mosaic.pipeline.downstream.head_file import read_head
 from tessera_mosaic.pipeline.downstream.place_files import read_places
 from tessera_mosaic.pipeline.errors import BadInput, Corrupt, StoreError, TesseraError
@@ -289,7 +289,7 @@ HEAD = encode_head(
 )
 (_LENGTH,) = struct.unpack_from("<Q", HEAD)
 HEADER = json.loads(HEAD[8 : 8 + _LENGTH])
-TOLD = json.loads(HEADER["__metadata__"][ENTRY])
+TOLD = json.loads(HEADER["__metadata__"][FORMAT.entry])
 
 
 @st.composite
@@ -303,8 +303,8 @@ def heads(draw: st.DrawFn) -> bytes:
     told = draw(spoiled(TOLD))
     tensors = safetensors.numpy.load(HEAD)
     if isinstance(told, dict):
-        told["sha256"] = files._digest(told, tensors)
-    return safetensors.numpy.save(tensors, {ENTRY: json.dumps(told)})
+        told["sha256"] = digest_of(told, tensors)
+    return safetensors.numpy.save(tensors, {FORMAT.entry: json.dumps(told)})
 
 
 @fuzz

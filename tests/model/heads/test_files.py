@@ -13,8 +13,7 @@ import safetensors.numpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tessera_mosaic.model.heads import files
-from tessera_mosaic.model.heads.files import ENTRY, SEAL, decode_head, encode_head
+from tessera_mosaic.model.heads.files import FORMAT, decode_head, encode_head
 from tessera_mosaic.model.heads.head import (
     Head,
     HeadClass,
@@ -23,6 +22,7 @@ from tessera_mosaic.model.heads.head import (
     Task,
     TrainingSpace,
 )
+from tessera_mosaic.model.sealed_tensors import MOST_VALUES, SEAL, digest_of
 
 
 def head(classes: int = 2, dims: int = 4, kind: HeadKind = HeadKind.LOGISTIC) -> Head:
@@ -83,7 +83,7 @@ def test_a_tampered_head_is_refused() -> None:
 
 
 def test_a_head_that_tells_more_than_any_head_is_refused() -> None:
-    told = json.loads(_told(DATA)) | {"scores": {"folds": [[]] * (files.MOST_VALUES // 2)}}
+    told = json.loads(_told(DATA)) | {"scores": {"folds": [[]] * (MOST_VALUES // 2)}}
     with pytest.raises(HeadError, match="tells more than 1,000,000 values"):
         decode_head(_with(DATA, told))
 
@@ -137,8 +137,8 @@ def test_sealed_tensors_of_other_shapes_are_refused(data: Any) -> None:
         return
     tensors[name] = np.full(shape, value, kind)
     told = json.loads(_told(DATA))
-    told[SEAL] = files._digest(told, tensors)
-    sealed = safetensors.numpy.save(tensors, {ENTRY: json.dumps(told)})
+    told[SEAL] = digest_of(told, tensors)
+    sealed = safetensors.numpy.save(tensors, {FORMAT.entry: json.dumps(told)})
     again, message = read(sealed)
     assert "\n" not in message
     assert again is None or again.layers["weight"].shape == (2, 4)
@@ -154,13 +154,13 @@ def read(data: bytes) -> tuple[Head | None, str]:
 
 def _told(data: bytes) -> str:
     (length,) = struct.unpack_from("<Q", data)
-    return str(json.loads(data[8 : 8 + length])["__metadata__"][ENTRY])
+    return str(json.loads(data[8 : 8 + length])["__metadata__"][FORMAT.entry])
 
 
 def _with(data: bytes, told: dict[str, Any]) -> bytes:
-    return safetensors.numpy.save(safetensors.numpy.load(data), {ENTRY: json.dumps(told)})
+    return safetensors.numpy.save(safetensors.numpy.load(data), {FORMAT.entry: json.dumps(told)})
 
 
 def _sealed(data: bytes, told: dict[str, Any]) -> bytes:
-    told = told | {SEAL: files._digest(told, safetensors.numpy.load(data))}
+    told = told | {SEAL: digest_of(told, safetensors.numpy.load(data))}
     return _with(data, told)

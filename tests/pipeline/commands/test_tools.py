@@ -63,6 +63,7 @@ SOUND: dict[str, dict[str, Any]] = {
     "fuse": {"points": "a.csv", "product": ["mosaic:m.zarr", "geoclip"], "year": 2024, "folds": 5},
     "map": {**REGION_OF_STORE, "head": "a.head", "year": 2024, "out": "map.zarr", "unknown": 99},
     "search": {"store": "m.zarr", "year": 2024, "like": "2.9,50.8;3,50.8", "out": "a.parquet"},
+    "pack": {**REGION_OF_STORE, "years": ["2019-2024"], "out": "f.safetensors", "ratio": 50},
     "changed": {**REGION_OF_STORE, "from": 2023, "to": 2024, "out": "c.zarr"},
     "points": {"map": "map.zarr", "n": 100, "out": "a.csv", "design": "random"},
     "areas": {"map": "map.zarr", "labelled": "a.csv"},
