@@ -36,7 +36,7 @@ class HeldWeights:
     Parameters
     ----------
     payload
-        Its tensors by name; of a pickle whatever dictionary it holds.
+        Its tensors by name; of a pickle the dictionary that it holds, empty where it holds none.
     safetensors
         Whether it is of that format.
     metadata
@@ -99,9 +99,7 @@ def _read_pickled(path: Path) -> dict[Any, Any]:
         foreign = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = f"it asks to run {foreign[1]}" if foreign else "it is damaged"
         raise CheckpointError(f"it cannot be read safely as weights: {reason}") from None
-    if not isinstance(payload, dict):
-        raise CheckpointError("it holds no parameters by name")
-    return payload
+    return payload if isinstance(payload, dict) else {}
 
 
 def _refuse_swelling(path: Path) -> None:
