@@ -38,7 +38,7 @@ def bare() -> Container:
 
 
 def test_all_modules_import(bare: Container) -> None:
-    done = bare.run(sys.executable, CHECK)
+    done = bare.run(sys.executable, CHECK, timeout=500)
     assert done.returncode == 0, done.stderr
     assert "modules import on Python" in done.stdout
 
