@@ -12,6 +12,7 @@ import contextlib
 import http.client
 import io
 import math
+import re
 import select
 import socket
 import threading
@@ -24,11 +25,17 @@ from typing import Any
 from tessera_mosaic.pipeline.io.certificates import trust
 from tessera_mosaic.pipeline.io.private_hosts import Hosts
 from tessera_mosaic.pipeline.io.throttle import IN_FLIGHT
-from tessera_mosaic.pipeline.io.tls import Wire, secured
+from tessera_mosaic.pipeline.io.tls import Wire, secured, unread
 from tessera_mosaic.pipeline.io.web_addresses import Address, Proxy, Server, request_head
 
 MOST_SERVERS = 64
 """Servers to which connections are kept, `IN_FLIGHT` to each."""
+
+MOST_SIZE_LINE = 1 << 12
+"""Longest line that tells the size of a chunk."""
+
+SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;[^\n]*)?\r?\n")
+"""Size of a chunk, and what may stand behind it."""
 
 
 class Unreachable(OSError):
@@ -72,21 +79,88 @@ class Deadline(threading.local):
 
 
 class Timely(io.RawIOBase):
-    """What comes in by a socket, in time or not at all."""
+    """What comes in by a socket, in time or not at all.
+
+    Attributes
+    ----------
+    has_more
+        Whether more had come than the answer, once that was read.
+    """
+
+    has_more = False
 
     def __init__(self, sock: Wire, silence: float, deadline: Deadline) -> None:
         self._sock, self._silence, self._deadline = sock, silence, deadline
+        self.is_read = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self.is_read:
+            return 0
         self._sock.settimeout(self._deadline.wait(self._silence))
         return self._sock.recv_into(buffer)
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """What `http.client` reads one answer from."""
-        return io.BufferedReader(self)
+        return _OneAnswer(self)
+
+
+class _OneAnswer(io.BufferedReader):
+    """What holds an answer, and perhaps more than it, until it is closed."""
+
+    def close(self) -> None:
+        if isinstance(self.raw, Timely) and not self.closed:
+            self.raw.is_read = True
+            self.raw.has_more = bool(self.peek(1))
+        super().close()
+
+
+class Reply(http.client.HTTPResponse):
+    """An answer that can be read in one way alone.
+
+    Parameters
+    ----------
+    came
+        What comes in by the connection.
+    method
+        What was asked.
+    """
+
+    def __init__(self, came: Timely, method: str) -> None:
+        self.came = came
+        wire: Any = came
+        super().__init__(wire, method=method)
+
+    def begin(self) -> None:
+        """Read the head of the answer, and what may come before it.
+
+        Raises
+        ------
+        OSError, http.client.HTTPException
+            If there is none, or it does not tell where its body ends.
+        """
+        super().begin()
+        while 102 <= self.status < 200:
+            # It says that an answer will come, as 100 does, which is read over already.
+            self.headers = None  # type: ignore[assignment]
+            super().begin()
+        codings = self.headers.get_all("Transfer-Encoding", [])
+        lengths = {each.strip() for each in self.headers.get_all("Content-Length", [])}
+        if codings and (len(codings) > 1 or not self.chunked):
+            raise http.client.HTTPException("its body is in a coding that was not asked for")
+        if len(lengths) > 1 or not all(each.isascii() and each.isdigit() for each in lengths):
+            raise http.client.HTTPException("it does not tell the length of its body")
+        if self.status == http.client.SWITCHING_PROTOCOLS or (codings and lengths):
+            self.will_close = True
+
+    def _read_next_chunk_size(self) -> int:
+        """Of `http.client`, whose own takes sizes below 0 and reads on without end."""
+        match = SIZE_LINE.fullmatch(self.fp.readline(MOST_SIZE_LINE))
+        if match is None:
+            raise ValueError("it is no size of a chunk")
+        return int(match[1], 16)
 
 
 @dataclass(frozen=True)
@@ -103,7 +177,7 @@ class Exchange:
         Where the connection leads; None for the proxy.
     """
 
-    response: http.client.HTTPResponse
+    response: Reply
     sock: Wire
     server: Server | None
 
@@ -177,7 +251,8 @@ class Connections:
     def end(self, exchange: Exchange, is_whole: bool) -> None:
         """Keep a connection whose answer was read to its end, and close any other."""
         response, sock = exchange.response, exchange.sock
-        if not is_whole or response.will_close:
+        has_more = response.came.has_more or unread(sock)
+        if not is_whole or response.will_close or has_more:
             # What was not read must not be taken for the next answer.
             response.close()
             sock.close()
@@ -229,14 +304,13 @@ class Connections:
             raise
         return sock
 
-    def _answer(self, sock: Wire, method: str, request: bytes) -> http.client.HTTPResponse:
+    def _answer(self, sock: Wire, method: str, request: bytes) -> Reply:
         """Send a request by a connection; the answer, of which the head is read."""
         sock.settimeout(self._connect)
         # Who hangs up in the midst of a request may have said why.
         with contextlib.suppress(BrokenPipeError):
             sock.sendall(request)
-        came: Any = self._timely(sock)
-        response = http.client.HTTPResponse(came, method=method)
+        response = Reply(self._timely(sock), method)
         response.begin()
         return response
 

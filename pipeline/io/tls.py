@@ -51,6 +51,12 @@ def secured(
     return context.wrap_socket(wire, server_hostname=host)
 
 
+def unread(wire: Wire) -> bool:
+    """Whether bytes that were received lie in a connection, where its socket does not show them."""
+    pending = getattr(wire, "pending", None)
+    return pending is not None and pending() > 0
+
+
 class _Nested:
     """TLS within TLS, which `ssl` has for buffers of bytes alone."""
 
@@ -62,6 +68,10 @@ class _Nested:
         self._tls = context.wrap_bio(self._came, self._due, server_hostname=host)
         self.settimeout, self.fileno, self.close = wire.settimeout, wire.fileno, wire.close
         self._do(self._tls.do_handshake)
+
+    def pending(self) -> int:
+        """Bytes that were received, of either layer."""
+        return self._tls.pending() + self._came.pending + self._wire.pending()
 
     def sendall(self, data: bytes) -> None:
         """Send bytes; of a buffer in memory all are taken at once."""

@@ -16,6 +16,9 @@ PORTS = {"http": 80, "https": 443}
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """What may be the name of a header, by RFC 9110."""
 
+HOST = re.compile(r"[0-9A-Za-z._-]+|[0-9A-Fa-f:.]+")
+"""What may be the name of a host, or its number."""
+
 ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 """A byte of an address that is encoded."""
 
@@ -171,6 +174,8 @@ def _server(scheme: str, host: str | None, port: int | None) -> Server:
     if scheme not in PORTS or not host:
         raise ValueError(f"there is no server at {host!r}")
     name = host.rstrip(".") if host.isascii() else host.rstrip(".").encode("idna").decode()
+    if HOST.fullmatch(name) is None:
+        raise ValueError(f"{name[:80]!r} is no host")
     return Server(scheme, name, PORTS[scheme] if port is None else port)
 
 

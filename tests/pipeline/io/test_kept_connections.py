@@ -13,9 +13,11 @@ import pytest
 from tessera_mosaic.pipeline.errors import Corrupt, Gone, SceneError, TimedOut
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.http import Patience
+from tessera_mosaic.pipeline.io.web_addresses import Address
 
 OK = b"HTTP/1.1 206 P\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 206 P\r\nContent-Range: bytes 0-1/9\r\nTransfer-Encoding: chunked\r\n\r\n"
+PART = b"HTTP/1.1 206 P\r\nContent-Range: bytes 0-1/9\r\n"
 EVIL = b"HTTP/1.1 206 P\r\nContent-Range: bytes 0-1/9\r\nContent-Length: 2\r\n\r\nno"
 
 
@@ -85,8 +87,19 @@ def asked(server: Scripted, times: int) -> list[bytes | type[SceneError]]:
         (b"HTTP/1.1 404 N\r\nContent-Length: 2\r\n\r\nno", Gone, [2]),
         (b"HTTP/1.1 404 N\r\nContent-Length: 0\r\n\r\n", Gone, None),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"ok", [2]),
+        (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + OK, b"ok", [2]),
         # What follows an answer, or is left of it, is not the next one.
-        (OK + EVIL, b"ok", None),
+        (OK + EVIL, b"ok", [1, 1]),
+        (OK + EVIL[:9], b"ok", [1, 1]),
+        (b"HTTP/1.1 204 N\r\n\r\n" + EVIL, Corrupt, [1, 1]),
+        (b"HTTP/1.1 101 S\r\n\r\n" + EVIL, Corrupt, [1, 1]),
+        # Who tells the end of a body in two ways may mean either, or neither.
+        (PART + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\nok", TimedOut, [1, 1]),
+        (PART + b"Content-Length: 0_2\r\n\r\nok", TimedOut, [1, 1]),
+        (PART + b"Content-Length: 2\r\nTransfer-Encoding: gzip\r\n\r\nok", TimedOut, [1, 1]),
+        (CHUNKED[:-2] + b"Content-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n", b"ok", [1, 1]),
+        (CHUNKED + b"-1\r\nok\r\n0\r\n\r\n", Corrupt, [1, 1]),
+        (CHUNKED + b"0x2\r\nok\r\n0\r\n\r\n", Corrupt, [1, 1]),
         (CHUNKED + b"2\r\nok\r\nx\r\n" + EVIL, b"ok", [1, 1]),
         (CHUNKED + b"x\r\n" + EVIL, Corrupt, [1, 1]),
         (OK.replace(b": 2", b": 200") + bytes(9), b"ok", [1, 1]),
@@ -134,6 +147,12 @@ def test_headers_that_would_be_read_as_another_request_are_not_sent() -> None:
             seen.append(caught.value.kind)
         assert server.requests == []
     assert seen == ["refused"] * 6
+
+
+@pytest.mark.parametrize("host", ["a b", "a\x01", "%0d%0aX", "...", "a'b", "[fe80::1%25eth0]"])
+def test_a_host_is_a_name_or_a_number(host: str) -> None:
+    with pytest.raises(ValueError, match="is no host"):
+        Address.of(f"http://{host}/a")
 
 
 def test_threads_share_connections() -> None:
