@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from tessera_mosaic.pipeline.commands.contract import Contract, Material
+from tessera_mosaic.pipeline.console import printable
 from tessera_mosaic.pipeline.contracts.rules import Verdict
 from tessera_mosaic.pipeline.downstream.check import ChainCheck, CheckRequest, check
 
@@ -39,7 +40,7 @@ def check_command(args: argparse.Namespace) -> dict[str, Any]:
 def print_check(found: ChainCheck) -> None:
     """Print a line a step, those of what was found below it, and the verdict."""
     for number, step in enumerate(found.steps, 1):
-        print(f"{number}. {step.verdict.value:5}  {step.name} ({step.told})")
+        print(f"{number}. {step.verdict.value:5}  {printable(step.name)} ({step.told})")
         for each in step.findings:
             print(f"   {each.verdict.value:5}  {each.message}")
     if found.verdict is Verdict.BLOCK:

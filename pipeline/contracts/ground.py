@@ -27,10 +27,11 @@ def lies_apart(chain: Sequence[State], at: int) -> str:
             if _overlap(_turned(extent), theirs):
                 return f"{state.the} lies outside {other.the}: {_swapped(state)}"
             return f"{state.the} lies at {_told(extent)}, outside {other.the} at {_told(theirs)}"
-        if Kind.FIELD in (other.kind, state.kind):
-            field, inner = (theirs, extent) if other.kind is Kind.FIELD else (extent, theirs)
-            if Kind.MOSAIC not in (other.kind, state.kind) and not _holds(field, inner):
-                return f"part of {state.the} lies outside the box of the field"
+        inner = state if other.kind is Kind.FIELD else other
+        if Kind.FIELD in (other.kind, state.kind) and inner.kind is not Kind.MOSAIC:
+            field, within = (theirs, extent) if inner is state else (extent, theirs)
+            if not _holds(field, within):
+                return f"part of {inner.the} lies outside the box of the field"
     return ""
 
 
@@ -50,8 +51,20 @@ def _grounds(chain: Sequence[State], at: int) -> Iterator[tuple[State, Extent]]:
     state = chain[at]
     for other in chain[:at]:
         places = Kind.PLACES in (state.kind, other.kind) and {state.kind, other.kind} & GROUND
+        if _on_a_mosaic(chain, state, other) or _on_a_mosaic(chain, other, state):
+            continue
         if other.extent is not None and (places or other in parents(chain, at)):
             yield other, other.extent
+
+
+def _on_a_mosaic(chain: Sequence[State], state: State, field: State) -> bool:
+    """Whether an artefact does not have to lie in a field, since it lies on a mosaic."""
+    if field.kind is not Kind.FIELD or state.kind in GROUND or state.extent is None:
+        return False
+    if state.made_from(Kind.FIELD) & set(field.digests):
+        return False
+    grounds = [each.extent for each in chain if each.kind is Kind.MOSAIC and each.extent]
+    return any(_overlap(state.extent, ground) for ground in grounds)
 
 
 def _possible(extent: Extent) -> bool:

@@ -26,9 +26,12 @@ def whole(value: Any, least: int = 0) -> int:
 
 def number(value: Any) -> float:
     """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError("it is no number")
-    return value
+    try:
+        if type(value) in (int, float) and math.isfinite(value):
+            return value
+    except OverflowError:
+        pass
+    raise ValueError("it is no number")
 
 
 def fill(value: Any) -> float:

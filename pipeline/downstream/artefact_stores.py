@@ -70,9 +70,10 @@ def read_store(url: str) -> Artefact:
     storage = Storage(url)
     try:
         root = storage.read_document(ROOT)
-        attributes = read_json(root)["attributes"]
     except FileNotFoundError:
         raise BadInput("there is no artefact: it has no zarr.json", "artefacts", url) from None
+    try:
+        attributes = read_json(root)["attributes"]
     except (ValueError, LookupError, TypeError):
         raise BadInput(f"its {ROOT} is damaged", "artefacts", url) from None
     if not isinstance(attributes, dict):

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from tessera_mosaic.pipeline.console import printable
 from tessera_mosaic.pipeline.contracts.state import (
     LON_LAT,
     STATE,
@@ -24,6 +25,8 @@ from tessera_mosaic.pipeline.contracts.state import (
     beside,
     decode_state,
 )
+from tessera_mosaic.pipeline.contracts.state import MOST_BYTES as MOST_STATE
+from tessera_mosaic.pipeline.contracts.values import text, years
 from tessera_mosaic.pipeline.downstream.artefact_stores import (
     Artefact,
     read_store,
@@ -36,9 +39,13 @@ from tessera_mosaic.pipeline.downstream.place_files import FORMATS, read_places
 from tessera_mosaic.pipeline.downstream.point_file import SEAL, read_points
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.foreign_json import read_json
+from tessera_mosaic.pipeline.io.urls import is_local, local_path
 
 MOST_BYTES = 64 << 20
 """Largest document that is read."""
+
+TABLES = frozenset({Kind.HITS, Kind.VECTORS, Kind.FUSED, Kind.BLOCKS})
+"""What tables with a state may be."""
 
 ROWS = 4096
 """Rows of a table whose vectors are looked at."""
@@ -60,8 +67,8 @@ def read_artefact(url: str) -> Artefact:
     BadInput
         If there is none, or nothing that commands write or read.
     """
-    path = Path(url)
-    if "://" in url or path.is_dir():
+    path = Path(local_path(url))
+    if not is_local(url) or path.is_dir():
         return read_store(url)
     if not path.is_file():
         raise BadInput("there is no such file or store", "artefacts", url)
@@ -75,14 +82,12 @@ def read_artefact(url: str) -> Artefact:
 
 
 def _tensors(path: Path) -> Artefact:
-    """A safetensors file: a head, a field, or whatever has its state in the metadata."""
+    """A safetensors file: a head or a field."""
     state = _state_in_entries(path)
     if state is not None and state.kind is Kind.FIELD:
         field = field_state(read_field(str(path)))
         said = tuple(says_otherwise({STATE: state.to_json()}, field))
         return Artefact(str(path), replace(field, digests=(_sha256(path),)), said)
-    if state is not None and state.kind is not Kind.HEAD:
-        return Artefact(str(path), replace(state, digests=(*state.digests, _sha256(path))))
     read = read_head(str(path))
     derived = head_state(read.head)
     faults = () if state is None else says_otherwise({STATE: state.to_json()}, derived)
@@ -112,6 +117,9 @@ def _table(path: Path) -> Artefact:
             state = decode_state(told[STATE.encode()]) if STATE.encode() in told else None
             if state is None:
                 return _places(path)
+            _check_kind(state, TABLES)
+            if len(names) < len(file.schema_arrow.names):
+                raise BadInput("two of its columns have one name")
             vectors = sorted(name for name in names if name[:1] == "e" and name[1:].isdigit())
             columns = [*vectors, *(names & {"lon", "lat"})]
             rows = next(file.iter_batches(ROWS, columns=columns), None) if columns else None
@@ -122,8 +130,19 @@ def _table(path: Path) -> Artefact:
     return Artefact(str(path), replace(state, digests=(*state.digests, _sha256(path))))
 
 
+def _check_kind(state: State, kinds: frozenset[Kind]) -> None:
+    """Refuse a file that says it is what such files are not."""
+    if state.kind not in kinds:
+        raise BadInput(f"its state is that of another kind of file: {state.kind.value}")
+
+
 def _as_held(state: State, columns: Mapping[str, Any], vectors: list[str]) -> State:
     """The state of a table, as its first rows bear it out."""
+    for name, column in columns.items():
+        kind = column.type
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
+            raise BadInput(f"its column {printable(name)} holds no numbers")
+    columns = {name: column.cast(pa.float64(), safe=False) for name, column in columns.items()}
     if vectors and state.numbers is Numbers.VALUES:
         values = np.stack([columns[name].to_numpy(zero_copy_only=False) for name in vectors])
         values = values[np.isfinite(values)]
@@ -159,10 +178,11 @@ def _document(path: Path) -> Artefact:
         return Artefact(str(path), replace(_areas(told, state), digests=(_sha256(path),)))
     if state is None:
         return _places(path)
+    _check_kind(state, TABLES)
     try:
         held = [feature["properties"] for feature in told["features"]]
         lon, lat = (np.array([row[name] for row in held], float) for name in ("lon", "lat"))
-    except (LookupError, TypeError, ValueError):
+    except (LookupError, TypeError, ValueError, OverflowError):
         raise BadInput("its features have no lon and lat") from None
     state = replace(state, extent=_bounds(lon, lat) or state.extent)
     return Artefact(str(path), replace(state, digests=(_sha256(path),)))
@@ -179,13 +199,20 @@ def _areas(told: Mapping[str, Any], state: State | None) -> State:
         and all(isinstance(each.get(name), int | float) for name in ("low", "high"))
         for each in estimates
     )
-    state = state or State(Kind.AREAS, design=str(told.get("design") or "") or None)
-    year, unit = told.get("year"), told.get("unit")
+    state = state or State(Kind.AREAS)
+    _check_kind(state, frozenset({Kind.AREAS}))
+    try:
+        year, unit, design = (told.get(name) or None for name in ("year", "unit", "design"))
+        state = replace(
+            state,
+            years=state.years if year is None else years([year]),
+            unit=state.unit if unit is None else text(unit),
+            design=None if design is None else text(design),
+        )
+    except ValueError as error:
+        raise BadInput(f"its year, unit or design is damaged: {error}") from None
     return replace(
         state,
-        years=(year,) if isinstance(year, int) else state.years,
-        unit=unit if isinstance(unit, str) and unit else state.unit,
-        design=str(told["design"]) if told.get("design") else None,
         uncertainty=(state.uncertainty or "intervals") if sure and estimates else None,
     )
 
@@ -201,7 +228,10 @@ def _csv(path: Path) -> Artefact:
     told = Path(beside(str(path)))
     if not told.is_file():
         return _places(path)
-    state = decode_state(told.read_bytes()[:MOST_BYTES])
+    with told.open("rb") as file:
+        # One byte more than a state may have, so that a longer one is not read whole.
+        state = decode_state(file.read(MOST_STATE + 1))
+    _check_kind(state, TABLES)
     places = read_places(path).shapes
     extent = _shapes_extent(places)
     return Artefact(
@@ -224,6 +254,9 @@ def _shapes_extent(shapes: Any) -> Extent | None:
 
 def _raster(path: Path) -> Artefact:
     """A raster of labels, of which only the digest is known."""
+    with path.open("rb") as file:
+        if file.read(4) not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            raise BadInput("it is no TIFF file")
     return Artefact(str(path), State(Kind.PLACES, (_sha256(path),)))
 
 

@@ -12,6 +12,7 @@ from tessera_mosaic.pipeline.contracts.rules import Finding, Verdict, judged
 from tessera_mosaic.pipeline.contracts.state import Kind, State
 from tessera_mosaic.pipeline.downstream.artefacts import Artefact, read_artefact
 from tessera_mosaic.pipeline.errors import Altered, BadInput
+from tessera_mosaic.pipeline.io.urls import is_local, local_path, plain
 
 AS_IT_IS = "whole"
 """Name of the rule that an artefact is what it says, by its own bytes."""
@@ -53,7 +54,7 @@ class CheckStep:
     Parameters
     ----------
     name
-        Its path or URL.
+        Its path or URL, without what may be a credential.
     state
         What it says of itself; None where it cannot be read.
     findings
@@ -158,19 +159,27 @@ def replayed(artefacts: Sequence[Artefact]) -> ChainCheck:
     states = [each.state for each in artefacts]
     steps = []
     for number, each in enumerate(artefacts):
+        name = plain(each.name)
         faults = tuple(Finding(AS_IT_IS, Verdict.BLOCK, fault) for fault in each.faults)
         if each.readable:
-            steps.append(CheckStep(each.name, each.state, (*faults, *judged(states, number))))
+            steps.append(CheckStep(name, each.state, (*faults, *judged(states, number))))
         else:
-            steps.append(CheckStep(each.name, None, faults))
+            steps.append(CheckStep(name, None, faults))
     return ChainCheck(tuple(steps))
 
 
 def _read(name: str) -> Artefact:
-    if "://" not in name and not Path(name).exists():
+    try:
+        is_there = not is_local(name) or Path(local_path(name)).exists()
+    except OSError:
+        is_there = False
+    if not is_there:
         raise BadInput("there is no such file or store", "artefacts", name)
     try:
         return read_artefact(name)
     except (BadInput, Altered) as error:
-        # It stands in the chain as places that nobody knows: no rule says anything of them.
-        return Artefact(name, State(Kind.PLACES), (str(error.args[0]),), readable=False)
+        fault = str(error.args[0])
+    except OSError as error:
+        fault = f"it cannot be read: {error.strerror}"
+    # It stands in the chain as places that nobody knows: no rule says anything of them.
+    return Artefact(name, State(Kind.PLACES), (fault,), readable=False)

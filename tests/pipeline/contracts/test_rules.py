@@ -68,6 +68,16 @@ def test_a_field_is_not_asked_outside_its_box() -> None:
     assert "outside the field" in said(FIELD, far)[0][1]
     turned = replace(PLACES, extent=(50.12, 2.12, 50.15, 2.15))
     assert said(FIELD, turned)[0][1].endswith("of the file of places are swapped")
+    assert said(beside, FIELD)[0] == said(FIELD, beside)[0]
+
+
+def test_what_lies_on_the_mosaic_need_not_lie_in_a_field_of_part_of_it() -> None:
+    table = replace(MOSAIC.leads_to(Kind.VECTORS), years=(2022,), extent=(2.0, 50.0, 2.5, 50.5))
+    places = replace(PLACES, extent=table.extent)
+    for chain in ((FIELD, table), (FIELD, places), (places, FIELD)):
+        assert said(MOSAIC, *chain) == []
+    of_field = replace(table, inputs=(*table.inputs, Input(Kind.FIELD, "d0")))
+    assert "outside the box of the field" in said(MOSAIC, FIELD, of_field)[0][1]
 
 
 def test_places_that_reach_beyond_a_mosaic_are_warned_of() -> None:

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 from hypothesis import given
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from tessera_mosaic.pipeline.contracts.state import STATE, Kind, State, encode_state
 from tessera_mosaic.pipeline.downstream.artefacts import read_artefact
+from tessera_mosaic.pipeline.downstream.check import CheckRequest, check
 from tessera_mosaic.pipeline.errors import BadInput
 
 FIELD = State(Kind.FIELD, ("d0",), fingerprint="f0", extent=(2.0, 50.0, 3.0, 51.0), years=(2024,))
@@ -72,3 +75,39 @@ def test_a_store_of_rubbish_is_refused_in_one_line(tmp_path: Path, attributes: o
     with pytest.raises(BadInput) as refused:
         read_artefact(str(tmp_path))
     assert "\n" not in str(refused.value)
+
+
+COLUMNS = {"e0": [0.5], "lon": [2.5], "lat": [50.5]}
+
+
+@pytest.mark.parametrize(
+    ("state", "columns", "said"),
+    [
+        ({"pixel": 10**400}, {}, "pixel: it is no number"),
+        ({"kind": "mosaic"}, {}, "its state is that of another kind of file: mosaic"),
+        ({}, {"lon": ["x"]}, "its column lon holds no numbers"),
+        ({}, {"e0": [[1.0]]}, "its column e0 holds no numbers"),
+    ],
+)
+def test_a_table_that_says_what_it_does_not_hold_is_refused(
+    tmp_path: Path, state: dict[str, object], columns: dict[str, list[object]], said: str
+) -> None:
+    path = tmp_path / "a.parquet"
+    told = {STATE: json.dumps({"version": 1, "kind": "fused", "numbers": "values"} | state)}
+    pq.write_table(pa.table(COLUMNS | columns).replace_schema_metadata(told), path)
+    with pytest.raises(BadInput, match=said):
+        read_artefact(str(path))
+
+
+def test_what_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(b"no raster")
+    path = tmp_path / "p.csv"
+    path.write_text("lon,lat\n2,50\n")
+    names = (f"file://{path}", str(tmp_path / "a.tif"), "/proc/self/mem", "s3://u:SECRET@b/x")
+    found = check(CheckRequest(names))
+    said = [each.findings[0].message if each.findings else "" for each in found.steps]
+    assert said[:3] == ["", "it is no TIFF file", "it cannot be read: Input/output error"]
+    assert "its address holds a password" in said[3]
+    assert "SECRET" not in json.dumps(found.to_json())
+    with pytest.raises(BadInput, match="there is no such file"):
+        check(CheckRequest(("a" * 5000,)))
