@@ -23,7 +23,7 @@ def option_words(name: str, action: argparse.Action, value: Any) -> list[str]:
     Raises
     ------
     BadInput
-        If it is of the wrong kind.
+        If it is of the wrong kind, or would be read as another option.
 
     Examples
     --------
@@ -43,6 +43,9 @@ def option_words(name: str, action: argparse.Action, value: Any) -> list[str]:
         return values
     option = action.option_strings[-1]
     if action.nargs in ("+", "*"):
+        # They are words of their own, and would be read as other options.
+        if wrong := next((each for each in values if each.startswith("-")), None):
+            raise BadInput(f"{name} takes no value that begins with a hyphen, such as {wrong:.80}")
         return [option, *values] if values else []
     return [f"{option}={each}" for each in values]
 
@@ -57,4 +60,6 @@ def text_of(name: str, value: Any) -> str:
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise BadInput(f"{name} takes a text or a number")
-    return str(value)
+    if "\0" in (word := str(value)):
+        raise BadInput(f"{name} has a character of code 0 in it")
+    return word

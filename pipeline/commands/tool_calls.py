@@ -31,7 +31,7 @@ MOST_ANSWERED = 1 << 20
 """Most bytes of JSON that a call answers: more is of no use to who asks by calls."""
 
 MOST_GIVEN = 100_000
-"""Most characters of what a call gives."""
+"""Most bytes of what a call gives: systems take no word of 128 KiB or more."""
 
 
 @dataclass(frozen=True)
@@ -122,18 +122,18 @@ class Offer:
         options = {name: self.tool.options[name] for name in self.names}
         if unknown := sorted(given.keys() - options.keys()):
             raise BadInput(self._why_not(unknown[0]))
-        if sum(len(str(value)) for value in given.values()) > MOST_GIVEN:
-            raise BadInput(f"give {MOST_GIVEN:,} characters at the most, or name a file")
+        if sum(len(str(value).encode(errors="replace")) for value in given.values()) > MOST_GIVEN:
+            raise BadInput(f"give {MOST_GIVEN:,} bytes at the most, or name a file")
         for name, action in options.items():
             if name not in given and is_required(action):
                 raise BadInput("it is needed", name)
-        self._check_places(given)
         chosen = [f"--allow-host={host}" for host in self._hosts]
         places: list[str] = []
         for name, action in options.items():
             if name in given:
                 told = option_words(name, action, given[name])
                 (chosen if action.option_strings else places).extend(told)
+        self._check_places(given)
         return [*self.tool.words, *chosen, "--json", *(["--", *places] if places else [])]
 
     @property
@@ -190,6 +190,9 @@ def is_below(place: str, allowed: str) -> bool:
     (True, False)
     """
     if is_local(place) and is_local(allowed):
+        if local_path(place).startswith("~"):
+            # Some libraries take it for the user's home, and others for a name.
+            return False
         inner, outer = (os.path.realpath(local_path(each)) for each in (place, allowed))
         return inner != outer and os.path.commonpath((inner, outer)) == outer
     if is_local(place) or is_local(allowed):

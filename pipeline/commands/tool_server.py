@@ -195,7 +195,11 @@ async def answer(words: list[str], limits: Limits) -> Answer:
     if len(out) > limits.most_answered:
         told = f"it tells more than {limits.most_answered:,} bytes: ask for less"
         return Answer(ExitCode.FAILED, message=told)
-    result = json.loads(out) if out.strip() else None
+    try:
+        result = json.loads(out) if out.strip() else None
+    except ValueError:
+        # Who ended it did so while it told.
+        return Answer(code or ExitCode.FAILED, message="it ended before its answer was whole")
     last = said.decode(errors="replace").strip().rpartition("\n")[2]
     message = "" if code in (ExitCode.DONE, ExitCode.SOME_TILES_FAILED) else one_line(last)
     return Answer(code, result, without_credentials(message, words))

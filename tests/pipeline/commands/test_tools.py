@@ -293,6 +293,8 @@ def test_only_what_changes_nothing_is_offered_unless_writes_are_allowed() -> Non
         ("plan", {**SOUND["plan"], "year": [2024]}, "year takes one value"),
         ("plan", {**SOUND["plan"], "year": None}, "year takes a text or a number"),
         ("plan", {**SOUND["plan"], "region": "x" * 200_000}, "or name a file"),
+        ("plan", {**SOUND["plan"], "region": "\u00e9" * 60_000}, "or name a file"),
+        ("plan", {**SOUND["plan"], "region": "a\0b"}, "region has a character of code 0 in it"),
     ],
 )
 def test_what_is_not_offered_is_refused(name: str, given: dict[str, Any], told: str) -> None:
@@ -306,8 +308,15 @@ def test_commands_write_where_they_may_alone() -> None:
         with pytest.raises(BadInput, match="does not lie below /data/maps"):
             writing["map"].words({**SOUND["map"], "out": place})
     assert "--out=/data/maps/a" in writing["map"].words({**SOUND["map"], "out": "/data/maps/a"})
+    # Neither does a value of several words become another option.
+    for name, option in (("pack", "years"), ("run", "overwrite"), ("pretrain", "data")):
+        given = {**SOUND[name], option: ["2024", "--log-file=/etc/a"]}
+        with pytest.raises(BadInput, match=f"{option} takes no value that begins with a hyphen"):
+            writing[name].words(given)
     # A place that nobody names is one, too.
     with pytest.raises(BadInput, match="out demo: it does not lie below"):
         writing["demo"].words({})
     assert is_below("s3://bucket/maps/a", "s3://bucket/maps/")
     assert not is_below("s3://bucket/maps/../a", "s3://bucket/maps")
+    for home in ("~/a", "file://~/a", "~root/a"):
+        assert not is_below(home, ".")
