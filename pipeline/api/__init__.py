@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from tessera_mosaic.pipeline.downstream.area_result import AreaResult
     from tessera_mosaic.pipeline.downstream.areas import AreasRequest, areas
     from tessera_mosaic.pipeline.downstream.change_request import ChangedRequest
-    from tessera_mosaic.pipeline.downstream.check import ChainCheck, CheckRequest, CheckStep, check
+    from tessera_mosaic.pipeline.downstream.check import ChainCheck, CheckStep, check
+    from tessera_mosaic.pipeline.downstream.check_request import CheckRequest
     from tessera_mosaic.pipeline.downstream.compare import CompareRequest, Comparison, compare
     from tessera_mosaic.pipeline.downstream.environments import (
         EnvironmentScores,
@@ -275,12 +276,8 @@ _PLACES = {
     "tessera_mosaic.pipeline.downstream.area_result": ("AreaResult",),
     "tessera_mosaic.pipeline.downstream.areas": ("AreasRequest", "areas"),
     "tessera_mosaic.pipeline.downstream.change_request": ("ChangedRequest",),
-    "tessera_mosaic.pipeline.downstream.check": (
-        "ChainCheck",
-        "CheckRequest",
-        "CheckStep",
-        "check",
-    ),
+    "tessera_mosaic.pipeline.downstream.check": ("ChainCheck", "CheckStep", "check"),
+    "tessera_mosaic.pipeline.downstream.check_request": ("CheckRequest",),
     "tessera_mosaic.pipeline.downstream.make_blocks": ("Blocks", "BlocksRequest", "blocks"),
     "tessera_mosaic.pipeline.downstream.make_change": ("Changed", "changed"),
     "tessera_mosaic.pipeline.downstream.make_map": ("Mapped", "map"),

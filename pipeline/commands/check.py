@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tessera_mosaic.pipeline.commands.contract import Contract, Material
 from tessera_mosaic.pipeline.console import printable
 from tessera_mosaic.pipeline.contracts.rules import Verdict
-from tessera_mosaic.pipeline.downstream.check import ChainCheck, CheckRequest, check
+from tessera_mosaic.pipeline.downstream.check_request import CheckRequest
+
+if TYPE_CHECKING:
+    from tessera_mosaic.pipeline.downstream.check import ChainCheck
 
 CONTRACT = Contract(
     costs="reads metadata, and the objects of up to four tiles a year of each store",
@@ -31,6 +34,8 @@ def check_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_command(args: argparse.Namespace) -> dict[str, Any]:
     """Check, tell, and return the fields of `check --json`."""
+    from tessera_mosaic.pipeline.downstream.check import check
+
     found = check(CheckRequest(tuple(args.artefacts)))
     if not args.json:
         print_check(found)

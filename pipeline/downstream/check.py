@@ -11,40 +11,12 @@ from tessera_mosaic.pipeline.contracts.chain import in_order
 from tessera_mosaic.pipeline.contracts.rules import Finding, Verdict, judged
 from tessera_mosaic.pipeline.contracts.state import Kind, State
 from tessera_mosaic.pipeline.downstream.artefacts import Artefact, read_artefact
+from tessera_mosaic.pipeline.downstream.check_request import CheckRequest
 from tessera_mosaic.pipeline.errors import Altered, BadInput
 from tessera_mosaic.pipeline.io.urls import is_local, local_path, plain
 
 AS_IT_IS = "whole"
 """Name of the rule that an artefact is what it says, by its own bytes."""
-
-
-@dataclass(frozen=True)
-class CheckRequest:
-    """Artefacts to check beside one another.
-
-    Parameters
-    ----------
-    artefacts
-        Paths or URLs, in any order: one that names another by its digest comes after it, all others
-        as they are given.
-
-    Raises
-    ------
-    BadInput
-        If there is none.
-
-    Examples
-    --------
-    >>> tm.CheckRequest(("valley.zarr", "crops.head")).artefacts
-    ('valley.zarr', 'crops.head')
-    """
-
-    artefacts: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "artefacts", tuple(map(str, self.artefacts)))
-        if not self.artefacts:
-            raise BadInput("name one artefact at least", "artefacts")
 
 
 @dataclass(frozen=True)

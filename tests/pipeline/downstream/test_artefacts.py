@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from tessera_mosaic.pipeline.contracts.state import STATE, Kind, State, encode_state
 from tessera_mosaic.pipeline.downstream.artefacts import read_artefact
-from tessera_mosaic.pipeline.downstream.check import CheckRequest, check
+from tessera_mosaic.pipeline.downstream.check import check
+from tessera_mosaic.pipeline.downstream.check_request import CheckRequest
 from tessera_mosaic.pipeline.errors import BadInput
 
 FIELD = State(Kind.FIELD, ("d0",), fingerprint="f0", extent=(2.0, 50.0, 3.0, 51.0), years=(2024,))
