@@ -129,7 +129,7 @@ class Reply(http.client.HTTPResponse):
     """
 
     def __init__(self, came: Timely, method: str) -> None:
-        self.came = came
+        self.came, self.asked = came, method
         wire: Any = came
         super().__init__(wire, method=method)
 
@@ -146,6 +146,9 @@ class Reply(http.client.HTTPResponse):
             # It says that an answer will come, as 100 does, which is read over already.
             self.headers = None  # type: ignore[assignment]
             super().begin()
+        if self.asked == "CONNECT":
+            # What it says of a body says nothing: none follows.
+            return
         codings = self.headers.get_all("Transfer-Encoding", [])
         lengths = {each.strip() for each in self.headers.get_all("Content-Length", [])}
         if codings and (len(codings) > 1 or not self.chunked):

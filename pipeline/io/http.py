@@ -283,7 +283,7 @@ def _classed(error: Exception, url: str, deadline: Deadline) -> SceneError:
     where = plain(url)
     match error:
         case Unreachable():
-            return TimedOut(f"{where} cannot be reached")
+            return TimedOut(f"{where} cannot be reached: {error}"[:300])
         case TimeoutError() if deadline.dripping:
             return TooSlow(f"{where} answers too slowly")
         case TimeoutError():

@@ -69,7 +69,7 @@ class TlsServer:
         if not self.heads[-1].startswith(b"CONNECT"):
             client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain")
             return
-        client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        client.sendall(b"HTTP/1.1 200 Connection established\r\nContent-Length: none\r\n\r\n")
         with socket.create_connection(("127.0.0.1", self.ports[0])) as server:
             while True:
                 waiting = isinstance(client, ssl.SSLSocket) and client.pending()
@@ -78,6 +78,16 @@ class TlsServer:
                     if not (data := each.recv(1 << 16)):
                         return
                     (server if each is client else client).sendall(data)
+
+
+class Talkative(TlsServer):
+    """A server that says more than it was asked, as one record with its first answer."""
+
+    def _serve(self, client: socket.socket) -> None:
+        more = bytes(12_000)
+        with self._context.wrap_socket(client, True) as secure:
+            while secure.recv(1 << 16):
+                secure.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" + more)
 
 
 @pytest.fixture
@@ -116,6 +126,17 @@ def test_a_server_that_is_vouched_for(
     assert len(server.heads) == (way != "direct")
 
 
+@pytest.mark.parametrize("way", ["direct", "http", "https"])
+def test_what_was_decrypted_beyond_an_answer_is_not_the_next_one(
+    bundle: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    server = Talkative(bundle)
+    fetch = proxied(server, way, monkeypatch)
+    url = f"https://{'localhost' if way == 'direct' else 'near.example'}:{server.ports[0]}/a"
+    for _ in range(2):
+        assert fetch.read_all(Access(url), 9) == b"ok"
+
+
 @pytest.mark.parametrize("way", ["http", "https"])
 def test_a_server_that_is_another(
     bundle: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, way: str
@@ -136,5 +157,5 @@ def test_a_proxy_that_refuses(
     bundle: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     fetch = proxied(TlsServer(bundle, refuses=True), way, monkeypatch)
-    with pytest.raises(TimedOut, match=r"far\.example/a cannot be reached"):
+    with pytest.raises(TimedOut, match=r"far\.example/a cannot be reached: the proxy says 403"):
         fetch.read_all(Access("https://far.example/a"), 9)
