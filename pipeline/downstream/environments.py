@@ -193,7 +193,7 @@ def evaluate_environments(
         request.target, request.environments, features, request.tail, mosaic, request.year
     )
     rows, left_out = rows_of(table, told)
-    make_directory(out)
+    make_directory(out, "out")
     found = extrapolate(
         rows,
         request.methods,

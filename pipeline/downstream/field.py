@@ -193,12 +193,14 @@ lies within 2.9911,50.8429,2.9957,50.8471
             lons, lats, asked = np.broadcast_arrays(
                 np.asarray(lon, np.float64), np.asarray(lat, np.float64), np.asarray(year)
             )
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise BadInput(f"longitudes, latitudes and years do not go together: {error}") from None
         years = self._years(asked.ravel())
         return lons.shape, self._pixels(lons.ravel(), lats.ravel()), years
 
     def _years(self, asked: NDArray[Any]) -> NDArray[np.int64]:
+        if asked.dtype.kind not in "fiu" and len(asked):
+            raise BadInput("a calendar year is a whole number", "year", str(asked[0]))
         held = np.array(self.years)
         at = np.minimum(np.searchsorted(held, asked), len(held) - 1)
         for year in asked[held[at] != asked]:

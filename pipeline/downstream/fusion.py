@@ -44,6 +44,7 @@ from tessera_mosaic.pipeline.evaluation.published_protocol import (
     published_scores,
 )
 from tessera_mosaic.pipeline.evaluation.representations import linear_cka, participation_ratio
+from tessera_mosaic.pipeline.io.local_files import make_directory
 
 CELLS = (0.1, 0.5, 2.0, 10.0)
 """Sides in degrees of the cells that folds do not cut."""
@@ -262,6 +263,8 @@ def complementarity(
     products = products_of(request.products)
     points = read_points(request.points, request.year, request.task, request.field)
     fused = fused_points(points, products, request.year, lambda read: tell(read, len(products) + 1))
+    if request.out is not None:
+        make_directory(request.out, "out")
     kept, vectors = _scored(fused)
     notes = [note for each in fused.products for note in each.notes]
     if len(kept.points) < len(fused.points):

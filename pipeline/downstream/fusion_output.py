@@ -16,7 +16,6 @@ from tessera_mosaic.pipeline.contracts.state import STATE, encode_state
 from tessera_mosaic.pipeline.downstream.fusion import Complementarity
 from tessera_mosaic.pipeline.downstream.fusion_points import FusedPoints
 from tessera_mosaic.pipeline.evaluation.complementarity import Gain, Names
-from tessera_mosaic.pipeline.io.local_files import make_directory
 
 TABLE, SCORES, REPORT, PICTURE = "fused.parquet", "scores.csv", "fusion.json", "scores.png"
 """Names of the files."""
@@ -29,8 +28,7 @@ COLUMNS = (
 
 
 def write_fusion(folder: Path, found: Complementarity, fused: FusedPoints) -> None:
-    """Write all files into a folder, which is made where there is none."""
-    make_directory(folder)
+    """Write all files into a folder."""
     write_table(folder / TABLE, found, fused)
     write_scores(folder / SCORES, found)
     draw_scores(folder / PICTURE, found)

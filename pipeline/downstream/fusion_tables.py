@@ -56,7 +56,8 @@ class Joined:
     def spread(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         """Values of the rows at the places, NaN without a row: (P, columns)."""
         found = values[np.maximum(self.rows, 0)]
-        return np.where((self.rows >= 0)[:, None], found, np.nan).astype(np.float32)
+        with np.errstate(over="ignore"):
+            return np.where((self.rows >= 0)[:, None], found, np.nan).astype(np.float32)
 
 
 def numbers_at(product: Product, sites: Sites, year: int) -> ProductNumbers:
@@ -156,7 +157,8 @@ def columns_of_numbers(
             )
         else:
             ignored.append(name)
-    found = {name: values for name, values in found.items() if np.isfinite(values).any()}
+    ignored += [name for name, values in found.items() if not np.isfinite(values).any()]
+    found = {name: values for name, values in found.items() if name not in ignored}
     if not found:
         raise product.refused("it has no column of numbers besides lon and lat")
     return found, ignored

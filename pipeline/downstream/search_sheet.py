@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from tessera_mosaic.pipeline.errors import StoreError
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic, part_of
 from tessera_mosaic.pipeline.publishing.drawing import (
     HATCH,
@@ -154,7 +155,11 @@ def _pictures(mosaic: AnyMosaic, patches: Sequence[Patch]) -> list[Image.Image]:
 
 def _embeddings(mosaic: AnyMosaic, patch: Patch) -> NDArray[np.float32]:
     """Directions of the embeddings of a patch, float32 (SIDE, SIDE, D); NaN where there is none."""
-    found = part_of(mosaic, patch.window, patch.year)
+    try:
+        found = part_of(mosaic, patch.window, patch.year)
+    except StoreError:
+        # Its tile failed, which is told: the sheet shows what can be read.
+        return np.full((*patch.window.shape, mosaic.layout.dims), np.nan, np.float32)
     codes = found.codes.astype(np.float32)
     lengths = np.sqrt(np.square(codes).sum(axis=-1, keepdims=True))
     known = np.isfinite(found.scales)[..., None] & (lengths > 0)

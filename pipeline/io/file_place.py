@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.urls import folder_and_key
@@ -18,4 +20,10 @@ def file_place(url: str, parameter: str) -> tuple[Storage, str]:
     folder, key = folder_and_key(url)
     if not key:
         raise BadInput("it names a folder, not a file", parameter, url)
-    return Storage(folder), key
+    storage = Storage(folder)
+    if storage.folder is not None:
+        path = Path(storage.locate(key))
+        if path.exists() and not path.is_file():
+            what = "a folder" if path.is_dir() else "a device or a pipe"
+            raise BadInput(f"it is {what}, not a file", parameter, url)
+    return storage, key

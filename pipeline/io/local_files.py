@@ -142,8 +142,15 @@ def sweep_folder(folder: Path) -> int:
     return swept
 
 
-def make_directory(directory: str | Path) -> None:
+def make_directory(directory: str | Path, parameter: str = "") -> None:
     """Make a directory, and those above it, where there is none.
+
+    Parameters
+    ----------
+    directory
+        Its path.
+    parameter
+        Name of the parameter that it was given for, for the message.
 
     Raises
     ------
@@ -153,7 +160,10 @@ def make_directory(directory: str | Path) -> None:
     try:
         Path(directory).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise BadInput(f"{directory} cannot be made a directory: {error.strerror}") from None
+        said = f"cannot be made a directory: {error.strerror}"
+        if parameter:
+            raise BadInput(f"it {said}", parameter, directory) from None
+        raise BadInput(f"{directory} {said}") from None
 
 
 def _unless_gone(error: OSError) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import math
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.errors import Altered, BadInput, TesseraError
 from tessera_mosaic.pipeline.io.foreign_json import read_json
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.io.store_errors import store_errors
@@ -175,7 +176,7 @@ class ForeignMosaic:
             slice(rows.start + down, rows.stop + down),
             slice(cols.start + across, cols.stop + across),
         )
-        with store_errors(self.storage.url):
+        with _reading(self.storage.url, f"{zone_group(window.zone)}/{name}"):
             array = _arrays(self.storage.url, window.zone)[name]
             bands = (slice(None),) if array.ndim == 4 else ()
             values[(..., *ours)] = array[(step, *bands, rows, cols)]
@@ -202,8 +203,8 @@ class ForeignMosaic:
         arrays = _arrays(self.storage.url, zone)
         into: dict[str, Any] = {"scales": pixels.scales, "embeddings": pixels.codes}
         into |= pixels.counts
-        with store_errors(self.storage.url):
-            for name, values in into.items():
+        for name, values in into.items():
+            with _reading(self.storage.url, f"{zone_group(zone)}/{name}"):
                 array = arrays[name]
                 shard = (array.shards or array.chunks)[-1]
                 inner = array.chunks[-1]
@@ -335,6 +336,18 @@ def _arrays(url: str, zone: int) -> dict[str, Any]:
                 if each in of:
                     found.setdefault(name, of[each])
     return found
+
+
+@contextlib.contextmanager
+def _reading(url: str, name: str) -> Iterator[None]:
+    """Give what a store or a codec raises while an array is read its class."""
+    with store_errors(url):
+        try:
+            yield
+        except TesseraError:
+            raise
+        except (EOFError, RuntimeError, ValueError, zlib.error) as error:
+            raise Altered(f"{url}: a shard of {name} is damaged: {error}") from error
 
 
 def _plausible(scales: NDArray[np.float32], extent: Extent | None) -> NDArray[np.float32]:

@@ -171,6 +171,8 @@ def test_what_is_done_is_told_again_and_nothing_else_is_overwritten(
         ({"--region": "10,10,11,11"}, "no zone that owns ground of this region"),
         ({"--region": "-121,38,-120.1,40"}, "more than a field holds"),
         ({"--out": "there/"}, "it names a folder"),
+        ({"--out": "/dev"}, "--out /dev: it is a folder, not a file"),
+        ({"--out": "/dev/null"}, "--out /dev/null: it is a device or a pipe, not a file"),
     ],
 )
 def test_what_cannot_be_packed_is_told_in_one_line(
@@ -213,6 +215,9 @@ def test_a_field_takes_numbers_and_arrays(field: tm.Field) -> None:
         (np.nan, 38.7, 2022, "lon nan: it is -180 to 180 degrees"),
         (None, None, 2024, "year 2024: this field holds 2017, 2018"),
         (None, None, 2017.5, "year 2017.5: this field holds"),
+        (None, None, "2022", "year 2022: a calendar year is a whole number"),
+        ("east", 38.7, 2022, "do not go together"),
+        (1j, 38.7, 2022, "do not go together"),
         ([-120.3, -120.3], [38.7] * 3, 2022, "do not go together"),
     ],
 )

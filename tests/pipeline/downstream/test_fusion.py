@@ -289,6 +289,26 @@ def test_what_cannot_be_used_is_one_line_and_exit_code_2(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_in_place_of_the_folder_is_refused_before_a_head_is_fitted(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    out.write_text("mine")
+    products = [f"--product=mosaic:{folder / 'mosaic.zarr'}", f"--product={folder}/rain.parquet"]
+    assert main(words(folder, *products, out=out)) == 2
+    said = capsys.readouterr().err
+    assert said.endswith(f"--out {out}: it cannot be made a directory: File exists\n")
+    assert out.read_text() == "mine"
+
+
+def test_an_empty_column_is_left_out_and_named(folder: Path, tmp_path: Path) -> None:
+    at = sites(folder)
+    path = table(tmp_path / "e.parquet", lon=at.lon, lat=at.lat, n=at.lat, none=[np.nan] * len(at))
+    found = vectors_at(Product.of(str(path)), at, YEAR)
+    assert found.columns == ("n",)
+    assert found.notes == ("e: columns without numbers are not used: none",)
+
+
 def test_points_beyond_the_mosaic_or_of_another_year_are_refused(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

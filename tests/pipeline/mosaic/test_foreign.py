@@ -12,7 +12,7 @@ import zarr
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.downstream.made_tiles import tiles_with_data
-from tessera_mosaic.pipeline.errors import BadInput
+from tessera_mosaic.pipeline.errors import Altered, BadInput
 from tessera_mosaic.pipeline.io.storage import Storage
 from tessera_mosaic.pipeline.mosaic.any_mosaic import open_any, part_of, read_pixels
 from tessera_mosaic.pipeline.mosaic.datasets import open_mosaic
@@ -135,6 +135,19 @@ def test_its_pixels_are_read_in_place(published: tuple[str, Arrays]) -> None:
     np.testing.assert_array_equal(points.counts["s2"][inside], held["s2_obs_count"][1, r, c])
     assert np.isposinf(points.scales[~inside]).all()
     assert np.isposinf(read_pixels(mosaic, 2023, np.full(len(r), 31), r, c).scales).all()
+
+
+@pytest.mark.parametrize("name", ["embeddings", "scales"])
+def test_a_damaged_shard_is_named(tmp_path: Path, name: str) -> None:
+    publish(tmp_path)
+    files = sorted((tmp_path / "utm33" / name / "c/1").rglob("*"))
+    shard = next(path for path in files if path.is_file())
+    shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+    mosaic = open_any(str(tmp_path))
+    with pytest.raises(Altered, match=f"a shard of utm33/{name} is damaged"):
+        part_of(mosaic, Window(33, ROW, COL, 32, 32), 2023)
+    with pytest.raises(Altered, match=f"a shard of utm33/{name} is damaged"):
+        read_pixels(mosaic, 2023, np.array([33]), np.array([ROW + 9]), np.array([COL + 9]))
 
 
 def test_its_zones_are_datasets_as_ours_are(tmp_path: Path) -> None:
