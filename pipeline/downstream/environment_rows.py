@@ -24,6 +24,9 @@ VECTORS = "e"
 LOW = ":low"
 """What follows the name of a covariate whose smallest values are held out."""
 
+LARGEST = 1e100
+"""Value that is told at most: squares of larger ones are no numbers."""
+
 FEWEST = 50
 """Rows that have to be left."""
 
@@ -87,6 +90,7 @@ def rows_of(table: SampleTable, wanted: Wanted) -> tuple[Rows, dict[str, int]]:
             kept[which] = False
 
     leave(~np.isfinite(target), f"without {wanted.target}")
+    leave(np.abs(target) > LARGEST, f"with {wanted.target} beyond {LARGEST:g}")
     for name, most in (("lon", 180), ("lat", 90)) if _needs_places(wanted) else ():
         if name in table.columns:
             degrees = np.abs(table.numbers(name, "table"))

@@ -358,3 +358,11 @@ def test_environments_need_all_that_they_are_made_of(capsys: pytest.CaptureFixtu
     ):
         assert jobs.run_here(["evaluate", *words]) == 2
         assert line in capsys.readouterr().err
+
+
+def test_a_value_whose_square_is_no_number_is_left_out_and_counted() -> None:
+    told = np.arange(100.0)
+    told[7] = 1e300
+    columns = {"depth": told, "e0": np.arange(100.0), "site": np.arange(100) // 10}
+    rows, out = rows_of(SampleTable("table", columns), Wanted("depth", ("site",), ("e0",)))
+    assert (len(rows), out) == (99, {"with depth beyond 1e+100": 1})
