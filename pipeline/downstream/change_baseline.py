@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from shapely import from_wkb
 
 from tessera_mosaic.pipeline.downstream.change import (
     BEYOND,
@@ -31,7 +30,6 @@ from tessera_mosaic.pipeline.io.strict import fields, listed, named, number, tex
 from tessera_mosaic.pipeline.ledger.keys import baseline_key
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic
 from tessera_mosaic.pipeline.tiling.lattice import Tile
-from tessera_mosaic.pipeline.tiling.region import wanted_pixels
 
 LEAST_PIXELS = 100
 """Pixels that noise is measured over, at least."""
@@ -163,18 +161,16 @@ def measure(
     BadInput
         If too few pixels of the region can be compared.
     """
-    region = None if inside is None else from_wkb(inside)
     means, radar = YearMeans(mosaic.layout.dims), RadarShares()
     pixels = dict.fromkeys(PixelState, 0)
     found: list[NDArray[np.float64]] = []
-    for sampled in sampled_tiles(mosaic, tiles, years):
-        scales, counts = sampled.pair.scales(), sampled.pair.counts()
-        wanted = sampled.pixels & wanted_pixels(sampled.tile.window, 0, region)
-        states = pixel_states(wanted, scales, counts)
+    for sampled in sampled_tiles(mosaic, tiles, years, inside):
+        counts = sampled.pair.counts()
+        states = pixel_states(sampled.pixels, sampled.scales, counts)
         for state in PixelState:
             pixels[state] += int((states == state).sum())
         radar.add(counts, (states == PixelState.COMPARED) | (states == PixelState.RADAR_GAP))
-        for codes, of in sampled.read(states == PixelState.COMPARED, scales):
+        for codes, of in sampled.read(states == PixelState.COMPARED):
             means.add(codes, of)
             cosines = cosines_of(codes)
             found.append(cosines[np.isfinite(cosines)])

@@ -9,13 +9,18 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely import from_wkb
 
 from tessera_mosaic.pipeline.downstream.foreign_tile import Chunk, reader_of
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic
 from tessera_mosaic.pipeline.tiling.lattice import CHUNK, Tile
+from tessera_mosaic.pipeline.tiling.region import wanted_pixels
 
 MOST_TILES, MOST_SQUARES = 200, 64
-"""Tiles of a sample, and squares of each of them that are read, both evenly spread."""
+"""Tiles of a sample, and squares of a whole one that are read, both evenly spread."""
+
+FEWEST_SQUARES = 16
+"""Squares that are read of a tile with less ground, where it has so many."""
 
 MOST_LOOKED_AT = 2000
 """Tiles that are looked at to find those of a sample."""
@@ -124,37 +129,36 @@ class SampledTile:
     squares : bool (squares, squares)
         Which of its squares are in the sample.
     pixels : bool (side, side)
-        Which of its pixels are.
+        Which of its pixels are: those of the region.
+    scales : float32 (side, side)
+        Scales of the tile in each year.
     """
 
     tile: Tile
     pair: PairReader
     squares: NDArray[np.bool_]
     pixels: NDArray[np.bool_]
+    scales: Both[np.float32]
 
-    def read(
-        self, taken: NDArray[np.bool_], scales: Both[np.float32]
-    ) -> Iterator[tuple[Both[np.int8], Both[np.float32]]]:
+    def read(self, taken: NDArray[np.bool_]) -> Iterator[tuple[Both[np.int8], Both[np.float32]]]:
         """Codes (dims, pixels) and scales (pixels,) of both years, square by square.
 
         Parameters
         ----------
         taken : bool (side, side)
             Pixels of the sample that are wanted.
-        scales : float32 (side, side)
-            Those of the tile in each year.
         """
         for row in self.pair.rows(self.squares):
             for square in row:
                 mine = taken[square.here].ravel()
                 if mine.any():
-                    one, other = (each[square.here].ravel()[mine] for each in scales)
+                    one, other = (each[square.here].ravel()[mine] for each in self.scales)
                     codes = square.one.codes()[:, mine], square.other.codes()[:, mine]
                     yield codes, (one, other)
 
 
 def sampled_tiles(
-    mosaic: AnyMosaic, tiles: Sequence[Tile], years: Years, most: int = MOST_TILES
+    mosaic: AnyMosaic, tiles: Sequence[Tile], years: Years, inside: bytes | None
 ) -> Iterator[SampledTile]:
     """A sample of the tiles of which a mosaic has both years, always the same.
 
@@ -166,18 +170,21 @@ def sampled_tiles(
         Tiles of a region, in order.
     years
         The calendar years.
-    most
-        Number of tiles of the sample, at most.
+    inside
+        The region as WKB where only its own pixels are wanted.
     """
+    region = None if inside is None else from_wkb(inside)
     found = 0
-    for tile in spread_out(tiles, most)[:MOST_LOOKED_AT]:
+    for tile in spread_out(tiles, MOST_TILES)[:MOST_LOOKED_AT]:
         pair = PairReader(mosaic, tile, years)
         if pair.present():
-            squares = even_squares(tile.side // CHUNK)
-            pixels = np.repeat(np.repeat(squares, CHUNK, axis=0), CHUNK, axis=1)
-            yield SampledTile(tile, pair, squares, pixels)
+            wanted, scales = wanted_pixels(tile.window, 0, region), pair.scales()
+            in_both = wanted & np.isfinite(scales[0]) & np.isfinite(scales[1])
+            squares = even_squares(squares_of(in_both)) & squares_of(wanted)
+            pixels = np.repeat(np.repeat(squares, CHUNK, axis=0), CHUNK, axis=1) & wanted
+            yield SampledTile(tile, pair, squares, pixels, scales)
             found += 1
-            if found == most:
+            if found == MOST_TILES:
                 return
 
 
@@ -194,20 +201,39 @@ def spread_out(tiles: Sequence[Tile], count: int) -> list[Tile]:
     return [tile for first in range(every) for tile in tiles[first::every]]
 
 
-def even_squares(across: int, most: int = MOST_SQUARES) -> NDArray[np.bool_]:
-    """Squares of a tile that are evenly spread, at most so many: bool (across, across).
+def squares_of(pixels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which squares of a tile hold any of its pixels (side, side): bool (squares, squares)."""
+    across = len(pixels) // CHUNK
+    return np.asarray(pixels.reshape(across, CHUNK, across, CHUNK).any(axis=(1, 3)))
+
+
+def even_squares(held: NDArray[np.bool_], most: int = MOST_SQUARES) -> NDArray[np.bool_]:
+    """Evenly spread squares of a tile, at most so many of a whole one: bool (across, across).
+
+    Where they meet few of the squares that hold ground, they lie closer to one another.
+
+    Parameters
+    ----------
+    held : bool (across, across)
+        Which squares of the tile hold ground.
+    most
+        Number of squares that are picked at most where all hold ground.
 
     Examples
     --------
-    >>> even_squares(4, 4).astype(int).tolist()
+    >>> even_squares(np.ones((4, 4), bool), 4).astype(int).tolist()
     [[0, 0, 0, 0], [0, 1, 0, 1], [0, 0, 0, 0], [0, 1, 0, 1]]
     """
     step = 1
-    while (across // step) ** 2 > most:
+    while (len(held) // step) ** 2 > most:
         step *= 2
-    picked = np.zeros((across, across), bool)
-    picked[step // 2 :: step, step // 2 :: step] = True
-    return picked
+    wanted = min(FEWEST_SQUARES, most, int(held.sum()))
+    while True:
+        picked = np.zeros_like(held)
+        picked[step // 2 :: step, step // 2 :: step] = True
+        if step == 1 or (picked & held).sum() >= wanted:
+            return picked
+        step //= 2
 
 
 def radar_seen(counts: Counts) -> NDArray[np.bool_] | None:

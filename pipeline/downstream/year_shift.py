@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from shapely import from_wkb
 
 from tessera_mosaic.pipeline.downstream.year_pairs import (
     RadarShares,
@@ -20,7 +19,6 @@ from tessera_mosaic.pipeline.downstream.year_pairs import (
 from tessera_mosaic.pipeline.errors import BadInput
 from tessera_mosaic.pipeline.mosaic.any_mosaic import AnyMosaic
 from tessera_mosaic.pipeline.tiling.lattice import Tile
-from tessera_mosaic.pipeline.tiling.region import wanted_pixels
 
 
 @dataclass(frozen=True)
@@ -94,13 +92,10 @@ def year_shift(
         )
     years = (to, year)
     found, radar = YearMeans(mosaic.layout.dims), RadarShares()
-    region = None if inside is None else from_wkb(inside)
-    for sampled in sampled_tiles(mosaic, tiles, years):
-        scales = sampled.pair.scales()
-        taken = sampled.pixels & wanted_pixels(sampled.tile.window, 0, region)
-        for each in scales:
-            taken &= np.isfinite(each)
-        for codes, of in sampled.read(taken, scales):
+    for sampled in sampled_tiles(mosaic, tiles, years, inside):
+        one, other = sampled.scales
+        taken = sampled.pixels & np.isfinite(one) & np.isfinite(other)
+        for codes, of in sampled.read(taken):
             found.add(codes, of)
         radar.add(sampled.pair.counts(), taken)
     if not found.pixels:

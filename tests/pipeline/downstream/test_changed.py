@@ -320,6 +320,15 @@ def test_samples_are_spread_over_tiles_and_squares() -> None:
     assert sorted(spread_out(tiles, 200)) == tiles
     assert spread_out(tiles[:7], 200) == tiles[:7]
     for across, expected in ((1, 1), (8, 64), (16, 64), (64, 64), (128, 64)):
-        squares = even_squares(across)
+        squares = even_squares(np.ones((across, across), bool))
         assert squares.sum() == expected
         assert squares.any(axis=0).sum() == min(across, 8)
+
+
+def test_a_sample_of_little_ground_meets_it() -> None:
+    """A valley of 640 m in a tile of 20 km, which squares 2.5 km apart would miss."""
+    held = np.zeros((64, 64), bool)
+    held[9:11, 17:19] = True
+    assert (even_squares(held) & held).sum() == 4
+    held[:32] = True
+    assert (even_squares(held) & held).sum() == 32
