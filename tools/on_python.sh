@@ -15,7 +15,7 @@ place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 "$python" -m venv "$place/venv"
 "$place/venv/bin/pip" install --quiet --constraint constraints.txt torch==2.13.0
-"$place/venv/bin/pip" install --quiet --constraint constraints.txt ".[s3,training]"
+"$place/venv/bin/pip" install --quiet --constraint constraints.txt ".[s3,training,mcp]"
 cd "$place"
 venv/bin/python - <<'PROGRAM'
 import importlib
