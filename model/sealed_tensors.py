@@ -94,7 +94,8 @@ class SealedFormat:
             raise self.error(
                 f"a file of {len(data):,} bytes, and a {self.what} has {self.most_bytes:,} at most"
             )
-        if data[:1] == b"\x80" or data[:2] == b"PK":
+        # The length of a sound file's JSON, which comes first, may begin with the same byte.
+        if data[8:9] != b"{" and (data[:1] == b"\x80" or data[:2] == b"PK"):
             raise self.error(
                 "it is a pickle, which may run any program when it is read: never trust it"
             )

@@ -37,3 +37,14 @@ def test_what_is_none_is_refused_in_one_line(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"thing|pickle") as refused:
         FORMAT.decode(data, lambda told, tensors: json.dumps(told))
     assert "\n" not in str(refused.value)
+
+
+def test_no_length_of_what_is_told_makes_a_pickle_of_it() -> None:
+    """A file begins with the length of its JSON: one in 32 begins with the byte of a pickle."""
+    begun = set()
+    for words in range(0, 257, 4):
+        told = {"name": "x" * words}
+        data = FORMAT.encode(told, TENSORS)
+        begun.add(data[0])
+        assert FORMAT.decode(data, lambda told, _: told["name"]) == told["name"]
+    assert 0x80 in begun
