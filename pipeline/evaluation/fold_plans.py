@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tessera_mosaic.pipeline.evaluation.environments import cell_corners
 from tessera_mosaic.pipeline.evaluation.folds import (
     INNER_FOLDS,
     FoldKind,
@@ -67,7 +68,7 @@ def degree_cells(lon: NDArray[np.float64], lat: NDArray[np.float64], degrees: fl
     >>> degree_cells(np.array([-0.1, 0.1, 0.2]), np.array([50.0, 50.0, 50.4]), 0.5).tolist()
     [0, 1, 1]
     """
-    at = np.floor(np.stack([lon, lat], axis=1) / degrees)
+    at = cell_corners(lon, lat, degrees)[:, ::-1]
     return np.unique(at, axis=0, return_inverse=True)[1].ravel().astype(np.int32)
 
 
