@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tessera_mosaic.pipeline.errors import Corrupt
 from tessera_mosaic.pipeline.imagery.cog import Header, decode, inflate
 from tessera_mosaic.pipeline.imagery.kernel_types import PIXELS, Kernels, RasterWindow
+from tessera_mosaic.pipeline.imagery.tiff_tags import Fetch
 
 GAP = 64 * 1024
 """Bytes between two blocks up to which they are fetched as one range."""
@@ -21,9 +22,6 @@ GAP_SHARE = 0.08
 
 MOST_RUN = 4 * 2**20
 """Most bytes of one range, so that those of a large window come side by side."""
-
-Fetch = Callable[[int, int], bytes]
-"""Gives the bytes at an offset, fewer where the file ends."""
 
 _ROOM = threading.local()
 """Room of each thread for an inflated block, which is used again and again."""

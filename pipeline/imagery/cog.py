@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import Corrupt
 from tessera_mosaic.pipeline.imagery.resample import Geometry
-from tessera_mosaic.pipeline.imagery.tiff_tags import Directories, Read, one, paged
+from tessera_mosaic.pipeline.imagery.tiff_tags import Directories, Fetch, one, paged
 from tessera_mosaic.pipeline.scenes.asset_numbers import Numbers
 
 MAX_SIDE = 2**20
@@ -145,12 +145,12 @@ class Header:
         return row * self.block[0], col * self.block[1]
 
 
-def read_header(read: Read, epsg: int = 0) -> Header:
+def read_header(fetch: Fetch, epsg: int = 0) -> Header:
     """Parse the header of a file.
 
     Parameters
     ----------
-    read
+    fetch
         Gives the bytes of the file at an offset.
     epsg
         EPSG code of the projection, for a file that describes its own in other words than a code.
@@ -161,7 +161,7 @@ def read_header(read: Read, epsg: int = 0) -> Header:
         If the file is no GeoTIFF that can be read here.
     """
     with _making_sense():
-        form = Directories(paged(read))
+        form = Directories(paged(fetch))
         others: list[int] = []
         tags, following = form.directory(form.first)
         while following and following not in (form.first, *others) and len(others) < MAX_IMAGES:
@@ -171,7 +171,7 @@ def read_header(read: Read, epsg: int = 0) -> Header:
         return replace(header, mask=_mask_of(form, header, others, reduced=0))
 
 
-def read_coarsest(read: Read, header: Header) -> Header:
+def read_coarsest(fetch: Fetch, header: Header) -> Header:
     """Header of the file's coarsest overview; the given one if the file has none.
 
     Raises
@@ -180,7 +180,7 @@ def read_coarsest(read: Read, header: Header) -> Header:
         If an overview cannot be read.
     """
     with _making_sense():
-        coarsest, form = header, Directories(paged(read))
+        coarsest, form = header, Directories(paged(fetch))
         for place in header.others:
             tags, _ = form.directory(place)
             if one(tags, SUBFILE, 0) & (REDUCED | MASK) != REDUCED:

@@ -147,8 +147,8 @@ def blocks_needed(header: Header, places: Sequence[Place]) -> set[int]:
     }
 
 
-def empty_window(header: Header, places: Sequence[Place]) -> RasterWindow | None:
-    """Room for all pixels that some parts need, without data; None if the raster reaches none."""
+def empty_window(header: Header, places: Sequence[Place]) -> RasterWindow:
+    """Room for all pixels that some parts need, of which the raster reaches one; without data."""
     spans = []
     for side in (0, 1):
         low, high = [], []
@@ -160,8 +160,6 @@ def empty_window(header: Header, places: Sequence[Place]) -> RasterWindow | None
             first, last = at.placement.span(side) or (source.start, source.stop)
             low.append(min(first - 1, source.start))
             high.append(max(last + 1, source.stop))
-        if not low:
-            return None
         spans.append((min(low), max(high)))
     (top, bottom), (left, right) = spans
     nothing = np.nan if header.pixels.kind == "f" else 0

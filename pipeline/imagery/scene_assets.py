@@ -8,7 +8,9 @@ from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from tessera_mosaic.pipeline.errors import Expired, Gone, SceneError
-from tessera_mosaic.pipeline.imagery.byte_ranges import Fetch
+from tessera_mosaic.pipeline.imagery.tiff_tags import Fetch
+from tessera_mosaic.pipeline.imagery.turns import Turn
+from tessera_mosaic.pipeline.io.http import Received
 from tessera_mosaic.pipeline.io.urls import is_signed, without_signature
 from tessera_mosaic.pipeline.scenes.credentials import Signer
 from tessera_mosaic.pipeline.scenes.scene import Scene
@@ -67,10 +69,12 @@ class SceneAssets:
         The catalogue that the scenes are from.
     signer
         Gives addresses their credentials.
+    turns
+        Of the threads that work with what they have fetched.
     """
 
-    def __init__(self, source: Source, signer: Signer) -> None:
-        self._source, self._signer = source, signer
+    def __init__(self, source: Source, signer: Signer, turns: threading.Semaphore) -> None:
+        self._source, self._signer, self._turns = source, signer, turns
         self._moved: RecentlyUsed[Hashable, Scene] = RecentlyUsed()
         self._beginnings: RecentlyUsed[str, bytes] = RecentlyUsed(MOST_BEGINNINGS)
         self._asking = threading.Lock()
@@ -84,6 +88,7 @@ class SceneAssets:
             Scene and name of the asset.
         work
             Takes what fetches the bytes at an offset, and raises a `SceneError` where it fails.
+            It has a turn from its first bytes on, but while it waits for more of them.
         count
             Takes `bytes_read`, `requests_read` and `retries_<class of error>`.
 
@@ -99,20 +104,24 @@ class SceneAssets:
             renewals = self._signer.renewals
             known, began = self._beginnings.get(name), b""
 
-            def fetch(start: int, length: int) -> bytes:
+            def fetch(start: int, length: int) -> Received:
                 nonlocal began
                 if known and start + length <= len(known):
+                    turn.take()
                     return known[start : start + length]
+                turn.give()
                 access = self._signer.access(scene.asset(band))
                 data = remote.read(access, start, length)
+                turn.take()
                 count(bytes_read=len(data), requests_read=1)
-                began = data if start == 0 else began
+                began = bytes(data[:MOST_BEGINNING]) if start == 0 else began
                 return data
 
-            done = work(fetch)
+            with Turn(self._turns) as turn:
+                done = work(fetch)
             if began:
                 # What made no sense is not kept.
-                self._beginnings.put(name, began[:MOST_BEGINNING])
+                self._beginnings.put(name, began)
             return done
 
         def answer(error: SceneError) -> None:

@@ -9,6 +9,7 @@ import math
 import threading
 from collections.abc import Callable, Collection, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,7 +22,6 @@ from tessera_mosaic.model.cores import usable_cores
 from tessera_mosaic.pipeline.errors import Corrupt
 from tessera_mosaic.pipeline.imagery.block_cache import BlockCache
 from tessera_mosaic.pipeline.imagery.byte_ranges import (
-    Fetch,
     fetch_run,
     lies_within,
     place_block,
@@ -42,6 +42,7 @@ from tessera_mosaic.pipeline.imagery.overview import Overview
 from tessera_mosaic.pipeline.imagery.read_budget import SPARE, ReadBudget
 from tessera_mosaic.pipeline.imagery.resample import Kernel
 from tessera_mosaic.pipeline.imagery.scene_assets import Count, RecentlyUsed, SceneAssets
+from tessera_mosaic.pipeline.imagery.tiff_tags import Fetch
 from tessera_mosaic.pipeline.imagery.workspace import Workspace
 from tessera_mosaic.pipeline.io.urls import without_signature
 from tessera_mosaic.pipeline.scenes.credentials import Signer
@@ -99,14 +100,15 @@ class SceneReader:
         self.source, self.signer = source, signer or Signer(source.remote)
         self.budget = budget or SPARE.budget()
         self.kernels = kernels or best_kernels()
-        if threads is None:
-            threads = usable_cores() if source.remote.is_local else REMOTE_THREADS
+        cores = usable_cores()
+        threads = threads or (cores if source.remote.is_local else REMOTE_THREADS)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
-        # What waits for several reads has threads of its own, so that it cannot keep them waiting.
-        self._tasks = ThreadPoolExecutor(max(2, threads // 2), thread_name_prefix="stack")
-        self._decoding = threading.BoundedSemaphore(usable_cores())
+        # What waits for several reads has threads of its own, so that it cannot keep them waiting:
+        # no more than have reads enough for all threads, since each takes up memory.
+        self._tasks = ThreadPoolExecutor(max(2, cores, threads // 4), thread_name_prefix="stack")
+        self._turns = threading.BoundedSemaphore(cores)
         self._workspace = Workspace(WORKSPACE)
-        self._assets = SceneAssets(source, self.signer)
+        self._assets = SceneAssets(source, self.signer, self._turns)
         self._blocks = BlockCache()
         self._headers: RecentlyUsed[str, Header] = RecentlyUsed()
         self._known: RecentlyUsed[Hashable, Any] = RecentlyUsed()
@@ -263,11 +265,13 @@ class SceneReader:
         if not header.dtype.str.endswith(kind) and header.dtype.kind != kind:
             raise Corrupt(f"its pixels are {header.dtype.name}, not {kind}", scene.id, band)
         places = tuple(Place.of(part, header.geometry, kernel) for part in parts)
-        window = empty_window(header, places)
-        if window is None:
+        numbers = blocks_needed(header, places)
+        if not numbers:
             return None
-        self._fill(scene, band, header, blocks_needed(header, places), window, keep)
-        return Gathered(header, places, window)
+        # While it waits for a network, a raster takes up no memory.
+        window = functools.cache(lambda: empty_window(header, places))
+        self._fill(scene, band, header, numbers, window, keep)
+        return Gathered(header, places, window())
 
     def _overview(self, scene: Scene, band: str, most: int) -> Overview | None:
         header = self.header(scene, band)
@@ -279,7 +283,7 @@ class SceneReader:
             return None
         window = RasterWindow(np.zeros((height, width), header.pixels), 0, 0)
         everything = header.blocks(slice(0, height), slice(0, width))
-        self._fill(scene, band, header, everything, window, False)
+        self._fill(scene, band, header, everything, lambda: window, False)
         return Overview(window.pixels, ground)
 
     def header(self, scene: Scene, band: str) -> Header:
@@ -320,21 +324,20 @@ class SceneReader:
         band: str,
         header: Header,
         numbers: Collection[int],
-        window: RasterWindow,
+        window: Callable[[], RasterWindow],
         keep: bool,
     ) -> None:
         """Put blocks of a raster into a window, with 0 or NaN for no data."""
         self._fill_values(scene, band, header, numbers, window, keep)
+        whole = window()
         nothing = np.nan if header.pixels.kind == "f" else 0
         if header.nodata is not None and header.nodata != nothing:
-            window.pixels[window.pixels == header.nodata] = nothing
+            whole.pixels[whole.pixels == header.nodata] = nothing
         if header.mask is not None:
-            mask = RasterWindow(
-                np.zeros(window.pixels.shape, header.mask.pixels), window.top, window.left
-            )
-            needed = header.mask.blocks(*window.within(header.geometry))
-            self._fill_values(scene, band, header.mask, needed, mask, keep)
-            window.pixels[mask.pixels == 0] = nothing
+            mask = replace(whole, pixels=np.zeros_like(whole.pixels, header.mask.pixels))
+            needed = header.mask.blocks(*whole.within(header.geometry))
+            self._fill_values(scene, band, header.mask, needed, lambda: mask, keep)
+            whole.pixels[mask.pixels == 0] = nothing
 
     def _fill_values(
         self,
@@ -342,7 +345,7 @@ class SceneReader:
         band: str,
         header: Header,
         numbers: Collection[int],
-        window: RasterWindow,
+        window: Callable[[], RasterWindow],
         keep: bool,
     ) -> None:
         """Put blocks of an image into a window, as they stand in the file."""
@@ -350,8 +353,8 @@ class SceneReader:
         for number in numbers:
             kept = self._blocks.get((href, header.place, number)) if keep else None
             if kept is not None:
-                with self._decoding:
-                    place_block(kept, header, number, window, self.kernels)
+                with self._turns:
+                    place_block(kept, header, number, window(), self.kernels)
             elif header.sizes[number]:
                 missing.append(number)
         for run in runs_of(header, missing):
@@ -363,17 +366,15 @@ class SceneReader:
         href: str,
         header: Header,
         run: list[int],
-        window: RasterWindow,
+        window: Callable[[], RasterWindow],
         keep: bool,
         fetch: Fetch,
     ) -> None:
         """Fetch the blocks of one range and put them into a window."""
-        blocks = fetch_run(header, run, fetch)
-        with self._decoding:
-            for number, data in zip(run, blocks, strict=True):
-                place_block(data, header, number, window, self.kernels)
-                if keep and not lies_within(header, number, window):
-                    self._blocks.put((href, header.place, number), data)
+        for number, data in zip(run, fetch_run(header, run, fetch), strict=True):
+            place_block(data, header, number, window(), self.kernels)
+            if keep and not lies_within(header, number, window()):
+                self._blocks.put((href, header.place, number), data)
 
 
 @functools.cache

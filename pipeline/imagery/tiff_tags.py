@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tessera_mosaic.pipeline.errors import Corrupt
+from tessera_mosaic.pipeline.io.http import Received
 
 PAGE = 16 * 1024
 """Bytes that are fetched at a time while a header is parsed."""
@@ -23,13 +24,16 @@ TYPES = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 7: "u1", 8: "i2", 9: "i4", 11: "f4"
 TYPES |= {2: "S1", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
 """Field types that are read, as numpy names them."""
 
+Fetch = Callable[[int, int], Received]
+"""Gives the bytes at an offset, fewer where the file ends."""
+
 Read = Callable[[int, int], bytes]
-"""Gives the bytes at an offset; fewer where the file ends."""
+"""Gives the bytes at an offset, never fewer than asked for."""
 
 
-def paged(read: Read) -> Read:
-    """The same bytes, fetched in pages that are kept; never fewer than asked for."""
-    pages: dict[int, bytes] = {}
+def paged(fetch: Fetch) -> Read:
+    """The bytes of a file, fetched in pages that are kept."""
+    pages: dict[int, Received] = {}
 
     def get(start: int, length: int) -> bytes:
         if length > MAX_HEADER_BYTES:
@@ -38,14 +42,14 @@ def paged(read: Read) -> Read:
         if lacking := [page for page in wanted if page not in pages]:
             # Who needs more than one page needs several: tables of blocks lie side by side.
             count = max(lacking[-1] + 1 - lacking[0], MORE * len(pages))
-            data = read(lacking[0] * PAGE, count * PAGE)
+            data = fetch(lacking[0] * PAGE, count * PAGE)
             for number in range(count):
                 pages[lacking[0] + number] = data[number * PAGE : (number + 1) * PAGE]
         skip = start % PAGE
-        data = b"".join(pages[page] for page in wanted)[skip : skip + length]
-        if len(data) < length:
+        part = b"".join(pages[page] for page in wanted)[skip : skip + length]
+        if len(part) < length:
             raise Corrupt("it ends within its header")
-        return data
+        return part
 
     return get
 

@@ -99,7 +99,7 @@ class Timely(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if self.is_read:
             return 0
-        self._sock.settimeout(self._deadline.wait(self._silence))
+        be_patient(self._sock, self._deadline.wait(self._silence))
         return self._sock.recv_into(buffer)
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -309,7 +309,7 @@ class Connections:
 
     def _answer(self, sock: Wire, method: str, request: bytes) -> Reply:
         """Send a request by a connection; the answer, of which the head is read."""
-        sock.settimeout(self._connect)
+        be_patient(sock, self._read)
         # Who hangs up in the midst of a request may have said why.
         with contextlib.suppress(BrokenPipeError):
             sock.sendall(request)
@@ -324,6 +324,17 @@ class Connections:
 
     def _timely(self, sock: Wire) -> Timely:
         return Timely(sock, self._read, self._deadline)
+
+
+def be_patient(sock: Wire, seconds: float) -> None:
+    """Have a socket wait so long; more than a second, to the next whole one.
+
+    To tell it is a call of the system, in which other threads take the interpreter. So it is not
+    told again what it knows.
+    """
+    wait = math.ceil(seconds) if seconds > 1 else seconds
+    if sock.gettimeout() != wait:
+        sock.settimeout(wait)
 
 
 def _connected(server: Server, hosts: Hosts | None, seconds: float) -> socket.socket:

@@ -26,6 +26,7 @@ from tessera_mosaic.pipeline.io.http import (
     Answer,
     Incoming,
     Patience,
+    Received,
     Web,
     ranged,
     whole_size,
@@ -104,7 +105,7 @@ class Remote:
         self._moved: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
-    def read(self, access: Access, start: int, length: int) -> bytes:
+    def read(self, access: Access, start: int, length: int) -> Received:
         """Read a part of an object.
 
         Parameters
@@ -137,7 +138,7 @@ class Remote:
             self._forget(url)
             raise
 
-    def read_all(self, access: Access, limit: int) -> bytes:
+    def read_all(self, access: Access, limit: int) -> Received:
         """Read a whole document, as `get` does."""
         return self.get(access, limit).data
 
@@ -177,7 +178,7 @@ class Remote:
         self.check(url)
         return _unpacked(self._request("POST", url, headers, limit + 1, body), url, limit)
 
-    def first_bytes(self, access: Access, length: int) -> bytes:
+    def first_bytes(self, access: Access, length: int) -> Received:
         """The first bytes of an object, also where its server does not read parts of files."""
         if self.check(access.url) in WEB:
             return self._request("GET", access.url, access.headers, length).data
@@ -392,4 +393,4 @@ def _unpacked(answer: Answer, url: str, limit: int) -> Answer:
     if len(answer.data) > limit:
         raise Corrupt(f"{where} has more than {limit:,} bytes")
     codings = answer.headers.get("content-encoding", "")
-    return dataclasses.replace(answer, data=unpacked(answer.data, codings, limit, where))
+    return dataclasses.replace(answer, data=unpacked(bytes(answer.data), codings, limit, where))

@@ -18,7 +18,7 @@ _TOLD_OTHERWISE = re.compile(rb"\\[ubfnrt]|[\x7f-\xff]")
 """What JSON has in it whose texts may not be printable."""
 
 
-def read_json(data: bytes, most: int = MOST_VALUES) -> Any:
+def read_json(data: bytes | bytearray, most: int = MOST_VALUES) -> Any:
     """Decode a document.
 
     Parameters

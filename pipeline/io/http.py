@@ -43,9 +43,16 @@ CONTENT_RANGE = re.compile(
 PIECE = 1 << 18
 """Bytes that are read at once, 13 seconds of the slowest answer that is waited for."""
 
+MOST_AT_ONCE = 1 << 23
+"""Bytes for which there is room before they come; that for more is made as they do."""
+
 MOST_SAID = 1 << 12
 """Bytes that are read of what servers say beside an error."""
 
+
+Received = bytes | bytearray
+"""Bytes that were received. Those of a known number are received where they stay, in a bytearray,
+which nobody changes."""
 
 SENT = {"User-Agent": f"tessera-mosaic/{__version__}", "Accept-Encoding": "identity"}
 """Headers of every request that names no others."""
@@ -100,7 +107,7 @@ class Answer:
 
     status: int
     headers: Mapping[str, str]
-    data: bytes
+    data: Received
     url: str = ""
 
 
@@ -162,23 +169,40 @@ class Incoming:
         began, size = time.monotonic(), 0
         while size < limit:
             wanted = min(limit - size, PIECE)
-            due = began + self._patience.read + (size + wanted) / SLOWEST
-            self._deadline.set(due - time.monotonic())
-            try:
+            with self._in_time(began, size + wanted):
                 piece = self._response.read(wanted)
                 if not piece and self._response.length:
                     raise http.client.IncompleteRead(b"", self._response.length)
-            except FAILURES as error:
-                self._failed = True
-                raise _classed(error, self.url, self._deadline) from None
             if not piece:
                 return
             size += len(piece)
             yield piece
 
-    def data(self, limit: int) -> bytes:
+    def data(self, limit: int) -> Received:
         """As much of the body as may be, as `pieces` reads it."""
-        return b"".join(self.pieces(limit))
+        length = self._response.length
+        if not length or length > min(limit, MOST_AT_ONCE):
+            return b"".join(self.pieces(limit))
+        data, began, size = bytearray(length), time.monotonic(), 0
+        while size < length:
+            piece = memoryview(data)[size : size + PIECE]
+            with self._in_time(began, size + len(piece)):
+                came = self._response.readinto(piece)
+                if came < len(piece):
+                    raise http.client.IncompleteRead(b"", length - size - came)
+            size += came
+        return data
+
+    @contextmanager
+    def _in_time(self, began: float, size: int) -> Iterator[None]:
+        """Have the body's first bytes come in the time that so many may take, since it began."""
+        due = began + self._patience.read + size / SLOWEST
+        self._deadline.set(due - time.monotonic())
+        try:
+            yield
+        except FAILURES as error:
+            self._failed = True
+            raise _classed(error, self.url, self._deadline) from None
 
 
 class Web:
@@ -298,7 +322,7 @@ def _classed(error: Exception, url: str, deadline: Deadline) -> SceneError:
     return Refused(f"{where} is no address")
 
 
-def ranged(answer: Answer, url: str, start: int, length: int) -> bytes:
+def ranged(answer: Answer, url: str, start: int, length: int) -> Received:
     """Bytes of an answer to a request for a part of a file.
 
     Parameters

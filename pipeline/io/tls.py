@@ -14,6 +14,8 @@ AT_ONCE = 1 << 16
 class Wire(Protocol):
     """What a connection can do, as sockets can."""
 
+    def gettimeout(self) -> float | None: ...
+
     def settimeout(self, value: float, /) -> None: ...
 
     def sendall(self, data: bytes, /) -> None: ...
@@ -66,7 +68,8 @@ class _Nested:
         self._wire, self._source = wire, source
         self._came, self._due = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._came, self._due, server_hostname=host)
-        self.settimeout, self.fileno, self.close = wire.settimeout, wire.fileno, wire.close
+        self.gettimeout, self.settimeout = wire.gettimeout, wire.settimeout
+        self.fileno, self.close = wire.fileno, wire.close
         self._do(self._tls.do_handshake)
 
     def pending(self) -> int:

@@ -256,4 +256,4 @@ class _RemoteFile(io.RawIOBase):
             lambda: self._remote.read(Access(self._url), self._at, length), self._url
         )
         self._at += len(data)
-        return data
+        return bytes(data)

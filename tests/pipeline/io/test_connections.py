@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.server import serving
 from tessera_mosaic.pipeline.errors import Refused, TimedOut, TooSlow
+from tessera_mosaic.pipeline.io.connections import be_patient
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
 from tessera_mosaic.pipeline.io.http import Patience
 from tests.fakes.raw_server import Say, dripping, raw_server
@@ -97,6 +98,14 @@ def test_who_drips_is_asked_less_often_than_who_is_silent() -> None:
             Remote(server.url, patience=BRIEF).get(Access(f"{server.url}/a"), 9)
         silent.set()
     assert type(caught.value) is TimedOut
+
+
+def test_a_socket_waits_no_less_than_it_should() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        for seconds, expected in ((29.2, 30.0), (29.9, 30.0), (1.5, 2.0), (1.0, 1.0), (0.25, 0.25)):
+            be_patient(ours, seconds)
+            assert ours.gettimeout() == expected
 
 
 def test_an_answer_that_is_slow_and_fast_enough_is_read() -> None:

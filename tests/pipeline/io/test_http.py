@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.server import serving
 from tessera_mosaic.pipeline.errors import Corrupt, Refused
 from tessera_mosaic.pipeline.io.fetcher import Access, Remote
-from tessera_mosaic.pipeline.io.http import Answer, ranged, retry_after, whole_size
+from tessera_mosaic.pipeline.io.http import (
+    MOST_AT_ONCE,
+    PIECE,
+    Answer,
+    ranged,
+    retry_after,
+    whole_size,
+)
+from tests.fakes.raw_server import raw_server
 from tests.fakes.web import Reply, Request, fake_web
 from tests.pipeline.io.conftest import CONTENT
 
@@ -65,6 +74,21 @@ def test_parts_that_are_not_told_in_numbers(place: str) -> None:
         ranged(answer, "it", 0, 10)
     with pytest.raises(Corrupt):
         whole_size(answer, "it")
+
+
+@pytest.mark.parametrize("size", [1, 8192, PIECE - 1, PIECE, 3 * PIECE + 17, MOST_AT_ONCE + 1])
+def test_bodies_of_every_size(size: int) -> None:
+    body = np.random.default_rng(size).bytes(size)
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
+    with raw_server(lambda send, asked: send(head + body)) as server:
+        assert Remote(server.url).get(Access(server.url), size).data == body
+        with pytest.raises(Corrupt, match="more than"):
+            Remote(server.url).get(Access(server.url), size - 1)
+    with (
+        raw_server(lambda send, asked: send(head + body[:-1])) as server,
+        pytest.raises(Corrupt, match="breaks off"),
+    ):
+        Remote(server.url).get(Access(server.url), size)
 
 
 def test_a_server_without_ranges_is_named_and_does_not_confuse_the_next_answer() -> None:
