@@ -32,6 +32,10 @@ AZURE = "sv ss srt sp se st spr sig sip si sr ses skoid sktid skt ske sks skv sa
 OTHERS = "signature expires policy key-pair-id awsaccesskeyid googleaccessid ossaccesskeyid"
 """Parts of a query that belong to older signatures of the others; newer ones begin with `x-`."""
 
+RAW_PASSWORD = re.compile(r"://(?=[^/?#@\[]*:(?!\d+[/?#])[^/?#@]*[/?#]).*@", re.DOTALL)
+"""A user and a password with a character in it that should have been written as `%2F` or the like.
+What stands behind the colon is no port then."""
+
 TOKENS = ("access_token", "token", "api_key", "api-key", "apikey", "subscription-key")
 """Parts of a query that are credentials and no signatures."""
 
@@ -157,6 +161,6 @@ def plain(url: str) -> str:
     """Address for messages and names: without query and user, which may be credentials."""
     if "://" not in url and not url.startswith(GDAL):
         return url
-    address = url.partition("?")[0].partition("#")[0]
+    address = RAW_PASSWORD.sub("://", url).partition("?")[0].partition("#")[0]
     # Of addresses within one another, such as `simplecache::https://...`, too.
     return re.sub(r"://[^/]*@", "://", address)

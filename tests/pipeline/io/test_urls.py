@@ -15,6 +15,21 @@ def test_addresses_in_messages_have_no_credential() -> None:
     assert plain("/data/what?.tif") == "/data/what?.tif"
 
 
+@pytest.mark.parametrize("mark", "/?#@")
+@pytest.mark.parametrize("scheme", ["http", "https", "s3", "simplecache::https"])
+def test_no_password_is_shown_that_should_have_been_quoted(scheme: str, mark: str) -> None:
+    for password in (f"sec{mark}ret", f"{mark}secret", f"sec{mark}{mark}re@t", f"sec:re{mark}t"):
+        shown = plain(f"{scheme}://me:{password}@a.example/b@c.tif")
+        assert shown in (f"{scheme}://a.example/b@c.tif", f"{scheme}://c.tif")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a.example:80/b@c:d", "http://[::1]:80/b@c", "s3://a/b:c@d", "http://a:80"]
+)
+def test_addresses_without_a_password_are_shown_as_they_are(url: str) -> None:
+    assert plain(url) == url
+
+
 def test_local_addresses_are_percent_encoded_unless_the_file_is_called_so(tmp_path: Path) -> None:
     spaced, literal = tmp_path / "a b.tif", tmp_path / "c%20d.tif"
     literal.touch()
