@@ -88,7 +88,7 @@ class SceneAssets:
             Scene and name of the asset.
         work
             Takes what fetches the bytes at an offset, and raises a `SceneError` where it fails.
-            It has a turn from its first bytes on, but while it waits for more of them.
+            It has a turn from its first bytes on, except while it waits for more.
         count
             Takes `bytes_read`, `requests_read` and `retries_<class of error>`.
 

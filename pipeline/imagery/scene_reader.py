@@ -103,8 +103,8 @@ class SceneReader:
         cores = usable_cores()
         threads = threads or (cores if source.remote.is_local else REMOTE_THREADS)
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="read")
-        # What waits for several reads has threads of its own, so that it cannot keep them waiting:
-        # no more than have reads enough for all threads, since each takes up memory.
+        # What waits for several reads has threads of its own, so that it cannot keep them waiting.
+        # A day has ten reads. More tasks at a time would help only those with one or two.
         self._tasks = ThreadPoolExecutor(max(2, cores, threads // 4), thread_name_prefix="stack")
         self._turns = threading.BoundedSemaphore(cores)
         self._workspace = Workspace(WORKSPACE)
@@ -268,7 +268,7 @@ class SceneReader:
         numbers = blocks_needed(header, places)
         if not numbers:
             return None
-        # While it waits for a network, a raster takes up no memory.
+        # A raster takes up no memory before its first bytes are there.
         window = functools.cache(lambda: empty_window(header, places))
         self._fill(scene, band, header, numbers, window, keep)
         return Gathered(header, places, window())

@@ -2,8 +2,8 @@
 
 `http.client` makes sense of what comes in. A socket waits anew for each piece that comes, however
 small it is, so that a server which sends a byte now and then is waited for without end. Here each
-wait is also cut at the time by which the whole of what is read has to be there, where the bytes
-come in: in status lines, headers and bodies alike.
+wait is also cut at the time by which the whole of what is read has to be there, or within a second
+of it, where the bytes come in: in status lines, headers and bodies alike.
 """
 
 from __future__ import annotations
@@ -327,12 +327,12 @@ class Connections:
 
 
 def be_patient(sock: Wire, seconds: float) -> None:
-    """Have a socket wait so long; more than a second, to the next whole one.
+    """Have a socket wait so long; more than five seconds, to the next whole one.
 
     To tell it is a call of the system, in which other threads take the interpreter. So it is not
     told again what it knows.
     """
-    wait = math.ceil(seconds) if seconds > 1 else seconds
+    wait = math.ceil(seconds) if seconds > 5 else seconds
     if sock.gettimeout() != wait:
         sock.settimeout(wait)
 

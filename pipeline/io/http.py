@@ -51,8 +51,7 @@ MOST_SAID = 1 << 12
 
 
 Received = bytes | bytearray
-"""Bytes that were received. Those of a known number are received where they stay, in a bytearray,
-which nobody changes."""
+"""Bytes that were received; nobody changes them, where they lie in a bytearray."""
 
 SENT = {"User-Agent": f"tessera-mosaic/{__version__}", "Accept-Encoding": "identity"}
 """Headers of every request that names no others."""
@@ -74,8 +73,8 @@ class Patience:
     connect
         Seconds within which a connection has to be there.
     read
-        Seconds without a byte after which a request counts as unanswered. The head of an answer
-        has to be there within so many seconds of the connection, however it comes.
+        Seconds without a byte after which a request counts as unanswered. It has to be sent, and
+        the head of its answer to be there, within so many seconds of the connection.
     pause
         Seconds before a request is sent for the second time. Most failures are gone by then.
     """
@@ -164,7 +163,7 @@ class Incoming:
         SceneError
             Of the class of what went wrong; `TooSlow` if they come at fewer than `SLOWEST` bytes
             a second, once `Patience.read` seconds have passed. So the whole of them takes no
-            longer than these seconds and `limit / SLOWEST`.
+            longer than these seconds and `limit / SLOWEST`, and one more.
         """
         began, size = time.monotonic(), 0
         while size < limit:

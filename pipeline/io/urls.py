@@ -32,9 +32,8 @@ AZURE = "sv ss srt sp se st spr sig sip si sr ses skoid sktid skt ske sks skv sa
 OTHERS = "signature expires policy key-pair-id awsaccesskeyid googleaccessid ossaccesskeyid"
 """Parts of a query that belong to older signatures of the others; newer ones begin with `x-`."""
 
-RAW_PASSWORD = re.compile(r"://(?=[^/?#@\[]*:(?!\d+[/?#])[^/?#@]*[/?#]).*@", re.DOTALL)
-"""A user and a password with a character in it that should have been written as `%2F` or the like.
-What stands behind the colon is no port then."""
+HOST = re.compile("://(?=([^/?#@]*)(.))", re.DOTALL)
+"""What stands where an address has its host, and what ends it."""
 
 TOKENS = ("access_token", "token", "api_key", "api-key", "apikey", "subscription-key")
 """Parts of a query that are credentials and no signatures."""
@@ -158,9 +157,31 @@ def _query(url: str) -> list[tuple[str, str]]:
 
 
 def plain(url: str) -> str:
-    """Address for messages and names: without query and user, which may be credentials."""
+    """Address for messages and names: without query and user, which may be credentials.
+
+    Examples
+    --------
+    >>> plain("https://me:secret@a.example/b.tif?sig=secret")
+    'https://a.example/b.tif'
+    >>> plain("https://me:a/secret@a.example/b.tif")
+    'https://...'
+    """
     if "://" not in url and not url.startswith(GDAL):
         return url
-    address = RAW_PASSWORD.sub("://", url).partition("?")[0].partition("#")[0]
     # Of addresses within one another, such as `simplecache::https://...`, too.
+    for place in HOST.finditer(url[: url.rfind("@") + 1]):
+        if _is_raw_password(*place.groups()):
+            return f"{url[: place.end()]}..."
+    address = url.partition("?")[0].partition("#")[0]
     return re.sub(r"://[^/]*@", "://", address)
+
+
+def _is_raw_password(host: str, end: str) -> bool:
+    """Whether what stands where a host should is a user and a password, which ends at an `@`.
+
+    A slash, say, should have been written as `%2F` in it: what stands between the colon and the
+    slash is no port then.
+    """
+    name, colon, port = host.partition(":")
+    is_port = port.isdecimal() and len(port) <= 5 and int(port) < 2**16
+    return bool(colon) and not (is_port or end == "@" or name.startswith("["))
