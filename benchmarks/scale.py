@@ -35,6 +35,7 @@ from benchmarks.standins import (
     ConstantEncoder,
     ConstantEncoderName,
     constant_stack,
+    standin_identity,
 )
 from tessera_mosaic.pipeline.embedding.embed_tile import EmbedMaker
 from tessera_mosaic.pipeline.io.storage import Storage
@@ -42,7 +43,7 @@ from tessera_mosaic.pipeline.job.job_request import JobRequest
 from tessera_mosaic.pipeline.job.launch import launch
 from tessera_mosaic.pipeline.ledger.standing import standing
 from tessera_mosaic.pipeline.ledger.tile_lists import TileList
-from tessera_mosaic.pipeline.mosaic.identity import fingerprint, run_identity
+from tessera_mosaic.pipeline.mosaic.identity import fingerprint
 from tessera_mosaic.pipeline.mosaic.layout import Layout
 from tessera_mosaic.pipeline.mosaic.store import create_store
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
@@ -150,7 +151,7 @@ def _measure(folder: Path, tiles: int, beam_arguments: tuple[str, ...]) -> dict[
     region, store = folder / "region.json", folder / "mosaic.zarr"
     region.write_text(json.dumps(some_region(tiles)))
     asked = read_area(AreaRequest(str(region), SIDE))
-    identity = run_identity({"card": "stand-in"}, "mpc", {}, asked.margin)
+    identity = standin_identity(asked.margin)
     maker = EmbedMaker(
         catalog=ConstantCatalog(),
         encoder=ConstantEncoderName(),

@@ -7,15 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from tessera_mosaic.model.cards import card_named
-from tessera_mosaic.model.encoder import Embedding
+from tessera_mosaic.model.encoder import Embedding, encoder_identity
 from tessera_mosaic.model.observations import S1_BANDS, S2_BANDS, Origin, Stack
 from tessera_mosaic.pipeline.io.fetcher import Remote
+from tessera_mosaic.pipeline.mosaic.identity import Identity, run_identity
 from tessera_mosaic.pipeline.scenes.scene import Scene
 from tessera_mosaic.pipeline.stacks.annual_stack import AnnualStack
 from tessera_mosaic.pipeline.tiling.boxes import Box
 from tessera_mosaic.pipeline.tiling.lattice import Window
 
 SCENE = Scene("stand-in", "s2", "2024-06-01T10:30:31.024000Z", (-180.0, -90.0, 180.0, 90.0))
+
+
+def standin_identity(margin: int) -> Identity:
+    """Identity of a mosaic whose embeddings nobody made."""
+    return run_identity(
+        encoder_identity(card_named("v2-nano"), "0" * 64, "fp32"), "mpc", {}, margin
+    )
 
 
 class ConstantSource:

@@ -22,8 +22,8 @@ import numpy as np
 from numcodecs import Blosc, Zstd
 from numpy.typing import NDArray
 
+from benchmarks.standins import standin_identity
 from tessera_mosaic.pipeline.io.storage import Storage
-from tessera_mosaic.pipeline.mosaic.identity import run_identity
 from tessera_mosaic.pipeline.mosaic.layout import COUNTS, Array, Layout
 from tessera_mosaic.pipeline.mosaic.shards import CHECKSUM, INDEX_ENTRY, Pixels
 from tessera_mosaic.pipeline.mosaic.store import FIRST_YEAR, Mosaic, create_store
@@ -126,7 +126,7 @@ def _tile(side: int) -> Tile:
 
 def _run(report: Any, write: Callable[..., None], folder: str, side: int, *extra: Any) -> None:
     storage = Storage(f"{folder}/mosaic")
-    mosaic = create_store(storage, Layout(side, DIMS), _identity(), [YEAR], [31])
+    mosaic = create_store(storage, Layout(side, DIMS), standin_identity(margin=0), [YEAR], [31])
     saved = np.load(f"{folder}/block.npz")
     block = Pixels(saved["codes"], saved["scales"], {name: saved[name] for name in COUNTS})
     before = memory("VmRSS")
@@ -141,10 +141,6 @@ def memory(of: str) -> float:
     status = Path("/proc/self/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith(of))
     return int(line.split()[1]) / 1e3
-
-
-def _identity() -> dict[str, Any]:
-    return run_identity({"weights_sha256": "0" * 64}, "mpc", {}, 0)
 
 
 def write_mosaic(mosaic: Mosaic, tile: Tile, block: Pixels, threads: int) -> None:

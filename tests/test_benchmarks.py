@@ -32,6 +32,23 @@ def test_one_failed_gate_fails_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert codes == [0, 1, 0, 1, 2]
 
 
+def test_what_needs_a_file_is_no_part_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, code in (("good", 0), ("fusion", 1)):
+        module = types.SimpleNamespace(main=lambda argv, code=code: code)
+        monkeypatch.setitem(benchmarks.sys.modules, f"benchmarks.{name}", module)
+    names = {"good": "", "fusion": ""}
+    assert [benchmarks.main([name], names) for name in ("all", "fusion")] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [["write", "--side", "512"], pytest.param(["scale", "--tiles", "4"], marks=pytest.mark.soak)],
+    ids="{0[0]}".format,
+)
+def test_stores_of_benchmarks_are_sound(asked: list[str]) -> None:
+    assert benchmarks.main(asked) == 0
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_device_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert benchmarks.main(["encode", "--device", "cuda"]) == 2
