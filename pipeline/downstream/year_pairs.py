@@ -130,6 +130,8 @@ class SampledTile:
         Which of its squares are in the sample.
     pixels : bool (side, side)
         Which of its pixels are: those of the region.
+    in_both : bool (side, side)
+        Which of these have an embedding in both years.
     scales : float32 (side, side)
         Scales of the tile in each year.
     """
@@ -138,6 +140,7 @@ class SampledTile:
     pair: PairReader
     squares: NDArray[np.bool_]
     pixels: NDArray[np.bool_]
+    in_both: NDArray[np.bool_]
     scales: Both[np.float32]
 
     def read(self, taken: NDArray[np.bool_]) -> Iterator[tuple[Both[np.int8], Both[np.float32]]]:
@@ -182,7 +185,7 @@ def sampled_tiles(
             in_both = wanted & np.isfinite(scales[0]) & np.isfinite(scales[1])
             squares = even_squares(squares_of(in_both)) & squares_of(wanted)
             pixels = np.repeat(np.repeat(squares, CHUNK, axis=0), CHUNK, axis=1) & wanted
-            yield SampledTile(tile, pair, squares, pixels, scales)
+            yield SampledTile(tile, pair, squares, pixels, pixels & in_both, scales)
             found += 1
             if found == MOST_TILES:
                 return

@@ -93,11 +93,9 @@ def year_shift(
     years = (to, year)
     found, radar = YearMeans(mosaic.layout.dims), RadarShares()
     for sampled in sampled_tiles(mosaic, tiles, years, inside):
-        one, other = sampled.scales
-        taken = sampled.pixels & np.isfinite(one) & np.isfinite(other)
-        for codes, of in sampled.read(taken):
+        for codes, of in sampled.read(sampled.in_both):
             found.add(codes, of)
-        radar.add(sampled.pair.counts(), taken)
+        radar.add(sampled.pair.counts(), sampled.in_both)
     if not found.pixels:
         raise BadInput(
             f"{mosaic.storage.url} has no ground of the region in both {to} and {year}",

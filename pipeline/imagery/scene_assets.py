@@ -114,7 +114,7 @@ class SceneAssets:
                 data = remote.read(access, start, length)
                 turn.take()
                 count(bytes_read=len(data), requests_read=1)
-                began = bytes(data[:MOST_BEGINNING]) if start == 0 else began
+                began = bytes(memoryview(data)[:MOST_BEGINNING]) if start == 0 else began
                 return data
 
             with Turn(self._turns) as turn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
+from typing import Any
 
 
 class Turn:
@@ -49,10 +49,5 @@ class Turn:
     def __enter__(self) -> Turn:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         self.give()

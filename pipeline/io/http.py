@@ -49,7 +49,6 @@ MOST_AT_ONCE = 1 << 23
 MOST_SAID = 1 << 12
 """Bytes that are read of what servers say beside an error."""
 
-
 Received = bytes | bytearray
 """Bytes that were received; nobody changes them, where they lie in a bytearray."""
 

@@ -113,14 +113,18 @@ def proxied(server: TlsServer, way: str, monkeypatch: pytest.MonkeyPatch) -> Rem
     return Remote("https://", ["localhost"], Patience(connect=5.0, read=5.0))
 
 
+def url_of(server: TlsServer, way: str) -> str:
+    """Address at which a server is asked; hosts of this machine are asked themselves."""
+    return f"https://{'localhost' if way == 'direct' else 'near.example'}:{server.ports[0]}/a"
+
+
 @pytest.mark.parametrize("way", ["direct", "http", "https"])
 def test_a_server_that_is_vouched_for(
     bundle: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     server = TlsServer(bundle)
     fetch = proxied(server, way, monkeypatch)
-    # Names of this machine are asked themselves.
-    url = f"https://{'localhost' if way == 'direct' else 'near.example'}:{server.ports[0]}/a"
+    url = url_of(server, way)
     for _ in range(3):
         assert fetch.read_all(Access(url), len(BODY)) == BODY
     assert len(server.heads) == (way != "direct")
@@ -132,7 +136,7 @@ def test_what_was_decrypted_beyond_an_answer_is_not_the_next_one(
 ) -> None:
     server = Talkative(bundle)
     fetch = proxied(server, way, monkeypatch)
-    url = f"https://{'localhost' if way == 'direct' else 'near.example'}:{server.ports[0]}/a"
+    url = url_of(server, way)
     for _ in range(2):
         assert fetch.read_all(Access(url), 9) == b"ok"
 
