@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from tessera_mosaic.model.pretrain.recipe import Sharding
+
+LETTING_GO = 1.0
+"""Seconds in which gloo's threads let go of the tensors that they sent last."""
 
 WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 """Asks for states whose parameters are whole and lie in the computer's own memory."""
@@ -53,7 +57,12 @@ class Processes:
 
 @contextmanager
 def processes() -> Iterator[Processes]:
-    """Join the other processes, if `torchrun` started this one; else stay alone."""
+    """Join the other processes, if `torchrun` started this one; else stay alone.
+
+    Threads of gloo outlive the group, because PyTorch keeps it in its caches, and each lets go of
+    its last tensors as soon as it has the interpreter's lock. Before Python 3.14 a thread that
+    waits for the lock while the interpreter ends aborts a process that is done, so they get time.
+    """
     cuda = torch.cuda.is_available()
     if "WORLD_SIZE" not in os.environ:
         yield Processes(0, 1, torch.device("cuda" if cuda else "cpu"))
@@ -66,6 +75,8 @@ def processes() -> Iterator[Processes]:
         yield Processes(dist.get_rank(), dist.get_world_size(), device)
     finally:
         dist.destroy_process_group()
+        if not cuda:
+            time.sleep(LETTING_GO)
 
 
 def wrap(module: nn.Module, here: Processes, sharding: Sharding) -> nn.Module:

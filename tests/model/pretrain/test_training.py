@@ -261,6 +261,8 @@ from tessera_mosaic.model.pretrain.training import train
 from tests.model.pretrain import test_training as t
 
 torch.set_num_threads(1)
+# Other threads wait for the interpreter, which shows those that wait for it when it ends.
+sys.setswitchinterval(10)
 folder, sharding = Path(sys.argv[1]), sys.argv[2]
 with processes() as here:
     whole = t.fields()
