@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from benchmarks.processor import machine_line
 from tessera_mosaic.pipeline.console import set_up_logging
@@ -43,4 +45,7 @@ def main(argv: list[str], names: Mapping[str, str] = NAMES) -> int:
 
 
 if __name__ == "__main__":
+    # Workers look for modules in no working folder, and some are sent makers of these.
+    folders = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, folders))
     sys.exit(main(sys.argv[1:]))

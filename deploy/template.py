@@ -58,7 +58,9 @@ def metadata() -> dict[str, Any]:
 
 def parameter(name: str, option: argparse.Action) -> dict[str, Any]:
     """One option as the template describes it; everything that has a default is optional."""
-    said, text = option.option_strings[-1], (option.help or "") % vars(option)
+    # The metavar holds the unit.
+    said = f"{option.option_strings[-1]} {option.metavar or ''}".rstrip()
+    text = (option.help or "") % vars(option)
     entry: dict[str, Any] = {
         "name": name,
         "label": name.replace("_", " ").capitalize(),

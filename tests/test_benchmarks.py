@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 import types
 from pathlib import Path
 
@@ -47,6 +49,14 @@ def test_what_needs_a_file_is_no_part_of_all(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_stores_of_benchmarks_are_sound(asked: list[str]) -> None:
     assert benchmarks.main(asked) == 0
+
+
+@pytest.mark.soak
+def test_makers_of_benchmarks_reach_worker_processes() -> None:
+    asked = ["pipeline", "--tiles", "1", "2", "--workers", "2", "--block", "128"]
+    command = [sys.executable, "-m", "benchmarks", *asked]
+    told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    assert told.startswith("workers 2, blocks of 128 px: whole ")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
